@@ -1,7 +1,38 @@
-"""Distributed spike-aware data pruning (SADP) for training spiking neural networks."""
+"""Distributed spike-aware data pruning (SADP) for training spiking neural networks.
 
-from sadp_dist.selection import PruningConfig
-from sadp_dist.store import connect, open_snapshot
+Parts are imported at their first use, so that the command line and jobs that need one part do not pay for the others.
+"""
 
-__all__ = ["PruningConfig", "connect", "open_snapshot"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sadp_dist import data, loading, scoring, selection, snn, store, training
+    from sadp_dist.selection import PruningConfig
+    from sadp_dist.store import connect, open_snapshot
+
 __version__ = "0.1.0"
+__all__ = [
+    "PruningConfig",
+    "connect",
+    "data",
+    "loading",
+    "open_snapshot",
+    "scoring",
+    "selection",
+    "snn",
+    "store",
+    "training",
+]
+
+_DEFINED_IN = {"PruningConfig": "selection", "connect": "store", "open_snapshot": "store"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _DEFINED_IN:
+        return getattr(import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
