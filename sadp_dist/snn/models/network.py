@@ -1,0 +1,49 @@
+"""A spiking network as seen from outside: images or frames in, one row of logits per time step out."""
+
+from __future__ import annotations
+
+from spikingjelly.activation_based import functional
+from spikingjelly.activation_based.base import MemoryModule
+from torch import Tensor, nn
+
+
+class SpikingNetwork(nn.Module):
+    """Runs a network over T time steps, always from neurons at rest.
+
+    Images are encoded directly: the same image is shown at every time step. What the ``stem`` makes of it does not
+    depend on time, so for images it is computed once and its result repeated.
+
+    Args:
+        stem: the first convolution with its batch norm: what comes before the first neurons. [t, B, C, H, W] in and
+            out, without state.
+        body: the rest, [T, B, C, H, W] to logits [T, B, K].
+        time_steps: T for images; frames bring their own.
+    """
+
+    def __init__(self, stem: nn.Module, body: nn.Module, time_steps: int) -> None:
+        super().__init__()
+        self.stem = stem
+        self.body = body
+        self.time_steps = time_steps
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [T, B, K] of images [B, C, H, W] or of frames [T, B, C, H, W]."""
+        # Before: a layer run outside of this function (activation checkpointing recomputes in the backward pass)
+        # leaves its neurons charged. After: a membrane potential holds the whole graph of the step that made it.
+        self.reset()
+        try:
+            if x.dim() == 4:
+                current = self.stem(x.unsqueeze(0)).expand(self.time_steps, -1, -1, -1, -1)
+            else:
+                current = self.stem(x)
+            logits: Tensor = self.body(current)
+            return logits
+        finally:
+            self.reset()
+
+    def reset(self) -> None:
+        """Put every neuron at rest, u = 0, and let go of the graph."""
+        for module in self.modules():
+            if isinstance(module, MemoryModule):
+                module.reset()

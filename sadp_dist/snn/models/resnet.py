@@ -1,0 +1,44 @@
+"""Residual networks: SpikingJelly's Spiking ResNet and SEW-ResNet, with a stem for small images."""
+
+from __future__ import annotations
+
+from spikingjelly.activation_based.model.sew_resnet import sew_resnet18, sew_resnet34
+from spikingjelly.activation_based.model.spiking_resnet import spiking_resnet18
+from torch import nn
+
+from sadp_dist.snn.models.registry import Blueprint, register_network
+from sadp_dist.snn.models.stem import SMALL_IMAGE, conv_stem
+
+WIDTH = 64  # channels of the stem, in ResNets of every depth
+
+
+@register_network("spiking_resnet18")
+def build_spiking_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """ResNet18 with neurons for rectifiers: a block adds its shortcut to the current of its last neurons."""
+    resnet = spiking_resnet18(num_classes=blueprint.num_classes, spiking_neuron=blueprint.neuron)
+    return _with_stem(resnet, blueprint)
+
+
+@register_network("sew_resnet18")
+def build_sew_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """SEW-ResNet18: a block adds its shortcut to its spikes (ADD), so that signals pass blocks unchanged."""
+    resnet = sew_resnet18(num_classes=blueprint.num_classes, cnf="ADD", spiking_neuron=blueprint.neuron)
+    return _with_stem(resnet, blueprint)
+
+
+@register_network("sew_resnet34")
+def build_sew_resnet34(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """SEW-ResNet34, see :func:`build_sew_resnet18`."""
+    resnet = sew_resnet34(num_classes=blueprint.num_classes, cnf="ADD", spiking_neuron=blueprint.neuron)
+    return _with_stem(resnet, blueprint)
+
+
+def _with_stem(resnet: nn.Module, blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """Take the stem out of a ResNet; small images (He et al., 2016, section 4.2) get one of 3x3 without pooling."""
+    if blueprint.image_size <= SMALL_IMAGE:
+        stem = conv_stem(blueprint.channels, WIDTH)
+        resnet.maxpool = nn.Identity()
+    else:
+        stem = conv_stem(blueprint.channels, WIDTH, kernel_size=7, stride=2)
+    resnet.conv1 = resnet.bn1 = nn.Identity()
+    return stem, resnet

@@ -1,0 +1,25 @@
+"""A small network for CPUs: strided convolutions, so that few positions are ever computed."""
+
+from __future__ import annotations
+
+from spikingjelly.activation_based import layer
+from torch import nn
+
+from sadp_dist.snn.models.registry import Blueprint, register_network
+from sadp_dist.snn.models.stem import conv_stem
+
+WIDTHS = (32, 64, 128)
+
+
+@register_network("small_cnn")
+def build_small_cnn(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """Three blocks of convolution, batch norm and neurons, each halving the image, and a linear classifier."""
+    size = -(-blueprint.image_size // 2)
+    blocks: list[nn.Module] = [blueprint.neuron()]
+    for inputs, outputs in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+        blocks += [*conv_stem(inputs, outputs, stride=2), blueprint.neuron()]
+        size = -(-size // 2)
+    body = nn.Sequential(
+        *blocks, layer.Flatten(start_dim=1), layer.Linear(WIDTHS[-1] * size * size, blueprint.num_classes)
+    )
+    return conv_stem(blueprint.channels, WIDTHS[0], stride=2), body

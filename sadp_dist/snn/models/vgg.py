@@ -1,0 +1,37 @@
+"""VGG11 with batch norm: SpikingJelly's layers, with a head for small images."""
+
+from __future__ import annotations
+
+from spikingjelly.activation_based import layer
+from spikingjelly.activation_based.model.spiking_vgg import SpikingVGG
+from torch import nn
+
+from sadp_dist.errors import UsageError
+from sadp_dist.snn.models.registry import Blueprint, register_network
+from sadp_dist.snn.models.stem import conv_stem
+
+# Configuration A of VGG (Simonyan and Zisserman, 2015): channels of the 3x3 convolutions, M halves the image.
+VGG11 = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
+
+
+@register_network("vgg11")
+def build_vgg11(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """VGG11 whose three linear layers, made for 224 pixels and 1000 classes, are a mean over the image and one."""
+    smallest = 2 ** VGG11.count("M")
+    if blueprint.image_size < smallest:
+        raise UsageError(
+            f"image_size={blueprint.image_size} is too small for vgg11, which needs at least {smallest}: "
+            "use small_cnn, or enlarge the images"
+        )
+    features = SpikingVGG.make_layers(VGG11, batch_norm=True, neuron=blueprint.neuron)
+    for module in features:
+        if isinstance(module, layer.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+    body = nn.Sequential(
+        *features[2:],  # without the first convolution and its batch norm, which are the stem
+        layer.AdaptiveAvgPool2d(1),
+        layer.Flatten(start_dim=1),
+        layer.Linear(512, blueprint.num_classes),
+    )
+    return conv_stem(blueprint.channels, 64), body
