@@ -1,0 +1,25 @@
+"""Arrays in, arrays out: probabilities, schedule, drawing, weights, sharding, and the rules built from them."""
+
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.plan import EpochPlan, plan_epoch
+from sadp_dist.selection.probabilities import selection_probabilities
+from sadp_dist.selection.random import uniform
+from sadp_dist.selection.rules import RULES, register
+from sadp_dist.selection.sampling import draw, importance_weights
+from sadp_dist.selection.schedule import PruningSchedule
+from sadp_dist.selection.sharding import Shard, shard
+
+__all__ = [
+    "RULES",
+    "EpochPlan",
+    "PruningConfig",
+    "PruningSchedule",
+    "Shard",
+    "draw",
+    "importance_weights",
+    "plan_epoch",
+    "register",
+    "selection_probabilities",
+    "shard",
+    "uniform",
+]

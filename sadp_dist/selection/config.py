@@ -1,0 +1,71 @@
+"""What a person can set about pruning: the keys of a configuration's `pruning:` section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.choices import check_choice
+from sadp_dist.selection.probabilities import ZERO_SCORES
+from sadp_dist.selection.rules import RULES
+from sadp_dist.selection.sampling import SCHEMES
+from sadp_dist.selection.schedule import PruningSchedule, check_schedule
+
+STRATIFICATIONS = ("none", "class", "class-score")
+UNSEEN = ("mean", "max")
+
+
+@dataclass(frozen=True)
+class PruningConfig:
+    """How much is pruned, by which rule, and how the subset of an epoch is drawn.
+
+    Attributes:
+        ratio: mean pruning ratio r over the run, in [0, 1].
+        max_ratio: ratio of the last epoch, r <= r_max <= min(1, 2r); None keeps the ratio constant (Eq. 42).
+        epochs: number of epochs K of the schedule.
+        min_probability: the floor β under every selection probability, in [0, 1].
+        method: the pruning rule: "sadp", "random", "full", or another one that was registered.
+        scheme: "systematic" (a subset of fixed size) or "bernoulli" (independent draws, as in the paper).
+        stratify: "none", "class" or "class-score": what "systematic" spreads its subset over.
+        zero_scores: "floor" (a score of 0 is one like any other) or "paper" (it gets probability 0).
+        unseen: what an example without a score counts as: the "mean" or the "max" of the scores seen.
+        seed: of every random number of the run's plans, 0 <= seed < 2^64.
+
+    Raises:
+        UsageError: a value out of its range, or a name that is not known.
+    """
+
+    ratio: float = 0.5
+    max_ratio: float | None = None
+    epochs: int = 1
+    min_probability: float = 0.0
+    method: str = "sadp"
+    scheme: str = "systematic"
+    stratify: str = "none"
+    zero_scores: str = "floor"
+    unseen: str = "mean"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("method", self.method, RULES)
+        check_choice("scheme", self.scheme, SCHEMES)
+        check_choice("stratify", self.stratify, STRATIFICATIONS)
+        check_choice("zero_scores", self.zero_scores, ZERO_SCORES)
+        check_choice("unseen", self.unseen, UNSEEN)
+        check_schedule(self.ratio, self.max_ratio, self.epochs)
+        if not 0 <= self.min_probability <= 1:
+            raise UsageError(f"min_probability={self.min_probability} is outside [0, 1]")
+        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**64:
+            raise UsageError(f"seed={self.seed} is not an integer in [0, 2^64 - 1]")
+        if self.stratify != "none" and self.scheme == "bernoulli":
+            raise UsageError(
+                f'stratify="{self.stratify}" needs scheme="systematic"; "bernoulli" draws each example by itself'
+            )
+        self.schedule  # noqa: B018 - made here so that its warning about an empty epoch comes once, at the start
+
+    @cached_property
+    def schedule(self) -> PruningSchedule:
+        """The ratio of every epoch, as the method has it."""
+        return RULES[self.method].schedule(self)

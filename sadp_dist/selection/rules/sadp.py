@@ -1,0 +1,32 @@
+"""Spike-aware data pruning: probabilities from the scores, more pruning as training goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.selection.probabilities import Capping, capped_probabilities
+from sadp_dist.selection.rules import register
+from sadp_dist.selection.schedule import PruningSchedule
+
+if TYPE_CHECKING:
+    from sadp_dist.selection.config import PruningConfig
+
+
+@register("sadp")
+class SpikeAwarePruning:
+    """The paper's rule (Algorithm 1)."""
+
+    needs_scores = True
+
+    def schedule(self, config: PruningConfig) -> PruningSchedule:
+        """Eq. 42."""
+        return PruningSchedule(config.ratio, config.max_ratio, config.epochs)
+
+    def probabilities(
+        self, scores: NDArray[np.floating], subset_size: int, config: PruningConfig
+    ) -> tuple[NDArray[np.float64], Capping]:
+        """Eqs. 40 and 41."""
+        return capped_probabilities(scores, subset_size, config.min_probability, config.zero_scores)

@@ -1,0 +1,63 @@
+"""Splitting an epoch's shuffled subset over the ranks, the same number for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one rank trains on in one epoch.
+
+    Attributes:
+        indices: (n,) int64, in the order of training; every rank of the epoch has the same n.
+        weights: (n,) float64, 0 where the example is a repeat that fills the shard.
+        subset_size: S in the weights: Σ w x / S over all shards estimates the mean of x over the dataset.
+        dataset_size: N.
+        ratio: pruning ratio of the epoch.
+        epoch: counted from 0.
+    """
+
+    indices: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    subset_size: int
+    dataset_size: int
+    ratio: float
+    epoch: int
+
+
+def shard(
+    order: NDArray[np.int64], weights: NDArray[np.float64], rank: int, world_size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Positions rank, rank + W, rank + 2W, ... of the epoch's order, filled up so that all ranks have as many.
+
+    Where W does not divide the n examples, the last positions wrap around to the first examples, with weight 0. A fill
+    is never an example that its rank has already, and with n = 0 every shard is empty.
+
+    Args:
+        order: (n,) int64, the subset in its shuffled order.
+        weights: (n,) float64, theirs.
+        rank: 0 <= rank < world_size.
+        world_size: W >= 1.
+
+    Returns:
+        Indices int64 and weights float64, ceil(n / W) each.
+
+    Raises:
+        UsageError: rank or world_size out of range.
+    """
+    if world_size < 1:
+        raise UsageError(f"world_size={world_size} is not a number of ranks: at least 1")
+    if not 0 <= rank < world_size:
+        raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], the ranks of world_size={world_size}")
+    n = len(order)
+    position = rank + world_size * (-(-n // world_size) - 1)
+    indices, w = order[rank::world_size], weights[rank::world_size]
+    if position >= n > 0:
+        return np.append(indices, order[position % n]), np.append(w, 0.0)
+    return indices.copy(), w.copy()
