@@ -1,0 +1,108 @@
+"""Labelled images from parquet: a column of image bytes (or Hugging Face's struct of bytes and path), one
+of labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sadp_dist.data.images import ImageSource
+from sadp_dist.errors import MissingExtra, UsageError
+
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "labels", "fine_label")
+
+
+class ParquetImages(ImageSource):
+    """Rows of one .parquet, or of a folder's in the order of their names; row groups are read when needed."""
+
+    def __init__(self, path: Path, split: str | None) -> None:
+        try:
+            import pyarrow.parquet as pq
+        except ImportError as error:
+            raise MissingExtra("pyarrow", "parquet") from error
+        files = [path] if path.is_file() else sorted(path.glob(f"{split or ''}*.parquet"))
+        if not files:
+            names = ", ".join(sorted(file.name for file in path.glob("*.parquet")))
+            raise UsageError(f"split {split!r} is not in {str(path)!r}; it has: {names}")
+        self._groups: list[tuple[Path, int]] = []
+        self._cached: tuple[int, Any] | None = None
+        sizes, columns, paths = [], [], []
+        for file in files:
+            try:
+                parquet = pq.ParquetFile(file)
+                metadata = parquet.metadata
+                self._image = _column(parquet, file, IMAGE_COLUMNS)
+                label = _column(parquet, file, LABEL_COLUMNS)
+                columns.append(parquet.read([label]).column(0).to_numpy(zero_copy_only=False))
+            except (OSError, ValueError) as error:
+                if isinstance(error, UsageError):
+                    raise
+                raise UsageError(f"{file}: not a .parquet that can be read ({_first_line(error)})") from error
+            self._groups += [(file, group) for group in range(metadata.num_row_groups)]
+            sizes += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            paths += [f"{file.name}, row {row}" for row in range(metadata.num_rows)]
+            names = _class_names(parquet.schema_arrow, label)
+        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        values = np.concatenate(columns)
+        if len(values) == 0:
+            raise UsageError(f"source {str(path)!r} holds no image")
+        classes, labels = _as_labels(values, names, path)
+        super().__init__(str(path), classes, labels, paths)
+
+    def encoded(self, index: int) -> bytes:
+        index = range(len(self))[index]
+        group = int(np.searchsorted(self._starts, index, side="right")) - 1
+        value = self._images(group)[index - int(self._starts[group])].as_py()
+        data = value["bytes"] if isinstance(value, dict) else value
+        if not isinstance(data, bytes):
+            raise self._damaged(index, TypeError("no bytes in the image column"))
+        return data
+
+    def _images(self, group: int) -> Any:
+        if self._cached is None or self._cached[0] != group:
+            import pyarrow.parquet as pq
+
+            file, number = self._groups[group]
+            # Threads of a pool do not survive a fork.
+            table = pq.ParquetFile(file).read_row_group(number, [self._image], use_threads=False)
+            self._cached = (group, table.column(0))
+        return self._cached[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_cached": None}
+
+
+def _column(parquet: Any, file: Path, names: tuple[str, ...]) -> str:
+    for name in names:
+        if name in parquet.schema_arrow.names:
+            return name
+    found = ", ".join(parquet.schema_arrow.names)
+    raise UsageError(f"{file}: no column {' or '.join(map(repr, names))}; it has: {found}")
+
+
+def _class_names(schema: Any, label: str) -> list[str] | None:
+    """The class names that Hugging Face's datasets keeps in the schema."""
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return list(features[label]["names"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _as_labels(values: np.ndarray, names: list[str] | None, path: Path) -> tuple[list[str], np.ndarray]:
+    if values.dtype.kind in "OU":
+        unique, labels = np.unique(values.astype(str), return_inverse=True)
+        return [str(name) for name in unique], labels.astype(np.int64)
+    if values.dtype.kind not in "iu" or values.min() < 0:
+        raise UsageError(f"{path}: labels must be whole numbers from 0 on, or names; got {values.dtype}")
+    highest = int(values.max())
+    classes = names if names and len(names) > highest else [str(k) for k in range(highest + 1)]
+    return classes, values.astype(np.int64)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,43 @@
+"""From an epoch's shard to batches: samplers, loaders over FFCV and torch, .beton files, keyed augmentation.
+
+FFCV is imported with the first name that needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sadp_dist.loading.augment import pad_crop_flip
+from sadp_dist.loading.sampler import PruningSampler, SequentialShard
+from sadp_dist.loading.torch import TorchLoader
+
+if TYPE_CHECKING:
+    from sadp_dist.loading.beton import beton_fields, beton_labels, beton_size, write_beton
+    from sadp_dist.loading.ffcv import FFCVLoader
+
+_NEED_FFCV = {
+    "FFCVLoader": "sadp_dist.loading.ffcv",
+    "beton_fields": "sadp_dist.loading.beton",
+    "beton_labels": "sadp_dist.loading.beton",
+    "beton_size": "sadp_dist.loading.beton",
+    "write_beton": "sadp_dist.loading.beton",
+}
+
+__all__ = [
+    "FFCVLoader",
+    "PruningSampler",
+    "SequentialShard",
+    "TorchLoader",
+    "beton_fields",
+    "beton_labels",
+    "beton_size",
+    "pad_crop_flip",
+    "write_beton",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEED_FFCV:
+        return getattr(import_module(_NEED_FFCV[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
