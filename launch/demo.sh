@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The main job on real images: train a small spiking network on scikit-learn's handwritten digits with two processes,
+# once on the full data and once with SADP at a pruning ratio of 0.5, and compare the two.
+#
+#   VENV     the virtual environment                                  (default .venv)
+#   NPROC    processes                                                (default 2)
+#   RUNS     where the runs go                                        (default runs)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+VENV=${VENV:-.venv}
+NPROC=${NPROC:-2}
+RUNS=${RUNS:-runs}
+bin=$(realpath "$VENV")/bin
+
+step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+run() { printf '$ %s\n' "$*"; PATH="$bin:$PATH" "$@"; }
+
+if [ ! -e data/digits/test.beton ]; then
+  step "1. The digits as images, then as .beton files"
+  run python examples/digits_images.py data/digits/images
+  run sadp-dist beton data/digits/images data/digits/train.beton --split train
+  run sadp-dist beton data/digits/images data/digits/test.beton --split test
+fi
+
+train() {  # free port, so that two demos do not meet
+  run torchrun --nproc-per-node "$NPROC" --rdzv-backend c10d --rdzv-endpoint localhost:0 -m sadp_dist train \
+    configs/digits.yaml --overwrite "$@"
+}
+step "2. All of the data in every epoch"
+train name=digits-full output="$RUNS/{name}" pruning.method=full
+step "3. SADP at r = 0.5: half of the examples, chosen by their scores"
+train name=digits-sadp output="$RUNS/{name}"
+
+step "4. The two beside each other"
+run sadp-dist report "$RUNS/digits-full" "$RUNS/digits-sadp"
+cat <<TEXT
+
+The runs' files (config.yaml, metrics.jsonl, checkpoints, TensorBoard curves) are in $RUNS/digits-full and $RUNS/digits-sadp.
+Try next, after: source $VENV/bin/activate
+  sadp-dist stats --store $RUNS/digits-sadp
+  sadp-dist top --store $RUNS/digits-sadp -k 50 --images data/digits/images --split train --out hardest.png
+  sadp-dist train configs/digits.yaml name=digits-random pruning.method=random
+  tensorboard --logdir $RUNS
+TEXT

@@ -1,0 +1,56 @@
+"""``sadp-dist train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sadp_dist.errors import UsageError
+
+
+def train(
+    config: Annotated[
+        Path, typer.Argument(help="The run's YAML file; configs/ holds ready ones.", metavar="CONFIG.yaml")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Values that replace the file's, such as pruning.ratio=0.7 seed=1.",
+            metavar="[SECTION.KEY=VALUE]...",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the run's newest checkpoint, if it has one.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Throw away the run that the directory holds.")
+    ] = False,
+) -> None:
+    """Train a network, each epoch on the subset that the scores of the last ones select.
+
+    One process:
+
+        sadp-dist train configs/digits.yaml
+
+    Two processes on this machine (one per GPU, where there are GPUs):
+
+        torchrun --nproc-per-node 2 -m sadp_dist train configs/digits.yaml
+
+    The same recipe on the full data, and with random pruning:
+
+        sadp-dist train configs/digits.yaml name=digits-full pruning.method=full
+
+        sadp-dist train configs/digits.yaml name=digits-random pruning.method=random
+
+    After a crash or a kill, the same command with --resume goes on in the middle of the epoch. Look at a run
+    with `sadp-dist report RUN_DIR`, `sadp-dist stats --store RUN_DIR` and `tensorboard --logdir RUN_DIR`.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other; give one")
+    from sadp_dist.training import load_config
+    from sadp_dist.training import train as train_run
+
+    run = load_config(config, overrides or [])
+    train_run(run, "resume" if resume else "overwrite" if overwrite else "refuse")

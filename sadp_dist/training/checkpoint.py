@@ -1,0 +1,93 @@
+"""Checkpoints: a folder appears whole or not at all, and holds everything that a resume needs.
+
+``checkpoints/e0003-b000120/`` means: 3 epochs done, and 120 batches a rank of the fourth. It holds
+``state.pt`` (network, optimizer, AMP scale, sums of the epoch so far, random state of every rank) and
+``store.npz`` (the scores and the epoch's plan). It is written under a temporary name and renamed, so a kill
+at any moment leaves the one before in place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from sadp_dist.errors import UsageError
+from sadp_dist.store import Store
+from sadp_dist.training.processes import Process
+
+_NAME = re.compile(r"e(\d+)-b(\d+)")
+
+
+class Checkpoints:
+    """The checkpoints of one run directory."""
+
+    def __init__(self, run_dir: Path, keep: int = 2) -> None:
+        self.folder = run_dir / "checkpoints"
+        self.keep = keep
+
+    def all(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        found = [p for p in self.folder.glob("e*-b*") if _NAME.fullmatch(p.name)]
+        return sorted(found, key=lambda p: tuple(map(int, _NAME.fullmatch(p.name).groups())))  # type: ignore[union-attr]
+
+    def save(self, process: Process, store: Store, epoch: int, batch: int, state: dict[str, Any]) -> None:
+        """Write one checkpoint; every rank calls it, rank 0 writes."""
+        final = self.folder / f"e{epoch:04d}-b{batch:06d}"
+        temporary = self.folder / f".tmp-{final.name}"
+        randomness = [random_state(process.device)]
+        if process.world_size > 1:
+            gathered: list[Any] = [None] * process.world_size
+            dist.all_gather_object(gathered, randomness[0])
+            randomness = gathered
+        if process.is_first:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        store.save(temporary / "store.npz")  # every rank: pushes on their way are taken in first
+        if process.is_first:
+            torch.save(
+                {"epoch": epoch, "batch": batch, "random": randomness, **state}, temporary / "state.pt"
+            )
+            with (temporary / "state.pt").open("rb") as file:
+                os.fsync(file.fileno())
+            shutil.rmtree(final, ignore_errors=True)
+            os.rename(temporary, final)
+            for old in self.all()[: -self.keep]:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def load_latest(self, process: Process, store: Store) -> dict[str, Any] | None:
+        """The newest checkpoint's state, with the scores loaded into the store; None where there is none."""
+        found = self.all()
+        if not found:
+            return None
+        path = found[-1]
+        try:
+            state: dict[str, Any] = torch.load(
+                path / "state.pt", map_location=process.device, weights_only=True
+            )
+        except (OSError, RuntimeError, EOFError, ValueError) as error:
+            raise UsageError(
+                f"checkpoint {path} cannot be read ({error}); remove it to resume from the one before"
+            ) from None
+        store.load(path / "store.npz")
+        if len(state["random"]) == process.world_size:
+            restore_random_state(state["random"][process.rank], process.device)
+        return state
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

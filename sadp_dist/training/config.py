@@ -1,0 +1,230 @@
+"""A training run as one small YAML file, checked whole before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection import PruningConfig
+from sadp_dist.snn.neurons import NeuronConfig
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from and what happens to them before the network.
+
+    ``loader: ffcv`` reads .beton files (``sadp-dist beton`` writes them); ``loader: torch`` reads an
+    ImageFolder folder, a .zip of one or a parquet file, of which ``train_split`` and ``test_split`` name
+    sub-folders.
+    """
+
+    train: str
+    test: str
+    loader: Literal["ffcv", "torch"] = "ffcv"
+    train_split: str | None = None
+    test_split: str | None = None
+    image_size: Positive = 32
+    classes: Positive | None = None  # None: as many as the training labels name
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of the channels, in 0..255
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    augment: Literal["none", "crop", "resized-crop"] = (
+        "none"  # "crop": pad, crop (and flip); keyed by the example
+    )
+    padding: Annotated[int, Field(ge=0)] = 4
+    flip: bool = True
+    cutout: Annotated[int, Field(ge=0)] = 0  # side of the square that is blanked, in pixels
+    workers: Annotated[int, Field(ge=0)] = 1
+    cache: bool = True  # False: the .beton is larger than memory, read pages as they are needed
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which network, for how many time steps T, of which neurons."""
+
+    name: str = "small_cnn"
+    time_steps: Positive = 4
+    neuron: NeuronConfig = field(default_factory=NeuronConfig)
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """Whose gradients give the scores (Eq. 29): the last layer, all layers, or layers by name."""
+
+    layers: Literal["last", "all"] | list[str] = "last"
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class OptimizationConfig:
+    """The ``training:`` section: how the weights are learned.
+
+    ``batch_size`` counts the examples of one optimizer step over all ranks and accumulated micro-batches, so
+    that a recipe means the same on one GPU and on eight.
+    """
+
+    epochs: Positive
+    batch_size: Positive = 128
+    accumulate: Positive = 1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegative = 0.0
+    warmup_epochs: NotNegative = 0.0
+    loss: Literal["cross-entropy", "tet"] = "cross-entropy"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    tet_lambda: Annotated[float, Field(ge=0, le=1)] = 0.05
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    evaluate_every: Positive = 1  # epochs; the last one always
+    checkpoint_every: Positive | None = None  # optimizer steps; None: at the end of each epoch alone
+    keep_checkpoints: Positive = 2
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """Where the scores live; see ``sadp_dist.connect``."""
+
+    url: str = "memory:"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    name: str
+    data: DataConfig
+    training: OptimizationConfig
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    output: str = "runs/{name}"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.output.format(name=self.name))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain mappings, lists, strings and numbers, as ``load_config`` reads them."""
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a run's YAML file and apply ``section.key=value`` overrides.
+
+    Raises:
+        UsageError: the file is missing or not YAML, a key is unknown (the nearest known one is named), or a
+        value is
+            not allowed (the value and what is allowed are named).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"configuration {path} does not exist; configs/ holds ready ones")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path} must hold sections such as data: and training:, got {type(raw).__name__}")
+    for override in overrides:
+        _apply_override(raw, override)
+    return parse_config(raw, source=str(path))
+
+
+def parse_config(raw: dict[str, Any], source: str = "configuration") -> TrainConfig:
+    """Check a configuration given as nested mappings; ``source`` names it in errors."""
+    _refuse_unknown_keys(raw, TrainConfig, (), source)
+    pruning = dict(raw.get("pruning") or {})
+    # One number of epochs and one seed a run: the pruning section follows unless it says the same itself.
+    epochs = (raw.get("training") or {}).get("epochs")
+    if pruning.setdefault("epochs", epochs) != epochs:
+        raise UsageError(
+            f"{source}: pruning.epochs is {pruning['epochs']}, training.epochs {epochs}; leave the first out"
+        )
+    pruning.setdefault("seed", raw.get("seed", 0))
+    if epochs is None:
+        del pruning["epochs"]
+    try:
+        return TypeAdapter(TrainConfig).validate_python({**raw, "pruning": pruning})
+    except ValidationError as error:
+        raise UsageError(f"{source}: {_first_problem(error)}") from None
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise UsageError(f"override {override!r} must look like section.key=value, such as pruning.ratio=0.5")
+    section: Any = raw
+    for key in keys[:-1]:
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            raise UsageError(f"override {override!r}: {key} is a value, not a section")
+    try:
+        section[keys[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"override {override!r}: {text!r} is not a YAML value") from None
+
+
+def _refuse_unknown_keys(section: Any, kind: type, path: tuple[str, ...], source: str) -> None:
+    if not isinstance(section, Mapping):
+        where = ".".join(path) or "the file"
+        raise UsageError(f"{source}: {where} must be a section with keys of its own, got {section!r}")
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in dataclasses.fields(kind)]
+    for key, value in section.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+            where = f"in section {'.'.join(path)}" if path else "at the top level"
+            raise UsageError(
+                f"{source}: unknown key {key!r} {where}; did you mean {near[0]!r}? Known: {', '.join(known)}"
+            )
+        if dataclasses.is_dataclass(hints[key]) and value is not None:
+            _refuse_unknown_keys(value, typing.cast(type, hints[key]), (*path, key), source)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{where} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":  # one of our own checks, which names the value
+        return f"{where}: {message}" if where else message
+    return f"{where} is {problem['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def first_difference(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str | None:
+    """The first key in which two plain configurations differ, as ``section.key: 1 then, 2 now``, or None."""
+    for key in [*earlier, *(key for key in now if key not in earlier)]:
+        then, today = earlier.get(key), now.get(key)
+        if isinstance(then, Mapping) and isinstance(today, Mapping):
+            if difference := first_difference(then, today, f"{prefix}{key}."):
+                return difference
+        elif then != today:
+            return f"{prefix}{key}: {then!r} then, {today!r} now"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,164 @@
+"""A run's data: batches of a sampler's choice, test batches, and what is done to images on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sadp_dist.errors import UsageError
+from sadp_dist.loading import PruningSampler, SequentialShard, TorchLoader, pad_crop_flip
+from sadp_dist.training.config import DataConfig
+from sadp_dist.training.processes import Process
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
+
+    from sadp_dist.data import ImageSource
+
+Batches = Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]
+"""Images (B, C, H, W) uint8, labels (B,), indices (B,) and weights (B,)."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the training loop knows of its data.
+
+    Attributes:
+        config: the ``data:`` section.
+        labels: (N,) int64, the class of every training example.
+        classes: number of classes.
+        seed: key of the augmentation's random numbers.
+        train_loader: a sampler to the batches that it asks for, epoch after epoch.
+        test_loader: one pass over this rank's part of the test set.
+    """
+
+    config: DataConfig
+    labels: NDArray[np.int64]
+    classes: int
+    seed: int
+    device: torch.device
+    train_loader: Callable[[PruningSampler], Batches]
+    test_loader: Callable[[], Batches]
+
+    def __post_init__(self) -> None:
+        mean = torch.tensor(self.config.mean, device=self.device).view(3, 1, 1)
+        std = torch.tensor(self.config.std, device=self.device).view(3, 1, 1)
+        object.__setattr__(self, "_mean", mean)
+        object.__setattr__(self, "_std", std)
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return len(self.labels)
+
+    def augment(self, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        """Crop, mirror and blank as the configuration says, keyed by (seed, epoch, index)."""
+        config = self.config
+        if config.augment == "none":
+            return images
+        padding = config.padding if config.augment == "crop" else 0  # "resized-crop" crops where it decodes
+        return pad_crop_flip(images, indices, epoch, self.seed, padding, config.flip, config.cutout)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 to float32, (x - mean) / std per channel."""
+        return images.float().sub_(self._mean).div_(self._std)
+
+
+def open_data(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
+    """Open the training and test data of a run.
+
+    Args:
+        config: the ``data:`` section.
+        batch_size: examples in a training batch of one rank.
+        seed: key of the augmentation's random numbers.
+        process: this rank.
+
+    Raises:
+        UsageError: a file is missing or not what the loader reads, or a label is not below ``classes``.
+    """
+    for name in ("train", "test"):
+        path = Path(getattr(config, name))
+        if not path.exists():
+            raise UsageError(
+                f"data.{name} is {str(path)!r}, which does not exist; sadp-dist beton writes .beton files"
+            )
+    open_with = _open_betons if config.loader == "ffcv" else _open_images
+    data = open_with(config, batch_size, seed, process)
+    highest = int(data.labels.max(initial=-1))
+    if highest >= data.classes:
+        raise UsageError(f"data.classes is {data.classes}, but the training data has a label {highest}")
+    return data
+
+
+def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
+    from sadp_dist.loading import FFCVLoader, beton_labels, beton_size
+
+    labels = beton_labels(config.train)
+    resized = config.augment == "resized-crop"
+
+    def loader(path: str, sampler: PruningSampler | SequentialShard, random_crop: bool) -> Batches:
+        return FFCVLoader(
+            path,
+            sampler,
+            image_size=config.image_size if resized else None,
+            random_crop=random_crop,
+            num_workers=max(config.workers, 1),
+            device=process.device,
+            seed=seed,
+            cache=config.cache,
+        )
+
+    test = loader(config.test, _test_shard(beton_size(config.test), batch_size, process), random_crop=False)
+    return TrainingData(
+        config=config,
+        labels=labels,
+        classes=config.classes or int(labels.max(initial=0)) + 1,
+        seed=seed,
+        device=process.device,
+        train_loader=lambda sampler: loader(config.train, sampler, random_crop=resized),
+        test_loader=lambda: test,
+    )
+
+
+def _open_images(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
+    from torchvision.transforms import v2
+
+    from sadp_dist.data import open_images
+
+    train = open_images(config.train, config.train_split)
+    test_images = open_images(config.test, config.test_split)
+    side = (config.image_size, config.image_size)
+    if config.augment == "resized-crop":
+        train_transform = v2.RandomResizedCrop(side)
+        test_transform = v2.Compose([v2.Resize(round(config.image_size * 256 / 224)), v2.CenterCrop(side)])
+    else:
+        train_transform = test_transform = v2.Resize(side)  # changes nothing where the images have that size
+
+    def loader(
+        images: ImageSource, sampler: PruningSampler | SequentialShard, transform: v2.Transform
+    ) -> Batches:
+        return TorchLoader(
+            images, sampler, num_workers=config.workers, transform=transform, device=process.device, seed=seed
+        )
+
+    test = loader(test_images, _test_shard(len(test_images), batch_size, process), test_transform)
+    return TrainingData(
+        config=config,
+        labels=train.labels,
+        classes=config.classes or len(train.classes),
+        seed=seed,
+        device=process.device,
+        train_loader=lambda sampler: loader(train, sampler, train_transform),
+        test_loader=lambda: test,
+    )
+
+
+def _test_shard(size: int, batch_size: int, process: Process) -> SequentialShard:
+    return SequentialShard(size, batch_size, rank=process.rank, world_size=process.world_size)

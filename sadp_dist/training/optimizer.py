@@ -1,0 +1,47 @@
+"""Optimizers, and a learning rate that follows the epoch's progress rather than a count of steps."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from sadp_dist.training.config import OptimizationConfig
+
+
+def build_optimizer(network: nn.Module, config: OptimizationConfig) -> Optimizer:
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    if config.optimizer == "adamw":
+        return AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return SGD(
+        parameters,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+    )
+
+
+def cosine_rate(config: OptimizationConfig, epochs_done: float) -> float:
+    """Learning rate after ``epochs_done`` epochs: linear warm-up, then half a cosine down to 0 at the last.
+
+    The present epoch counts by the fraction of its batches that is done. With pruning, epochs differ in
+    length; counted in epochs the rate still falls to 0 exactly over the run, and every epoch gets its share
+    of the curve.
+    """
+    warmup = config.warmup_epochs
+    if epochs_done < warmup:
+        return config.learning_rate * epochs_done / warmup
+    if config.epochs <= warmup:
+        return config.learning_rate
+    return (
+        config.learning_rate
+        * 0.5
+        * (1 + math.cos(math.pi * (epochs_done - warmup) / (config.epochs - warmup)))
+    )
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate

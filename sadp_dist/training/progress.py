@@ -1,0 +1,87 @@
+"""What a person sees while a run trains: a bar for the epoch, a line for each epoch done."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from sadp_dist.selection import Shard
+from sadp_dist.training.metrics import DeviceSums
+
+
+class Progress:
+    """Rank 0's display; on other ranks, and with ``enabled=False``, it does nothing.
+
+    On a terminal the bar is redrawn a few times a second; elsewhere (a log file, CI) only the epochs' lines
+    are written.
+    """
+
+    def __init__(self, name: str, epochs: int, enabled: bool = True, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.enabled = enabled
+        self._name, self._epochs = name, epochs
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not (enabled and self.console.is_terminal),
+        )
+        self._task = self._bars.add_task(name, status="")
+        self._drawn_at = 0.0
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def epoch_started(self, epoch: int, shard: Shard, done: int, batches: int) -> None:
+        self._kept = f"kept {shard.drawn:,} of {shard.dataset_size:,}"
+        self._started, self._before = time.perf_counter(), 0.0
+        self._bars.reset(
+            self._task,
+            description=f"{self._name}  epoch {epoch + 1}/{self._epochs}",
+            total=batches,
+            completed=done,
+            status=self._kept,
+        )
+        if self.enabled and shard.drawn == 0:
+            self.console.print(
+                f"epoch {epoch + 1}/{self._epochs}  empty: the pruning ratio is 1, nothing is trained on"
+            )
+
+    def batch_done(self, sums: DeviceSums) -> None:
+        if self._bars.disable:
+            return
+        now = time.perf_counter()
+        if now - self._drawn_at > 0.25:
+            self._drawn_at = now
+            loss, hits, examples = sums.recent()
+            if examples:
+                speed = examples / (now - self._started)
+                figures = f"loss {loss / examples:.3f}  accuracy {hits / examples:6.2%}"
+                self._bars.update(self._task, status=f"{figures}  {self._kept}  {speed:,.0f} images/s a rank")
+        self._bars.update(self._task, advance=1)
+
+    def epoch_done(self, record: dict[str, Any]) -> None:
+        if not self.enabled:
+            return
+        parts = [f"epoch {record['epoch'] + 1:>3}/{self._epochs}"]
+        if record["examples"]:
+            parts.append(f"loss {record['loss']:.4f}  train {record['train_accuracy']:6.2%}")
+        if "test_accuracy" in record:
+            parts.append(f"test {record['test_accuracy']:6.2%}")
+        parts += [self._kept, f"{record['images_per_second']:,.0f} images/s", f"{record['seconds']:.1f} s"]
+        self.console.print("  ".join(parts), markup=False)

@@ -1,0 +1,273 @@
+"""The training loop: plan, draw, train and score, once around per epoch."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sadp_dist.errors import UsageError
+from sadp_dist.loading import PruningSampler
+from sadp_dist.scoring import SpikeAwareScorer
+from sadp_dist.selection import RULES
+from sadp_dist.snn import build_network
+from sadp_dist.store import connect
+from sadp_dist.training.checkpoint import Checkpoints
+from sadp_dist.training.config import TrainConfig
+from sadp_dist.training.datasets import open_data
+from sadp_dist.training.losses import build_loss, correct
+from sadp_dist.training.metrics import DeviceSums, MetricsLog
+from sadp_dist.training.optimizer import build_optimizer, cosine_rate, set_rate
+from sadp_dist.training.processes import Process
+from sadp_dist.training.progress import Progress
+
+_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Trainer:
+    """One training run; under torchrun every rank makes one from the same configuration.
+
+    Args:
+        config: the whole run.
+        process: this rank, from ``join_job``.
+
+    Raises:
+        UsageError: the configuration does not fit the data, the network or the number of processes.
+    """
+
+    def __init__(self, config: TrainConfig, process: Process) -> None:
+        training = config.training
+        parts = process.world_size * training.accumulate
+        if training.batch_size % parts:
+            raise UsageError(
+                f"training.batch_size={training.batch_size} is not divisible among {process.world_size} ranks "
+                f"x training.accumulate={training.accumulate}; use a multiple of {parts}"
+            )
+        self.config, self.process, self.device = config, process, process.device
+        self.data = open_data(config.data, training.batch_size // parts, config.seed, process)
+        self.store = connect(
+            config.store.url, config.name, self.data.size, config.pruning, labels=self.data.labels
+        )
+        self.sampler = PruningSampler(
+            self.store, training.batch_size // parts, rank=process.rank, world_size=process.world_size
+        )
+        self.loader = self.data.train_loader(self.sampler)
+
+        torch.manual_seed(config.seed)
+        network = build_network(
+            config.network.name,
+            num_classes=self.data.classes,
+            image_size=config.data.image_size,
+            time_steps=config.network.time_steps,
+            neuron=config.network.neuron,
+        ).to(self.device)
+        self.memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self.memory_format)
+        self.scorer = None
+        if RULES[config.pruning.method].needs_scores:
+            self.scorer = SpikeAwareScorer(network, layers=config.scoring.layers, exact=config.scoring.exact)
+        self.trained: nn.Module = self._wrap(network)
+        self.optimizer = build_optimizer(network, training)
+        self.loss = build_loss(training)
+        self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
+        torch.manual_seed(
+            config.seed + 1 + process.rank
+        )  # the same weights everywhere, then each rank its own
+
+        self.epoch = 0  # epochs done
+        self.batch = 0  # batches of this rank done in the present epoch
+        self.sums = DeviceSums(3, self.device)  # of the present epoch on this rank: Σ w·loss, Σ hits, Σ 1
+        self.seconds = 0.0  # spent training in the present epoch
+        self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done
+        self.log: MetricsLog | None = None  # rank 0's
+        self._cold = True  # the first batch of a process waits for the loader to compile
+
+    def _wrap(self, network: nn.Module) -> nn.Module:
+        trained: nn.Module = torch.compile(network) if self.config.training.compile else network  # type: ignore[assignment]
+        if self.process.world_size == 1:
+            return trained
+        return DistributedDataParallel(
+            trained, device_ids=[self.device] if self.device.type == "cuda" else None
+        )
+
+    # The run
+    # ----------------------------------------------------------------------------------------------------
+
+    def run(self, checkpoints: Checkpoints, log: MetricsLog | None, progress: Progress) -> dict[str, Any]:
+        """Train until the last epoch is done; ``log`` is given on rank 0 alone.
+
+        Returns:
+            the last epoch's record (empty where none was left to train).
+        """
+        record: dict[str, Any] = {}
+        while self.epoch < self.config.training.epochs:
+            record = self._train_epoch(checkpoints, progress)
+            if (
+                self.epoch % self.config.training.evaluate_every == 0
+                or self.epoch == self.config.training.epochs
+            ):
+                record |= self.evaluate()
+            progress.epoch_done(record)
+            if log is not None:
+                log.write(record)
+            self.save(checkpoints)
+        return record
+
+    def _train_epoch(self, checkpoints: Checkpoints, progress: Progress) -> dict[str, Any]:
+        training = self.config.training
+        started, not_training = time.perf_counter(), 0.0
+        self.sampler.set_epoch(self.epoch, start_batch=self.batch)
+        plan_seconds = time.perf_counter() - started
+        shard, batches = self.sampler.shard, self.batch + self.sampler.batches
+        progress.epoch_started(self.epoch, shard, done=self.batch, batches=batches)
+        self.trained.train()
+        waiting = time.perf_counter()
+        for images, labels, indices, weights in self.loader:
+            if self._cold:
+                not_training, self._cold = time.perf_counter() - waiting, False
+            step, micro = divmod(self.batch, training.accumulate)
+            if micro == 0:
+                done = self.epoch + self.batch / batches
+                set_rate(self.optimizer, cosine_rate(training, done))
+            last = micro == training.accumulate - 1 or self.batch == batches - 1
+            # The examples that this step trains on, over all ranks and micro-batches; fills are none.
+            examples = min(shard.drawn - step * training.batch_size, training.batch_size)
+            self._train_batch(images, labels, indices, weights, examples, last)
+            self.batch += 1
+            progress.batch_done(self.sums)
+            if last and training.checkpoint_every and (step + 1) % training.checkpoint_every == 0:
+                pause = time.perf_counter()
+                self.seconds += pause - started - not_training
+                self.save(checkpoints)
+                started, not_training = time.perf_counter(), 0.0
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - started - not_training
+
+        loss, hits, examples = self.process.sum(self.sums.total).tolist()
+        self.totals["examples"] += int(examples)
+        self.totals["seconds"] += self.seconds
+        record = {
+            "event": "epoch",
+            "epoch": self.epoch,
+            "ratio": shard.ratio,
+            "subset_size": shard.subset_size,
+            "examples": int(examples),
+            "loss": loss / shard.subset_size if shard.subset_size else None,
+            "train_accuracy": hits / examples if examples else None,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "images_per_second": examples / self.seconds,
+            "seconds": self.seconds,
+            "plan_seconds": plan_seconds,
+            "total_examples": self.totals["examples"],
+            "total_seconds": self.totals["seconds"],
+        }
+        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+        self.sums = DeviceSums(3, self.device)
+        return record
+
+    def _train_batch(
+        self, images: Tensor, labels: Tensor, indices: Tensor, weights: Tensor, examples: int, last: bool
+    ) -> None:
+        """Forward and backward of one micro-batch, its scores to the store; the last one of a step updates
+        the weights.
+
+        ``weights`` and ``indices`` are on the CPU, where the store wants them; nothing here waits for the
+        device.
+        """
+        inputs = self._inputs(images, indices)
+        labels = labels.to(self.device, non_blocking=True)
+        w = weights.to(self.device, non_blocking=True)
+        # c_i = w_i / batch. DDP averages over ranks and micro-batches are summed: hence the step's examples a
+        # rank.
+        coefficients = w * (self.process.world_size / examples)
+        with self._synchronised(last):
+            with self.scorer or nullcontext():
+                with self._autocast():
+                    logits = self.trained(inputs)
+                losses = self.loss(logits, labels)
+                self.grad_scaler.scale((coefficients * losses).sum()).backward()
+            if self.scorer is not None:
+                scores = self.scorer.scores(coefficients, self.grad_scaler)
+                self.store.push(indices, scores, epoch=self.epoch, valid=weights > 0)
+        if last:
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            counted = w > 0
+            self.sums.add((w * losses).sum(), (correct(logits, labels) & counted).sum(), counted.sum())
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Loss and accuracy on the test set; every example counts once, whatever the world size."""
+        started = time.perf_counter()
+        self.network.eval()
+        if self.process.world_size > 1:  # batch norm's running statistics are rank 0's, as in a DDP forward
+            for buffer in self.network.buffers():
+                dist.broadcast(buffer, src=0)
+        sums = DeviceSums(3, self.device)
+        for images, labels, _, _ in self.data.test_loader():
+            labels = labels.to(self.device, non_blocking=True)
+            with self._autocast():
+                logits = self.network(self._inputs(images))
+            hits = correct(logits, labels)
+            sums.add(self.loss(logits, labels).sum(), hits.sum(), torch.ones_like(hits).sum())
+        loss, right, examples = self.process.sum(sums.total).tolist()
+        return {
+            "test_loss": loss / examples,
+            "test_accuracy": right / examples,
+            "test_examples": int(examples),
+            "evaluation_seconds": time.perf_counter() - started,
+        }
+
+    def _inputs(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
+        images = images.to(self.device, non_blocking=True)
+        if indices is not None:
+            images = self.data.augment(images, indices, self.epoch)
+        return self.data.normalise(images).contiguous(memory_format=self.memory_format)
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        precision = _PRECISION.get(self.config.training.precision)
+        return torch.autocast(self.device.type, precision, enabled=precision is not None)
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients meet at the last micro-batch of a step alone."""
+        if isinstance(self.trained, DistributedDataParallel) and not last:
+            return self.trained.no_sync()
+        return nullcontext()
+
+    # Checkpoints
+    # ------------------------------------------------------------------------------------------------
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write a checkpoint at a step's end; every rank calls it."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "grad_scaler": self.grad_scaler.state_dict(),
+            "sums": self.process.sum(self.sums.total.clone()).cpu(),
+            "seconds": self.seconds,
+            "totals": self.totals,
+            "config": self.config.to_dict(),
+        }
+        checkpoints.save(self.process, self.store, self.epoch, self.batch, state)
+
+    def resume(self, checkpoints: Checkpoints) -> bool:
+        """Take up the newest checkpoint; False where there is none."""
+        state = checkpoints.load_latest(self.process, self.store)
+        if state is None:
+            return False
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.grad_scaler.load_state_dict(state["grad_scaler"])
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.seconds, self.totals = state["seconds"], state["totals"]
+        if self.process.is_first:  # sums over all ranks, so one rank goes on with them
+            self.sums.total.copy_(state["sums"])
+        return True
