@@ -1,0 +1,43 @@
+"""The scores of a run: one engine, one interface, several homes, chosen by the scheme of a URL."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.store.base import Store, StoreUnavailable
+from sadp_dist.store.saved import open_snapshot
+from sadp_dist.store.stats import StoreStats
+
+__all__ = ["HOMES", "Store", "StoreStats", "StoreUnavailable", "connect", "open_snapshot"]
+
+HOMES = {"memory": "sadp_dist.store.embedded"}
+"""Scheme -> module with `connect(url, run, dataset_size, pruning, labels)`, imported when a URL asks for it."""
+
+
+def connect(
+    url: str, run: str, dataset_size: int, pruning: PruningConfig, labels: ArrayLike | None = None
+) -> Store:
+    """The store of a run. In a torch.distributed job every rank calls this, after `init_process_group`.
+
+    Args:
+        url: where it lives; "memory:" is this process, or rank 0 of this job.
+        run: name of the run.
+        dataset_size: N, at least 1.
+        pruning: how epochs are planned.
+        labels: (N,) integers >= 0, the class of each example; needed for stratified draws.
+
+    Raises:
+        UsageError: an argument is wrong, on any rank.
+    """
+    scheme, colon, _ = str(url).partition(":")
+    if not colon or scheme not in HOMES:
+        raise UsageError(f"url={url!r} is not a store: use one that starts with {', '.join(f'{home}:' for home in HOMES)}")
+    home = importlib.import_module(HOMES[scheme])
+    classes = None if labels is None else np.asarray(labels)
+    store: Store = home.connect(url, run, dataset_size, pruning, classes)
+    return store

@@ -1,0 +1,128 @@
+"""What every store can do, wherever it lives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from os import PathLike
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.stats import StoreStats
+
+if TYPE_CHECKING:
+    import torch
+
+    Array = torch.Tensor | NDArray[Any]
+
+
+def on_host(indices: Array) -> Any:
+    """Indices to ask about, on the CPU, whichever device they are on."""
+    return indices if isinstance(indices, np.ndarray | list | tuple) else indices.cpu()
+
+
+class StoreUnavailable(RuntimeError):  # noqa: N818 - what it says, not what went wrong
+    """The place where the scores live cannot be reached. The message is one line that says where to look."""
+
+
+class Store(ABC):
+    """The scores of one run: pushed by every rank, planned from once an epoch, asked about at any time.
+
+    A home (the embedded store, a server) moves bytes and keeps an `Engine` alive; what the answers are is the
+    engine's business alone, so every home gives the same ones.
+    """
+
+    @abstractmethod
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        """Hand over scores from the backward passes of an epoch.
+
+        Any number of times, from any rank, in any order; a repeat does no harm: an example keeps the score of its
+        latest epoch, the largest if that epoch gave several. Never waits for a device: what can be seen only once
+        the scores have arrived from a GPU is refused at the next `push`, `flush` or `plan`, naming the epoch.
+
+        Args:
+            indices: (n,) integers in [0, N), tensor on any device or array.
+            scores: (n,) real numbers, finite and >= 0, tensor on any device or array.
+            epoch: the epoch they belong to, from 0.
+            valid: (n,) bool on the CPU; rows that are False are left out before anything is looked at. Leave out
+                rows of coefficient 0: they have no score.
+
+        Raises:
+            UsageError: something is wrong with an argument; nothing of this push is stored.
+        """
+
+    @abstractmethod
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        """The examples of an epoch for one rank, with their weights.
+
+        Made once an epoch from the scores pushed before, then the same for every rank, world size and retry. Waits
+        until every rank of the job has asked.
+
+        Args:
+            epoch: 0 <= epoch < K.
+            rank: whose shard, 0 <= rank < world_size; by default torch.distributed's, 0 without it.
+            world_size: number of shards; by default torch.distributed's, 1 without it.
+
+        Raises:
+            UsageError: an argument out of its range.
+        """
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return once every push so far is stored, of all ranks; every rank calls it.
+
+        Raises:
+            UsageError: a push that could not be looked at earlier was wrong.
+        """
+
+    @abstractmethod
+    def stats(self) -> StoreStats:
+        """Figures about the run as it stands."""
+
+    @abstractmethod
+    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k examples of highest score (or lowest), best first.
+
+        Returns:
+            Indices and scores, both (min(k, seen),). Equal scores come in the order of their indices; examples
+            without a score are left out.
+
+        Raises:
+            UsageError: k < 0.
+        """
+
+    @abstractmethod
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        """The scores of some examples, (n,) float32; NaN where there is none yet.
+
+        Raises:
+            UsageError: an index is out of range.
+        """
+
+    @abstractmethod
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write everything to a file, whole or not at all; every rank calls it."""
+
+    @abstractmethod
+    def load(self, path: str | PathLike[str]) -> None:
+        """Replace everything by what `save` wrote; every rank calls it. Pushes before it are forgotten.
+
+        Raises:
+            UsageError: the file is not whole, or of another version, data set size or configuration. The store stays
+                as it was.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what the store holds. Pushes that were not flushed are lost."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,130 @@
+"""What the processes of a torch.distributed job say to each other on behalf of the embedded store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import DTypeLike, NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.store.base import StoreUnavailable
+
+T = TypeVar("T")
+
+Failure = tuple[type[Exception], str]
+
+
+class Collective:
+    """The ranks of a job, over a gloo group of their own, so that a job on nccl keeps its GPUs out of it.
+
+    Every method is called by every rank. What fails on one fails on all of them with the same line, for a rank that
+    raised alone would leave the others waiting. Small things travel as objects, arrays as they are.
+    """
+
+    def __init__(self) -> None:
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)  # this rank is a member: the group is of all ranks
+        self._group = group
+        self.rank = dist.get_rank(self._group)
+        self.size = dist.get_world_size(self._group)
+
+    def agree(self, call: str, step: Callable[[], T]) -> list[T]:
+        """Run a step on every rank and return everyone's result, by rank.
+
+        Args:
+            call: what is being done, to notice a rank that is somewhere else.
+            step: its result is small and can be pickled.
+
+        Raises:
+            UsageError: it failed on a rank, or the ranks called different things.
+        """
+        result, failure = _attempt(step)
+        everyone: list[Any] = [None] * self.size
+        with _lost_peers():
+            dist.all_gather_object(everyone, (call, result, failure), group=self._group)
+        calls = [theirs for theirs, _, _ in everyone]
+        if len(set(calls)) > 1:
+            said = ", ".join(f"rank {rank} {name}()" for rank, name in enumerate(calls))
+            raise UsageError(f"the ranks called different things at the same time: {said}; every rank calls the same")
+        for rank, (_, _, theirs) in enumerate(everyone):
+            _raise(theirs, rank)
+        return [theirs for _, theirs, _ in everyone]
+
+    def on_rank_zero(self, step: Callable[[], T]) -> T:
+        """Run a step on rank 0 and return its small result on every rank.
+
+        Raises:
+            UsageError: it failed there.
+        """
+        outcome: list[Any] = [_attempt(step) if self.rank == 0 else None]
+        with _lost_peers():
+            dist.broadcast_object_list(outcome, src=0, group=self._group)
+        result, failure = outcome[0]
+        _raise(failure, 0)
+        return result  # type: ignore[no-any-return]
+
+    def gather(self, array: NDArray[Any], lengths: Sequence[int]) -> list[NDArray[Any]]:
+        """Every rank's array, (lengths[rank],) and of one dtype, on rank 0; an empty list on the others."""
+        if self.rank != 0:
+            self._send(array, to=0)
+            return []
+        arrays = [array] + [np.empty(length, array.dtype) for length in lengths[1:]]
+        self._wait([self._receive(theirs, source) for source, theirs in enumerate(arrays) if source != 0])
+        return arrays
+
+    def scatter(self, arrays: Sequence[NDArray[Any]], length: int, dtype: DTypeLike) -> NDArray[Any]:
+        """From rank 0, which gives an array for each rank, to every rank its own, (length,) of `dtype`."""
+        if self.rank == 0:
+            for rank, array in enumerate(arrays):
+                if rank != 0:
+                    self._send(array, to=rank)
+            return arrays[0]
+        mine = np.empty(length, dtype)
+        self._wait([self._receive(mine, source=0)])
+        return mine
+
+    def _send(self, array: NDArray[Any], to: int) -> None:
+        if len(array):
+            with _lost_peers():
+                dist.send(torch.from_numpy(array), dst=to, group=self._group)
+
+    def _receive(self, array: NDArray[Any], source: int) -> dist.Work | None:
+        with _lost_peers():
+            return dist.irecv(torch.from_numpy(array), src=source, group=self._group) if len(array) else None
+
+    def _wait(self, transfers: Sequence[dist.Work | None]) -> None:
+        with _lost_peers():
+            for transfer in transfers:
+                if transfer is not None:
+                    transfer.wait()
+
+
+def _attempt(step: Callable[[], T]) -> tuple[T | None, Failure | None]:
+    try:
+        return step(), None
+    except UsageError as error:
+        return None, (UsageError, str(error))
+    except Exception as error:  # the others are waiting: whatever it is, they must hear of it
+        return None, (RuntimeError, f"{type(error).__name__}: {error}")
+
+
+def _raise(failure: Failure | None, rank: int) -> None:
+    if failure is not None:
+        kind, message = failure
+        raise kind(f"rank {rank}: {message}")
+
+
+@contextmanager
+def _lost_peers() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StoreUnavailable(
+            f"another rank of this job cannot be reached any more; see the output of the one that stopped ({reason})"
+        ) from error

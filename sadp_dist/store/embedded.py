@@ -1,0 +1,81 @@
+"""The embedded store, "memory:": the engine lives in the training process, no server is needed."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.base import Store, on_host
+from sadp_dist.store.buffer import PushBuffer
+from sadp_dist.store.engine import Engine
+from sadp_dist.store.run import Run
+from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.stats import StoreStats
+
+if TYPE_CHECKING:
+    from sadp_dist.store.base import Array
+
+
+def connect(
+    url: str, run: str, dataset_size: int, pruning: PruningConfig, labels: NDArray[Any] | None
+) -> Store:
+    """In a torch.distributed job of several processes, which all call this, the store they share; else one's own."""
+    if url not in ("memory:", "memory://"):
+        raise UsageError(f'url={url!r}: the embedded store has no address; use "memory:"')
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        from sadp_dist.store.shared import SharedStore
+
+        return SharedStore(run, dataset_size, pruning, labels)
+    return EmbeddedStore(Run(run, dataset_size, pruning, labels))
+
+
+class EmbeddedStore(Store):
+    """The engine in this process, for any number of ranks that it likes to play."""
+
+    def __init__(self, run: Run) -> None:
+        self._engine = Engine(run)
+        self._buffer = PushBuffer(run.dataset_size, self._engine.apply)
+
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        self._buffer.push(indices, scores, epoch, valid)
+
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        self.flush()
+        return self._engine.shard(epoch, 0 if rank is None else rank, 1 if world_size is None else world_size)
+
+    def flush(self) -> None:
+        try:
+            self._buffer.drain()
+        finally:
+            self._engine.reject(self._buffer.rejected)
+            self._buffer.rejected = 0
+
+    def stats(self) -> StoreStats:
+        self.flush()
+        return self._engine.stats()
+
+    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        self.flush()
+        return self._engine.top(k, lowest)
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        self.flush()
+        return self._engine.scores(on_host(indices))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        self.flush()
+        self._engine.snapshot().save(path)
+
+    def load(self, path: str | PathLike[str]) -> None:
+        self._engine.restore(Snapshot.read(path))
+        self._buffer.clear()
+
+    def close(self) -> None:
+        self._buffer.clear()

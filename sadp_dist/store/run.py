@@ -1,0 +1,108 @@
+"""What a run is: the facts that every process of it agrees on from its start to its end."""
+
+from __future__ import annotations
+
+import numbers
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training run over one data set.
+
+    Attributes:
+        name: of the run, not empty.
+        dataset_size: N, at least 1.
+        pruning: how epochs are planned.
+        labels: (N,) int32 class of each example, or None; given as any integers >= 0.
+
+    Raises:
+        UsageError: one of them is wrong, or labels are missing where `pruning` draws by class.
+    """
+
+    name: str
+    dataset_size: int
+    pruning: PruningConfig
+    labels: NDArray[Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise UsageError(f"run={self.name!r} is not a name: a string that is not empty")
+        if not is_integer(self.dataset_size) or self.dataset_size < 1:
+            raise UsageError(f"dataset_size={self.dataset_size!r} is not a number of examples: an integer, 1 or more")
+        if not isinstance(self.pruning, PruningConfig):
+            raise UsageError(f"pruning={self.pruning!r} is not a PruningConfig")
+        if self.labels is not None:
+            object.__setattr__(self, "labels", _check_labels(self.labels, self.dataset_size))
+        elif self.pruning.stratify != "none":
+            raise UsageError(f'labels are needed for stratify="{self.pruning.stratify}": the class of each example')
+
+    def check_epoch(self, epoch: int) -> int:
+        """An epoch of the run's schedule as a Python int.
+
+        Raises:
+            UsageError: it is not an integer in [0, K - 1].
+        """
+        if not is_integer(epoch) or not 0 <= epoch < self.pruning.epochs:
+            raise UsageError(
+                f"epoch={epoch!r} is not an epoch of this run: 0..{self.pruning.epochs - 1} "
+                f"(pruning.epochs={self.pruning.epochs})"
+            )
+        return int(epoch)
+
+    def facts(self) -> dict[str, Any]:
+        """What the run's plans depend on beside its scores, as plain JSON; `differences` compares it."""
+        labels = None if self.labels is None else f"crc32:{zlib.crc32(self.labels.tobytes()):08x}"
+        return {
+            "dataset_size": self.dataset_size,
+            **{f"pruning.{key}": value for key, value in asdict(self.pruning).items()},
+            "labels": labels,
+        }
+
+
+def differences(theirs: dict[str, Any], ours: dict[str, Any], here: str = "here") -> str:
+    """The facts in which two runs differ, "key=theirs (here ours)", in one line; empty if they may share scores.
+
+    Labels are compared where both have them.
+    """
+    differ = [key for key in ours if theirs[key] != ours[key]]
+    if theirs["labels"] is None or ours["labels"] is None:
+        differ = [key for key in differ if key != "labels"]
+    return ", ".join(f"{key}={theirs[key]!r} ({here} {ours[key]!r})" for key in differ)
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, of Python's or NumPy's; True and False are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_rank(rank: int, world_size: int) -> tuple[int, int]:
+    """A rank and its world size as Python ints.
+
+    Raises:
+        UsageError: world_size is not an integer >= 1, or rank not one in [0, world_size - 1].
+    """
+    if not is_integer(world_size) or world_size < 1:
+        raise UsageError(f"world_size={world_size!r} is not a number of ranks: an integer, 1 or more")
+    if not is_integer(rank) or not 0 <= rank < world_size:
+        raise UsageError(f"rank={rank!r} is not a rank: an integer in 0..{world_size - 1} (world_size={world_size})")
+    return int(rank), int(world_size)
+
+
+def _check_labels(labels: ArrayLike, dataset_size: int) -> NDArray[np.int32]:
+    array = np.asarray(labels)
+    if array.shape != (dataset_size,):
+        raise UsageError(f"labels have shape {array.shape}: ({dataset_size},) is needed, the class of each example")
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"labels have dtype {array.dtype}: integers are needed")
+    if array.min() < 0 or array.max() > np.iinfo(np.int32).max:
+        raise UsageError(f"labels go from {array.min()} to {array.max()}: classes are counted from 0, below 2^31")
+    return array.astype(np.int32)

@@ -1,0 +1,88 @@
+"""Questions to a store that a run has saved; nothing of it can be changed."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.base import Store, on_host
+from sadp_dist.store.engine import Engine
+from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.stats import StoreStats
+
+if TYPE_CHECKING:
+    from sadp_dist.store.base import Array
+
+FILE_NAME = "store.npz"
+
+
+def open_snapshot(path: str | PathLike[str]) -> Store:
+    """A saved store, to ask for `stats`, `top` and `scores`.
+
+    Args:
+        path: a file that `Store.save` wrote, or a folder, such as a run's: then the newest store.npz in it. Folders
+            in it named .tmp* hold what is not finished, and are passed over.
+
+    Raises:
+        UsageError: there is none, or it is not whole.
+    """
+    path = Path(path)
+    return SavedStore(_newest(path) if path.is_dir() else path)
+
+
+def _newest(folder: Path) -> Path:
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".tmp")]
+        found += [Path(parent, name) for name in files if name == FILE_NAME]
+    if not found:
+        raise UsageError(f"path={str(folder)!r} holds no {FILE_NAME}: a run's folder with a checkpoint is needed")
+    return max(found, key=lambda file: file.stat().st_mtime_ns)
+
+class SavedStore(Store):
+    """The engine as it was when it was saved.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._path = path
+        self._engine = Engine.from_snapshot(Snapshot.read(path))
+
+    def stats(self) -> StoreStats:
+        return self._engine.stats()
+
+    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._engine.top(k, lowest)
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        return self._engine.scores(on_host(indices))
+
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        self._refuse("push")
+
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        self._refuse("plan")
+
+    def flush(self) -> None:
+        """Nothing is ever waiting."""
+
+    def save(self, path: str | PathLike[str]) -> None:
+        self._refuse("save")
+
+    def load(self, path: str | PathLike[str]) -> None:
+        self._refuse("load")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _refuse(self, call: str) -> NoReturn:
+        raise UsageError(f"{call}() on {str(self._path)!r}: a saved store is only read; use connect() and load() to go on")

@@ -1,0 +1,138 @@
+"""The embedded store of a torch.distributed job: the engine lives on rank 0, the others reach it at each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.base import Store, on_host
+from sadp_dist.store.buffer import PushBuffer
+from sadp_dist.store.collective import Collective
+from sadp_dist.store.engine import Engine
+from sadp_dist.store.outbox import Outbox, Parcel
+from sadp_dist.store.run import Run, check_rank, differences
+from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.stats import StoreStats
+
+if TYPE_CHECKING:
+    from sadp_dist.store.base import Array
+
+T = TypeVar("T")
+
+
+class SharedStore(Store):
+    """One store for all ranks of a job, made by all of them together.
+
+    Rank 0 stores its pushes at once; the others keep theirs until every rank calls `plan`, `flush` or `save`. Those
+    and `load` raise the same error on every rank. Rank 0 alone answers `stats`, `top` and `scores`.
+
+    Raises:
+        UsageError: an argument is wrong on some rank, or differs from rank 0's.
+    """
+
+    def __init__(
+        self, run: str, dataset_size: int, pruning: PruningConfig, labels: NDArray[Any] | None
+    ) -> None:
+        self._ranks = Collective()
+        self._run = self._agreed_run(lambda: Run(run, dataset_size, pruning, labels))
+        self._outbox = Outbox()
+        self._engine = Engine(self._run) if self._ranks.rank == 0 else None
+        self._buffer = PushBuffer(dataset_size, self._engine.apply if self._engine else self._outbox.add)
+
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        self._buffer.push(indices, scores, epoch, valid)
+
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        def request() -> tuple[int, int, int]:
+            mine = self._ranks.rank if rank is None else rank
+            size = self._ranks.size if world_size is None else world_size
+            return self._run.check_epoch(epoch), *check_rank(mine, size)
+
+        requests = self._deliver("plan", request)
+        if len({asked for asked, _, _ in requests}) > 1:
+            said = ", ".join(f"rank {number} for {asked}" for number, (asked, _, _) in enumerate(requests))
+            raise UsageError(f"the ranks asked for plans of different epochs: {said}; all ask for the same")
+        shards: list[Shard] = []
+
+        def make_shards() -> list[tuple[int, int, float]]:
+            shards.extend(self._home("plan").shard(*asked) for asked in requests)
+            return [(len(shard.indices), shard.subset_size, shard.ratio) for shard in shards]
+
+        length, subset_size, ratio = self._ranks.on_rank_zero(make_shards)[self._ranks.rank]
+        indices = self._ranks.scatter([shard.indices for shard in shards], length, np.int64)
+        weights = self._ranks.scatter([shard.weights for shard in shards], length, np.float64)
+        return Shard(indices, weights, subset_size, self._run.dataset_size, ratio, int(epoch))
+
+    def flush(self) -> None:
+        self._deliver("flush", lambda: None)
+
+    def stats(self) -> StoreStats:
+        return self._home("stats").stats()
+
+    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._home("top").top(k, lowest)
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        return self._home("scores").scores(on_host(indices))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        self._deliver("save", lambda: None)
+        self._ranks.on_rank_zero(lambda: self._home("save").snapshot().save(path))
+
+    def load(self, path: str | PathLike[str]) -> None:
+        self._ranks.agree("load", lambda: None)
+        self._ranks.on_rank_zero(lambda: self._home("load").restore(Snapshot.read(path)))
+        self._buffer.clear()
+        self._outbox.clear()
+
+    def close(self) -> None:
+        self._buffer.clear()
+        self._outbox.clear()
+
+    def _agreed_run(self, make: Callable[[], Run]) -> Run:
+        made: list[Run] = []
+
+        def step() -> dict[str, Any]:
+            made.append(make())
+            return made[0].facts()
+
+        first, *others = self._ranks.agree("connect", step)
+        for rank, facts in enumerate(others, start=1):
+            unlike = differences(facts, first, here="rank 0:")
+            if unlike:
+                raise UsageError(f"rank {rank} connects to another run than rank 0: {unlike}")
+        return made[0]
+
+    def _deliver(self, call: str, ask: Callable[[], T]) -> list[T]:
+        """Carry every rank's pushes to the engine; returns what each rank asks, by rank."""
+        parcel: list[Parcel] = []
+
+        def step() -> tuple[T, list[tuple[int, int, int]], int]:
+            self._buffer.drain()
+            parcel.append(self._outbox.pack())
+            return ask(), parcel[0].contents, self._buffer.rejected
+
+        asked, contents, rejected = zip(*self._ranks.agree(call, step), strict=True)
+        lengths = [sum(count for _, _, count in theirs) for theirs in contents]
+        indices = self._ranks.gather(parcel[0].indices, lengths)
+        scores = self._ranks.gather(parcel[0].scores, lengths)
+        if self._engine is not None:
+            for theirs in map(Parcel, contents, indices, scores):
+                for records, pushes in theirs.unpack():
+                    self._engine.apply(records, pushes)
+            self._engine.reject(sum(rejected))
+        self._outbox.clear()
+        self._buffer.rejected = 0
+        return list(asked)
+
+    def _home(self, call: str) -> Engine:
+        if self._engine is None:
+            raise UsageError(f"{call}() is answered by rank 0, where the embedded store lives; this is rank {self._ranks.rank}")
+        return self._engine

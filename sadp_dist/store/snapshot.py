@@ -1,0 +1,155 @@
+"""A run's state as one file: a NumPy .npz with a JSON header, nothing pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.plan import EpochPlan
+from sadp_dist.selection.probabilities import Capping
+from sadp_dist.store.run import Run
+
+FORMAT = "sadp_dist store"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything an engine knows.
+
+    Attributes:
+        run: what the scores are of.
+        scores: (N,) float32, NaN where unseen.
+        score_epochs: (N,) int32, the epoch of each score, -1 where unseen.
+        counters: pushes and the like, by name.
+        plans: the latest ones, oldest first. Scores move on while an epoch trains, so a run resumed in the middle of
+            it needs the plan itself.
+    """
+
+    run: Run
+    scores: NDArray[np.float32]
+    score_epochs: NDArray[np.int32]
+    counters: dict[str, int]
+    plans: tuple[EpochPlan, ...]
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write to a seekable binary file."""
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "run": self.run.name,
+            "dataset_size": self.run.dataset_size,
+            "pruning": asdict(self.run.pruning),
+            "counters": self.counters,
+            "plans": [_plan_figures(plan) for plan in self.plans],
+        }
+        arrays: dict[str, NDArray[Any]] = {
+            "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
+            "scores": self.scores,
+            "score_epochs": self.score_epochs,
+        }
+        if self.run.labels is not None:
+            arrays["labels"] = self.run.labels
+        for number, plan in enumerate(self.plans):
+            arrays[f"plan{number}_indices"] = plan.indices
+            arrays[f"plan{number}_weights"] = plan.weights
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write to a path so that whenever the machine stops, the path holds the old file or the new one, whole.
+
+        Raises:
+            UsageError: the folder is not there or cannot be written to.
+        """
+        path = Path(path)
+        # Beside it, since a rename is atomic only within a file system; one name, so that what a kill left is reused.
+        temporary = path.with_name(f".tmp-{path.name}")
+        try:
+            file = open(temporary, "wb")  # noqa: SIM115 - closed below, and this error is the caller's to mend
+        except OSError as error:
+            raise UsageError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
+        try:
+            with file:
+                self.write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself
+        finally:
+            os.close(folder)
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> Snapshot:
+        """Read what `save` wrote.
+
+        Raises:
+            UsageError: there is no such file, or it is not whole, not a store, or of another version.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # before an array is made as large as a damaged header says
+                if damaged is not None:
+                    raise ValueError(f"{damaged} is damaged")
+            with np.load(path, allow_pickle=False) as arrays:
+                header = json.loads(arrays["header"].tobytes())
+                if header["format"] != FORMAT:
+                    raise ValueError(f"its format is {header['format']!r}")
+                if header["version"] == VERSION:
+                    return cls._from_arrays(header, dict(arrays))
+        except FileNotFoundError:
+            raise UsageError(f"path={str(path)!r} does not exist: a file written by a store's save is needed") from None
+        except Exception as error:  # a damaged archive raises nearly anything
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UsageError(
+                f"path={str(path)!r} is not a saved store, or was cut short ({reason}); use an older one"
+            ) from error
+        raise UsageError(
+            f"path={str(path)!r} is a saved store of version {header['version']}; this sadp_dist reads {VERSION}"
+        )
+
+    @classmethod
+    def _from_arrays(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Snapshot:
+        run = Run(header["run"], header["dataset_size"], PruningConfig(**header["pruning"]), arrays.get("labels"))
+        plans = tuple(
+            _plan(figures, arrays[f"plan{number}_indices"], arrays[f"plan{number}_weights"])
+            for number, figures in enumerate(header["plans"])
+        )
+        snapshot = cls(
+            run=run,
+            scores=arrays["scores"],
+            score_epochs=arrays["score_epochs"],
+            counters=header["counters"],
+            plans=plans,
+        )
+        if not snapshot.scores.shape == snapshot.score_epochs.shape == (run.dataset_size,):
+            raise ValueError("its arrays do not have the data set's size")
+        return snapshot
+
+
+def _plan_figures(plan: EpochPlan) -> dict[str, Any]:
+    return {
+        "epoch": plan.epoch,
+        "ratio": plan.ratio,
+        "subset_size": plan.subset_size,
+        "dataset_size": plan.dataset_size,
+        "capping": asdict(plan.capping),
+    }
+
+
+def _plan(figures: dict[str, Any], indices: NDArray[np.int64], weights: NDArray[np.float64]) -> EpochPlan:
+    return EpochPlan(**{**figures, "capping": Capping(**figures["capping"])}, indices=indices, weights=weights)

@@ -1,0 +1,116 @@
+"""Figures about a run's scores and its current plan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+BINS = 20
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many positive scores lie between which bounds; the bounds are evenly spaced in the logarithm.
+
+    Attributes:
+        zeros: scores that are 0, which no logarithmic bin can hold.
+        edges: bounds of the bins, one more than counts; empty when no score is positive.
+        counts: scores in each bin.
+    """
+
+    zeros: int
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StoreStats:
+    """A run at one moment. What nothing is known about yet is None.
+
+    Attributes:
+        run: name of the run.
+        dataset_size: N.
+        method: the pruning rule.
+        seen: examples that have a score.
+        unseen: those that have none.
+        epoch: of the latest plan, from 0; the plan's figures are the next nine.
+        ratio: r_k.
+        subset_size: S_k.
+        drawn: examples drawn; under "bernoulli" not exactly S_k.
+        capped: examples with probability 1.
+        floor: smallest probability allowed, min(β, S/N).
+        gamma: γ, which lifts the smallest probability to the floor.
+        largest_weight: max w_i of those drawn.
+        effective_sample_size: (Σ w)² / Σ w² of those drawn.
+        score_quantiles: share of the scores -> the score below which they lie.
+        score_histogram: of the scores.
+        staleness_mean: mean number of epochs since a seen example was scored.
+        staleness_quantiles: share of the seen examples -> epochs.
+        pushes: pushes stored.
+        pushed_scores: scores in them.
+        rejected_pushes: pushes refused.
+        memory_bytes: host memory that scores, labels and plans take.
+    """
+
+    run: str
+    dataset_size: int
+    method: str
+    seen: int
+    unseen: int
+    epoch: int | None
+    ratio: float | None
+    subset_size: int | None
+    drawn: int | None
+    capped: int | None
+    floor: float | None
+    gamma: float | None
+    largest_weight: float | None
+    effective_sample_size: float | None
+    score_quantiles: dict[str, float] | None
+    score_histogram: Histogram
+    staleness_mean: float | None
+    staleness_quantiles: dict[str, float] | None
+    pushes: int
+    pushed_scores: int
+    rejected_pushes: int
+    memory_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: dicts, lists, strings, finite numbers, None."""
+        figures = asdict(self)
+        figures["score_histogram"] = {
+            "zeros": self.score_histogram.zeros,
+            "edges": list(self.score_histogram.edges),
+            "counts": list(self.score_histogram.counts),
+        }
+        return figures
+
+
+def quantiles(values: NDArray[Any]) -> dict[str, float] | None:
+    """Values at `QUANTILES`, each one that occurs; None for no values.
+
+    Args:
+        values: (n,) numbers.
+    """
+    if len(values) == 0:
+        return None
+    found = np.quantile(values, QUANTILES, method="inverted_cdf")
+    return {f"{share:g}": float(value) for share, value in zip(QUANTILES, found, strict=True)}
+
+
+def histogram(scores: NDArray[np.float32]) -> Histogram:
+    """The logarithmic histogram of scores, (n,), finite and >= 0."""
+    positive = scores[scores > 0].astype(np.float64)
+    zeros = len(scores) - len(positive)
+    if len(positive) == 0:
+        return Histogram(zeros, (), ())
+    lowest, highest = float(positive.min()), float(positive.max())
+    if lowest == highest:
+        return Histogram(zeros, (lowest, highest), (len(positive),))
+    counts, log_edges = np.histogram(np.log(positive), bins=BINS)
+    edges = (lowest, *np.exp(log_edges[1:-1]).tolist(), highest)
+    return Histogram(zeros, edges, tuple(counts.tolist()))
