@@ -1,6 +1,13 @@
-"""Random orders in O(N): examples sorted by their own keyed random numbers."""
+"""Random orders of 0..n-1 in O(n), without a sort: a keyed permutation.
+
+The permutation is a Feistel network of four rounds on pairs (left, right), each half in 0..width-1: a round adds to
+one half a number that a table of keyed random numbers has for the other half. Four such rounds give a pseudorandom
+permutation (Luby and Rackoff, 1988).
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numba import njit
@@ -8,61 +15,90 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.selection.random import bits
 
+_ROUNDS = 4
+_MIN_WIDTH = 128  # below it, orders of few examples would be visibly uneven
 
-def keyed_order(indices: NDArray[np.int64] | int, key: np.uint64, strata: ArrayLike | None = None) -> NDArray:
-    """The indices ascending by (stratum, random number of the index under `key`).
+
+def random_order(n: int, key: np.uint64, strata: ArrayLike | None = None) -> NDArray[np.unsignedinteger]:
+    """The numbers 0..n-1 in a random order that depends on (n, key) alone.
 
     Args:
-        indices: (n,) int64, or n for 0..n-1.
-        key: of the random numbers, see `random.stream_key`.
-        strata: (n,) integers, or None for one stratum.
+        n: how many.
+        key: of the random numbers, from `random.stream_key`.
+        strata: (n,) integers; the order then goes stratum by stratum, ascending, and is random inside each.
 
     Returns:
-        (n,) uint32 where the indices fit, else int64.
+        (n,) uint32, or uint64 where n needs it.
     """
-    index = np.arange(indices) if isinstance(indices, int) else indices
-    order = np.empty(len(index), dtype=np.uint32 if len(index) == 0 or index.max() < 2**32 else np.int64)
-    _sort_by_bits(index, key, _bucket_bits(len(index)), np.empty(len(index), np.uint64), order)
-    if strata is not None:
-        order = _stable_by_stratum(order, np.asarray(strata))
-    return order
+    # One place more than n: the loops write every candidate and step on where it is kept, instead of branching.
+    width = max(_MIN_WIDTH, math.isqrt(max(n - 1, 0)) + 1)
+    order = np.empty(n + 1, dtype=np.uint32 if width**2 < 2**32 else np.uint64)
+    _permute(np.uint64(n), key, np.uint64(width), order)
+    return order[:n] if strata is None else _by_stratum(order[:n], np.asarray(strata, dtype=np.int64))
 
 
-def _bucket_bits(n: int) -> int:
-    return max(1, int(n // 8).bit_length())
+def shuffled(chosen: NDArray[np.bool_], key: np.uint64) -> NDArray[np.int64]:
+    """The indices i with chosen[i], in the order that `random_order` has for all of them.
+
+    Whether another example is chosen moves none of the others.
+    """
+    n = np.count_nonzero(chosen)
+    indices = np.empty(n + 1, dtype=np.int64)
+    _take_chosen(random_order(len(chosen), key), chosen, indices)
+    return indices[:n]
 
 
 @njit(cache=True, nogil=True)
-def _sort_by_bits(index, key, bucket_bits, sorted_bits, order):
-    """Counting sort by the leading bits, then insertion sort inside the buckets of about eight."""
-    shift = np.uint64(64 - bucket_bits)
-    start = np.zeros((1 << bucket_bits) + 1, np.int64)
-    for i in index:
-        start[(bits(key, i) >> shift) + np.uint64(1)] += 1
-    for b in range(1, len(start)):
-        start[b] += start[b - 1]
-    for i in index:
-        h = bits(key, i)
-        b = h >> shift
-        at = start[b]
-        start[b] += 1
-        # Insert it among those of its bucket that are there already.
-        sorted_bits[at] = h
-        order[at] = i
-    end = 0
-    for b in range(len(start) - 1):
-        begin, end = end, start[b]
-        for j in range(begin + 1, end):
-            h, i = sorted_bits[j], order[j]
-            at = j
-            while at > begin and sorted_bits[at - 1] > h:
-                sorted_bits[at] = sorted_bits[at - 1]
-                order[at] = order[at - 1]
-                at -= 1
-            sorted_bits[at] = h
-            order[at] = i
+def _permute(n, key, width, order):
+    table = np.empty((_ROUNDS, width), order.dtype)
+    for r in range(_ROUNDS):
+        for x in range(width):  # uniform in 0..width-1
+            table[r, x] = ((bits(key, r * width + x) >> np.uint64(32)) * width) >> np.uint64(32)
+    row = np.empty(width, order.dtype)
+    at = 0
+    for left in range(width):
+        for right in range(width):
+            # Unsigned, so that x - width is huge where x < width: the smaller of the two is x modulo width.
+            L = np.uint64(left) + table[0, right]
+            L = min(L, L - width)
+            R = np.uint64(right) + table[1, L]
+            R = min(R, R - width)
+            L = L + table[2, R]
+            L = min(L, L - width)
+            R = R + table[3, L]
+            R = min(R, R - width)
+            row[right] = L * width + R
+        for x in row:
+            order[at] = x
+            at += x < n
 
 
-def _stable_by_stratum(order: NDArray, strata: NDArray) -> NDArray:
-    _, dense = np.unique(strata, return_inverse=True)
-    return order[np.argsort(dense[order], kind="stable")]
+@njit(cache=True, nogil=True)
+def _take_chosen(order, chosen, indices):
+    at = 0
+    for i in order:
+        indices[at] = i
+        at += chosen[i]
+
+
+def _by_stratum(order: NDArray[np.unsignedinteger], strata: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
+    """Counting sort by stratum; it is stable, so that the order inside a stratum stays."""
+    lowest, highest = int(strata.min(initial=0)), int(strata.max(initial=0))
+    if highest - lowest > 4 * len(order) + 1000:  # too thinly spread to count
+        strata = np.unique(strata, return_inverse=True)[1]
+        lowest, highest = 0, len(order)
+    out = np.empty_like(order)
+    _counting_sort(order, strata, lowest, np.zeros(highest - lowest + 2, dtype=np.int64), out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _counting_sort(order, strata, lowest, start, out):
+    for stratum in strata:
+        start[stratum - lowest + 1] += 1
+    for s in range(1, len(start)):
+        start[s] += start[s - 1]
+    for i in order:
+        s = strata[i] - lowest
+        out[start[s]] = i
+        start[s] += 1

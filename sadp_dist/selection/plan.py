@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.order import keyed_order
+from sadp_dist.selection.order import shuffled
 from sadp_dist.selection.probabilities import Capping
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rules import RULES
-from sadp_dist.selection.sampling import draw, importance_weights
+from sadp_dist.selection.sampling import drawn_mask, importance_weights
 from sadp_dist.selection.sharding import Shard, shard
 
 SCORE_BINS = 32
@@ -82,9 +82,9 @@ def plan_epoch(
     if rule.needs_scores:
         G = fill_unseen(G, config.unseen)
     p, capping = rule.probabilities(G, S, config)
-    drawn = draw(p, config.seed, epoch, config.scheme, _strata(p, labels, config.stratify))
-    order = keyed_order(drawn, stream_key(config.seed, epoch, Stream.SHUFFLE)).astype(np.int64)
-    return EpochPlan(epoch, ratio, S, N, order, importance_weights(p, order, S), capping)
+    drawn = drawn_mask(p, config.seed, epoch, config.scheme, _strata(p, labels, config.stratify))
+    indices = shuffled(drawn, stream_key(config.seed, epoch, Stream.SHUFFLE))
+    return EpochPlan(epoch, ratio, S, N, indices, importance_weights(p, indices, S), capping)
 
 
 def fill_unseen(scores: NDArray[np.floating], unseen: str = "mean") -> NDArray[np.floating]:

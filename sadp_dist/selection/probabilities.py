@@ -24,6 +24,7 @@ from sadp_dist.selection.choices import check_choice
 
 ZERO_SCORES = ("floor", "paper")
 BLOCK = 16_384
+COLUMNS = 256
 
 PartialSums = Callable[[float, float], tuple[NDArray[np.float64], int]]
 """(threshold, offset) -> sums of G - offset over each block's scores with G - offset < threshold, and their count."""
@@ -152,17 +153,26 @@ def partial_sums_of(scores: NDArray[np.floating]) -> PartialSums:
     return partial_sums
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
+@njit(cache=True, nogil=True)
 def _block_sums(scores, threshold, offset, sums):
+    """One fused pass. A block is summed in columns, which processors add side by side, always in this same order."""
+    total, below = np.empty(COLUMNS), np.empty(COLUMNS, np.int64)
     count = 0
     for block in range(len(sums)):
-        total = 0.0
-        for G in scores[block * BLOCK : (block + 1) * BLOCK]:
-            H = np.float64(G) - offset
-            below = H < threshold
-            total += H if below else 0.0
-            count += below
-        sums[block] = total
+        total[:] = 0.0
+        below[:] = 0
+        end = min((block + 1) * BLOCK, len(scores))
+        for begin in range(block * BLOCK, end, COLUMNS):
+            row = scores[begin : min(begin + COLUMNS, end)]
+            for k in range(len(row)):
+                H = np.float64(row[k]) - offset
+                left = H < threshold
+                total[k] += H if left else 0.0
+                below[k] += left
+        sums[block] = 0.0
+        for k in range(COLUMNS):
+            sums[block] += total[k]
+            count += below[k]
     return count
 
 
@@ -175,9 +185,10 @@ def _write(scores, offset, alpha, beta, p):
 @njit(cache=True, nogil=True)
 def _extremes(ordered):
     lowest, highest = ordered[0], ordered[0]
-    for x in ordered:
-        lowest = min(lowest, x)
-        highest = max(highest, x)
+    for i in range(len(ordered)):
+        x = ordered[i]
+        lowest = x if x < lowest else lowest
+        highest = x if x > highest else highest
     return lowest, highest
 
 

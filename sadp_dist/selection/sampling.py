@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
-from sadp_dist.selection.order import keyed_order
+from sadp_dist.selection.order import random_order
 from sadp_dist.selection.random import Stream, bits, stream_key
 
 SCHEMES = ("systematic", "bernoulli")
@@ -37,24 +37,32 @@ def draw(
     p = np.ascontiguousarray(probabilities, dtype=np.float64)
     if p.ndim != 1:
         raise UsageError(f"probabilities has shape {p.shape}; it must be (N,)")
-    check_choice("scheme", scheme, SCHEMES)
-    if strata is not None and scheme != "systematic":
-        raise UsageError(f'strata need scheme="systematic", not scheme="{scheme}"')
-    if strata is not None and np.shape(strata) != p.shape:
-        raise UsageError(f"strata has shape {np.shape(strata)}; it must be that of probabilities, {p.shape}")
-    wrong = ~((p >= 0) & (p <= 1))
-    if wrong.any():
-        i = int(np.argmax(wrong))
+    if not (p.min(initial=0.0) >= 0 and p.max(initial=0.0) <= 1):
+        i = int(np.argmin((p >= 0) & (p <= 1)))
         raise UsageError(f"probabilities[{i}]={p[i]} is outside [0, 1]")
+    return np.flatnonzero(drawn_mask(p, seed, epoch, scheme, strata))
 
+
+def drawn_mask(
+    p: NDArray[np.float64], seed: int, epoch: int, scheme: str, strata: ArrayLike | None = None
+) -> NDArray[np.bool_]:
+    """As `draw`, for probabilities known to be in [0, 1]; which examples are drawn, as (N,) bool."""
+    check_choice("scheme", scheme, SCHEMES)
+    if strata is not None:
+        if scheme != "systematic":
+            raise UsageError(f'strata need scheme="systematic", not "{scheme}"')
+        strata = np.asarray(strata)
+        if strata.shape != p.shape or strata.dtype.kind not in "iub":
+            raise UsageError(
+                f"strata is {strata.dtype} of shape {strata.shape}; it must be integers of shape {p.shape}"
+            )
     drawn = np.zeros(len(p), dtype=np.bool_)
     if scheme == "bernoulli":
         _draw_bernoulli(p, stream_key(seed, epoch, Stream.DRAW), drawn)
     else:
-        order = keyed_order(len(p), stream_key(seed, epoch, Stream.SPREAD), strata)
-        start = bits(stream_key(seed, epoch, Stream.START), 0)
-        _draw_systematic(p, order, start, drawn)
-    return np.flatnonzero(drawn)
+        order = random_order(len(p), stream_key(seed, epoch, Stream.SPREAD), strata)
+        _draw_systematic(p, order, stream_key(seed, epoch, Stream.START), drawn)
+    return drawn
 
 
 def importance_weights(
@@ -75,11 +83,23 @@ def importance_weights(
     """
     p = np.asarray(probabilities, dtype=np.float64)
     drawn = np.asarray(indices, dtype=np.int64)
-    q = p[drawn]
-    if not np.all(q > 0):
-        i = int(drawn[np.argmin(q)])
-        raise UsageError(f"probabilities[{i}]={p[i]} has no weight: an example with p = 0 is never drawn")
-    return subset_size / (len(p) * q)
+    if len(drawn) and not (drawn.min() >= 0 and drawn.max() < len(p)):
+        raise UsageError(f"indices reach from {drawn.min()} to {drawn.max()}, outside [0, {len(p) - 1}]")
+    weights = np.empty(len(drawn))
+    if not _weigh(p, drawn, subset_size / max(len(p), 1), weights):
+        i = int(drawn[np.argmin(p[drawn])])
+        raise UsageError(f"probabilities[{i}]=0 has no weight: such an example is never drawn")
+    return weights
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _weigh(p, drawn, kept, weights):
+    possible = True
+    for j in range(len(drawn)):
+        q = p[drawn[j]]
+        possible &= q > 0
+        weights[j] = kept / q
+    return possible
 
 
 @njit(cache=True, nogil=True)
@@ -89,24 +109,26 @@ def _draw_bernoulli(p, key, drawn):
 
 
 @njit(cache=True, nogil=True)
-def _draw_systematic(p, order, start_bits, drawn):
-    """Mark an example where the cumulated probabilities pass start + 1, start + 2, ...
+def _draw_systematic(p, order, start, drawn):
+    """Draw the example at which the cumulated probabilities, begun at a random start in [0, 1), reach 1, 2, 3, ...
 
-    The position between two such marks is kept in units of 2^-62, as an integer: sums in it are exact in any order,
-    so no drift over millions of terms can add or lose an example.
+    They are kept modulo 1, as integers in units of 2^-62: sums of those are exact in any order, so that no drift over
+    millions of terms can add or lose an example.
     """
-    one = 1 << 62
-    total = np.int64(0)
-    for i in range(len(p)):
-        total = (total + np.int64(p[i] * one)) & (one - 1)
-    # Where Σ p is whole but for rounding, a start inside that rounding's width would give a size one off.
-    position = np.int64(start_bits >> np.uint64(2))
-    rounding = np.int64(len(p)) << 12
-    if total > one - rounding:
-        position = max(position, one - total)
+    unit = 2.0**62
+    fraction = np.uint64((1 << 62) - 1)
+    total = np.uint64(0)
+    for q in p:
+        total += np.uint64(q * unit)
+    total &= fraction
+    # Where the sum is whole but for rounding, a start within that rounding of 0 or 1 would make the size one off.
+    position = start & fraction
+    rounding = np.uint64(len(p)) << np.uint64(12)
+    if total > fraction - rounding:
+        position = max(position, fraction - total + np.uint64(1))
     elif total < rounding:
-        position = min(position, one - 1 - total)
+        position = min(position, fraction - total)
     for i in order:
-        position += np.int64(p[i] * one)
-        drawn[i] = position >= one
-        position &= one - 1
+        position += np.uint64(p[i] * unit)
+        drawn[i] = position >> np.uint64(62)
+        position &= fraction
