@@ -168,4 +168,5 @@ class SequentialShard(ShardSampler):
             dataset_size=self._size,
             ratio=0.0,
             epoch=epoch,
+            drawn=self._size,
         )

@@ -44,7 +44,10 @@ class EpochPlan:
     def shard(self, rank: int, world_size: int) -> Shard:
         """What `rank` of `world_size` trains on; see `sharding.shard`."""
         indices, weights = shard(self.indices, self.weights, rank, world_size)
-        return Shard(indices, weights, self.subset_size, self.dataset_size, self.ratio, self.epoch)
+        drawn = len(self.indices)
+        return Shard(
+            indices, weights, self.subset_size, self.dataset_size, self.ratio, self.epoch, drawn
+        )
 
     @property
     def largest_weight(self) -> float:

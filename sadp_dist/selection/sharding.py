@@ -21,6 +21,7 @@ class Shard:
         dataset_size: N.
         ratio: pruning ratio of the epoch.
         epoch: counted from 0.
+        drawn: examples in the whole epoch, over all shards, fills not counted.
     """
 
     indices: NDArray[np.int64]
@@ -29,6 +30,7 @@ class Shard:
     dataset_size: int
     ratio: float
     epoch: int
+    drawn: int
 
 
 def shard(
