@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import print as rprint
+from rich.console import Console
+from rich.progress import Progress
 
 
 class ImageFormat(StrEnum):
@@ -23,35 +24,41 @@ def beton(
     out: Annotated[Path, typer.Argument(help="The .beton file to write.", metavar="OUT.beton")],
     split: Annotated[str | None, typer.Option(help="Sub-folder of SOURCE, such as train.")] = None,
     image_format: Annotated[
-        ImageFormat, typer.Option("--format", help="raw pixels, JPEG, or smart: raw unless that is large.")
-    ] = ImageFormat.raw,
+        ImageFormat, typer.Option("--format", help="raw pixels, JPEG, or smart: raw where the image is small.")
+    ] = ImageFormat.smart,
     max_side: Annotated[
-        int | None, typer.Option(help="Shrink images whose longer side exceeds this, in pixels.")
+        int | None, typer.Option(help="Shrink images whose longer side has more pixels than this.")
     ] = None,
     quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 90,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that read and encode; default: one a core.")
+        int | None, typer.Option(help="Processes that read and encode; as many as cores if left out.")
     ] = None,
 ) -> None:
     """Write images to a .beton file, FFCV's format, with the index of each example in it.
 
-    CIFAR-10, 32x32, as raw pixels:
+    CIFAR-10:
 
-        sadp-dist beton cifar10.zip data/cifar10/train.beton --split train
+        sadp-dist beton cifar10.zip train.beton --split train
 
     ImageNet as in FFCV's recipe:
 
-        sadp-dist beton imagenet data/imagenet/train.beton --split train --format smart --max-side 500
+        sadp-dist beton imagenet train.beton --split train --max-side 500
     """
-    from sadp_dist.loading.beton import write_beton
+    from sadp_dist.data import open_images
+    from sadp_dist.loading import write_beton
 
-    count = write_beton(
-        source,
-        out,
-        split=split,
-        image_format=image_format.value,
-        max_side=max_side,
-        quality=quality,
-        workers=workers,
-    )
-    rprint(f"wrote {count:,} images to {out}")
+    images = open_images(source, split)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    console = Console(highlight=False)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(f"writing {out.name}", total=len(images))
+        write_beton(
+            images,
+            out,
+            image_format=image_format.value,
+            max_side=max_side,
+            quality=quality,
+            workers=workers,
+            progress=lambda written: bars.advance(bar, written),
+        )
+    console.print(f"wrote {len(images):,} images of {len(images.classes):,} classes to {out}", markup=False)

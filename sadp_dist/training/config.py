@@ -46,7 +46,6 @@ class DataConfig:
     flip: bool = True
     cutout: Annotated[int, Field(ge=0)] = 0  # side of the square that is blanked, in pixels
     workers: Annotated[int, Field(ge=0)] = 1
-    cache: bool = True  # False: the .beton is larger than memory, read pages as they are needed
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,6 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
             num_workers=max(config.workers, 1),
             device=process.device,
             seed=seed,
-            cache=config.cache,
         )
 
     test = loader(config.test, _test_shard(beton_size(config.test), batch_size, process), random_crop=False)

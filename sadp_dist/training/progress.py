@@ -84,4 +84,4 @@ class Progress:
         if "test_accuracy" in record:
             parts.append(f"test {record['test_accuracy']:6.2%}")
         parts += [self._kept, f"{record['images_per_second']:,.0f} images/s", f"{record['seconds']:.1f} s"]
-        self.console.print("  ".join(parts), markup=False)
+        self.console.print("  ".join(parts), markup=False, soft_wrap=True)
