@@ -21,7 +21,7 @@ class Shard:
         dataset_size: N.
         ratio: pruning ratio of the epoch.
         epoch: counted from 0.
-        drawn: examples in the whole epoch, over all shards, fills not counted.
+        drawn: how many examples all shards have together, fills not counted.
     """
 
     indices: NDArray[np.int64]
@@ -36,10 +36,10 @@ class Shard:
 def shard(
     order: NDArray[np.int64], weights: NDArray[np.float64], rank: int, world_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Positions rank, rank + W, rank + 2W, ... of the epoch's order, filled up so that all ranks have as many.
+    """Positions rank, rank + W, rank + 2W, ... of the epoch's order, filled up so that all have as many.
 
-    Where W does not divide the n examples, the last positions wrap around to the first examples, with weight 0. A fill
-    is never an example that its rank has already, and with n = 0 every shard is empty.
+    Where W does not divide the n examples, the last positions wrap around to the first examples, with
+    weight 0. A fill is never an example that its rank has already; with n = 0 every shard is empty.
 
     Args:
         order: (n,) int64, the subset in its shuffled order.
@@ -56,10 +56,10 @@ def shard(
     if world_size < 1:
         raise UsageError(f"world_size={world_size} is not a number of ranks: at least 1")
     if not 0 <= rank < world_size:
-        raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], the ranks of world_size={world_size}")
+        raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], as world_size={world_size}")
     n = len(order)
-    position = rank + world_size * (-(-n // world_size) - 1)
-    indices, w = order[rank::world_size], weights[rank::world_size]
-    if position >= n > 0:
-        return np.append(indices, order[position % n]), np.append(w, 0.0)
-    return indices.copy(), w.copy()
+    indices, shard_weights = order[rank::world_size], weights[rank::world_size]
+    if len(indices) == -(-n // world_size):
+        return indices.copy(), shard_weights.copy()
+    position = rank + world_size * len(indices)
+    return np.append(indices, order[position % n]), np.append(shard_weights, 0.0)
