@@ -1,66 +1,79 @@
-"""What each type of layer contributes to a score: one small function per type, registered by a decorator.
+"""What a score takes from each type of layer: one small function per type, registered by a decorator.
 
-In shapes, `*` are the leading dimensions of time, batch and tokens, in whatever layout the network uses
-(`sadp_dist.scoring.layouts` sorts them out). A new type of layer is a new function here and nothing else; a
-subclass, such as SpikingJelly's, takes the function of its base class.
+In shapes, `*` are the leading dimensions of time, batch and tokens, in whatever layout the network has
+(`sadp_dist.scoring.layouts`). A new type of layer is a new function here and nothing else. A subclass, as
+SpikingJelly's layers are, has the function of its base class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-RowNorms = Callable[[Tensor], Tensor]
-GradientNorms = Callable[[Tensor, Tensor], Tensor]
-Function = TypeVar("Function", RowNorms, GradientNorms)
-
-ROW_NORMS: dict[type[nn.Module], RowNorms] = {}
-GRADIENT_NORMS: dict[type[nn.Module], GradientNorms] = {}
+F = TypeVar("F")
 
 
-def _register(registry: dict[type[nn.Module], Function], layer: type[nn.Module]) -> Callable[[Function], Function]:
-    def decorator(function: Function) -> Function:
-        registry[layer] = function
-        return function
+class Registry(Generic[F]):
+    """A function for each type of layer; a module has the one of its type or of its nearest base class."""
 
-    return decorator
+    def __init__(self) -> None:
+        self._functions: dict[type[nn.Module], F] = {}
+
+    def register(self, layer: type[nn.Module]) -> Callable[[F], F]:
+        def decorator(function: F) -> F:
+            self._functions[layer] = function
+            return function
+
+        return decorator
+
+    def __contains__(self, module: nn.Module) -> bool:
+        return any(base in self._functions for base in type(module).__mro__)
+
+    def __getitem__(self, module: nn.Module) -> F:
+        return next(self._functions[base] for base in type(module).__mro__ if base in self._functions)
 
 
-def find(registry: dict[type[nn.Module], Function], layer: nn.Module) -> Function | None:
-    """The function registered for the layer's type or the nearest of its base classes; None if there is none."""
-    return next((registry[base] for base in type(layer).__mro__ if base in registry), None)
+ROW_NORMS = Registry[Callable[[Tensor], Tensor]]()
+GRADIENT_NORMS = Registry[Callable[[Tensor, Tensor], Tensor]]()
 
 
-@_register(ROW_NORMS, nn.Linear)
+def _norms(x: Tensor, features: int) -> Tensor:
+    """‖x‖ over the last dimensions, summed in float32 whatever the dtype of x is."""
+    norms: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(-features, 0)), dtype=torch.float32)
+    return norms
+
+
+@ROW_NORMS.register(nn.Linear)
 def linear_norms(x: Tensor) -> Tensor:
-    """‖x‖ of every row, [*, D] -> [*]."""
-    return torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32)
+    """[*, D] -> [*]"""
+    return _norms(x, features=1)
 
 
-@_register(ROW_NORMS, nn.Conv1d)
+@ROW_NORMS.register(nn.Conv1d)
 def conv1d_norms(x: Tensor) -> Tensor:
-    """‖x‖ of every feature map, [*, C, L] -> [*]."""
-    return torch.linalg.vector_norm(x, dim=(-2, -1), dtype=torch.float32)
+    """[*, C, L] -> [*]"""
+    return _norms(x, features=2)
 
 
-@_register(ROW_NORMS, nn.Conv2d)
+@ROW_NORMS.register(nn.Conv2d)
 def conv2d_norms(x: Tensor) -> Tensor:
-    """‖x‖ of every feature map, [*, C, H, W] -> [*]."""
-    return torch.linalg.vector_norm(x, dim=(-3, -2, -1), dtype=torch.float32)
+    """[*, C, H, W] -> [*]"""
+    return _norms(x, features=3)
 
 
-@_register(GRADIENT_NORMS, nn.Linear)
+@GRADIENT_NORMS.register(nn.Linear)
 def linear_gradient_norms(δ: Tensor, o: Tensor) -> Tensor:
-    """‖Σ_t δ[t] o[t]ᵀ‖ of every example (Eq. 8), [B, T, K] and [B, T, D] -> [B].
+    """‖Σ_t δ[t] o[t]ᵀ‖ of every example (Eq. 8), [B, T, K] and [B, T, D] -> [B] float32.
 
-    By T² inner products, ‖Σ_t δ[t] o[t]ᵀ‖² = Σ_{t,s} (δ[t]·δ[s]) (o[t]·o[s]), or by the sum itself where T is so
-    large (many tokens) that the T x T matrices would be larger than the K x D gradient.
+    By T² inner products, ‖Σ_t δ[t] o[t]ᵀ‖² = Σ_{t,s} (δ[t]·δ[s]) (o[t]·o[s]); by the sum itself where T is so
+    large, with many tokens, that a T x T matrix would be larger than the K x D gradient.
     """
     δ, o = δ.float(), o.float()
-    if 2 * δ.shape[1] ** 2 <= δ.shape[2] * o.shape[2]:
+    (_, T, K), D = δ.shape, o.shape[-1]
+    if 2 * T * T <= K * D:
         squared = ((δ @ δ.mT) * (o @ o.mT)).sum(dim=(1, 2))
         return squared.clamp(min=0).sqrt()  # rounding may leave a zero just below it
-    return torch.linalg.vector_norm(δ.mT @ o, dim=(1, 2))
+    return _norms(δ.mT @ o, features=2)

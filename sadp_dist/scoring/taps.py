@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 
 class Call(NamedTuple):
@@ -18,52 +17,59 @@ class Call(NamedTuple):
 
 
 class Tap:
-    """The forward hook of one layer. It reads nothing until `active` is set.
+    """The forward hook of one layer, which reads nothing until it is started.
 
     Args:
-        keep: what to keep of the input o and of the error δ, which is the gradient of the layer's output. It runs as
-            they pass by, so that neither is held longer than autograd holds it.
+        keep: what to keep of the input o, and of the error δ, which is the gradient of the layer's output. It
+            is called as they pass by: where it takes norms, nothing is held longer than autograd holds it.
     """
 
     def __init__(self, keep: Callable[[Tensor], Tensor] = torch.detach) -> None:
         self.keep = keep
-        self.active = False
         self.calls: list[Call] = []
-        # What is read does not belong to the network's graph: torch.compile breaks its graph here, and only while
-        # the tap is active.
-        self._observe = torch.compiler.disable(self._observe_eagerly)
+        self._active = False
+        # Reading is no part of the network's graph: torch.compile breaks the graph here if it is active.
+        self._read = torch.compiler.disable(self._read_eagerly)
 
     def __reduce__(self) -> tuple[type[Tap], tuple[()]]:
-        """A copied or pickled model gets a tap that nobody activates."""
+        """In a copied or pickled model is a tap that nobody starts."""
         return Tap, ()
 
-    def attach(self, layer: nn.Module) -> RemovableHandle:
-        return layer.register_forward_hook(self, with_kwargs=True)
-
     def start(self) -> None:
-        self.calls, self.active = [], True
+        self.calls, self._active = [], True
 
     def stop(self) -> None:
-        self.active = False
+        self._active = False
 
     def clear(self) -> None:
         self.calls = []
 
-    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        if self.active:
-            self._observe(args[0] if args else next(iter(kwargs.values())), output)
+    def __call__(
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> None:
+        if self._active:
+            self._read(next(iter((*args, *kwargs.values()))), output)
 
-    def _observe_eagerly(self, input: Tensor, output: Tensor) -> None:
-        if not output.requires_grad:  # no error will come: evaluation, or the first pass of a reentrant checkpoint
+    def _read_eagerly(self, o: Tensor, output: Tensor) -> None:
+        if not output.requires_grad:  # no backward: evaluation, or a reentrant checkpoint's first pass
             return
         calls = self.calls
         with torch.no_grad():
-            kept = self.keep(input)
+            kept = self.keep(o)
 
-        def observe_error(error: Tensor | None) -> None:
-            # The graph of an earlier pass may still be walked; what it brings is not of this pass.
-            if self.active and calls is self.calls and error is not None:
+        def read_error(δ: Tensor | None) -> None:
+            # A backward through the graph of an earlier pass brings nothing to this one.
+            if self._active and calls is self.calls and δ is not None:
                 with torch.no_grad():
-                    calls.append(Call(kept, self.keep(error)))
+                    calls.append(Call(kept, self.keep(δ.reshape(output_shape))))
 
-        output.register_hook(observe_error)
+        output_shape = output.shape
+        _unviewed(output).register_hook(read_error)
+
+
+def _unviewed(output: Tensor) -> Tensor:
+    """What the output is a mere reshape of, if of anything: changed in place, a view loses its hooks."""
+    base = output._base
+    if base is None or base.numel() != output.numel():
+        return output
+    return base if base.is_contiguous() and output.is_contiguous() else output

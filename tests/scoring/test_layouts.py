@@ -1,0 +1,63 @@
+"""The layout of what a layer saw is told from its shape; where it cannot be, that is said."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from sadp_dist.errors import UsageError
+from sadp_dist.scoring.layouts import Layout, find_layout
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "known", "layout"),
+    [
+        ((4, 8), 8, {}, Layout(4, 8, 1)),
+        ((4, 8, 3), 8, {}, Layout(4, 8, 3)),
+        ((4, 8, 3, 2), 8, {}, Layout(4, 8, 6)),
+        ((8,), 8, {}, Layout(1, 8, 1)),
+        ((32,), 8, {}, Layout(4, 8, 1)),
+        ((32, 3), 8, {}, Layout(4, 8, 3)),
+        ((8, 3), 8, {}, Layout(1, 8, 3)),
+        ((4, 1), 1, {}, Layout(4, 1, 1)),
+        ((8, 8), 8, {"step_mode": "m"}, Layout(8, 8, 1)),
+        ((8, 8), 8, {"step_mode": "s"}, Layout(1, 8, 8)),
+        ((4, 8), 8, {"step_mode": "s"}, Layout(4, 8, 1)),
+        ((32,), 8, {"step_mode": "m"}, Layout(4, 8, 1)),
+        ((64, 64), 64, {"time_steps": 4}, Layout(1, 64, 64)),
+        ((256, 64), 64, {"time_steps": 4}, Layout(4, 64, 64)),
+        ((4, 2), 2, {"time_steps": 4}, Layout(4, 2, 1)),
+    ],
+)
+def test_the_layout_is_told_from_the_shape(
+    rows: tuple[int, ...], batch: int, known: dict, layout: Layout
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_layout(rows, batch, layer="fc", **known) == layout
+
+
+def test_a_shape_of_two_meanings_is_read_as_time_first_with_a_warning() -> None:
+    with pytest.warns(
+        UserWarning, match=r"layer 'fc' saw \[8, 8\] rows .* give SpikeAwareScorer time_steps=T"
+    ):
+        assert find_layout((8, 8), 8, layer="fc") == Layout(8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "known"),
+    [
+        ((4, 8), 7, {}),
+        ((32,), 7, {}),
+        ((8,), 16, {}),
+        ((), 1, {}),
+        ((4, 8), 4, {"step_mode": "m"}),
+        ((32,), 4, {"time_steps": 4}),
+        ((5, 8), 8, {"time_steps": 4}),
+    ],
+)
+def test_rows_of_another_batch_are_refused(rows: tuple[int, ...], batch: int, known: dict) -> None:
+    with pytest.raises(UsageError, match=rf"coefficients has {batch} entries, but layer 'fc' saw") as error:
+        find_layout(rows, batch, layer="fc", **known)
+    assert "\n" not in str(error.value)
