@@ -62,6 +62,7 @@ class TorchLoader:
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # of its own: DataLoader draws a seed for its workers at every epoch
         )
 
     def __len__(self) -> int:

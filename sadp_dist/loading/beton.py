@@ -1,0 +1,254 @@
+"""FFCV's .beton files: written from labelled images with every example's index, and their metadata read
+back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from multiprocessing import Process, Queue, SimpleQueue
+from pathlib import Path
+from queue import Empty
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sadp_dist.data.images import open_images
+from sadp_dist.errors import MissingExtra, UsageError
+
+try:
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.memory_allocator import MemoryAllocator
+    from ffcv.reader import Reader
+    from ffcv.types import ALLOC_TABLE_TYPE
+    from ffcv.writer import DatasetWriter, worker_job_indexed_dataset
+except ImportError as error:
+    raise MissingExtra("ffcv", "ffcv") from error
+
+ImageFormat = Literal["raw", "jpg", "smart"]
+IMAGE, LABEL, INDEX = "image", "label", "index"
+SMART_THRESHOLD = 1 << 16  # bytes: 147 x 147 pixels
+
+
+def write_beton(
+    source: Any,
+    out: str | Path,
+    split: str | None = None,
+    image_format: ImageFormat = "smart",
+    max_side: int | None = None,
+    quality: int = 90,
+    smart_threshold: int = SMART_THRESHOLD,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write labelled images to a .beton with the fields `image`, `label` and `index`.
+
+    The file appears under its name when it is complete, not before.
+
+    Args:
+        source: what `open_images` opens, or a map-style dataset of (PIL image or uint8 array (H, W, 3),
+            label).
+        out: the file to write; one that exists is replaced.
+        split: the sub-folder of the source, such as "train".
+        image_format: "raw" pixels (fast to read, for small images), "jpg", or "smart": JPEG where the raw
+            pixels would take more than `smart_threshold` bytes.
+        max_side: images with a longer side are made smaller, to this many pixels; None keeps every size.
+        quality: of JPEG, 1 to 100.
+        workers: processes, as many as there are cores when left out.
+        progress: called now and then with the number of images written since it was called last.
+
+    Returns:
+        The number of images written.
+
+    Raises:
+        UsageError: an argument out of range, no image in the source, or one that cannot be read.
+    """
+    if image_format not in ("raw", "jpg", "smart"):
+        raise UsageError(f"image_format={image_format!r}: must be 'raw', 'jpg' or 'smart'")
+    if max_side is not None and max_side < 1:
+        raise UsageError(f"max_side={max_side}: must be at least 1 pixel, or left out")
+    if not 1 <= quality <= 100:
+        raise UsageError(f"quality={quality}: must be from 1 to 100")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers={workers}: must be at least 1")
+    out = Path(out).expanduser()
+    if not out.parent.is_dir() or out.is_dir():
+        raise UsageError(f"out={str(out)!r}: must be a file in a folder that exists")
+    images = open_images(source, split) if isinstance(source, str | os.PathLike) else source
+    if len(images) == 0:
+        raise UsageError("source: holds no image")
+
+    fields = {
+        IMAGE: RGBImageField(
+            write_mode=image_format,
+            max_resolution=max_side,
+            smart_threshold=smart_threshold,
+            jpeg_quality=quality,
+        ),
+        LABEL: IntField(),
+        INDEX: IntField(),
+    }
+    chunk = 100
+    workers = min(workers or len(os.sched_getaffinity(0)), -(-len(images) // chunk))
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        writer = _Writer(str(unfinished), fields, num_workers=workers, progress=progress)
+        writer.from_indexed_dataset(_Examples(images), chunksize=chunk)
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return len(images)
+
+
+def beton_size(path: str | Path) -> int:
+    """The number of examples."""
+    return int(open_beton(path).num_samples)
+
+
+def beton_fields(path: str | Path) -> dict[str, str]:
+    """The fields in their order, each with the name of its FFCV class: `{"image": "RGBImageField", ...}`."""
+    return {name: type(field).__name__ for name, field in open_beton(path).handlers.items()}
+
+
+def beton_labels(path: str | Path) -> npt.NDArray[np.int64]:
+    """Every example's label, int64 (N,), by example index; reads no image."""
+    reader = open_beton(path)
+    return column(reader, LABEL)[positions(reader)]
+
+
+def open_beton(path: str | Path) -> Reader:
+    """FFCV's reader of a file's metadata, after a look at whether the file is whole.
+
+    Raises:
+        UsageError: no such file, not a .beton, or one cut short.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UsageError(f"beton {str(path)!r} does not exist; write it with: sadp-dist beton SOURCE {path}")
+    try:
+        reader = Reader(str(path))
+    except (AssertionError, IndexError, KeyError, TypeError, UnicodeError, ValueError) as error:
+        raise UsageError(f"beton {str(path)!r} is not a .beton file of this version of FFCV") from error
+    # The table of allocations is written last, the header that points to it after that.
+    allocations, rest = divmod(
+        path.stat().st_size - int(reader.header["alloc_table_ptr"]), ALLOC_TABLE_TYPE.itemsize
+    )
+    images = sum(isinstance(field, RGBImageField) for field in reader.handlers.values())
+    if int(reader.header["alloc_table_ptr"]) == 0 or rest or allocations < images * int(reader.num_samples):
+        raise UsageError(
+            f"beton {str(path)!r} is cut short; write it again with: sadp-dist beton SOURCE {path}"
+        )
+    return reader
+
+
+def column(reader: Reader, field: str) -> npt.NDArray[Any]:
+    """A field's metadata in the order of the file; of an integer field, the values themselves."""
+    if field not in reader.field_names:
+        found = ", ".join(reader.field_names)
+        raise UsageError(
+            f"beton {reader.file_name!r} has no field {field!r}, only {found}; write it with: sadp-dist beton"
+        )
+    values: npt.NDArray[Any] = reader.metadata[f"f{reader.field_names.index(field)}"]
+    return values
+
+
+def positions(reader: Reader) -> npt.NDArray[np.int64]:
+    """Where in the file each example is, int64 (N,), from the `index` field."""
+    index = column(reader, INDEX)
+    order = np.argsort(index, kind="stable")
+    if not np.array_equal(index[order], np.arange(len(index))):
+        raise UsageError(
+            f"beton {reader.file_name!r}: field {INDEX!r} must hold every number below {len(index)} once"
+        )
+    return order
+
+
+class _Examples:
+    """(pixels, label, index) of every example."""
+
+    def __init__(self, images: Any) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], int, int]:
+        image, label = self._images[int(index)]
+        pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+        return pixels, int(label), int(index)
+
+
+class _Writer(DatasetWriter):
+    """FFCV's writer waits for ever when one of its processes dies; this one stops, cleans up and says why."""
+
+    def __init__(self, *args: Any, progress: Callable[[int], None] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._progress = progress or (lambda written: None)
+
+    def _write_common(
+        self, num_samples: int, queue_content: Iterable[Any], work_fn: Any, extra_worker_args: tuple[Any, ...]
+    ) -> None:
+        from ctypes import c_uint64
+        from multiprocessing import Value
+
+        self.num_samples = num_samples
+        self.prepare()
+        work: Queue[Any] = Queue()
+        for chunk in [*queue_content, *[None] * self.num_workers]:
+            work.put(chunk)
+        done = Value(c_uint64, 0)
+        allocations: Queue[Any] = Queue()
+        failures: SimpleQueue[Exception] = SimpleQueue()
+        allocator = MemoryAllocator(self.fname, self.data_region_start, self.page_size)
+        shared = (work, self.metadata_sm, self.metadata_type, self.fields, allocator, done, allocations)
+        processes = [
+            Process(target=_write_chunks, args=(failures, *shared, *extra_worker_args), daemon=True)
+            for _ in range(self.num_workers)
+        ]
+        try:
+            for process in processes:
+                process.start()
+            self.finalize(self._collect(allocations, processes, failures, done))
+        finally:
+            for process in processes:
+                if process.pid is not None:
+                    process.terminate()
+                    process.join()
+            work.cancel_join_thread()
+            self.metadata_sm.close()
+            self.metadata_sm.unlink()
+
+    def _collect(self, allocations: Any, processes: list[Process], failures: Any, done: Any) -> list[Any]:
+        collected: list[Any] = []
+        finished = reported = 0
+        while finished < len(processes):
+            try:
+                collected += allocations.get(timeout=0.1)
+                finished += 1
+            except Empty:
+                died = [process.exitcode for process in processes if process.exitcode not in (None, 0)]
+                if not failures.empty():
+                    raise failures.get() from None
+                if died:
+                    raise RuntimeError(
+                        f"a process that writes {self.fname} ended with status {died[0]}"
+                    ) from None
+            self._progress(int(done.value) - reported)
+            reported = int(done.value)
+        return collected
+
+
+def _write_chunks(failures: Any, *work: Any) -> None:
+    try:
+        worker_job_indexed_dataset(*work)
+    except Exception as error:
+        if "page size" in str(error):
+            error = UsageError(
+                "an image takes more than the 8 MiB that fit: give max_side, or image_format 'jpg' or 'smart'"
+            )
+        failures.put(error)
+        sys.exit(1)

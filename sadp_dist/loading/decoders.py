@@ -1,0 +1,114 @@
+"""Random resized crops inside FFCV's compiled pipeline, keyed: a box depends on (seed, epoch, index) alone.
+
+FFCV's own random decoder draws from the state of whichever thread decodes the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import carray, njit
+
+from sadp_dist.errors import MissingExtra
+from sadp_dist.loading.streams import LoadingStream
+from sadp_dist.selection.random import bits, stream_key
+
+try:
+    from ffcv.fields.rgb_image import IMAGE_MODES, RandomResizedCropRGBImageDecoder
+    from ffcv.libffcv import imdecode, resize_crop
+    from ffcv.pipeline.compiler import Compiler
+    from ffcv.utils import cast_int_to_byte_ptr
+except ImportError as error:
+    raise MissingExtra("ffcv", "ffcv") from error
+
+ATTEMPTS = 10
+
+
+@njit(nogil=True)
+def crop_box(key, height, width, scale, ratio):
+    """The box of torchvision's RandomResizedCrop (Szegedy et al., arXiv:1409.4842), from the random bits
+    `key`.
+
+    Args:
+        key: uint64, the example's.
+        height, width: of the image, in pixels.
+        scale: (lowest, highest) share of the image's area.
+        ratio: (lowest, highest) width / height, drawn uniformly in its logarithm.
+
+    Returns:
+        (top, left, height, width) in pixels.
+    """
+    for attempt in range(ATTEMPTS):
+        area = height * width * _between(scale[0], scale[1], key, 4 * attempt)
+        aspect = np.exp(_between(np.log(ratio[0]), np.log(ratio[1]), key, 4 * attempt + 1))
+        w = round(np.sqrt(area * aspect))
+        h = round(np.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            top = int(_between(0, height - h + 1, key, 4 * attempt + 2))
+            left = int(_between(0, width - w + 1, key, 4 * attempt + 3))
+            return top, left, h, w
+    # None fitted: the largest central box within the ratios.
+    w = min(width, round(height * ratio[1]))
+    h = min(height, round(width / ratio[0]))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+@njit(nogil=True)
+def _between(low, high, key, draw):
+    return low + (high - low) * ((bits(key, draw) >> np.uint64(11)) * 2.0**-53)
+
+
+class KeyedResizedCropDecoder(RandomResizedCropRGBImageDecoder):
+    """Decode, crop at random and resize; `set_epoch` changes the boxes without compiling anew.
+
+    Args:
+        output_size: (height, width) in pixels.
+        seed: of the boxes.
+        scale, ratio: as in `crop_box`.
+    """
+
+    def __init__(
+        self,
+        output_size: tuple[int, int],
+        seed: int = 0,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ) -> None:
+        super().__init__(output_size, scale, ratio)
+        self._seed = seed
+        # Compiled code takes an array it closes over for a constant; through its address it sees it change.
+        self._epoch_key = np.zeros(1, dtype=np.uint64)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch_key[0] = stream_key(self._seed, epoch, LoadingStream.CROP)
+
+    def generate_code(self) -> Callable[..., Any]:
+        address = self._epoch_key.ctypes.data
+        scale, ratio = np.array(self.scale), np.array(self.ratio)
+        jpg = IMAGE_MODES["jpg"]
+        read = self.memory_read
+        examples = Compiler.get_iterator()
+        decode_jpeg, resize = Compiler.compile(imdecode), Compiler.compile(resize_crop)
+
+        def decode(batch_indices, memory, metadata, storage_state):
+            destination, scratch = memory
+            epoch_key = carray(cast_int_to_byte_ptr(address), 8).view(np.uint64)[0]
+            for row in examples(len(batch_indices)):
+                field = metadata[batch_indices[row]]
+                stored = read(field["data_ptr"], storage_state)
+                height, width = np.int64(field["height"]), np.int64(field["width"])
+                if field["mode"] == jpg:
+                    pixels = scratch[row][: 3 * height * width]
+                    decode_jpeg(stored, pixels, height, width, height, width, 0, 0, 1, 1, False, False)
+                else:
+                    pixels = stored
+                key = bits(epoch_key, batch_indices[row])
+                top, left, h, w = crop_box(key, height, width, scale, ratio)
+                resize(pixels.reshape(height, width, 3), top, top + h, left, left + w, destination[row])
+            return destination[: len(batch_indices)]
+
+        decode.is_parallel = True  # type: ignore[attr-defined]
+        return decode

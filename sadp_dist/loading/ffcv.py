@@ -1,0 +1,234 @@
+"""A sampler's epochs from a .beton, through one FFCV loader that is compiled once for the whole run.
+
+FFCV's `Loader` fixes its length when it is made. Here the epoch's order goes straight to its reading thread
+instead, so that a subset may have any size in any epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from sadp_dist.errors import MissingExtra, UsageError
+from sadp_dist.loading.beton import IMAGE, INDEX, LABEL, column, open_beton, positions
+from sadp_dist.loading.sampler import SequentialShard, ShardSampler
+
+try:
+    from ffcv.fields import RGBImageField
+    from ffcv.fields.basics import IntDecoder
+    from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
+    from ffcv.loader import Loader
+    from ffcv.loader.epoch_iterator import EpochIterator
+    from ffcv.transforms import ToDevice, ToTensor, ToTorchImage
+except ImportError as error:
+    raise MissingExtra("ffcv", "ffcv") from error
+
+from sadp_dist.loading.decoders import KeyedResizedCropDecoder
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+CENTER_CROP = 224 / 256
+
+
+class FFCVLoader:
+    """Batches of a sampler's current epoch from a .beton.
+
+    Iterating yields `(images, labels, index, weight)`: images (B, C, H, W), uint8 unless a pipeline says
+    otherwise, labels int64 (B,) and weight float32 (B,) on `device`, and index int64 (B,) on the CPU, where
+    the store takes it. They are the caller's to keep: FFCV's buffers, which it uses again, are copied.
+
+    Args:
+        beton: a file with the fields `image`, `label` and `index`.
+        sampler: a `PruningSampler` or `SequentialShard` over its examples.
+        pipelines: FFCV operations for `image` or `label`, instead of the default. An operation with a method
+            `set_epoch` is told each epoch. FFCV's own random operations depend on the thread that runs
+            them: with them a resumed run is not the same run.
+        num_workers: threads that decode.
+        image_size: images come out as squares of this many pixels: a random resized crop for training, the
+            central crop (224/256 of the shorter side) for evaluation. Needed where the images differ in
+            size.
+        device: where the batches go, the CPU by default.
+        drop_last: leave out a last partial batch.
+        batches_ahead: batches made in advance.
+        random_crop: whether `image_size` means a random crop; by default unless the sampler is a
+            `SequentialShard`.
+        seed: of the random crops.
+
+    Raises:
+        UsageError: the file is missing, damaged or has no index, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        beton: str | Path,
+        sampler: ShardSampler,
+        pipelines: Mapping[str, Sequence[Any]] | None = None,
+        num_workers: int = 1,
+        image_size: int | None = None,
+        device: torch.device | str | None = None,
+        drop_last: bool = False,
+        batches_ahead: int = 3,
+        random_crop: bool | None = None,
+        seed: int = 0,
+    ) -> None:
+        most = numba.config.NUMBA_NUM_THREADS
+        if not 1 <= num_workers <= most:
+            raise UsageError(
+                f"num_workers={num_workers}: must be from 1 to {most}, the threads numba may use"
+            )
+        if batches_ahead < 1:
+            raise UsageError(f"batches_ahead={batches_ahead}: must be at least 1")
+        self.sampler = sampler
+        self.drop_last = drop_last
+        self._device = torch.device(device if device is not None else "cpu")
+        reader = open_beton(beton)
+        self.dataset_size = int(reader.num_samples)
+        self._positions = positions(reader).astype(np.uint64)
+        if random_crop is None:
+            random_crop = not isinstance(sampler, SequentialShard)
+        chosen = {field: list(steps) for field, steps in (pipelines or {}).items()}
+        for field in chosen:
+            if field not in (IMAGE, LABEL):
+                raise UsageError(
+                    f"pipelines: has {field!r}; a pipeline can be given for {IMAGE!r} and {LABEL!r}"
+                )
+        if IMAGE not in chosen:
+            chosen[IMAGE] = _image_pipeline(reader, image_size, random_crop, seed, self._device)
+        if LABEL not in chosen:
+            column(reader, LABEL)
+            chosen[LABEL] = [IntDecoder(), ToTensor(), *_to(self._device)]
+        self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
+        unused = dict.fromkeys(reader.field_names)
+        threads = torch.get_num_threads()
+        self._loader = Loader(
+            str(beton),
+            sampler.batch_size,
+            num_workers=num_workers,
+            os_cache=True,
+            pipelines={**unused, **chosen, INDEX: [IntDecoder(), ToTensor()]},
+            batches_ahead=batches_ahead,
+        )
+        torch.set_num_threads(threads)  # FFCV sets it to num_workers for the whole process
+        self._fields = list(self._loader.pipeline_specs)
+        self._reading: _Epoch | None = None
+
+    def __len__(self) -> int:
+        """Batches to come in the sampler's current epoch."""
+        size = self.sampler.batch_size
+        return len(self.sampler) // size if self.drop_last else self.sampler.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        size = self.sampler.shard.dataset_size
+        if size != self.dataset_size:
+            raise UsageError(
+                f"the .beton has {self.dataset_size} examples and its sampler {size}; they must agree"
+            )
+        self.close()
+        order = self._positions[self.sampler.indices][: len(self) * self.sampler.batch_size]
+        if len(order) == 0:
+            return
+        for step in self._keyed:
+            step.set_epoch(self.sampler.epoch)
+        weights = torch.from_numpy(self.sampler.position_weights).to(self._device)
+        threads = torch.get_num_threads()
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+            reading = self._reading = _Epoch(self._loader, order)
+        try:
+            start = 0
+            for results in reading:
+                if start == 0:
+                    torch.set_num_threads(threads)  # the reading thread has set its own by now
+                batch = dict(zip(self._fields, results, strict=True))
+                images = batch[IMAGE].clone(memory_format=torch.contiguous_format)
+                labels, index = batch[LABEL].flatten().clone(), batch[INDEX].flatten().clone()
+                stop = start + len(index)
+                yield images, labels, index, weights[start:stop]
+                start = stop
+        finally:
+            reading.stop()
+
+    def close(self) -> None:
+        """Stop an epoch that was not read to its end. The next one does that by itself."""
+        if self._reading is not None:
+            self._reading.stop()
+            self._reading = None
+
+
+class _Epoch(EpochIterator):
+    """FFCV's reading thread for one epoch, which hands its errors on and can be stopped at any time."""
+
+    error: BaseException | None = None
+    stopped = False
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except BaseException as error:
+            self.error = error  # and do not leave the consumer waiting
+            self.output_queue.put(None)
+
+    def run_pipeline(self, b_ix: int, batch_indices: Any, batch_slot: int, cuda_event: Any) -> Any:
+        stream = self.cuda_streams[batch_slot]
+        if stream is not None:
+            stream.synchronize()  # the slot's last batch may still be on its way to the device
+        return super().run_pipeline(b_ix, batch_indices, batch_slot, cuda_event)
+
+    def __next__(self) -> Any:
+        if self.stopped:
+            raise RuntimeError("this epoch was stopped: its loader has begun another")
+        try:
+            return super().__next__()
+        except StopIteration:
+            if self.error is not None:
+                raise self.error from None
+            raise
+
+    def stop(self) -> None:
+        """End the thread, and wait until no copy reads FFCV's buffers any more."""
+        self.stopped = True
+        self.terminate_event.set()
+        while self.is_alive():
+            with suppress(Empty):
+                self.output_queue.get(timeout=0.01)
+        for stream in self.cuda_streams:
+            if stream is not None:
+                stream.synchronize()
+
+
+def _image_pipeline(
+    reader: Any, image_size: int | None, random_crop: bool, seed: int, device: torch.device
+) -> list[Any]:
+    sizes = column(reader, IMAGE)
+    if not isinstance(reader.handlers[IMAGE], RGBImageField):
+        kind = type(reader.handlers[IMAGE]).__name__
+        raise UsageError(
+            f"beton {reader.file_name!r}: field {IMAGE!r} is a {kind}; give its pipeline in pipelines="
+        )
+    height, width = sizes["height"], sizes["width"]
+    decoder: Any
+    uniform = (height == height[0]).all() and (width == width[0]).all()
+    if uniform and (image_size is None or image_size == height[0] == width[0]):
+        decoder = SimpleRGBImageDecoder()
+    elif image_size is None:
+        smallest, largest = (f"{bound(height)} x {bound(width)}" for bound in (np.min, np.max))
+        raise UsageError(
+            f"image_size: needed, the images' sizes differ (from {smallest} to {largest} pixels)"
+        )
+    elif image_size < 1:
+        raise UsageError(f"image_size={image_size}: must be at least 1 pixel")
+    elif random_crop:
+        decoder = KeyedResizedCropDecoder((image_size, image_size), seed)
+    else:
+        decoder = CenterCropRGBImageDecoder((image_size, image_size), CENTER_CROP)
+    return [decoder, ToTensor(), *_to(device), ToTorchImage()]
+
+
+def _to(device: torch.device) -> list[Any]:
+    return [] if device.type == "cpu" else [ToDevice(device, non_blocking=True)]
