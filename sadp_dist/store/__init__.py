@@ -16,7 +16,7 @@ from sadp_dist.store.stats import StoreStats
 __all__ = ["HOMES", "Store", "StoreStats", "StoreUnavailable", "connect", "open_snapshot"]
 
 HOMES = {"memory": "sadp_dist.store.embedded"}
-"""Scheme -> module with `connect(url, run, dataset_size, pruning, labels)`, imported when a URL asks for it."""
+"""Scheme -> module with `connect(url, run, dataset_size, pruning, labels)`, imported when a URL asks."""
 
 
 def connect(
@@ -36,7 +36,8 @@ def connect(
     """
     scheme, colon, _ = str(url).partition(":")
     if not colon or scheme not in HOMES:
-        raise UsageError(f"url={url!r} is not a store: use one that starts with {', '.join(f'{home}:' for home in HOMES)}")
+        known = ", ".join(f'"{home}:"' for home in HOMES)
+        raise UsageError(f"url={url!r} is not a store: it has to start with {known}")
     home = importlib.import_module(HOMES[scheme])
     classes = None if labels is None else np.asarray(labels)
     store: Store = home.connect(url, run, dataset_size, pruning, classes)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def on_host(indices: Array) -> Any:
     """Indices to ask about, on the CPU, whichever device they are on."""
-    return indices if isinstance(indices, np.ndarray | list | tuple) else indices.cpu()
+    return indices.cpu() if hasattr(indices, "cpu") else indices
 
 
 class StoreUnavailable(RuntimeError):  # noqa: N818 - what it says, not what went wrong
@@ -39,16 +39,16 @@ class Store(ABC):
     def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
         """Hand over scores from the backward passes of an epoch.
 
-        Any number of times, from any rank, in any order; a repeat does no harm: an example keeps the score of its
-        latest epoch, the largest if that epoch gave several. Never waits for a device: what can be seen only once
-        the scores have arrived from a GPU is refused at the next `push`, `flush` or `plan`, naming the epoch.
+        Any number of times, from any rank, in any order; a repeat does no harm: an example keeps the score of
+        its latest epoch, the largest if that epoch gave several. Never waits for a device: a fault that shows
+        only once the scores have come from a GPU is raised by the next `push`, `flush` or `plan`.
 
         Args:
             indices: (n,) integers in [0, N), tensor on any device or array.
             scores: (n,) real numbers, finite and >= 0, tensor on any device or array.
             epoch: the epoch they belong to, from 0.
-            valid: (n,) bool on the CPU; rows that are False are left out before anything is looked at. Leave out
-                rows of coefficient 0: they have no score.
+            valid: (n,) bool on the CPU; rows that are False are left out unseen. Rows of coefficient 0
+                have no score.
 
         Raises:
             UsageError: something is wrong with an argument; nothing of this push is stored.
@@ -58,8 +58,8 @@ class Store(ABC):
     def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
         """The examples of an epoch for one rank, with their weights.
 
-        Made once an epoch from the scores pushed before, then the same for every rank, world size and retry. Waits
-        until every rank of the job has asked.
+        Made once an epoch from the scores pushed before, then the same for every rank, world size and retry.
+        Waits until every rank of the job has asked.
 
         Args:
             epoch: 0 <= epoch < K.
@@ -87,8 +87,8 @@ class Store(ABC):
         """The k examples of highest score (or lowest), best first.
 
         Returns:
-            Indices and scores, both (min(k, seen),). Equal scores come in the order of their indices; examples
-            without a score are left out.
+            Indices and scores, both (min(k, seen),). Equal scores come in the order of their indices;
+            examples without a score are left out.
 
         Raises:
             UsageError: k < 0.
@@ -111,8 +111,8 @@ class Store(ABC):
         """Replace everything by what `save` wrote; every rank calls it. Pushes before it are forgotten.
 
         Raises:
-            UsageError: the file is not whole, or of another version, data set size or configuration. The store stays
-                as it was.
+            UsageError: the file is not whole, or of another version, data set size or configuration. The
+                store stays as it was.
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ from sadp_dist.store.records import Records, check_epoch, check_form, check_reco
 class PushBuffer:
     """Pushes on their way from the training loop to a store.
 
-    What is in host memory already is checked and handed on at once. A CUDA tensor is copied into pinned memory behind
+    What is in host memory is checked and handed on at once. A CUDA tensor is copied into pinned memory behind
     the kernels that compute it; its push waits here until an event says that the copy is done.
 
     Args:
@@ -96,12 +96,13 @@ class _Push:
 
 def _stage(indices: Any, scores: Any, epoch: Any, valid: Any) -> _Push:
     """Starts the copies, and checks what can be checked before they have ended."""
-    on_cuda = [array for array in (indices, scores) if isinstance(array, torch.Tensor) and array.is_cuda]
+    on_cuda = [array for array in (indices, scores) if _is_on_cuda(array)]
     # A push that waits must own its arrays: a loader writes its next batch where this one's indices are.
     own = bool(on_cuda)
     host_indices, host_scores = check_form(to_host("indices", indices, own), to_host("scores", scores, own))
     events = [_event_after(array) for array in on_cuda]
-    return _Push(host_indices, host_scores, check_epoch(epoch), _to_mask(valid, len(host_indices), own), events)
+    mask = _to_mask(valid, len(host_indices), own)
+    return _Push(host_indices, host_scores, check_epoch(epoch), mask, events)
 
 
 def to_host(name: str, array: Any, own: bool = False) -> Any:
@@ -120,15 +121,24 @@ def to_host(name: str, array: Any, own: bool = False) -> Any:
     if not isinstance(array, torch.Tensor):
         return np.array(array) if own else array
     if array.layout != torch.strided or array.is_meta:
-        raise UsageError(f"{name} are a {array.layout} tensor on {array.device}: a dense one with data is needed")
+        raise UsageError(f"{name} are a {array.layout} tensor on {array.device}: a dense one is needed")
     array = array.detach()
     if array.is_floating_point() and array.dtype != torch.float64:
         array = array.float()  # numpy has no bfloat16
-    if array.is_cuda:
-        pinned = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
-        return pinned.copy_(array, non_blocking=True).numpy()
+    if _is_on_cuda(array):
+        return _copy_to_pinned(array).numpy()
     host = array.cpu().numpy()
     return host.copy() if own else host
+
+
+def _is_on_cuda(array: Any) -> bool:
+    return isinstance(array, torch.Tensor) and array.is_cuda
+
+
+def _copy_to_pinned(array: torch.Tensor) -> torch.Tensor:
+    """A copy in page-locked memory, which the device writes behind what it was asked before."""
+    pinned = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
+    return pinned.copy_(array, non_blocking=True)
 
 
 def _event_after(array: torch.Tensor) -> torch.cuda.Event:
@@ -141,8 +151,8 @@ def _event_after(array: torch.Tensor) -> torch.cuda.Event:
 def _to_mask(valid: Any, length: int, own: bool) -> NDArray[np.bool_] | None:
     if valid is None:
         return None
-    if isinstance(valid, torch.Tensor) and valid.is_cuda:
-        raise UsageError(f"valid is a tensor on {valid.device}: it is needed on the CPU, to be read without waiting")
+    if _is_on_cuda(valid):
+        raise UsageError(f"valid is on {valid.device}: it is needed on the CPU, to be read without waiting")
     mask = np.array(valid) if own else np.asarray(valid)
     if mask.dtype != np.bool_ or mask.shape != (length,):
         raise UsageError(f"valid is {mask.dtype} of shape {mask.shape}: bool of shape ({length},) is needed")

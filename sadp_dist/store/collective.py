@@ -22,8 +22,8 @@ Failure = tuple[type[Exception], str]
 class Collective:
     """The ranks of a job, over a gloo group of their own, so that a job on nccl keeps its GPUs out of it.
 
-    Every method is called by every rank. What fails on one fails on all of them with the same line, for a rank that
-    raised alone would leave the others waiting. Small things travel as objects, arrays as they are.
+    Every method is called by every rank. What fails on one fails on all of them with the same line: a rank
+    that raised alone would leave the others waiting. Small things travel as objects, arrays as they are.
     """
 
     def __init__(self) -> None:
@@ -43,16 +43,16 @@ class Collective:
         Raises:
             UsageError: it failed on a rank, or the ranks called different things.
         """
-        result, failure = _attempt(step)
+        result, error = _attempt(step)
         everyone: list[Any] = [None] * self.size
         with _lost_peers():
-            dist.all_gather_object(everyone, (call, result, failure), group=self._group)
+            dist.all_gather_object(everyone, (call, result, _message(error)), group=self._group)
         calls = [theirs for theirs, _, _ in everyone]
         if len(set(calls)) > 1:
             said = ", ".join(f"rank {rank} {name}()" for rank, name in enumerate(calls))
-            raise UsageError(f"the ranks called different things at the same time: {said}; every rank calls the same")
+            raise UsageError(f"the ranks called different things at the same time: {said}; all call the same")
         for rank, (_, _, theirs) in enumerate(everyone):
-            _raise(theirs, rank)
+            _raise(theirs, rank, cause=error)
         return [theirs for _, theirs, _ in everyone]
 
     def on_rank_zero(self, step: Callable[[], T]) -> T:
@@ -61,12 +61,13 @@ class Collective:
         Raises:
             UsageError: it failed there.
         """
-        outcome: list[Any] = [_attempt(step) if self.rank == 0 else None]
+        result, error = _attempt(step) if self.rank == 0 else (None, None)
+        outcome: list[Any] = [(result, _message(error))]
         with _lost_peers():
             dist.broadcast_object_list(outcome, src=0, group=self._group)
-        result, failure = outcome[0]
-        _raise(failure, 0)
-        return result  # type: ignore[no-any-return]
+        theirs, failure = outcome[0]
+        _raise(failure, 0, cause=error)
+        return theirs  # type: ignore[no-any-return]
 
     def gather(self, array: NDArray[Any], lengths: Sequence[int]) -> list[NDArray[Any]]:
         """Every rank's array, (lengths[rank],) and of one dtype, on rank 0; an empty list on the others."""
@@ -104,19 +105,25 @@ class Collective:
                     transfer.wait()
 
 
-def _attempt(step: Callable[[], T]) -> tuple[T | None, Failure | None]:
+def _attempt(step: Callable[[], T]) -> tuple[T | None, Exception | None]:
     try:
         return step(), None
-    except UsageError as error:
-        return None, (UsageError, str(error))
     except Exception as error:  # the others are waiting: whatever it is, they must hear of it
-        return None, (RuntimeError, f"{type(error).__name__}: {error}")
+        return None, error
 
 
-def _raise(failure: Failure | None, rank: int) -> None:
+def _message(error: Exception | None) -> Failure | None:
+    if error is None:
+        return None
+    if isinstance(error, UsageError):
+        return UsageError, str(error)
+    return RuntimeError, f"{type(error).__name__}: {error}"
+
+
+def _raise(failure: Failure | None, rank: int, cause: Exception | None) -> None:
     if failure is not None:
         kind, message = failure
-        raise kind(f"rank {rank}: {message}")
+        raise kind(f"rank {rank}: {message}") from cause
 
 
 @contextmanager
@@ -126,5 +133,5 @@ def _lost_peers() -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoreUnavailable(
-            f"another rank of this job cannot be reached any more; see the output of the one that stopped ({reason})"
+            f"another rank of this job is gone; see the output of the one that stopped first ({reason})"
         ) from error

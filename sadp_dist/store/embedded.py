@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def connect(
     url: str, run: str, dataset_size: int, pruning: PruningConfig, labels: NDArray[Any] | None
 ) -> Store:
-    """In a torch.distributed job of several processes, which all call this, the store they share; else one's own."""
+    """The store that the processes of a torch.distributed job share, if there are several; else one's own."""
     if url not in ("memory:", "memory://"):
         raise UsageError(f'url={url!r}: the embedded store has no address; use "memory:"')
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:

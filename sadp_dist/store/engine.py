@@ -53,8 +53,8 @@ class Engine:
     def apply(self, records: Records, pushes: int = 1) -> None:
         """Store checked records.
 
-        An example keeps its score of the largest epoch, the largest within that: a maximum, so that neither the
-        order of arrival nor a repeat changes anything.
+        An example keeps its score of the largest epoch, the largest within that: a maximum, so that neither
+        the order of arrival nor a repeat changes anything.
 
         Args:
             records: what to store.
@@ -154,10 +154,10 @@ class Engine:
         return engine
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to the state of a snapshot, whose arrays the engine takes over; its run may have another name.
+        """Go to the state of a snapshot, whose arrays the engine takes over; its run may have another name.
 
         Raises:
-            UsageError: the snapshot is of another data set size, configuration or labels; the engine is unchanged.
+            UsageError: its data set size, configuration or labels are others; the engine is unchanged.
         """
         unlike = differences(snapshot.run.facts(), self.run.facts())
         if unlike:

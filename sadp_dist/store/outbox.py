@@ -49,7 +49,10 @@ class Outbox:
         """Everything kept, one part an epoch; it stays until `clear`."""
         pushes = [push for of_epoch in self._pushes.values() for push in of_epoch]
         return Parcel(
-            [(epoch, len(of_epoch), sum(len(push.indices) for push in of_epoch)) for epoch, of_epoch in self._pushes.items()],
+            [
+                (epoch, len(of_epoch), sum(len(push.indices) for push in of_epoch))
+                for epoch, of_epoch in self._pushes.items()
+            ],
             np.concatenate([np.empty(0, np.int64), *(push.indices for push in pushes)]),
             np.concatenate([np.empty(0, np.float32), *(push.scores for push in pushes)]),
         )

@@ -49,7 +49,7 @@ def check_indices(indices: ArrayLike) -> NDArray[Any]:
     """
     array = np.asarray(indices)
     if array.ndim != 1:
-        raise UsageError(f"indices have shape {array.shape}: one dimension is needed, an example's index each")
+        raise UsageError(f"indices have shape {array.shape}: one dimension is needed")
     if array.size == 0 and not isinstance(indices, np.ndarray):
         array = array.astype(np.int64)  # numpy makes an empty list float64
     if array.dtype.kind not in "iu":
@@ -65,9 +65,9 @@ def check_form(indices: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], NDA
     """
     indices, scores = check_indices(indices), np.asarray(scores)
     if scores.ndim != 1:
-        raise UsageError(f"scores have shape {scores.shape}: one dimension is needed, a score an index")
+        raise UsageError(f"scores have shape {scores.shape}: one dimension is needed")
     if len(indices) != len(scores):
-        raise UsageError(f"{len(indices)} indices and {len(scores)} scores: a push needs a score for every index")
+        raise UsageError(f"{len(indices)} indices and {len(scores)} scores: as many are needed")
     if scores.dtype.kind not in "fiu":
         raise UsageError(f"scores have dtype {scores.dtype}: real numbers are needed")
     return indices, scores
@@ -91,6 +91,8 @@ def in_range(indices: NDArray[Any], dataset_size: int) -> NDArray[np.int64]:
 def check_records(indices: ArrayLike, scores: ArrayLike, epoch: Any, dataset_size: int) -> Records:
     """The one check every push goes through, wherever it comes from.
 
+    What it returns may share memory with the arguments.
+
     Args:
         indices: (n,) integers.
         scores: (n,) real numbers.
@@ -98,8 +100,7 @@ def check_records(indices: ArrayLike, scores: ArrayLike, epoch: Any, dataset_siz
         dataset_size: N.
 
     Raises:
-        UsageError: what is wrong, with the first bad position and its value. The result may share memory with the
-            arguments.
+        UsageError: what is wrong, with the first bad position and its value.
     """
     epoch = check_epoch(epoch)
     indices, scores = check_form(indices, scores)

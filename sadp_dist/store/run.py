@@ -37,13 +37,13 @@ class Run:
         if not isinstance(self.name, str) or not self.name:
             raise UsageError(f"run={self.name!r} is not a name: a string that is not empty")
         if not is_integer(self.dataset_size) or self.dataset_size < 1:
-            raise UsageError(f"dataset_size={self.dataset_size!r} is not a number of examples: an integer, 1 or more")
+            raise UsageError(f"dataset_size={self.dataset_size!r} is not an integer of 1 or more")
         if not isinstance(self.pruning, PruningConfig):
             raise UsageError(f"pruning={self.pruning!r} is not a PruningConfig")
         if self.labels is not None:
             object.__setattr__(self, "labels", _check_labels(self.labels, self.dataset_size))
         elif self.pruning.stratify != "none":
-            raise UsageError(f'labels are needed for stratify="{self.pruning.stratify}": the class of each example')
+            raise UsageError(f'labels are needed for stratify="{self.pruning.stratify}"')
 
     def check_epoch(self, epoch: int) -> int:
         """An epoch of the run's schedule as a Python int.
@@ -69,7 +69,7 @@ class Run:
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any], here: str = "here") -> str:
-    """The facts in which two runs differ, "key=theirs (here ours)", in one line; empty if they may share scores.
+    """The facts in which two runs differ, "key=theirs (here ours)", in one line; empty if there is none.
 
     Labels are compared where both have them.
     """
@@ -91,18 +91,20 @@ def check_rank(rank: int, world_size: int) -> tuple[int, int]:
         UsageError: world_size is not an integer >= 1, or rank not one in [0, world_size - 1].
     """
     if not is_integer(world_size) or world_size < 1:
-        raise UsageError(f"world_size={world_size!r} is not a number of ranks: an integer, 1 or more")
+        raise UsageError(f"world_size={world_size!r} is not an integer of 1 or more")
     if not is_integer(rank) or not 0 <= rank < world_size:
-        raise UsageError(f"rank={rank!r} is not a rank: an integer in 0..{world_size - 1} (world_size={world_size})")
+        raise UsageError(
+            f"rank={rank!r} is not an integer in 0..{world_size - 1}, as world_size={world_size} asks"
+        )
     return int(rank), int(world_size)
 
 
 def _check_labels(labels: ArrayLike, dataset_size: int) -> NDArray[np.int32]:
     array = np.asarray(labels)
     if array.shape != (dataset_size,):
-        raise UsageError(f"labels have shape {array.shape}: ({dataset_size},) is needed, the class of each example")
+        raise UsageError(f"labels have shape {array.shape}: ({dataset_size},) is needed, one an example")
     if array.dtype.kind not in "iu":
         raise UsageError(f"labels have dtype {array.dtype}: integers are needed")
     if array.min() < 0 or array.max() > np.iinfo(np.int32).max:
-        raise UsageError(f"labels go from {array.min()} to {array.max()}: classes are counted from 0, below 2^31")
+        raise UsageError(f"labels go from {array.min()} to {array.max()}: 0..2^31 - 1 is allowed")
     return array.astype(np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from os import PathLike
 from pathlib import Path
@@ -27,8 +28,8 @@ def open_snapshot(path: str | PathLike[str]) -> Store:
     """A saved store, to ask for `stats`, `top` and `scores`.
 
     Args:
-        path: a file that `Store.save` wrote, or a folder, such as a run's: then the newest store.npz in it. Folders
-            in it named .tmp* hold what is not finished, and are passed over.
+        path: a file that `Store.save` wrote, or a folder, such as a run's: then the newest store.npz in it.
+            Folders in it named .tmp* hold what is not finished, and are passed over.
 
     Raises:
         UsageError: there is none, or it is not whole.
@@ -38,13 +39,16 @@ def open_snapshot(path: str | PathLike[str]) -> Store:
 
 
 def _newest(folder: Path) -> Path:
-    found: list[Path] = []
+    found: list[tuple[int, Path]] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".tmp")]
-        found += [Path(parent, name) for name in files if name == FILE_NAME]
+        if FILE_NAME in files:
+            with contextlib.suppress(FileNotFoundError):  # a run that goes on removes its old checkpoints
+                found.append((os.stat(Path(parent, FILE_NAME)).st_mtime_ns, Path(parent, FILE_NAME)))
     if not found:
-        raise UsageError(f"path={str(folder)!r} holds no {FILE_NAME}: a run's folder with a checkpoint is needed")
-    return max(found, key=lambda file: file.stat().st_mtime_ns)
+        raise UsageError(f"path={str(folder)!r} holds no {FILE_NAME}: a run with a checkpoint is needed")
+    return max(found)[1]
+
 
 class SavedStore(Store):
     """The engine as it was when it was saved.
@@ -85,4 +89,6 @@ class SavedStore(Store):
         """Nothing is held open."""
 
     def _refuse(self, call: str) -> NoReturn:
-        raise UsageError(f"{call}() on {str(self._path)!r}: a saved store is only read; use connect() and load() to go on")
+        raise UsageError(
+            f"{call}() on {str(self._path)!r}: a saved store can only be read; connect() and load() it"
+        )

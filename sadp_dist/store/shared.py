@@ -1,4 +1,4 @@
-"""The embedded store of a torch.distributed job: the engine lives on rank 0, the others reach it at each epoch."""
+"""The embedded store of a torch.distributed job: the engine lives on rank 0."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ T = TypeVar("T")
 class SharedStore(Store):
     """One store for all ranks of a job, made by all of them together.
 
-    Rank 0 stores its pushes at once; the others keep theirs until every rank calls `plan`, `flush` or `save`. Those
-    and `load` raise the same error on every rank. Rank 0 alone answers `stats`, `top` and `scores`.
+    Rank 0 stores its pushes at once; the others keep theirs until every rank calls `plan`, `flush` or `save`.
+    Those and `load` raise the same error on every rank. Rank 0 alone answers `stats`, `top` and `scores`.
 
     Raises:
         UsageError: an argument is wrong on some rank, or differs from rank 0's.
@@ -44,7 +44,9 @@ class SharedStore(Store):
         self._run = self._agreed_run(lambda: Run(run, dataset_size, pruning, labels))
         self._outbox = Outbox()
         self._engine = Engine(self._run) if self._ranks.rank == 0 else None
-        self._buffer = PushBuffer(dataset_size, self._engine.apply if self._engine else self._outbox.add)
+        self._buffer = PushBuffer(
+            self._run.dataset_size, self._engine.apply if self._engine else self._outbox.add
+        )
 
     def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
         self._buffer.push(indices, scores, epoch, valid)
@@ -61,14 +63,14 @@ class SharedStore(Store):
             raise UsageError(f"the ranks asked for plans of different epochs: {said}; all ask for the same")
         shards: list[Shard] = []
 
-        def make_shards() -> list[tuple[int, int, float]]:
+        def make_shards() -> list[tuple[int, int, float, int]]:
             shards.extend(self._home("plan").shard(*asked) for asked in requests)
-            return [(len(shard.indices), shard.subset_size, shard.ratio) for shard in shards]
+            return [(len(s.indices), s.subset_size, s.ratio, s.drawn) for s in shards]
 
-        length, subset_size, ratio = self._ranks.on_rank_zero(make_shards)[self._ranks.rank]
+        length, subset_size, ratio, drawn = self._ranks.on_rank_zero(make_shards)[self._ranks.rank]
         indices = self._ranks.scatter([shard.indices for shard in shards], length, np.int64)
         weights = self._ranks.scatter([shard.weights for shard in shards], length, np.float64)
-        return Shard(indices, weights, subset_size, self._run.dataset_size, ratio, int(epoch))
+        return Shard(indices, weights, subset_size, self._run.dataset_size, ratio, int(epoch), drawn)
 
     def flush(self) -> None:
         self._deliver("flush", lambda: None)
@@ -134,5 +136,7 @@ class SharedStore(Store):
 
     def _home(self, call: str) -> Engine:
         if self._engine is None:
-            raise UsageError(f"{call}() is answered by rank 0, where the embedded store lives; this is rank {self._ranks.rank}")
+            raise UsageError(
+                f"{call}() on rank {self._ranks.rank}: rank 0 answers, where the embedded store lives"
+            )
         return self._engine

@@ -32,8 +32,8 @@ class Snapshot:
         scores: (N,) float32, NaN where unseen.
         score_epochs: (N,) int32, the epoch of each score, -1 where unseen.
         counters: pushes and the like, by name.
-        plans: the latest ones, oldest first. Scores move on while an epoch trains, so a run resumed in the middle of
-            it needs the plan itself.
+        plans: the latest ones, oldest first. Scores move on while an epoch trains, so a run resumed in the
+            middle of it needs the plan itself.
     """
 
     run: Run
@@ -66,13 +66,13 @@ class Snapshot:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write to a path so that whenever the machine stops, the path holds the old file or the new one, whole.
+        """Write to a path: whenever the machine stops, the path holds the old file or the new one, whole.
 
         Raises:
             UsageError: the folder is not there or cannot be written to.
         """
         path = Path(path)
-        # Beside it, since a rename is atomic only within a file system; one name, so that what a kill left is reused.
+        # Beside it: only within a file system is a rename atomic. Always the same: what a kill left is reused.
         temporary = path.with_name(f".tmp-{path.name}")
         try:
             file = open(temporary, "wb")  # noqa: SIM115 - closed below, and this error is the caller's to mend
@@ -101,30 +101,32 @@ class Snapshot:
             UsageError: there is no such file, or it is not whole, not a store, or of another version.
         """
         try:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # before an array is made as large as a damaged header says
+            with open(path, "rb") as file:
+                damaged = zipfile.ZipFile(file).testzip()  # before an array is made as large as it says it is
                 if damaged is not None:
                     raise ValueError(f"{damaged} is damaged")
-            with np.load(path, allow_pickle=False) as arrays:
+                file.seek(0)
+                arrays = np.load(file, allow_pickle=False)
                 header = json.loads(arrays["header"].tobytes())
                 if header["format"] != FORMAT:
                     raise ValueError(f"its format is {header['format']!r}")
                 if header["version"] == VERSION:
                     return cls._from_arrays(header, dict(arrays))
         except FileNotFoundError:
-            raise UsageError(f"path={str(path)!r} does not exist: a file written by a store's save is needed") from None
+            raise UsageError(f"path={str(path)!r} does not exist: a saved store is needed") from None
         except Exception as error:  # a damaged archive raises nearly anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(
                 f"path={str(path)!r} is not a saved store, or was cut short ({reason}); use an older one"
             ) from error
         raise UsageError(
-            f"path={str(path)!r} is a saved store of version {header['version']}; this sadp_dist reads {VERSION}"
+            f"path={str(path)!r} is a saved store of version {header['version']}; version {VERSION} is needed"
         )
 
     @classmethod
     def _from_arrays(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Snapshot:
-        run = Run(header["run"], header["dataset_size"], PruningConfig(**header["pruning"]), arrays.get("labels"))
+        pruning = PruningConfig(**header["pruning"])
+        run = Run(header["run"], header["dataset_size"], pruning, arrays.get("labels"))
         plans = tuple(
             _plan(figures, arrays[f"plan{number}_indices"], arrays[f"plan{number}_weights"])
             for number, figures in enumerate(header["plans"])
@@ -136,8 +138,9 @@ class Snapshot:
             counters=header["counters"],
             plans=plans,
         )
-        if not snapshot.scores.shape == snapshot.score_epochs.shape == (run.dataset_size,):
-            raise ValueError("its arrays do not have the data set's size")
+        for array, dtype in ((snapshot.scores, np.float32), (snapshot.score_epochs, np.int32)):
+            if array.shape != (run.dataset_size,) or array.dtype != dtype:
+                raise ValueError(f"it holds {array.dtype} {array.shape} for {run.dataset_size} examples")
         return snapshot
 
 
@@ -152,4 +155,5 @@ def _plan_figures(plan: EpochPlan) -> dict[str, Any]:
 
 
 def _plan(figures: dict[str, Any], indices: NDArray[np.int64], weights: NDArray[np.float64]) -> EpochPlan:
-    return EpochPlan(**{**figures, "capping": Capping(**figures["capping"])}, indices=indices, weights=weights)
+    capping = Capping(**figures.pop("capping"))
+    return EpochPlan(**figures, indices=indices, weights=weights, capping=capping)
