@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ SURROGATES = {
 }
 """Names of surrogate gradients, and SpikingJelly's classes for them (taken with their default widths)."""
 
+BACKENDS = ("torch", "inductor")
+
 
 @dataclass(frozen=True)
 class NeuronConfig:
@@ -28,36 +32,41 @@ class NeuronConfig:
     Attributes:
         decay: the factor λ by which the membrane potential decays in one time step, 0 < λ < 1.
         threshold: the potential ϑ > 0 at which a neuron spikes.
-        surrogate: the gradient that stands in for the spike's: "atan", "sigmoid", "piecewise_quadratic" or "rect".
+        surrogate: the gradient that stands in for the spike's: "atan", "sigmoid", "piecewise_quadratic"
+            or "rect".
         detach_reset: True leaves the reset (Eq. 3) out of the backward pass.
+        backend: "torch", SpikingJelly's own (on CUDA its fused kernels), or "inductor", the same compiled
+            by torch.compile: on CPUs one pass over memory for a dozen, for some seconds at the first batch.
 
     Raises:
-        UsageError: a value out of its range, or a surrogate that is not known.
+        UsageError: a value out of its range, or a name that is not known.
     """
 
     decay: float = 0.1
     threshold: float = 1.0
     surrogate: str = "atan"
     detach_reset: bool = False
+    backend: str = "torch"
 
     def __post_init__(self) -> None:
         if not 0 < self.decay < 1:
             raise UsageError(f"decay={self.decay} is outside (0, 1), the range of the membrane's decay λ")
         if not (self.threshold > 0 and math.isfinite(self.threshold)):
             raise UsageError(f"threshold={self.threshold} must be a finite number above 0")
-        if self.surrogate not in SURROGATES:
-            nearest = difflib.get_close_matches(self.surrogate, SURROGATES, n=1, cutoff=0.0)[0]
-            raise UsageError(
-                f'surrogate="{self.surrogate}" is not known: use {", ".join(SURROGATES)}; did you mean "{nearest}"?'
-            )
+        _check_name("surrogate", self.surrogate, tuple(SURROGATES))
+        _check_name("backend", self.backend, BACKENDS)
 
     def build(self) -> LIFNode:
         """One layer of these neurons, see :func:`lif`."""
-        return lif(self.decay, self.threshold, self.surrogate, self.detach_reset)
+        return lif(self.decay, self.threshold, self.surrogate, self.detach_reset, self.backend)
 
 
 def lif(
-    decay: float = 0.1, threshold: float = 1.0, surrogate: str = "atan", detach_reset: bool = False
+    decay: float = 0.1,
+    threshold: float = 1.0,
+    surrogate: str = "atan",
+    detach_reset: bool = False,
+    backend: str = "torch",
 ) -> LIFNode:
     """A layer of LIF neurons (Eqs. 1-3), [T, B, ...] currents to [T, B, ...] spikes of 0 and 1.
 
@@ -67,24 +76,29 @@ def lif(
         o[t] = 1 if u[t] >= ϑ else 0      Eq. 2
         u[t] = u[t] - ϑ o[t]              Eq. 3
 
-    SpikingJelly writes Eq. 1 as u[t] = u[t-1] - (u[t-1] - u_reset) / τ + x[t] (``decay_input=False``) and, for
-    ``v_reset=None``, takes u_reset = 0 and resets as Eq. 3 does. Hence λ = 1 - 1/τ, that is τ = 1 / (1 - λ), and
-    ϑ = ``v_threshold``. The Heaviside step of both is 1 at ϑ.
+    SpikingJelly writes Eq. 1 as u[t] = u[t-1] - (u[t-1] - u_reset) / τ + x[t] (``decay_input=False``);
+    with ``v_reset=None`` it takes u_reset = 0 there and resets as Eq. 3 does. Hence λ = 1 - 1/τ, that is
+    τ = 1 / (1 - λ), and ϑ = ``v_threshold``. The step of both is 1 at ϑ.
 
     Args:
         decay: λ in (0, 1).
         threshold: ϑ > 0.
         surrogate: a name in ``SURROGATES``: the derivative of Eq. 2 in the backward pass.
         detach_reset: leave Eq. 3 out of the backward pass.
+        backend: a name in ``BACKENDS``, see :class:`NeuronConfig`.
 
     Raises:
-        UsageError: as :class:`NeuronConfig`.
+        UsageError: as :class:`NeuronConfig`; or there is no compiler for "inductor".
     """
+    NeuronConfig(decay, threshold, surrogate, detach_reset, backend)  # checks them
+    compiler = os.environ.get("CXX", "g++")
+    if backend == "inductor" and shutil.which(compiler) is None:
+        raise UsageError(f'backend="inductor" needs a C++ compiler, and {compiler} is not found: use "torch"')
+
     from spikingjelly.activation_based import surrogate as surrogates
     from spikingjelly.activation_based.neuron import LIFNode
 
-    NeuronConfig(decay, threshold, surrogate, detach_reset)  # checks the four
-    return LIFNode(
+    node = LIFNode(
         tau=1.0 / (1.0 - decay),
         decay_input=False,
         v_threshold=float(threshold),
@@ -93,3 +107,15 @@ def lif(
         detach_reset=detach_reset,
         step_mode="m",
     )
+    if backend == "inductor":
+        # Layers and batches of many shapes share the code: compile it once for all of them.
+        node.compile(dynamic=True)
+    return node
+
+
+def _check_name(argument: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            f'{argument}="{name}" is not known: use {", ".join(known)}; did you mean "{nearest}"?'
+        )

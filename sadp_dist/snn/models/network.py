@@ -10,12 +10,11 @@ from torch import Tensor, nn
 class SpikingNetwork(nn.Module):
     """Runs a network over T time steps, always from neurons at rest.
 
-    Images are encoded directly: the same image is shown at every time step. What the ``stem`` makes of it does not
-    depend on time, so for images it is computed once and its result repeated.
+    Images are encoded directly: the same image is shown at every time step. What the ``stem`` makes of it
+    does not depend on time, so for images it is computed once and its result repeated.
 
     Args:
-        stem: the first convolution with its batch norm: what comes before the first neurons. [t, B, C, H, W] in and
-            out, without state.
+        stem: what comes before the first neurons, [t, B, C, H, W] in and out, without state.
         body: the rest, [T, B, C, H, W] to logits [T, B, K].
         time_steps: T for images; frames bring their own.
     """
@@ -28,9 +27,12 @@ class SpikingNetwork(nn.Module):
         functional.set_step_mode(self, "m")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [T, B, K] of images [B, C, H, W] or of frames [T, B, C, H, W]."""
-        # Before: a layer run outside of this function (activation checkpointing recomputes in the backward pass)
-        # leaves its neurons charged. After: a membrane potential holds the whole graph of the step that made it.
+        """Logits [T, B, K] of images [B, C, H, W] or of frames [T, B, C, H, W].
+
+        Neurons are at rest before and after, also when a forward pass is broken off.
+        """
+        # Before: activation checkpointing runs layers again in the backward pass and leaves them charged.
+        # After: a membrane potential keeps the graph of its step alive, and copies of the network break on it.
         self.reset()
         try:
             if x.dim() == 4:
@@ -43,7 +45,7 @@ class SpikingNetwork(nn.Module):
             self.reset()
 
     def reset(self) -> None:
-        """Put every neuron at rest, u = 0, and let go of the graph."""
+        """Put every neuron at rest: u = 0."""
         for module in self.modules():
             if isinstance(module, MemoryModule):
                 module.reset()

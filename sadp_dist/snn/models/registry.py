@@ -67,10 +67,12 @@ def build_network(
         neuron: decay, threshold and surrogate of all neurons; None: λ = 0.1, ϑ = 1.
 
     Returns:
-        A module that maps images [B, C, H, W], or frames [T, B, C, H, W] with a T of their own, to logits [T, B, K].
+        A module that maps images [B, C, H, W], or frames [T, B, C, H, W] with their own T, to logits
+        [T, B, K].
 
     Raises:
-        UsageError: the name is not known, a number is not a positive integer, or the network needs larger images.
+        UsageError: the name is not known, a number is not a positive integer, or the network needs larger
+            images.
     """
     if name not in NETWORKS:
         nearest = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)[0]

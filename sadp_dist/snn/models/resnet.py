@@ -34,7 +34,7 @@ def build_sew_resnet34(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 
 
 def _with_stem(resnet: nn.Module, blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Take the stem out of a ResNet; small images (He et al., 2016, section 4.2) get one of 3x3 without pooling."""
+    """Take the stem out of a ResNet; for small images make it 3x3 without pooling (He et al., 2016, 4.2)."""
     if blueprint.image_size <= SMALL_IMAGE:
         stem = conv_stem(blueprint.channels, WIDTH)
         resnet.maxpool = nn.Identity()

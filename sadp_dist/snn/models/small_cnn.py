@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from spikingjelly.activation_based import layer
 from torch import nn
 
@@ -13,10 +15,10 @@ WIDTHS = (32, 64, 128)
 
 @register_network("small_cnn")
 def build_small_cnn(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Three blocks of convolution, batch norm and neurons, each halving the image, and a linear classifier."""
+    """Blocks of convolution, batch norm and neurons, each halving the image, and a linear classifier."""
     size = -(-blueprint.image_size // 2)
     blocks: list[nn.Module] = [blueprint.neuron()]
-    for inputs, outputs in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+    for inputs, outputs in pairwise(WIDTHS):
         blocks += [*conv_stem(inputs, outputs, stride=2), blueprint.neuron()]
         size = -(-size // 2)
     body = nn.Sequential(

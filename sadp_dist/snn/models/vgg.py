@@ -16,7 +16,7 @@ VGG11 = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 
 @register_network("vgg11")
 def build_vgg11(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """VGG11 whose three linear layers, made for 224 pixels and 1000 classes, are a mean over the image and one."""
+    """VGG11; a mean over the image and one linear layer stand for its three, made for 224 pixels."""
     smallest = 2 ** VGG11.count("M")
     if blueprint.image_size < smallest:
         raise UsageError(

@@ -1,0 +1,134 @@
+"""The neurons follow Eqs. 1-3, forward and backward."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sadp_dist.errors import UsageError
+from sadp_dist.snn import NeuronConfig, lif
+
+# Derivatives of the surrogates at distance d from the threshold, with SpikingJelly's default widths.
+DERIVATIVES = {
+    "atan": lambda d: 1 / (1 + (math.pi * d) ** 2),
+    "sigmoid": lambda d: 4 * np.exp(-4 * d) / (1 + np.exp(-4 * d)) ** 2,
+    "piecewise_quadratic": lambda d: np.maximum(0, 1 - np.abs(d)),
+    "rect": lambda d: (np.abs(d) < 0.5).astype(d.dtype),
+}
+
+
+def plain_loop(x, decay, threshold):
+    """Eqs. 1-3 as they stand; also the potentials before the reset."""
+    u, charged, spikes = np.zeros_like(x[0]), [], []
+    for current in x:
+        u = decay * u + current
+        o = (u >= threshold).astype(x.dtype)
+        charged.append(u)
+        spikes.append(o)
+        u = u - threshold * o
+    return np.stack(spikes), np.stack(charged)
+
+
+def plain_bptt(x, upstream, decay, threshold, derivative, detach_reset):
+    """Gradient of sum(upstream * o) in x, by the chain rule backwards through Eqs. 3, 2 and 1."""
+    _, charged = plain_loop(x, decay, threshold)
+    gradient, from_next = np.zeros_like(x), np.zeros_like(x[0])
+    for t in reversed(range(len(x))):
+        spike_slope = derivative(charged[t] - threshold)
+        reset_slope = 1 if detach_reset else 1 - threshold * spike_slope
+        gradient[t] = upstream[t] * spike_slope + from_next * reset_slope
+        from_next = decay * gradient[t]
+    return gradient
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    decay=st.floats(0.01, 0.99),
+    threshold=st.floats(0.1, 3),
+    time_steps=st.integers(1, 8),
+    surrogate=st.sampled_from(sorted(DERIVATIVES)),
+    detach_reset=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_spikes_and_gradients_are_those_of_a_plain_loop(
+    decay, threshold, time_steps, surrogate, detach_reset, seed
+):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(threshold / 2, threshold, size=(time_steps, 3, 5))
+    upstream = rng.normal(size=x.shape)
+
+    current = torch.tensor(x, requires_grad=True)
+    spikes = lif(decay, threshold, surrogate, detach_reset)(current)
+    spikes.backward(torch.tensor(upstream))
+
+    np.testing.assert_array_equal(spikes.detach().numpy(), plain_loop(x, decay, threshold)[0])
+    expected = plain_bptt(x, upstream, decay, threshold, DERIVATIVES[surrogate], detach_reset)
+    np.testing.assert_allclose(current.grad.numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("surrogate", sorted(DERIVATIVES))
+@pytest.mark.parametrize("detach_reset", [False, True])
+def test_single_precision_agrees_too(surrogate, detach_reset):
+    rng = np.random.default_rng(0)
+    x, upstream = rng.normal(0.5, 1, size=(2, 4, 8, 16)).astype(np.float32)
+
+    current = torch.tensor(x, requires_grad=True)
+    spikes = lif(0.1, 1.0, surrogate, detach_reset)(current)
+    spikes.backward(torch.tensor(upstream))
+
+    assert 0 < spikes.mean() < 1
+    np.testing.assert_array_equal(spikes.detach().numpy(), plain_loop(x, 0.1, 1.0)[0])
+    expected = plain_bptt(x, upstream, 0.1, 1.0, DERIVATIVES[surrogate], detach_reset)
+    np.testing.assert_allclose(current.grad.numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_neuron_exactly_at_its_threshold_spikes():
+    below, at = np.nextafter(np.float32(0.75), np.float32(0)), np.float32(0.75)
+    spikes = lif(threshold=0.75)(torch.tensor([[below, at]]))
+    assert spikes.tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_neurons_do_the_same_for_batches_of_every_size():
+    torch.manual_seed(0)
+    plain, compiled = lif(backend="torch"), lif(backend="inductor")
+    for batch in (6, 4, 1):
+        results = []
+        x = torch.randn(4, batch, 8) + 0.5
+        for neurons in (plain, compiled):
+            neurons.reset()
+            current = x.clone().requires_grad_()
+            spikes = neurons(current)
+            (spikes * torch.arange(8)).sum().backward()
+            results.append((spikes, current.grad))
+        torch.testing.assert_close(results[1], results[0])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"decay": 0.0}, r"decay=0.0 is outside \(0, 1\)"),
+        ({"decay": 1.0}, r"decay=1.0 is outside \(0, 1\)"),
+        ({"decay": math.nan}, "decay=nan"),
+        ({"threshold": 0.0}, "threshold=0.0 must be a finite number above 0"),
+        ({"threshold": math.inf}, "threshold=inf"),
+        ({"surrogate": "atam"}, 'surrogate="atam" is not known: .* did you mean "atan"'),
+        ({"backend": "induktor"}, 'backend="induktor" is not known: .* did you mean "inductor"'),
+    ],
+)
+def test_settings_that_make_no_neuron_are_refused_in_one_line(setting, message):
+    for refuse in (NeuronConfig, lif):
+        with pytest.raises(UsageError, match=message) as refusal:
+            refuse(**setting)
+        assert "\n" not in str(refusal.value)
+
+
+def test_without_a_compiler_the_compiled_backend_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UsageError, match='no-such-compiler is not found: use "torch"'):
+        lif(backend="inductor")
