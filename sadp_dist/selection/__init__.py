@@ -1,4 +1,4 @@
-"""Arrays in, arrays out: probabilities, schedule, drawing, weights, sharding, and the rules built from them."""
+"""Arrays in, arrays out: probabilities, schedule, drawing, weights, sharding, and the rules made of them."""
 
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.plan import EpochPlan, plan_epoch

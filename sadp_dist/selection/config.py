@@ -61,9 +61,9 @@ class PruningConfig:
             raise UsageError(f"seed={self.seed} is not an integer in [0, 2^64 - 1]")
         if self.stratify != "none" and self.scheme == "bernoulli":
             raise UsageError(
-                f'stratify="{self.stratify}" needs scheme="systematic"; "bernoulli" draws each example by itself'
+                f'stratify="{self.stratify}" needs scheme="systematic"; "bernoulli" draws each by itself'
             )
-        self.schedule  # noqa: B018 - made here so that its warning about an empty epoch comes once, at the start
+        _ = self.schedule  # made here so that its warning about an empty epoch comes once, at the start
 
     @cached_property
     def schedule(self) -> PruningSchedule:

@@ -34,16 +34,14 @@ def keyed_permutation(n: int, key: np.uint64) -> NDArray[np.unsignedinteger]:
 
 @njit(cache=True, nogil=True)
 def _fill_table(key: np.uint64, table: NDArray[np.unsignedinteger]) -> None:
-    width = np.uint64(table.shape[1])
+    width = table.shape[1]
     for r in range(_ROUNDS):
         for x in range(width):  # uniform in 0..width-1
-            table[r, x] = ((bits(key, r * width + x) >> np.uint64(32)) * width) >> np.uint64(32)
+            table[r, x] = ((bits(key, r * width + x) >> np.uint64(32)) * np.uint64(width)) >> np.uint64(32)
 
 
 @njit(cache=True, nogil=True)
-def fill_row(
-    left: int, n: int, table: NDArray[np.unsignedinteger], row: NDArray[np.unsignedinteger]
-) -> int:
+def fill_row(left: int, n: int, table: NDArray[np.unsignedinteger], row: NDArray[np.unsignedinteger]) -> int:
     """Write row `left`, 0 <= left < width, of the permutation to the front of `row`; returns its length."""
     width = np.uint64(table.shape[1])
     for right in range(width):

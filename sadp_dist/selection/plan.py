@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.order import shuffled
-from sadp_dist.selection.probabilities import Capping
+from sadp_dist.selection.probabilities import Capping, refuse_scores
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rules import RULES
 from sadp_dist.selection.sampling import drawn_mask, importance_weights
 from sadp_dist.selection.sharding import Shard, shard
 
-SCORE_BINS = 32
+_SCORE_BINS = 32  # of the probability, inside a class
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,14 @@ class EpochPlan:
     def shard(self, rank: int, world_size: int) -> Shard:
         """What `rank` of `world_size` trains on; see `sharding.shard`."""
         indices, weights = shard(self.indices, self.weights, rank, world_size)
-        drawn = len(self.indices)
         return Shard(
-            indices, weights, self.subset_size, self.dataset_size, self.ratio, self.epoch, drawn
+            indices, weights, self.subset_size, self.dataset_size, self.ratio, self.epoch, self.drawn
         )
+
+    @property
+    def drawn(self) -> int:
+        """n, how many examples are drawn."""
+        return len(self.indices)
 
     @property
     def largest_weight(self) -> float:
@@ -70,31 +74,33 @@ def plan_epoch(
         scores: (N,) float32 or float64, NaN for an example that has no score yet.
         epoch: counted from 0, below `config.epochs`.
         config: of the run; its seed is the key of every random number.
-        labels: (N,) integers, the class of each example; needed where `config.stratify` names the class.
+        labels: (N,) integers >= 0, the class of each example; needed where `config.stratify` names the class.
 
     Raises:
-        UsageError: scores that are negative or infinite, an epoch out of range, labels missing or of another length.
+        UsageError: a score that is negative or infinite, an epoch out of range, labels that are missing or do
+            not fit.
     """
     G = np.asarray(scores)
+    if G.ndim != 1:
+        raise UsageError(f"scores has shape {G.shape}; it must be (N,)")
     if not 0 <= epoch < config.epochs:
-        raise UsageError(f"epoch={epoch} is outside [0, {config.epochs - 1}], the epochs of this configuration")
+        raise UsageError(f"epoch={epoch} is outside [0, {config.epochs - 1}], as epochs={config.epochs}")
     N = len(G)
     ratio = config.schedule.ratio(epoch + 1)
     S = round((1 - ratio) * N)
     rule = RULES[config.method]
-    if rule.needs_scores:
-        G = fill_unseen(G, config.unseen)
-    p, capping = rule.probabilities(G, S, config)
+    p, capping = rule.probabilities(fill_unseen(G, config.unseen) if rule.needs_scores else G, S, config)
     drawn = drawn_mask(p, config.seed, epoch, config.scheme, _strata(p, labels, config.stratify))
     indices = shuffled(drawn, stream_key(config.seed, epoch, Stream.SHUFFLE))
     return EpochPlan(epoch, ratio, S, N, indices, importance_weights(p, indices, S), capping)
 
 
 def fill_unseen(scores: NDArray[np.floating], unseen: str = "mean") -> NDArray[np.floating]:
-    """Scores in which every NaN is the mean (or the max) of the others; all equal where there are no others."""
-    missing = np.isnan(scores)
-    if not missing.any():
+    """Scores in which every NaN is the mean (or the max) of the others, or 1 where there are no others."""
+    if not np.isnan(np.max(scores, initial=0.0)):
         return scores
+    refuse_scores(scores, np.isinf(scores) | (scores < 0))
+    missing = np.isnan(scores)
     seen = scores[~missing]
     if len(seen) == 0:
         return np.ones_like(scores)
@@ -102,14 +108,16 @@ def fill_unseen(scores: NDArray[np.floating], unseen: str = "mean") -> NDArray[n
     return np.where(missing, scores.dtype.type(stand_in), scores)
 
 
-def _strata(p: NDArray[np.float64], labels: ArrayLike | None, stratify: str) -> NDArray[np.int64] | None:
+def _strata(p: NDArray[np.float64], labels: ArrayLike | None, stratify: str) -> NDArray[np.integer] | None:
+    """Strata that follow each other are alike: of one class, and of probabilities that are near."""
     if stratify == "none":
         return None
     if labels is None:
-        raise UsageError(f'stratify="{stratify}" needs labels, the class of every example; none were given')
+        raise UsageError(f'stratify="{stratify}" needs labels, the class of every example; there are none')
     classes = np.asarray(labels)
-    if classes.shape != p.shape:
-        raise UsageError(f"labels has shape {classes.shape}; it must be that of the scores, {p.shape}")
+    if classes.shape != p.shape or classes.dtype.kind not in "iu":
+        raise UsageError(f"labels is {classes.dtype} {classes.shape}; it must be integers of shape {p.shape}")
     if stratify == "class":
         return classes
-    return classes.astype(np.int64) * SCORE_BINS + np.minimum(p * SCORE_BINS, SCORE_BINS - 1).astype(np.int64)
+    score_bins = np.minimum(p * _SCORE_BINS, _SCORE_BINS - 1).astype(np.int64)
+    return classes.astype(np.int64) * _SCORE_BINS + score_bins

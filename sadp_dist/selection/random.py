@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, epoch, stream, index) alone: any example's, in any order, in any process."""
+"""Random numbers that depend on (seed, epoch, stream, index) alone: any example's, whoever asks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bits(key: np.uint64, index: int) -> np.uint64:
 
 
 def stream_key(seed: int, epoch: int, stream: int) -> np.uint64:
-    """The key of a stream: splitmix64 applied to the seed, then with the epoch, then with the stream added."""
+    """The key of a stream: splitmix64 of the seed, of that plus the epoch, of that plus the stream."""
     key = 0
     for number in (seed, epoch, stream):
         key = _splitmix64((key + number) & _MASK)
@@ -49,7 +49,7 @@ def _splitmix64(z: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _uniform(key, indices, out):
+def _uniform(key: np.uint64, indices: NDArray[np.int64], out: NDArray[np.float64]) -> None:
     for j in range(len(indices)):
         out[j] = (bits(key, indices[j]) >> np.uint64(11)) * 2.0**-53
 
@@ -57,7 +57,7 @@ def _uniform(key, indices, out):
 def uniform(
     seed: int, epoch: int, indices: NDArray[np.integer] | Sequence[int] | range, stream: int = Stream.DRAW
 ) -> NDArray[np.float64]:
-    """Random numbers of the examples `indices`, uniform in [0, 1) with 53 bits; same shape as `indices`, float64."""
+    """The random numbers of examples, uniform in [0, 1) with 53 bits; float64, in the shape of `indices`."""
     index = np.asarray(indices, dtype=np.int64)
     out = np.empty(index.shape)
     _uniform(stream_key(seed, epoch, stream), index.ravel(), out.reshape(-1))

@@ -1,4 +1,4 @@
-"""The pruning rules by name. A new one is a new file with a registered class, imported at the end of this one."""
+"""The pruning rules by name. A new one is a new file with a registered class, imported below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Rule(Protocol):
-    """What a pruning rule decides: how much of an epoch is kept, and with which probability each example is."""
+    """What a pruning rule decides: how much of an epoch is kept, and each example's probability to be."""
 
     needs_scores: bool
 
