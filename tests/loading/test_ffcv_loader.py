@@ -210,7 +210,7 @@ def test_mistakes_are_one_line_that_says_what_is_allowed(digits, digits_beton, t
         FFCVLoader(digits_beton, sampler, image_size=-1)
     with pytest.raises(UsageError, match=r"^pipelines: has 'images'; .* for 'image' and 'label'$"):
         FFCVLoader(digits_beton, sampler, pipelines={"images": []})
-    with pytest.raises(UsageError, match="has 500 examples and its sampler 400; they must agree$"):
+    with pytest.raises(UsageError, match=r"has 500 examples and its sampler 400; they must agree$"):
         next(iter(FFCVLoader(digits_beton, SequentialShard(400, 32, 0, 1))))
     mixed = tmp_path / "mixed.beton"
     write_beton([(np.zeros((8, 9, 3), np.uint8), 0), (np.zeros((9, 8, 3), np.uint8), 0)], mixed)
