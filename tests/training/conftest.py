@@ -1,0 +1,93 @@
+"""Whole runs on real images: the digits as .beton files, trained by `python -m sadp_dist` as a person would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from sadp_dist.loading import write_beton
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the digits as `images/`, `train.beton` and `test.beton`."""
+    folder = tmp_path_factory.mktemp("digits")
+    script = ROOT / "examples" / "digits_images.py"
+    subprocess.run([sys.executable, script, folder / "images"], check=True, stdout=subprocess.DEVNULL)
+    for split in ("train", "test"):
+        write_beton(folder / "images", folder / f"{split}.beton", split=split)
+    return folder
+
+
+@pytest.fixture
+def recipe(digits: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A small run over the digits; sections given replace values."""
+
+    def make(loader: str = "torch", **sections: Any) -> dict[str, Any]:
+        if loader == "ffcv":
+            data = {"train": str(digits / "train.beton"), "test": str(digits / "test.beton")}
+        else:
+            images = str(digits / "images")
+            data = {"train": images, "test": images, "train_split": "train", "test_split": "test", "workers": 0}
+        raw: dict[str, Any] = {
+            "name": "run",
+            "output": str(tmp_path / "{name}"),
+            "data": {**data, "loader": loader, "image_size": 8, "classes": 10},
+            "network": {"name": "small_cnn", "time_steps": 2},
+            "training": {"epochs": 3, "batch_size": 64, "optimizer": "adamw", "learning_rate": 0.002},
+            "pruning": {"ratio": 0.5, "max_ratio": 0.7, "min_probability": 0.3, "stratify": "class-score"},
+        }
+        for name, section in sections.items():
+            raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
+        return raw
+
+    return make
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., list[str]]:
+    """The command line of a run, under torchrun where it has several processes."""
+
+    def make(raw: dict[str, Any], *options: str, processes: int = 1) -> list[str]:
+        path = tmp_path / f"{raw['name']}.yaml"
+        path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+        start = [sys.executable]
+        if processes > 1:
+            start += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+            start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+        return [*start, "-m", "sadp_dist", "train", str(path), *options]
+
+    return make
+
+
+@pytest.fixture
+def launch(command: Callable[..., list[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Train to the end in processes of its own."""
+
+    def run(raw: dict[str, Any], *options: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(raw, *options, processes=processes), env=environment(), capture_output=True, text=True, timeout=240
+        )
+
+    return run
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def newest_state(run_dir: Path) -> dict[str, Any]:
+    """The newest checkpoint's `state.pt`."""
+    path = max((run_dir / "checkpoints").glob("e*-b*"))
+    state: dict[str, Any] = torch.load(path / "state.pt", weights_only=True)
+    return state

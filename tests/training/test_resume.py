@@ -1,0 +1,99 @@
+"""kill -9 in the middle of an epoch, then --resume: the same weights, bit for bit."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from sadp_dist.training import parse_config, read_metrics
+from tests.training.conftest import environment, newest_state
+
+TIMES = {"seconds", "plan_seconds", "evaluation_seconds", "total_seconds", "images_per_second"}
+
+
+def wait_for_checkpoint_in_epoch(checkpoints: Path, epoch: int, process: subprocess.Popen[bytes]) -> Path:
+    """The first checkpoint within an epoch; it is there while the run goes on."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = [p for p in checkpoints.glob(f"e{epoch:04d}-b*") if not p.name.endswith("b000000")]
+        if found:
+            return found[0]
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.002)
+    raise AssertionError("no checkpoint came")
+
+
+def kill_9(process: subprocess.Popen[bytes]) -> None:
+    """The process and what it has started (torchrun's ranks live in sessions of their own), at once."""
+    everyone = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for one in everyone:
+        one.kill()
+    psutil.wait_procs(everyone)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_run_resumes_to_the_same_weights(recipe, command, launch, processes):
+    sections = {
+        "data": {"augment": "crop", "padding": 1},
+        "training": {"epochs": 4, "checkpoint_every": 2, "batch_size": 32},
+    }
+    loader = "ffcv" if processes == 2 else "torch"
+    straight, killed = (recipe(loader, name=name, **sections) for name in ("straight", "killed"))
+    done = launch(straight, processes=processes)
+    assert done.returncode == 0, done.stderr
+
+    checkpoints = parse_config(killed).run_dir / "checkpoints"
+    process = subprocess.Popen(
+        command(killed, processes=processes),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for_checkpoint_in_epoch(checkpoints, 2, process)
+    kill_9(process)
+    assert len(epochs_of(killed)) == 2, "it was to be killed in the third epoch"
+
+    resumed = launch(killed, "--resume", processes=processes)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on at epoch 3, batch" in resumed.stdout
+
+    expected, got = newest_state(parse_config(straight).run_dir), newest_state(parse_config(killed).run_dir)
+    assert expected["network"].keys() == got["network"].keys()
+    for name, tensor in expected["network"].items():
+        assert torch.equal(tensor, got["network"][name]), f"{name} differs"
+    for one, other in zip(epochs_of(straight), epochs_of(killed), strict=True):
+        same = [{key: value for key, value in record.items() if key not in TIMES} for record in (one, other)]
+        assert same[0] == pytest.approx(same[1])
+
+
+def test_resuming_a_finished_run_leaves_it_as_it_is(recipe):
+    from sadp_dist.training import train
+
+    config = parse_config(recipe(training={"epochs": 1}))
+    train(config)
+    before = newest_state(config.run_dir)["network"]
+    train(config, "resume")
+    assert all(torch.equal(before[key], value) for key, value in newest_state(config.run_dir)["network"].items())
+    assert [record["event"] for record in read_metrics(config.run_dir)] == ["epoch", "end"]
+
+
+def test_a_damaged_checkpoint_is_refused_in_one_line(recipe):
+    from sadp_dist.errors import UsageError
+    from sadp_dist.training import train
+
+    config = parse_config(recipe(training={"epochs": 1}))
+    train(config)
+    path = next((config.run_dir / "checkpoints").iterdir()) / "state.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UsageError, match="cannot be read .* resume from the one before") as raised:
+        train(config, "resume")
+    assert "\n" not in str(raised.value)
+
+
+def epochs_of(raw):
+    return [record for record in read_metrics(parse_config(raw).run_dir) if record["event"] == "epoch"]

@@ -1,0 +1,161 @@
+"""Runs from the first epoch to the last, at the edges where a loop hangs or crashes."""
+
+import warnings
+
+import pytest
+import torch
+
+from sadp_dist.errors import UsageError
+from sadp_dist.training import parse_config, read_metrics, train
+
+
+def epochs_of(config):
+    return [record for record in read_metrics(config.run_dir) if record["event"] == "epoch"]
+
+
+@pytest.mark.parametrize("loader", ["ffcv", "torch"])
+def test_sadp_learns_the_digits_on_the_examples_that_its_schedule_allows(recipe, loader):
+    config = parse_config(recipe(loader, training={"epochs": 6}))
+    summary = train(config)
+    epochs = epochs_of(config)
+    assert summary["test_accuracy"] > 0.85
+    assert summary["test_examples"] == 355
+    schedule = config.pruning.schedule
+    assert [e["examples"] for e in epochs] == [round((1 - schedule.ratio(k)) * 1442) for k in range(1, 7)]
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+    assert read_metrics(config.run_dir)[-1]["event"] == "end"
+    assert list((config.run_dir / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("method", ["full", "random"])
+def test_the_baselines_need_no_scores(recipe, method):
+    config = parse_config(recipe(pruning={"method": method}))
+    train(config)
+    expected = 1442 if method == "full" else 721
+    assert [e["examples"] for e in epochs_of(config)] == [expected] * 3
+
+
+def test_the_same_configuration_gives_the_same_weights_and_another_seed_others(recipe):
+    def weights(name, seed):
+        config = parse_config(recipe(name=name, seed=seed, data={"augment": "crop", "padding": 1}))
+        train(config)
+        return torch.load(max((config.run_dir / "checkpoints").iterdir()) / "state.pt")["network"]
+
+    first, again, other = weights("first", 0), weights("again", 0), weights("other", 1)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_accumulated_micro_batches_take_the_same_steps_as_whole_batches(recipe):
+    """In evaluation-like conditions: batch norm sees micro-batches, so the networks differ, the data do not."""
+    whole = parse_config(recipe(name="whole"))
+    parts = parse_config(recipe(name="parts", training={"accumulate": 4}))
+    train(whole), train(parts)
+    for a, b in zip(epochs_of(whole), epochs_of(parts), strict=True):
+        assert (a["examples"], a["subset_size"], a["learning_rate"]) == pytest.approx(
+            (b["examples"], b["subset_size"], b["learning_rate"])
+        )
+    assert abs(epochs_of(whole)[-1]["test_accuracy"] - epochs_of(parts)[-1]["test_accuracy"]) < 0.2
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains_and_scores(recipe, precision):
+    config = parse_config(recipe(training={"precision": precision, "epochs": 4}))
+    train(config)
+    epochs = epochs_of(config)
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+    assert epochs[-1]["test_accuracy"] > 0.5
+
+
+def test_an_epoch_of_ratio_1_trains_on_nothing_and_says_so(recipe, capsys):
+    with pytest.warns(UserWarning, match="nothing"):
+        config = parse_config(recipe(pruning={"ratio": 0.5, "max_ratio": 1.0, "min_probability": 0.0}))
+    summary = train(config)
+    last = epochs_of(config)[-1]
+    assert (last["examples"], last["loss"], last["train_accuracy"]) == (0, None, None)
+    assert summary["test_accuracy"] == epochs_of(config)[-1]["test_accuracy"]
+    assert "empty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "ratio"),
+    [
+        pytest.param(1, 4, 0.0, id="N=1"),
+        pytest.param(10, 64, 0.5, id="subset smaller than one batch"),
+        pytest.param(10, 4, 0.1, id="last batch partial"),
+    ],
+)
+def test_tiny_data_sets_train(recipe, tmp_path, digits, size, batch_size, ratio):
+    write_few(digits, tmp_path / "few.beton", size)
+    config = parse_config(
+        recipe(
+            "ffcv",
+            data={"train": str(tmp_path / "few.beton")},
+            training={"batch_size": batch_size},
+            pruning={"ratio": ratio, "max_ratio": None, "stratify": "none"},
+        )
+    )
+    train(config)
+    assert [e["examples"] for e in epochs_of(config)] == [round((1 - ratio) * size)] * 3
+
+
+@pytest.mark.slow
+def test_fewer_examples_than_ranks_train(recipe, launch, tmp_path, digits):
+    write_few(digits, tmp_path / "few.beton", 2)
+    raw = recipe(
+        "ffcv",
+        data={"train": str(tmp_path / "few.beton")},
+        training={"batch_size": 6, "epochs": 2},
+        pruning={"ratio": 0.0, "max_ratio": None, "stratify": "none"},
+    )
+    done = launch(raw, processes=3)
+    assert done.returncode == 0, done.stderr
+    assert [e["examples"] for e in epochs_of(parse_config(raw))] == [2, 2]
+
+
+@pytest.mark.slow
+def test_two_ranks_train_on_every_drawn_example_once_and_test_on_every_example_once(recipe, launch):
+    raw = recipe("ffcv", training={"epochs": 4, "precision": "bf16", "accumulate": 2})
+    done = launch(raw, processes=2)
+    assert done.returncode == 0, done.stderr
+    config = parse_config(raw)
+    epochs = epochs_of(config)
+    assert [e["examples"] for e in epochs] == [e["subset_size"] for e in epochs]
+    assert {e["test_examples"] for e in epochs} == {355}
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+
+
+def test_a_batch_size_that_does_not_divide_is_refused(recipe):
+    config = parse_config(recipe(training={"batch_size": 10, "accumulate": 4}))
+    with pytest.raises(UsageError, match="batch_size=10 is not divisible .* use a multiple of 4"):
+        train(config)
+    assert not config.run_dir.exists()
+
+
+def test_a_directory_with_a_run_is_not_written_over(recipe):
+    config = parse_config(recipe(training={"epochs": 1}))
+    train(config)
+    before = read_metrics(config.run_dir)
+    with pytest.raises(UsageError, match="already holds a run; add --resume"):
+        train(config)
+    changed = parse_config(recipe(training={"epochs": 1, "learning_rate": 0.1}))
+    with pytest.raises(UsageError, match="training.learning_rate: 0.002 then, 0.1 now"):
+        train(changed, "resume")
+    assert read_metrics(config.run_dir) == before
+    broken = parse_config(recipe(training={"epochs": 1}, data={"classes": 3}))
+    with pytest.raises(UsageError, match="data.classes is 3"):
+        train(broken, "overwrite")
+    assert read_metrics(config.run_dir) == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(changed, "overwrite")
+    assert epochs_of(config)[0]["learning_rate"] != before[0]["learning_rate"]
+
+
+def write_few(digits, path, size):
+    from sadp_dist.data import open_images
+    from sadp_dist.loading import write_beton
+
+    images = open_images(digits / "images", "train")
+    step = len(images) // size
+    write_beton([images[i * step] for i in range(size)], path)
