@@ -32,7 +32,7 @@ class SpikingNetwork(nn.Module):
         Neurons are at rest before and after, also when a forward pass is broken off.
         """
         # Before: activation checkpointing runs layers again in the backward pass and leaves them charged.
-        # After: a membrane potential keeps the graph of its step alive, and copies of the network break on it.
+        # After: a potential keeps the graph of its step alive, and a network cannot be copied with it.
         self.reset()
         try:
             if x.dim() == 4:
