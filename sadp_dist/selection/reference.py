@@ -30,5 +30,6 @@ def sorted_probabilities(scores: ArrayLike, subset_size: float) -> NDArray[np.fl
     def alpha(M: int) -> float:
         return float(sums[N - M - 1] / (S - M))
 
-    M = bisect_left(range(ceil(S)), True, key=lambda M: bool(ascending[N - M - 1] < alpha(M)))
+    # M < S, and Eq. 15 holds from the M sought on.
+    M = bisect_left(range(ceil(S) - 1), True, key=lambda M: float(ascending[N - M - 1]) < alpha(M))
     return np.minimum(G / np.float64(alpha(M)), 1.0)

@@ -1,0 +1,269 @@
+"""The plan of an epoch: unbiased, the same for every world size, and a function of its arguments alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection import RULES, EpochPlan, PruningConfig, Shard, plan_epoch, register
+from sadp_dist.selection.probabilities import Capping, selection_probabilities
+from sadp_dist.selection.schedule import PruningSchedule
+
+RNG = np.random.default_rng(11)
+SCORES = RNG.lognormal(size=61).astype(np.float32)
+LABELS = RNG.integers(0, 3, 61)
+
+
+def shards_of(plan: EpochPlan, world_size: int) -> list[Shard]:
+    return [plan.shard(rank, world_size) for rank in range(world_size)]
+
+
+def estimate(shards: list[Shard], x: np.ndarray) -> float:
+    return sum(float(s.weights @ x[s.indices]) for s in shards) / shards[0].subset_size
+
+
+@pytest.mark.parametrize(
+    "draws",
+    [{"scheme": "bernoulli"}, {"scheme": "systematic"}, {"stratify": "class"}, {"stratify": "class-score"}],
+)
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_the_weighted_mean_of_all_shards_is_unbiased(draws: dict[str, Any], world_size: int) -> None:
+    epochs = 2000
+    config = PruningConfig(ratio=0.59, epochs=epochs, min_probability=0.1, seed=5, **draws)
+    x = SCORES * np.random.default_rng(0).normal(1, 1, len(SCORES))
+    estimates, fills = np.empty(epochs), 0
+    for epoch in range(epochs):
+        shards = shards_of(plan_epoch(SCORES, epoch, config, LABELS), world_size)
+        estimates[epoch] = estimate(shards, x)
+        fills += sum(np.count_nonzero(s.weights == 0) for s in shards)
+    assert (fills > 0) == (world_size > 1)
+    standard_error = estimates.std(ddof=1) / np.sqrt(epochs)
+    assert abs(estimates.mean() - x.mean()) < 3 * standard_error
+    assert standard_error < 0.05 * abs(x).mean()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 300),
+    st.floats(0, 1),
+    st.sampled_from(["bernoulli", "systematic"]),
+    st.integers(0, 2**64 - 1),
+)
+def test_every_world_size_gets_the_same_examples_and_weights(
+    n: int, ratio: float, scheme: str, seed: int
+) -> None:
+    scores = np.random.default_rng(n).lognormal(size=n)
+    plan = plan_epoch(scores, 0, PruningConfig(ratio=min(ratio, 0.999), scheme=scheme, seed=seed))
+
+    def drawn(world_size: int) -> list[tuple[int, float]]:
+        shards = shards_of(plan, world_size)
+        assert all(
+            (s.subset_size, s.dataset_size, s.drawn) == (plan.subset_size, n, plan.drawn) for s in shards
+        )
+        pairs = [pair for s in shards for pair in zip(s.indices.tolist(), s.weights.tolist(), strict=True)]
+        return sorted(pair for pair in pairs if pair[1] > 0)
+
+    assert len(drawn(1)) == plan.drawn
+    assert drawn(1) == drawn(2) == drawn(4)
+
+
+def test_a_plan_is_a_function_of_its_arguments() -> None:
+    config = PruningConfig(ratio=0.5, epochs=3, seed=1)
+    plan = plan_epoch(SCORES, 1, config)
+    again = plan_epoch(SCORES.copy(), 1, dataclasses.replace(config))
+    np.testing.assert_array_equal(again.indices, plan.indices)
+    np.testing.assert_array_equal(again.weights, plan.weights)
+    for other in (plan_epoch(SCORES, 2, config), plan_epoch(SCORES, 1, dataclasses.replace(config, seed=2))):
+        assert not np.array_equal(np.sort(other.indices), np.sort(plan.indices))
+
+
+def test_an_example_keeps_its_place_whatever_the_scores_are() -> None:
+    config = PruningConfig(ratio=0.5, seed=1)
+    one, other = (plan_epoch(scores, 0, config).indices for scores in (SCORES, SCORES[::-1]))
+    both = np.intersect1d(one, other)
+    assert 10 < len(both) < len(one)
+    np.testing.assert_array_equal(one[np.isin(one, both)], other[np.isin(other, both)])
+
+
+def test_indices_weights_and_sizes_are_what_they_say() -> None:
+    config = PruningConfig(ratio=0.35, max_ratio=0.55, epochs=10, min_probability=0.25)
+    plan = plan_epoch(SCORES, 9, config)
+    S = round(0.45 * 61)
+    p = selection_probabilities(SCORES, S, 0.25)
+    assert (plan.epoch, plan.ratio, plan.subset_size, plan.dataset_size) == (9, 0.55, S, 61)
+    assert plan.indices.dtype == np.int64 and plan.weights.dtype == np.float64
+    assert len(set(plan.indices)) == plan.drawn == S
+    np.testing.assert_allclose(plan.weights, S / (61 * p[plan.indices]))
+    assert plan.largest_weight == plan.weights.max() <= S / 61 / 0.25
+    assert plan.effective_sample_size == pytest.approx(plan.weights.sum() ** 2 / (plan.weights**2).sum())
+    assert plan.effective_sample_size <= S
+    assert plan.capping.gamma > 0 and not plan.capping.floor_in_force
+
+
+def test_unseen_examples_take_the_mean_or_the_max_of_the_seen() -> None:
+    scores = SCORES.copy()
+    scores[::3] = np.nan
+    for unseen, stand_in in (("mean", np.nanmean(scores.astype(np.float64))), ("max", np.nanmax(scores))):
+        config = PruningConfig(ratio=0.5, unseen=unseen)
+        plan = plan_epoch(scores, 0, config)
+        filled = plan_epoch(np.where(np.isnan(scores), np.float32(stand_in), scores), 0, config)
+        np.testing.assert_array_equal(plan.indices, filled.indices)
+        np.testing.assert_array_equal(plan.weights, filled.weights)
+    assert np.isnan(scores).any(), "the caller's scores were changed"
+
+
+def test_with_no_scores_every_example_is_as_likely() -> None:
+    plan = plan_epoch(np.full(61, np.nan, np.float32), 0, PruningConfig(ratio=0.5, min_probability=0.3))
+    assert plan.drawn == plan.subset_size == 30
+    np.testing.assert_allclose(plan.weights, 1, rtol=1e-14)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.inf])
+def test_a_wrong_score_is_named_also_among_unseen_ones(wrong: float) -> None:
+    scores = SCORES.copy()
+    scores[[0, 7]] = np.nan, wrong
+    with pytest.raises(UsageError, match=r"scores\[7\]=(-1.0|inf) is not a score"):
+        plan_epoch(scores, 0, PruningConfig())
+
+
+@pytest.mark.filterwarnings("ignore:a pruning ratio of 1")
+def test_an_epoch_that_prunes_everything_is_empty() -> None:
+    config = PruningConfig(ratio=0.5, max_ratio=1.0, epochs=4, min_probability=0.2)
+    plan = plan_epoch(SCORES, 3, config)
+    assert plan.drawn == plan.subset_size == 0
+    assert (plan.largest_weight, plan.effective_sample_size) == (0, 0)
+    assert not plan.capping.floor_in_force
+    for s in shards_of(plan, 3):
+        assert len(s.indices) == len(s.weights) == 0
+
+
+@pytest.mark.parametrize("scheme", ["bernoulli", "systematic"])
+def test_one_example_and_fewer_examples_than_ranks(scheme: str) -> None:
+    for n in (1, 3):
+        plan = plan_epoch(np.ones(n, np.float32), 0, PruningConfig(ratio=0.0, scheme=scheme))
+        assert plan.drawn == n
+        shards = shards_of(plan, 4)
+        assert [len(s.indices) for s in shards] == [1] * 4
+        assert sum(s.weights.sum() for s in shards) == n
+
+
+def test_a_floor_above_the_kept_share_is_recorded() -> None:
+    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.8, min_probability=0.5))
+    assert plan.capping.floor_in_force
+    np.testing.assert_allclose(plan.weights, 1)
+
+
+def test_every_class_gets_its_share_when_stratified() -> None:
+    rng = np.random.default_rng(4)
+    scores, labels = rng.lognormal(size=5000), rng.integers(0, 50, 5000)
+    S = 2500
+    share = np.bincount(labels, weights=selection_probabilities(scores, S, 0.1))
+    for stratify in ("class", "class-score"):
+        config = PruningConfig(ratio=0.5, min_probability=0.1, stratify=stratify)
+        plan = plan_epoch(scores, 0, config, labels)
+        assert plan.drawn == S
+        assert np.abs(np.bincount(labels[plan.indices], minlength=50) - share).max() < 1
+
+
+def test_strata_of_class_and_score_estimate_better_than_of_class_and_these_better_than_none() -> None:
+    rng = np.random.default_rng(9)
+    labels = rng.integers(0, 10, 2000)
+    scores = rng.lognormal(size=2000)
+    gradient = scores * (labels + np.sqrt(scores))
+
+    def variance(**draws: str) -> float:
+        config = PruningConfig(ratio=0.7, epochs=300, min_probability=0.1, **draws)
+        plans = (plan_epoch(scores, epoch, config, labels) for epoch in range(300))
+        return float(np.var([estimate([plan.shard(0, 1)], gradient) for plan in plans]))
+
+    bernoulli, systematic = variance(scheme="bernoulli"), variance()
+    by_class, by_class_and_score = variance(stratify="class"), variance(stratify="class-score")
+    assert by_class_and_score < 0.8 * by_class < 0.8 * 0.8 * systematic
+    assert systematic < 0.8 * bernoulli
+
+
+def test_random_pruning_is_uniform_and_at_one_ratio() -> None:
+    config = PruningConfig(ratio=0.4, max_ratio=0.8, epochs=10, method="random")
+    for epoch in (0, 9):
+        plan = plan_epoch(np.full(100, np.nan, np.float32), epoch, config)
+        assert plan.ratio == 0.4
+        assert plan.drawn == 60
+        np.testing.assert_array_equal(plan.weights, 1)
+
+
+def test_full_data_is_every_example_with_weight_one() -> None:
+    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.4, method="full"))
+    assert plan.ratio == 0
+    np.testing.assert_array_equal(np.sort(plan.indices), np.arange(61))
+    np.testing.assert_array_equal(plan.weights, 1)
+    assert not np.array_equal(plan.indices, np.arange(61)), "it is not shuffled"
+
+
+def test_a_new_rule_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "the-last-ones", RULES["full"])  # so that the name is gone after the test
+
+    @register("the-last-ones")
+    class LastOnes:
+        needs_scores = False
+
+        def schedule(self, config: PruningConfig) -> PruningSchedule:
+            return PruningSchedule(config.ratio, None, config.epochs)
+
+        def probabilities(
+            self, scores: np.ndarray, subset_size: int, config: PruningConfig
+        ) -> tuple[np.ndarray, Capping]:
+            p = np.zeros(len(scores))
+            p[-subset_size:] = 1
+            return p, Capping(None, None, capped=0, rounds=0)
+
+    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.5, method="the-last-ones"))
+    np.testing.assert_array_equal(np.sort(plan.indices), np.arange(61)[-30:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epoch": 5}, r"epoch=5 is outside \[0, 4\], as epochs=5"),
+        ({"epoch": -1}, r"epoch=-1 is outside"),
+        ({"scores": np.ones((2, 2))}, r"scores has shape \(2, 2\)"),
+        ({"stratify": "class"}, r"stratify=\"class\" needs labels"),
+        (
+            {"stratify": "class", "labels": [1, 2]},
+            r"labels is int64 \(2,\); it must be integers of shape \(61,\)",
+        ),
+        ({"stratify": "class", "labels": np.ones(61)}, r"labels is float64 \(61,\)"),
+    ],
+)
+def test_what_does_not_fit_a_plan_is_refused(arguments: dict[str, Any], message: str) -> None:
+    config = PruningConfig(epochs=5, stratify=arguments.get("stratify", "none"))
+    with pytest.raises(UsageError, match=message):
+        plan_epoch(
+            arguments.get("scores", SCORES), arguments.get("epoch", 0), config, arguments.get("labels")
+        )
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"method": "sdap"}, r"method='sdap' is not known; .*did you mean \"sadp\"\?"),
+        ({"scheme": "bernuolli"}, r"did you mean \"bernoulli\"\?"),
+        ({"stratify": "clas"}, r"did you mean \"class\"\?"),
+        ({"zero_scores": "flor"}, r"did you mean \"floor\"\?"),
+        ({"unseen": "median"}, r"unseen='median' is not known; use one of \"mean\", \"max\""),
+        ({"min_probability": -0.1}, r"min_probability=-0.1 is outside \[0, 1\]"),
+        ({"min_probability": float("nan")}, r"min_probability=nan is outside"),
+        ({"seed": -1}, r"seed=-1 is not an integer in"),
+        ({"seed": 2**64}, r"is not an integer in"),
+        ({"scheme": "bernoulli", "stratify": "class"}, r"stratify=\"class\" needs scheme=\"systematic\""),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_what_is_allowed(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as refused:
+        PruningConfig(**setting)
+    assert "\n" not in str(refused.value)
