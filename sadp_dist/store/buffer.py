@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,12 +71,13 @@ class PushBuffer:
         self._waiting.clear()
 
     def _hand_on(self, push: _Push) -> None:
-        rows = slice(None) if push.valid is None else push.valid
-        self._sink(check_records(push.indices[rows], push.scores[rows], push.epoch, self._dataset_size))
+        indices, scores = push.indices, push.scores
+        if push.valid is not None and not push.valid.all():
+            indices, scores = indices[push.valid], scores[push.valid]
+        self._sink(check_records(indices, scores, push.epoch, self._dataset_size))
 
 
-@dataclass(frozen=True)
-class _Push:
+class _Push(NamedTuple):
     """One push in host memory, to which a device may write until the events are done."""
 
     indices: NDArray[Any]

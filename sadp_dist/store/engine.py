@@ -95,10 +95,10 @@ class Engine:
     def stats(self) -> StoreStats:
         """Figures about the scores and the latest plan."""
         seen = self._score_epochs >= 0
-        scores, score_epochs = self._scores[seen], self._score_epochs[seen]
+        scores, score_epochs = np.sort(self._scores[seen]), np.sort(self._score_epochs[seen])
         plan = self._plans[next(reversed(self._plans))] if self._plans else None
-        now = max(UNSEEN if plan is None else plan.epoch, int(score_epochs.max(initial=UNSEEN)))
-        staleness = now - score_epochs
+        now = max([*self._plans, *score_epochs[-1:].tolist()], default=0)
+        staleness = now - score_epochs[::-1]
         return StoreStats(
             run=self.run.name,
             dataset_size=self.run.dataset_size,

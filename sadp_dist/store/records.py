@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -15,8 +14,7 @@ from sadp_dist.store.run import is_integer
 MAX_EPOCH = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class Records:
+class Records(NamedTuple):
     """Scores of one epoch, known to be good.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,14 +64,16 @@ class SharedStore(Store):
             raise UsageError(f"the ranks asked for plans of different epochs: {said}; all ask for the same")
         shards: list[Shard] = []
 
-        def make_shards() -> list[tuple[int, int, float, int]]:
+        def make_shards() -> list[tuple[int, Shard]]:
             shards.extend(self._home("plan").shard(*asked) for asked in requests)
-            return [(len(s.indices), s.subset_size, s.ratio, s.drawn) for s in shards]
+            return [
+                (len(s.indices), replace(s, indices=s.indices[:0], weights=s.weights[:0])) for s in shards
+            ]
 
-        length, subset_size, ratio, drawn = self._ranks.on_rank_zero(make_shards)[self._ranks.rank]
+        length, figures = self._ranks.on_rank_zero(make_shards)[self._ranks.rank]
         indices = self._ranks.scatter([shard.indices for shard in shards], length, np.int64)
         weights = self._ranks.scatter([shard.weights for shard in shards], length, np.float64)
-        return Shard(indices, weights, subset_size, self._run.dataset_size, ratio, int(epoch), drawn)
+        return replace(figures, indices=indices, weights=weights)
 
     def flush(self) -> None:
         self._deliver("flush", lambda: None)

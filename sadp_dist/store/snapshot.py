@@ -72,7 +72,7 @@ class Snapshot:
             UsageError: the folder is not there or cannot be written to.
         """
         path = Path(path)
-        # Beside it: only within a file system is a rename atomic. Always the same: what a kill left is reused.
+        # Beside it: only within a file system is a rename atomic. One name: what a kill left is reused.
         temporary = path.with_name(f".tmp-{path.name}")
         try:
             file = open(temporary, "wb")  # noqa: SIM115 - closed below, and this error is the caller's to mend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,27 +91,28 @@ class StoreStats:
         return figures
 
 
-def quantiles(values: NDArray[Any]) -> dict[str, float] | None:
+def quantiles(ordered: NDArray[Any]) -> dict[str, float] | None:
     """Values at `QUANTILES`, each one that occurs; None for no values.
 
     Args:
-        values: (n,) numbers.
+        ordered: (n,) numbers, ascending.
     """
-    if len(values) == 0:
+    n = len(ordered)
+    if n == 0:
         return None
-    found = np.quantile(values, QUANTILES, method="inverted_cdf")
-    return {f"{share:g}": float(value) for share, value in zip(QUANTILES, found, strict=True)}
+    return {f"{share:g}": float(ordered[max(math.ceil(share * n), 1) - 1]) for share in QUANTILES}
 
 
-def histogram(scores: NDArray[np.float32]) -> Histogram:
-    """The logarithmic histogram of scores, (n,), finite and >= 0."""
-    positive = scores[scores > 0].astype(np.float64)
-    zeros = len(scores) - len(positive)
+def histogram(ordered: NDArray[np.float32]) -> Histogram:
+    """The logarithmic histogram of scores, (n,), ascending, finite and >= 0."""
+    zeros = int(np.searchsorted(ordered, 0, side="right"))
+    positive = ordered[zeros:].astype(np.float64)
     if len(positive) == 0:
         return Histogram(zeros, (), ())
-    lowest, highest = float(positive.min()), float(positive.max())
+    lowest, highest = float(positive[0]), float(positive[-1])
     if lowest == highest:
         return Histogram(zeros, (lowest, highest), (len(positive),))
-    counts, log_edges = np.histogram(np.log(positive), bins=BINS)
-    edges = (lowest, *np.exp(log_edges[1:-1]).tolist(), highest)
-    return Histogram(zeros, edges, tuple(counts.tolist()))
+    edges = np.geomspace(lowest, highest, BINS + 1)
+    below = np.searchsorted(positive, edges)
+    below[-1] = len(positive)  # the last bin holds its upper bound too
+    return Histogram(zeros, tuple(edges.tolist()), tuple(np.diff(below).tolist()))

@@ -8,6 +8,7 @@ What the rank saw goes into FOLDER/SCENARIO-RANK.json.
 import json
 import os
 import sys
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from unittest import mock
@@ -39,9 +40,11 @@ def push_mine(store: Store, epoch: int) -> None:
     batch.fill_(0)  # a loader reuses its memory
 
 
-def shard_of(store: Store, epoch: int) -> list[list[float]]:
-    shard = store.plan(epoch)
-    return [shard.indices.tolist(), shard.weights.tolist()]
+def shard_of(store: Store, epoch: int) -> dict:
+    return {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in asdict(store.plan(epoch)).items()
+    }
 
 
 def refusal_of(call, *arguments, **keywords) -> str:

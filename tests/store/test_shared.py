@@ -46,8 +46,12 @@ def by_world_size(tmp_path_factory) -> dict[int, list[dict]]:
 
 def weight_of_each(ranks: list[dict], number: int) -> dict[int, float]:
     """Example -> weight in a plan, over all ranks; the fill left out."""
-    rows = [row for seen in ranks for row in zip(*seen["shards"][number], strict=True) if row[1] > 0]
+    shards = [seen["shards"][number] for seen in ranks]
+    rows = [
+        row for shard in shards for row in zip(shard["indices"], shard["weights"], strict=True) if row[1] > 0
+    ]
     assert len(dict(rows)) == len(rows)  # no example twice
+    assert {shard["drawn"] for shard in shards} == {len(rows)}
     return dict(rows)
 
 
@@ -57,7 +61,7 @@ def test_world_sizes_1_2_and_4_get_the_same_examples_and_weights(by_world_size, 
     assert alone
     for ranks in by_world_size.values():
         assert weight_of_each(ranks, number) == alone
-        assert len({len(seen["shards"][number][0]) for seen in ranks}) == 1
+        assert len({len(seen["shards"][number]["indices"]) for seen in ranks}) == 1
 
 
 def test_the_plans_are_those_of_the_scores_whichever_rank_pushed_them(by_world_size):
