@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parallel import DistributedDataParallel
 
 from sadp_dist.errors import UsageError
 from sadp_dist.scoring.layers import GRADIENT_NORMS, ROW_NORMS
@@ -62,7 +62,7 @@ def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     wrapped: object = model
     while isinstance(wrapped, nn.Module):
         model = wrapped
-        is_parallel = isinstance(model, DistributedDataParallel | DataParallel)
-        wrapped = model.module if is_parallel else getattr(model, "_orig_mod", None)
+        parallel = isinstance(model, DistributedDataParallel)
+        wrapped = model.module if parallel else getattr(model, "_orig_mod", None)
     for name, module in model.named_modules():
         yield ".".join(part for part in name.split(".") if part not in _WRAPPERS), module

@@ -41,8 +41,9 @@ GRADIENT_NORMS = Registry[Callable[[Tensor, Tensor], Tensor]]()
 
 
 def _norms(x: Tensor, features: int) -> Tensor:
-    """‖x‖ over the last dimensions, summed in float32 whatever the dtype of x is."""
-    norms: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(-features, 0)), dtype=torch.float32)
+    """‖x‖ over the last dimensions, summed in float32 also where x is of half precision."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norms: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(-features, 0)), dtype=wide)
     return norms
 
 
@@ -66,14 +67,15 @@ def conv2d_norms(x: Tensor) -> Tensor:
 
 @GRADIENT_NORMS.register(nn.Linear)
 def linear_gradient_norms(δ: Tensor, o: Tensor) -> Tensor:
-    """‖Σ_t δ[t] o[t]ᵀ‖ of every example (Eq. 8), [B, T, K] and [B, T, D] -> [B] float32.
+    """‖Σ_t δ[t] o[t]ᵀ‖ of every example (Eq. 8), [B, T, K] and [B, T, D] -> [B].
 
     By T² inner products, ‖Σ_t δ[t] o[t]ᵀ‖² = Σ_{t,s} (δ[t]·δ[s]) (o[t]·o[s]); by the sum itself where T is so
     large, with many tokens, that a T x T matrix would be larger than the K x D gradient.
     """
-    δ, o = δ.float(), o.float()
     (_, T, K), D = δ.shape, o.shape[-1]
-    if 2 * T * T <= K * D:
+    with torch.autocast(δ.device.type, enabled=False):
+        δ, o = δ.float(), o.float()
+        if 2 * T * T > K * D:
+            return _norms(δ.mT @ o, features=2)
         squared = ((δ @ δ.mT) * (o @ o.mT)).sum(dim=(1, 2))
         return squared.clamp(min=0).sqrt()  # rounding may leave a zero just below it
-    return _norms(δ.mT @ o, features=2)

@@ -42,7 +42,7 @@ def find_layout(
         layer: the layer's name, for messages.
         step_mode: SpikingJelly's, "m" for [T, B, ...], "s" for [B, ...] or [T * B, ...]; None elsewhere.
         time_steps: T, where it is known. Without it, rows that can be [T, B, ...] and [T * B, N, ...] are
-            the former, with a warning.
+            the former, with a warning; and a divisor of the true B is taken for a flattened batch.
 
     Raises:
         UsageError: the rows are of no batch of this size.

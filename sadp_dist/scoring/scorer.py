@@ -123,12 +123,12 @@ class SpikeAwareScorer:
 
         scale = coefficients.detach().to(total.device, torch.float32).abs()
         scored = scale != 0
-        if grad_scaler is not None:
+        if grad_scaler is not None and grad_scaler.is_enabled():
             scale = grad_scaler.scale(scale)
             scored &= total.isfinite()
         for tap in self._taps.values():
             tap.clear()
-        return torch.where(scored, total / scale, torch.nan)
+        return torch.where(scored, total / scale, torch.nan).float()
 
     def _norms(self, name: str, batch: int) -> Tensor:
         """(B,) c_i times one layer's part of G_i, or its exact gradient norm, over all calls of the layer."""
@@ -136,13 +136,8 @@ class SpikeAwareScorer:
         inputs, errors = [], []
         for o, δ in self._taps[name].calls:
             rows = o.shape[:-1] if self.exact else o.shape
-            layout = find_layout(
-                rows,
-                batch,
-                layer=name,
-                step_mode=getattr(layer, "step_mode", None),
-                time_steps=self.time_steps,
-            )
+            step_mode = getattr(layer, "step_mode", None)
+            layout = find_layout(rows, batch, layer=name, step_mode=step_mode, time_steps=self.time_steps)
             inputs.append(o.reshape(*layout, *o.shape[len(rows) :]))
             errors.append(δ.reshape(*layout, *δ.shape[len(rows) :]))
         if self.exact:

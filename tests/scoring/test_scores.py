@@ -82,6 +82,16 @@ def test_a_coefficient_of_zero_gives_no_score_and_leaves_the_others_alone() -> N
     assert_close(scores[c != 0], expected[c != 0])
 
 
+def test_a_network_in_double_precision_has_scores_in_single() -> None:
+    network, (images, labels, c) = SpikingNetwork().double(), batch()
+    scorer = SpikeAwareScorer(network, "all")
+    with scorer:
+        (c * losses(network(images.double()), labels)).sum().backward()
+    scores = scorer.scores(c)
+    assert scores.dtype == torch.float32
+    assert_close(scores, scores_by_definition(network, images.double(), labels, LAYERS), relative=1e-6)
+
+
 def test_coefficients_of_any_dtype_do() -> None:
     network, (images, labels, c) = SpikingNetwork(), batch()
     scorer = SpikeAwareScorer(network)

@@ -35,6 +35,16 @@ def test_scores_under_bf16(layers: str) -> None:
     assert_close(scorer.scores(c), expected, relative=2e-2)
 
 
+def test_exact_scores_asked_for_under_autocast_are_not_rounded() -> None:
+    network, (images, labels, c) = SpikingNetwork(), batch()
+    scorer = SpikeAwareScorer(network, exact=True)
+    with scorer:
+        (c * losses(network(images), labels)).sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = scorer.scores(c)
+    assert_close(scores, gradient_norms(network, images, labels, ("head",)))
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_scores_under_fp16_do_not_depend_on_the_scale(exact: bool) -> None:
     network, (images, labels, c) = SpikingNetwork(), batch()
@@ -60,6 +70,32 @@ def test_a_scaled_loss_that_overflows_gives_no_score() -> None:
         scaler.scale((c * losses(network(images), labels)).sum()).backward()
     scores = scorer.scores(c, grad_scaler=scaler)
     assert scores.isnan().any() and not scores.isinf().any()
+
+
+def test_a_loss_that_overflows_without_a_scale_is_not_hidden() -> None:
+    network, (images, labels, c) = SpikingNetwork(), batch()
+    scorer = SpikeAwareScorer(network)
+    with scorer:
+        (1e38 * losses(network(images), labels)).mul(c).mul(1e38).sum().backward()
+    assert not scorer.scores(c, grad_scaler=torch.amp.GradScaler("cpu", enabled=False)).isfinite().any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("exact", [False, True])
+def test_scoring_does_not_wait_for_the_device(exact: bool) -> None:
+    network = nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 3)).cuda()
+    x, c = torch.rand(4, 5, 6, device="cuda"), torch.rand(5, device="cuda") + 0.1
+    scaler = torch.amp.GradScaler("cuda")
+    scorer = SpikeAwareScorer(network, "all", exact=exact, time_steps=4)
+    scaler.scale(network(x).sum()).backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with scorer:
+            scaler.scale((c * network(x).sum((0, 2))).sum()).backward()
+        scores = scorer.scores(c, grad_scaler=scaler)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert scores.is_cuda and scores.isfinite().all()
 
 
 @pytest.mark.parametrize("use_reentrant", [True, False])
