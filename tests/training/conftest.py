@@ -38,7 +38,13 @@ def recipe(digits: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
             data = {"train": str(digits / "train.beton"), "test": str(digits / "test.beton")}
         else:
             images = str(digits / "images")
-            data = {"train": images, "test": images, "train_split": "train", "test_split": "test", "workers": 0}
+            data = {
+                "train": images,
+                "test": images,
+                "train_split": "train",
+                "test_split": "test",
+                "workers": 0,
+            }
         raw: dict[str, Any] = {
             "name": "run",
             "output": str(tmp_path / "{name}"),
@@ -76,7 +82,11 @@ def launch(command: Callable[..., list[str]]) -> Callable[..., subprocess.Comple
 
     def run(raw: dict[str, Any], *options: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(raw, *options, processes=processes), env=environment(), capture_output=True, text=True, timeout=240
+            command(raw, *options, processes=processes),
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=240,
         )
 
     return run

@@ -39,7 +39,9 @@ def test_the_resnet18_recipe_has_the_values_of_tables_i_and_ii():
 def test_overrides_replace_values_and_make_sections(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(raw()))
-    config = load_config(path, ["pruning.ratio=0.7", "network.neuron.decay=0.5", "seed=3", "data.mean=[1, 2, 3]"])
+    config = load_config(
+        path, ["pruning.ratio=0.7", "network.neuron.decay=0.5", "seed=3", "data.mean=[1, 2, 3]"]
+    )
     assert config.pruning.ratio == 0.7
     assert config.network.neuron.decay == 0.5
     assert config.data.mean == (1, 2, 3)

@@ -78,7 +78,9 @@ def test_resuming_a_finished_run_leaves_it_as_it_is(recipe):
     train(config)
     before = newest_state(config.run_dir)["network"]
     train(config, "resume")
-    assert all(torch.equal(before[key], value) for key, value in newest_state(config.run_dir)["network"].items())
+    assert all(
+        torch.equal(before[key], value) for key, value in newest_state(config.run_dir)["network"].items()
+    )
     assert [record["event"] for record in read_metrics(config.run_dir)] == ["epoch", "end"]
 
 

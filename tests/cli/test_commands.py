@@ -1,0 +1,210 @@
+"""The commands as typed at a shell: what they print, what they exit with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sadp_dist
+from sadp_dist.loading import beton_labels, beton_size
+
+ROOT = Path(__file__).parents[2]
+
+
+def sadp_dist_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sadp_dist", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line on stderr of a command that exits with 2."""
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.stderr.startswith("sadp-dist: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "images"
+    subprocess.run(
+        [sys.executable, ROOT / "examples" / "digits_images.py", folder], check=True, capture_output=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's directory with a saved store in which example i has the score i, and 3 has none."""
+    folder = tmp_path_factory.mktemp("run")
+    pruning = sadp_dist.PruningConfig(ratio=0.5, epochs=2)
+    store = sadp_dist.connect("memory:", "digits", 100, pruning)
+    indices = np.delete(np.arange(100), 3)
+    store.push(indices, indices.astype(np.float32), epoch=0)
+    store.plan(1)
+    (folder / "checkpoints" / "e0001-b000000").mkdir(parents=True)
+    store.save(folder / "checkpoints" / "e0001-b000000" / "store.npz")
+    return folder
+
+
+def test_help_names_every_command_and_says_how_to_use_it():
+    overview = sadp_dist_command("--help").stdout
+    for command in ("train", "beton", "stats", "top", "report", "doctor"):
+        assert command in overview
+        text = sadp_dist_command(command, "--help").stdout
+        assert "Usage" in text
+        assert command == "doctor" or f"sadp-dist {command} " in text, f"{command} --help shows no example"
+
+
+def test_help_and_mistakes_do_not_wait_for_torch():
+    code = "import sys, sadp_dist.cli.main; sys.exit('torch' in sys.modules or 'ffcv' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["trian"], "No such command 'trian'"),
+        (["train"], "Missing argument 'CONFIG.yaml'"),
+        (["train", "nowhere.yaml"], "nowhere.yaml does not exist"),
+        (["train", "run.yaml", "--resume", "--overwrite"], "exclude each other"),
+        (["train", "run.yaml", "pruning.ration=0.5"], "did you mean 'ratio'?"),
+        (["train", "run.yaml", "pruning.max_ratio=0.2"], "max_ratio=0.2"),
+        (["train", "run.yaml"], "data.train is 'train.beton', which does not exist"),
+        (
+            ["train", "run.yaml", "network.name=smal_cnn", "data.train=x.beton", "data.test=x.beton"],
+            "x.beton",
+        ),
+        (["beton", "nowhere", "out.beton"], "'nowhere' does not exist"),
+        (["stats", "--store", "nowhere"], "nowhere"),
+        (["stats"], "Missing option '--store'"),
+        (["top", "--store", "nowhere", "-k", "0"], "-k"),
+        (["report", "."], "holds no run"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(arguments, expected, tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        "name: r\ndata: {train: train.beton, test: test.beton}\ntraining: {epochs: 2}\npruning: {ratio: 0.5}\n"
+    )
+    (tmp_path / "x.beton").write_bytes(b"not a beton")
+    assert expected in refused(sadp_dist_command(*arguments, cwd=tmp_path))
+
+
+def test_a_beton_without_an_index_is_refused(tmp_path, digits):
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    images = [(np.zeros((8, 8, 3), np.uint8), 1)] * 4
+    path = tmp_path / "plain.beton"
+    DatasetWriter(str(path), {"image": RGBImageField(), "label": IntField()}).from_indexed_dataset(images)
+    (tmp_path / "run.yaml").write_text(
+        "name: r\ndata: {train: plain.beton, test: plain.beton}\ntraining: {epochs: 2}\n"
+    )
+    assert "has no field 'index'" in refused(sadp_dist_command("train", "run.yaml", cwd=tmp_path))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_beton_writes_a_split_of_a_folder(tmp_path, digits):
+    out = tmp_path / "new" / "train.beton"
+    done = sadp_dist_command("beton", digits, out, "--split", "train")
+    assert done.returncode == 0, done.stderr
+    assert "wrote 1,442 images of 10 classes" in done.stdout
+    assert beton_size(out) == 1442
+    assert np.bincount(beton_labels(out)).min() > 130
+    line = refused(sadp_dist_command("beton", digits, tmp_path / "x.beton"))
+    assert "test, train" in line
+    assert not (tmp_path / "x.beton").exists()
+
+
+def test_stats_reads_the_store_that_a_run_has_saved(run_dir):
+    done = sadp_dist_command("stats", "--store", run_dir, "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["run"], figures["dataset_size"]) == ("digits", 100)
+    assert (figures["seen"], figures["unseen"], figures["subset_size"]) == (99, 1, 50)
+    table = sadp_dist_command("stats", "--store", run_dir).stdout
+    assert "dataset size" in table
+    assert "█" in table
+
+
+def test_stats_can_be_watched(run_dir):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sadp_dist", "stats", "--store", str(run_dir), "--watch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=6)
+    process.send_signal(2)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "dataset size" in out
+
+
+def test_top_lists_the_highest_and_the_lowest(run_dir):
+    done = sadp_dist_command("top", "--store", run_dir, "-k", 3, "--json")
+    assert [row["index"] for row in json.loads(done.stdout)] == [99, 98, 97]
+    done = sadp_dist_command("top", "--store", run_dir, "-k", 4, "--lowest", "--json")
+    assert [row["index"] for row in json.loads(done.stdout)] == [0, 1, 2, 4]
+    assert "99" in sadp_dist_command("top", "--store", run_dir).stdout
+
+
+def test_top_draws_the_images(run_dir, digits, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    done = sadp_dist_command(
+        "top", "--store", run_dir, "-k", 12, "--images", digits, "--split", "train", "--out", sheet, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["label"] for row in json.loads(done.stdout)] == [
+        "0"
+    ] * 12  # sorted by class: the first 145 are zeros
+    pixels = np.asarray(Image.open(sheet).convert("L"))
+    assert pixels.std() > 10
+    line = refused(sadp_dist_command("top", "--store", run_dir, "--images", digits))
+    assert "--images and --out go together" in line
+
+
+def test_doctor_says_what_works():
+    done = sadp_dist_command("doctor", "--json")
+    assert done.returncode == 0
+    packages = json.loads(done.stdout)["packages"]
+    assert packages["torch"] == {"version": __import__("torch").__version__.split("+")[0], "problem": None}
+    assert packages["ffcv"]["problem"] is None
+    assert "works" in sadp_dist_command("doctor").stdout
+
+
+def test_report_compares_runs(tmp_path, digits):
+    (tmp_path / "run.yaml").write_text(
+        f"""
+name: full
+data: {{loader: torch, train: {digits}, test: {digits}, train_split: train, test_split: test, image_size: 8,
+workers: 0}}
+network: {{time_steps: 1}}
+training: {{epochs: 2, batch_size: 64}}
+pruning: {{method: full}}
+"""
+    )
+    for overrides in ([], ["name=half", "pruning.method=sadp", "pruning.ratio=0.5"]):
+        done = sadp_dist_command("train", "run.yaml", *overrides, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "epoch   2/2" in done.stdout
+    rows = json.loads(sadp_dist_command("report", "runs/full", "runs/half", "--json", cwd=tmp_path).stdout)
+    assert [row["method"] for row in rows] == ["full", "sadp"]
+    assert [row["examples"] for row in rows] == [2884, 1442]
+    assert rows[0]["time_ratio"] == 1.0
+    assert "trained on" in sadp_dist_command("report", "runs/full", cwd=tmp_path).stdout
