@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
-from sadp_dist.selection.order import fill_row, keyed_permutation, stratified_order
+from sadp_dist.selection.order import empty_row, fill_row, stratified_order
 from sadp_dist.selection.random import Stream, bits, stream_key
 
 SCHEMES = ("systematic", "bernoulli")
@@ -65,7 +65,7 @@ def drawn_mask(
     position = _start(p, stream_key(seed, epoch, Stream.START))
     order_key = stream_key(seed, epoch, Stream.SPREAD)
     if strata is None:
-        _draw_systematic(p, keyed_permutation(len(p), order_key), position, drawn)
+        _draw_systematic(p, order_key, empty_row(len(p)), position, drawn)
         return drawn
     strata = np.asarray(strata)
     if strata.shape != p.shape or strata.dtype.kind not in "iub":
@@ -83,13 +83,13 @@ def _draw_bernoulli(p: NDArray[np.float64], key: np.uint64, drawn: NDArray[np.bo
 @njit(cache=True, nogil=True)
 def _draw_systematic(
     p: NDArray[np.float64],
-    table: NDArray[np.unsignedinteger],
+    key: np.uint64,
+    row: NDArray[np.unsignedinteger],
     position: np.uint64,
     drawn: NDArray[np.bool_],
 ) -> None:
-    row = np.empty_like(table[0])
-    for left in range(table.shape[1]):
-        length = fill_row(left, len(p), table, row)
+    for left in range(len(row)):
+        length = fill_row(left, len(p), key, row)
         position = _walk(p, row[:length], position, drawn)
 
 

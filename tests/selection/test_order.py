@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadp_dist.selection.order import keyed_permutation, shuffled, stratified_order
+from sadp_dist.selection.order import empty_row, shuffled, stratified_order
 from sadp_dist.selection.random import stream_key
 
 
@@ -67,6 +67,7 @@ def test_a_stratified_order_goes_by_stratum_and_then_as_without(strata: list[int
     np.testing.assert_array_equal(stratified_order(stratum, stream_key(8, 0, 3)), expected)
 
 
-def test_more_examples_than_32_bits_can_count_get_wider_tables() -> None:
-    assert keyed_permutation(2**32 - 2**18, np.uint64(1)).dtype == np.uint32
-    assert keyed_permutation(2**32 + 1, np.uint64(1)).dtype == np.uint64
+def test_more_examples_than_32_bits_can_count_get_wider_rows() -> None:
+    assert empty_row(65_535**2).dtype == np.uint32
+    assert empty_row(65_535**2 + 1).dtype == np.uint64
+    assert len(empty_row(2**40)) ** 2 >= 2**40

@@ -1,0 +1,179 @@
+"""Time of the selection probabilities and of the whole plan of an epoch, at ImageNet's size.
+
+    python -m benchmarks.selection [--short] [--json FILE]
+
+Everything is timed in turns, in one process and one thread, and given as the median over the turns, so that a
+busy machine slows all of it alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from sadp_dist.selection import PruningConfig, Shard, plan_epoch, selection_probabilities
+from sadp_dist.selection.order import shuffled
+from sadp_dist.selection.plan import EpochPlan
+from sadp_dist.selection.random import Stream, stream_key
+from sadp_dist.selection.reference import sorted_probabilities
+from sadp_dist.selection.rules import RULES
+from sadp_dist.selection.sampling import drawn_mask, importance_weights
+
+N = 1_281_167  # ImageNet
+KEPT = 0.65
+RANKS = 8
+PLANNING = PruningConfig(ratio=1 - KEPT, min_probability=0.25, scheme="systematic", seed=1)
+
+
+def masked_probabilities(scores: NDArray[np.floating], subset_size: float) -> NDArray[np.float64]:
+    """Eq. 28 as it is written: numpy arrays, and a set R that is indexed anew in every round."""
+    p = np.ones(len(scores))
+    R = np.arange(len(scores))
+    while True:
+        G = scores[R]
+        p[R] = G * ((subset_size - len(scores) + len(R)) / G.sum(dtype=np.float64))
+        capped = p[R] >= 1
+        if not capped.any():
+            return p
+        p[R[capped]] = 1
+        R = R[~capped]
+
+
+def plan_and_shard(scores: NDArray[np.float32]) -> list[Shard]:
+    """The whole plan of an epoch, as every rank gets it."""
+    plan = plan_epoch(scores, 0, PLANNING)
+    return [plan.shard(rank, RANKS) for rank in range(RANKS)]
+
+
+class Stations:
+    """The plan of an epoch one step at a time: what each costs."""
+
+    def __init__(self, scores: NDArray[np.float32]) -> None:
+        self.scores = scores
+        self.S = round(KEPT * len(scores))
+        self.order_key = stream_key(PLANNING.seed, 0, Stream.SHUFFLE)
+        self.run_all()
+
+    def run_all(self) -> None:
+        for step in self.steps().values():
+            step()
+
+    def steps(self) -> dict[str, Callable[[], object]]:
+        return {
+            "probabilities": self.probabilities,
+            "draw": self.draw,
+            "shuffle": self.shuffle,
+            "weights": self.weigh,
+            "shards": self.shard,
+        }
+
+    def probabilities(self) -> None:
+        self.p, self.capping = RULES["sadp"].probabilities(self.scores, self.S, PLANNING)
+
+    def draw(self) -> None:
+        self.drawn = drawn_mask(self.p, PLANNING.seed, 0, PLANNING.scheme)
+
+    def shuffle(self) -> None:
+        self.indices = shuffled(self.drawn, self.order_key)
+
+    def weigh(self) -> None:
+        self.weights = importance_weights(self.p, self.indices, self.S)
+
+    def shard(self) -> None:
+        plan = EpochPlan(0, 0.0, self.S, len(self.scores), self.indices, self.weights, self.capping)
+        self.shards = [plan.shard(rank, RANKS) for rank in range(RANKS)]
+
+    def arrays(self) -> list[NDArray]:
+        """What a plan reads and what it makes; its working space is not among them."""
+        parts = [part for shard in self.shards for part in (shard.indices, shard.weights)]
+        return [self.scores, self.p, self.indices, self.weights, *parts]
+
+
+def check(scores: NDArray[np.float32], stations: Stations) -> None:
+    """Raise unless all that is timed gives the same."""
+    S = KEPT * len(scores)
+    expected = sorted_probabilities(scores, S)
+    np.testing.assert_allclose(selection_probabilities(scores, S), expected, rtol=1e-9)
+    np.testing.assert_allclose(masked_probabilities(scores, S), expected, rtol=1e-5)  # float32 products
+    for whole, stepped in zip(plan_and_shard(scores), stations.shards, strict=True):
+        np.testing.assert_array_equal(whole.indices, stepped.indices)
+        np.testing.assert_array_equal(whole.weights, stepped.weights)
+
+
+def measure(turns: int) -> dict[str, float]:
+    """Medians in milliseconds."""
+    scores = np.random.default_rng(0).lognormal(size=N).astype(np.float32)
+    S = KEPT * N
+    stations = Stations(scores)
+    check(scores, stations)
+    arrays = stations.arrays()
+    copies = [np.empty_like(array) for array in arrays]
+
+    def read_and_write() -> None:
+        for copy, array in zip(copies, arrays, strict=True):
+            np.copyto(copy, array)
+
+    timed: dict[str, Callable[[], object]] = {
+        "fused passes": lambda: selection_probabilities(scores, S),
+        "sorted form": lambda: sorted_probabilities(scores, S),
+        "Eq. 28 as written": lambda: masked_probabilities(scores, S),
+        "plan": lambda: plan_and_shard(scores),
+        "read and write": read_and_write,
+        "read and write, new memory": lambda: [array.copy() for array in arrays],
+        **{f"plan: {name}": step for name, step in stations.steps().items()},
+    }
+    times: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(turns):
+        for name, function in timed.items():
+            start = perf_counter()
+            function()
+            times[name].append(1e3 * (perf_counter() - start))
+    return {name: median(taken) for name, taken in times.items()}
+
+
+def report(ms: dict[str, float]) -> dict[str, float]:
+    """The figures, as ratios of one run."""
+    return {
+        "sorted form / fused passes": ms["sorted form"] / ms["fused passes"],
+        "Eq. 28 as written / fused passes": ms["Eq. 28 as written"] / ms["fused passes"],
+        "plan / read and write": ms["plan"] / ms["read and write"],
+        "plan / read and write, new memory": ms["plan"] / ms["read and write, new memory"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="9 turns instead of 51")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    arguments = parser.parse_args()
+    ms = measure(turns=9 if arguments.short else 51)
+    ratios = report(ms)
+
+    console = Console()
+    table = Table("what", "ms (median)", title=f"N = {N:,} lognormal scores, S = {KEPT} N, {RANKS} ranks")
+    for name, milliseconds in ms.items():
+        table.add_row(name, f"{milliseconds:.2f}")
+    console.print(table)
+    table = Table("ratio", "measured", "goal")
+    goals = {"sorted form / fused passes": ">= 10", "plan / read and write": "<= 8"}
+    for name, ratio in ratios.items():
+        table.add_row(name, f"{ratio:.1f}", goals.get(name, ""))
+    console.print(table)
+    if ratios["plan / read and write"] > 8:
+        steps = {name: taken for name, taken in ms.items() if name.startswith("plan: ")}
+        console.print("Over its goal; most goes to", ", ".join(sorted(steps, key=steps.__getitem__)[:-3:-1]))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"milliseconds": ms, "ratios": ratios}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
