@@ -29,11 +29,15 @@ def connect(
     """The store that the processes of a torch.distributed job share, if there are several; else one's own."""
     if url not in ("memory:", "memory://"):
         raise UsageError(f'url={url!r}: the embedded store has no address; use "memory:"')
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if _has_other_ranks():
         from sadp_dist.store.shared import SharedStore
 
         return SharedStore(run, dataset_size, pruning, labels)
     return EmbeddedStore(Run(run, dataset_size, pruning, labels))
+
+
+def _has_other_ranks() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class EmbeddedStore(Store):
@@ -47,6 +51,12 @@ class EmbeddedStore(Store):
         self._buffer.push(indices, scores, epoch, valid)
 
     def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        if (
+            _has_other_ranks()
+        ):  # each has a store of its own, with its own scores, and would plan its own epoch
+            raise UsageError(
+                "this store was connected before init_process_group(): connect after it, on every rank"
+            )
         self.flush()
         return self._engine.shard(epoch, 0 if rank is None else rank, 1 if world_size is None else world_size)
 

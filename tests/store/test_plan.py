@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig, plan_epoch
@@ -107,6 +108,14 @@ def test_what_cannot_be_planned_is_refused_in_one_line(arguments, message):
     with pytest.raises(UsageError, match=message) as refusal:
         scored_store().plan(**arguments)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_store_connected_before_the_job_began_is_not_planned_from(monkeypatch):
+    store = scored_store()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(UsageError, match=r"connected before init_process_group\(\): connect after it"):
+        store.plan(1, 0, 2)
 
 
 @pytest.mark.parametrize(
