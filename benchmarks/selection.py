@@ -2,8 +2,8 @@
 
     python -m benchmarks.selection [--short] [--json FILE]
 
-Everything is timed in turns, in one process and one thread, and given as the median over the turns, so that a
-busy machine slows all of it alike.
+Everything is timed in turns, in one process and one thread. The figure is the median over the turns; the
+fastest turn stands beside it, for a machine that is busy with other things, which take the cache from a plan.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from sadp_dist.selection.sampling import drawn_mask, importance_weights
 N = 1_281_167  # ImageNet
 KEPT = 0.65
 RANKS = 8
+GOALS = {"sorted form / fused passes": ">= 10", "plan / read and write": "<= 8"}
 PLANNING = PruningConfig(ratio=1 - KEPT, min_probability=0.25, scheme="systematic", seed=1)
 
 
@@ -109,8 +110,8 @@ def check(scores: NDArray[np.float32], stations: Stations) -> None:
         np.testing.assert_array_equal(whole.weights, stepped.weights)
 
 
-def measure(turns: int) -> dict[str, float]:
-    """Medians in milliseconds."""
+def measure(turns: int) -> dict[str, list[float]]:
+    """Milliseconds of every turn."""
     scores = np.random.default_rng(0).lognormal(size=N).astype(np.float32)
     S = KEPT * N
     stations = Stations(scores)
@@ -137,11 +138,11 @@ def measure(turns: int) -> dict[str, float]:
             start = perf_counter()
             function()
             times[name].append(1e3 * (perf_counter() - start))
-    return {name: median(taken) for name, taken in times.items()}
+    return times
 
 
-def report(ms: dict[str, float]) -> dict[str, float]:
-    """The figures, as ratios of one run."""
+def ratios_of(ms: dict[str, float]) -> dict[str, float]:
+    """The figures, each a ratio in one run."""
     return {
         "sorted form / fused passes": ms["sorted form"] / ms["fused passes"],
         "Eq. 28 as written / fused passes": ms["Eq. 28 as written"] / ms["fused passes"],
@@ -155,24 +156,33 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="9 turns instead of 51")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     arguments = parser.parse_args()
-    ms = measure(turns=9 if arguments.short else 51)
-    ratios = report(ms)
+    times = measure(turns=9 if arguments.short else 51)
+    medians = {name: median(taken) for name, taken in times.items()}
+    fastest = {name: min(taken) for name, taken in times.items()}
+    ratios, best_ratios = ratios_of(medians), ratios_of(fastest)
 
     console = Console()
-    table = Table("what", "ms (median)", title=f"N = {N:,} lognormal scores, S = {KEPT} N, {RANKS} ranks")
-    for name, milliseconds in ms.items():
-        table.add_row(name, f"{milliseconds:.2f}")
+    table = Table(title=f"Milliseconds: N = {N:,} lognormal scores, S = {KEPT} N, {RANKS} ranks")
+    for heading in ("what", "median", "fastest"):
+        table.add_column(heading)
+    for name in times:
+        table.add_row(name, f"{medians[name]:.2f}", f"{fastest[name]:.2f}")
     console.print(table)
-    table = Table("ratio", "measured", "goal")
-    goals = {"sorted form / fused passes": ">= 10", "plan / read and write": "<= 8"}
+    table = Table("ratio", "of medians", "of fastest", "goal")
     for name, ratio in ratios.items():
-        table.add_row(name, f"{ratio:.1f}", goals.get(name, ""))
+        table.add_row(name, f"{ratio:.1f}", f"{best_ratios[name]:.1f}", GOALS.get(name, ""))
     console.print(table)
     if ratios["plan / read and write"] > 8:
-        steps = {name: taken for name, taken in ms.items() if name.startswith("plan: ")}
-        console.print("Over its goal; most goes to", ", ".join(sorted(steps, key=steps.__getitem__)[:-3:-1]))
+        steps = sorted((name for name in times if name.startswith("plan: ")), key=medians.__getitem__)
+        console.print(f"The plan is over its goal; most of it goes to {steps[-1][6:]} and {steps[-2][6:]}.")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"milliseconds": ms, "ratios": ratios}, indent=2) + "\n")
+        figures = {
+            "median_ms": medians,
+            "fastest_ms": fastest,
+            "ratios": ratios,
+            "fastest_ratios": best_ratios,
+        }
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Stream(IntEnum):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def bits(key: np.uint64, index: int) -> np.uint64:
+def bits(key: np.uint64, index: int | np.unsignedinteger) -> np.uint64:
     """The 64 random bits of `index`: output number `index` of the generator splitmix64 seeded with `key`."""
     z = key + (np.uint64(index) + np.uint64(1)) * np.uint64(_GAMMA)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(_MIX_1)
