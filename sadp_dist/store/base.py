@@ -47,8 +47,8 @@ class Store(ABC):
             indices: (n,) integers in [0, N), tensor on any device or array.
             scores: (n,) real numbers, finite and >= 0, tensor on any device or array.
             epoch: the epoch they belong to, from 0.
-            valid: (n,) bool on the CPU; rows that are False are left out unseen. Rows of coefficient 0
-                have no score.
+            valid: (n,) bool, tensor on any device or array; rows that are False are left out unseen. Rows of
+                coefficient 0 have no score, nor has an AMP step that overflowed.
 
         Raises:
             UsageError: something is wrong with an argument; nothing of this push is stored.

@@ -96,12 +96,12 @@ class _Push(NamedTuple):
 
 def _stage(indices: Any, scores: Any, epoch: Any, valid: Any) -> _Push:
     """Starts the copies, and checks what can be checked before they have ended."""
-    on_cuda = [array for array in (indices, scores) if _is_on_cuda(array)]
+    on_cuda = [array for array in (indices, scores, valid) if _is_on_cuda(array)]
     # A push that waits must own its arrays: a loader writes its next batch where this one's indices are.
     own = bool(on_cuda)
     host_indices, host_scores = check_form(to_host("indices", indices, own), to_host("scores", scores, own))
-    events = [_event_after(array) for array in on_cuda]
     mask = _to_mask(valid, len(host_indices), own)
+    events = [_event_after(array) for array in on_cuda]
     return _Push(host_indices, host_scores, check_epoch(epoch), mask, events)
 
 
@@ -151,9 +151,7 @@ def _event_after(array: torch.Tensor) -> torch.cuda.Event:
 def _to_mask(valid: Any, length: int, own: bool) -> NDArray[np.bool_] | None:
     if valid is None:
         return None
-    if _is_on_cuda(valid):
-        raise UsageError(f"valid is on {valid.device}: it is needed on the CPU, to be read without waiting")
-    mask = np.array(valid) if own else np.asarray(valid)
+    mask = np.asarray(to_host("valid", valid, own))
     if mask.dtype != np.bool_ or mask.shape != (length,):
         raise UsageError(f"valid is {mask.dtype} of shape {mask.shape}: bool of shape ({length},) is needed")
     return mask

@@ -174,34 +174,36 @@ class Trainer:
     def _train_batch(
         self, images: Tensor, labels: Tensor, indices: Tensor, weights: Tensor, examples: int, last: bool
     ) -> None:
-        """Forward and backward of one micro-batch, its scores to the store; the last one of a step updates
-        the weights.
+        """Forward and backward of one micro-batch, scores to the store; a step's last one updates the
+        network.
 
-        ``weights`` and ``indices`` are on the CPU, where the store wants them; nothing here waits for the
-        device.
+        Nothing here waits for the device.
         """
         inputs = self._inputs(images, indices)
         labels = labels.to(self.device, non_blocking=True)
-        w = weights.to(self.device, non_blocking=True)
-        # c_i = w_i / batch. DDP averages over ranks and micro-batches are summed: hence the step's examples a
-        # rank.
-        coefficients = w * (self.process.world_size / examples)
+        weights = weights.to(self.device, non_blocking=True)
+        present = weights > 0  # the others fill the shard up
+        # c_i = w_i / batch. DDP averages over ranks, micro-batches add up: so the batch is a rank's share of
+        # a step.
+        coefficients = weights * (self.process.world_size / examples)
         with self._synchronised(last):
             with self.scorer or nullcontext():
                 with self._autocast():
                     logits = self.trained(inputs)
                 losses = self.loss(logits, labels)
                 self.grad_scaler.scale((coefficients * losses).sum()).backward()
-            if self.scorer is not None:
-                scores = self.scorer.scores(coefficients, self.grad_scaler)
-                self.store.push(indices, scores, epoch=self.epoch, valid=weights > 0)
+        if self.scorer is not None:
+            scores = self.scorer.scores(coefficients, self.grad_scaler)
+            # A step that overflows in fp16 has no scores; in any other precision NaN is refused.
+            valid = present & ~scores.isnan() if self.grad_scaler.is_enabled() else present
+            self.store.push(indices, scores, epoch=self.epoch, valid=valid)
         if last:
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
             self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            counted = w > 0
-            self.sums.add((w * losses).sum(), (correct(logits, labels) & counted).sum(), counted.sum())
+            hits = correct(logits, labels) & present
+            self.sums.add((weights * losses).sum(), hits.sum(), present.sum())
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
