@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -100,7 +101,7 @@ class ZipImages(ImageSource):
     def encoded(self, index: int) -> bytes:
         try:
             return self._archive().read(self.paths[index])
-        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise self._damaged(index, error) from error
 
     def _archive(self) -> zipfile.ZipFile:

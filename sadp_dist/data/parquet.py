@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sadp_dist.data.images import ImageSource
+from sadp_dist.data.images import SPLITS, ImageSource
 from sadp_dist.errors import MissingExtra, UsageError
 
 IMAGE_COLUMNS = ("image", "img")
@@ -24,13 +24,12 @@ class ParquetImages(ImageSource):
             import pyarrow.parquet as pq
         except ImportError as error:
             raise MissingExtra("pyarrow", "parquet") from error
-        files = [path] if path.is_file() else sorted(path.glob(f"{split or ''}*.parquet"))
-        if not files:
-            names = ", ".join(sorted(file.name for file in path.glob("*.parquet")))
-            raise UsageError(f"split {split!r} is not in {str(path)!r}; it has: {names}")
+        files = _files(path, split)
         self._groups: list[tuple[Path, int]] = []
         self._cached: tuple[int, Any] | None = None
-        sizes, columns, paths = [], [], []
+        sizes: list[int] = []
+        columns: list[Any] = []
+        paths: list[str] = []
         for file in files:
             try:
                 parquet = pq.ParquetFile(file)
@@ -45,13 +44,12 @@ class ParquetImages(ImageSource):
             self._groups += [(file, group) for group in range(metadata.num_row_groups)]
             sizes += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
             paths += [f"{file.name}, row {row}" for row in range(metadata.num_rows)]
-            names = _class_names(parquet.schema_arrow, label)
+            classes = _class_names(parquet.schema_arrow, label)
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         values = np.concatenate(columns)
         if len(values) == 0:
             raise UsageError(f"source {str(path)!r} holds no image")
-        classes, labels = _as_labels(values, names, path)
-        super().__init__(str(path), classes, labels, paths)
+        super().__init__(str(path), *_as_labels(values, classes, path), paths)
 
     def encoded(self, index: int) -> bytes:
         index = range(len(self))[index]
@@ -74,6 +72,20 @@ class ParquetImages(ImageSource):
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_cached": None}
+
+
+def _files(path: Path, split: str | None) -> list[Path]:
+    """The files of a split, whose names begin with it ("train-00000-of-00001.parquet"), in order."""
+    if path.is_file():
+        return [path]
+    names = sorted(file.name for file in path.glob("*.parquet"))
+    splits = sorted({name.split("-")[0].removesuffix(".parquet") for name in names} & set(SPLITS))
+    if split is None and len(splits) > 1:
+        raise UsageError(f"source {str(path)!r} has the splits {', '.join(splits)}; say which with split=")
+    chosen = [path / name for name in names if name.startswith(split or "")]
+    if not chosen:
+        raise UsageError(f"split {split!r} is not in {str(path)!r}; it has: {', '.join(names)}")
+    return chosen
 
 
 def _column(parquet: Any, file: Path, names: tuple[str, ...]) -> str:

@@ -4,9 +4,11 @@ back."""
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
-from multiprocessing import Process, Queue, SimpleQueue
+from ctypes import c_uint64
+from multiprocessing import Process, Queue, SimpleQueue, Value
 from pathlib import Path
 from queue import Empty
 from typing import Any, Literal
@@ -76,7 +78,9 @@ def write_beton(
     out = Path(out).expanduser()
     if not out.parent.is_dir() or out.is_dir():
         raise UsageError(f"out={str(out)!r}: must be a file in a folder that exists")
-    images = open_images(source, split) if isinstance(source, str | os.PathLike) else source
+    if split is not None and not isinstance(source, str | Path):
+        raise UsageError(f"split={split!r}: only a source that is opened by its path has splits")
+    images = open_images(source, split) if isinstance(source, str | Path) else source
     if len(images) == 0:
         raise UsageError("source: holds no image")
 
@@ -179,6 +183,10 @@ class _Examples:
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], int, int]:
         image, label = self._images[int(index)]
         pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+        if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+            raise UsageError(
+                f"source: image {index} is {pixels.dtype} {pixels.shape}; must be PIL or uint8 (H, W, 3)"
+            )
         return pixels, int(label), int(index)
 
 
@@ -192,9 +200,6 @@ class _Writer(DatasetWriter):
     def _write_common(
         self, num_samples: int, queue_content: Iterable[Any], work_fn: Any, extra_worker_args: tuple[Any, ...]
     ) -> None:
-        from ctypes import c_uint64
-        from multiprocessing import Value
-
         self.num_samples = num_samples
         self.prepare()
         work: Queue[Any] = Queue()
@@ -243,6 +248,7 @@ class _Writer(DatasetWriter):
 
 
 def _write_chunks(failures: Any, *work: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
         worker_job_indexed_dataset(*work)
     except Exception as error:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit  # type: ignore[attr-defined]
+from numpy.typing import NDArray
 
 from sadp_dist.errors import MissingExtra
 from sadp_dist.loading.streams import LoadingStream
@@ -27,7 +28,9 @@ ATTEMPTS = 10
 
 
 @njit(nogil=True)
-def crop_box(key, height, width, scale, ratio):
+def crop_box(
+    key: np.uint64, height: int, width: int, scale: NDArray[np.float64], ratio: NDArray[np.float64]
+) -> tuple[int, int, int, int]:
     """The box of torchvision's RandomResizedCrop (Szegedy et al., arXiv:1409.4842), from the random bits
     `key`.
 
@@ -56,12 +59,15 @@ def crop_box(key, height, width, scale, ratio):
 
 
 @njit(nogil=True)
-def _between(low, high, key, draw):
+def _between(low: float, high: float, key: np.uint64, draw: int) -> float:
+    """Random number `draw` of `key`, uniform in [low, high)."""
     return low + (high - low) * ((bits(key, draw) >> np.uint64(11)) * 2.0**-53)
 
 
 class KeyedResizedCropDecoder(RandomResizedCropRGBImageDecoder):
     """Decode, crop at random and resize; `set_epoch` changes the boxes without compiling anew.
+
+    An example's place in the file stands for its index; in a file that `write_beton` wrote they are the same.
 
     Args:
         output_size: (height, width) in pixels.
@@ -93,13 +99,13 @@ class KeyedResizedCropDecoder(RandomResizedCropRGBImageDecoder):
         examples = Compiler.get_iterator()
         decode_jpeg, resize = Compiler.compile(imdecode), Compiler.compile(resize_crop)
 
-        def decode(batch_indices, memory, metadata, storage_state):
+        def decode(batch_indices: Any, memory: Any, metadata: Any, storage_state: Any) -> Any:
             destination, scratch = memory
             epoch_key = carray(cast_int_to_byte_ptr(address), 8).view(np.uint64)[0]
             for row in examples(len(batch_indices)):
                 field = metadata[batch_indices[row]]
                 stored = read(field["data_ptr"], storage_state)
-                height, width = np.int64(field["height"]), np.int64(field["width"])
+                height, width = int(field["height"]), int(field["width"])
                 if field["mode"] == jpg:
                     pixels = scratch[row][: 3 * height * width]
                     decode_jpeg(stored, pixels, height, width, height, width, 0, 0, 1, 1, False, False)

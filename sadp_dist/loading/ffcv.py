@@ -78,7 +78,7 @@ class FFCVLoader:
         random_crop: bool | None = None,
         seed: int = 0,
     ) -> None:
-        most = numba.config.NUMBA_NUM_THREADS
+        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         if not 1 <= num_workers <= most:
             raise UsageError(
                 f"num_workers={num_workers}: must be from 1 to {most}, the threads numba may use"
@@ -106,7 +106,7 @@ class FFCVLoader:
             chosen[LABEL] = [IntDecoder(), ToTensor(), *_to(self._device)]
         self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
         unused = dict.fromkeys(reader.field_names)
-        threads = torch.get_num_threads()
+        torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
         self._loader = Loader(
             str(beton),
             sampler.batch_size,
@@ -115,7 +115,10 @@ class FFCVLoader:
             pipelines={**unused, **chosen, INDEX: [IntDecoder(), ToTensor()]},
             batches_ahead=batches_ahead,
         )
-        torch.set_num_threads(threads)  # FFCV sets it to num_workers for the whole process
+        torch.set_num_threads(
+            torch_threads
+        )  # FFCV sets them to num_workers for whatever else this thread does
+        numba.set_num_threads(numba_threads)
         self._fields = list(self._loader.pipeline_specs)
         self._reading: _Epoch | None = None
 
@@ -175,6 +178,8 @@ class _Epoch(EpochIterator):
             self.output_queue.put(None)
 
     def run_pipeline(self, b_ix: int, batch_indices: Any, batch_slot: int, cuda_event: Any) -> Any:
+        if self.terminate_event.is_set():
+            raise StopIteration  # FFCV looks at the event only while its queue is full
         stream = self.cuda_streams[batch_slot]
         if stream is not None:
             stream.synchronize()  # the slot's last batch may still be on its way to the device
@@ -196,7 +201,9 @@ class _Epoch(EpochIterator):
         self.terminate_event.set()
         while self.is_alive():
             with suppress(Empty):
-                self.output_queue.get(timeout=0.01)
+                while True:
+                    self.output_queue.get_nowait()
+            self.join(timeout=0.001)
         for stream in self.cuda_streams:
             if stream is not None:
                 stream.synchronize()

@@ -96,8 +96,10 @@ def test_a_folder_of_parquet_is_its_files_one_after_another_and_a_split_the_file
     for name in ("test-0.parquet", "train-0.parquet", "train-1.parquet"):
         as_parquet(expected, tmp_path / name, names=False)
     assert content(open_images(tmp_path, "train")) == 2 * content(expected)
-    assert content(open_images(tmp_path)) == 3 * content(expected)
-    assert open_images(tmp_path).classes == ["0", "1"]
+    assert open_images(tmp_path, "train").classes == ["0", "1"]
+    assert content(open_images(tmp_path, "test")) == content(expected)
+    with pytest.raises(UsageError, match="has the splits test, train; say which with split="):
+        open_images(tmp_path)
     with pytest.raises(UsageError, match=r"split 'val' is not in .*: test-0\.parquet, train-0\.parquet"):
         open_images(tmp_path, "val")
 

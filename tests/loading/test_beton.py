@@ -156,6 +156,20 @@ def test_an_image_too_large_for_a_page_says_what_to_do(tmp_path):
         write_beton([(np.zeros((1800, 1800, 3), np.uint8), 0)], tmp_path / "out.beton", image_format="raw")
 
 
+def test_pixels_of_another_kind_are_refused(tmp_path):
+    for pixels in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((3, 8, 8), np.uint8)):
+        with pytest.raises(UsageError, match=r"image 0 is .*; must be PIL or uint8 \(H, W, 3\)"):
+            write_beton([(pixels, 0)], tmp_path / "out.beton")
+    with pytest.raises(UsageError, match="^split='train': only a source that is opened by its path"):
+        write_beton([(np.zeros((8, 8, 3), np.uint8), 0)], tmp_path / "out.beton", split="train")
+
+
+def test_progress_adds_up_to_the_images_written(digits, tmp_path):
+    written = []
+    write_beton(digits, tmp_path / "out.beton", progress=written.append)
+    assert sum(written) == 500
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -22,6 +22,9 @@ pytest.importorskip("ffcv")
 from sadp_dist.loading import FFCVLoader, SequentialShard, write_beton
 from sadp_dist.loading.decoders import crop_box
 
+# numba's finalizers now and then complain when a compiled decoder is collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 IMAGES = 60
 
@@ -96,6 +99,7 @@ def same(some, others):
     return all(torch.equal(image, others[i]) for i, image in some.items())
 
 
+@pytest.mark.slow
 def test_a_crop_depends_on_seed_epoch_and_index_alone(pictures):
     first, second = crops(pictures, Shuffled(16), [0, 1])
     assert not any(torch.equal(first[i], second[i]) for i in range(IMAGES))

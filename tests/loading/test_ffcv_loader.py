@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ from numba.core import event
 
 from sadp_dist.data import open_images
 from sadp_dist.errors import UsageError
-from sadp_dist.loading import SequentialShard
+from sadp_dist.loading import SequentialShard, TorchLoader
 from sadp_dist.loading.sampler import ShardSampler
 from sadp_dist.selection.sharding import Shard
 
@@ -102,6 +103,13 @@ def test_a_run_with_a_store_trains_on_its_plan(digits_beton, store, sampler):
         assert np.array_equal(weight, plan.weights.astype(np.float32))
 
 
+def test_it_gives_the_batches_that_the_loader_over_torch_gives(digits, digits_beton, sampler):
+    sampler.set_epoch(1)
+    through_torch = TorchLoader(open_images(digits), sampler)
+    for ours, theirs in zip(FFCVLoader(digits_beton, sampler), through_torch, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
 def test_a_resume_within_an_epoch_reads_the_rest_of_it(digits_beton, sampler):
     loader = FFCVLoader(digits_beton, sampler)
     sampler.set_epoch(2)
@@ -138,6 +146,25 @@ def test_leaving_epochs_early_neither_hangs_nor_keeps_threads(digits_beton, pixe
     assert np.array_equal(read(loader)[2], sampler.indices)
 
 
+def test_leaving_an_epoch_stops_the_reading(digits_beton):
+    from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+    from ffcv.transforms import ToTensor, ToTorchImage
+
+    class Count(torch.nn.Module):
+        batches = 0
+
+        def forward(self, images):
+            self.batches += 1
+            return images
+
+    count, sampler = Count(), AnySubset([500], batch_size=1)
+    sampler.set_epoch(0)
+    pipeline = [SimpleRGBImageDecoder(), ToTensor(), count, ToTorchImage()]
+    for _ in FFCVLoader(digits_beton, sampler, {"image": pipeline}, batches_ahead=2):
+        break
+    assert 1 <= count.batches <= 5
+
+
 def test_a_second_iteration_ends_the_first(digits_beton):
     sampler = AnySubset([500])
     sampler.set_epoch(0)
@@ -169,15 +196,16 @@ def test_an_error_while_reading_reaches_the_training_loop(digits_beton):
     assert reading_threads() == []
 
 
-def test_the_number_of_threads_of_torch_stays_what_it_was(digits_beton):
+def test_the_number_of_threads_of_torch_and_numba_stays_what_it_was(digits_beton):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
+        threads = 2, numba.get_num_threads()
         sampler = AnySubset([500])
         sampler.set_epoch(0)
         for _ in FFCVLoader(digits_beton, sampler, num_workers=1):
-            assert torch.get_num_threads() == 2
-        assert torch.get_num_threads() == 2
+            assert (torch.get_num_threads(), numba.get_num_threads()) == threads
+        assert (torch.get_num_threads(), numba.get_num_threads()) == threads
     finally:
         torch.set_num_threads(before)
 

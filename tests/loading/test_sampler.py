@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
+import sadp_dist
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import PruningSampler, SequentialShard
 from sadp_dist.selection.sharding import Shard
@@ -71,8 +76,6 @@ def test_the_weight_of_an_example_of_another_rank_is_refused():
 
 
 def test_ranks_get_the_same_number_of_examples_and_together_the_whole_plan():
-    import sadp_dist
-
     pruning = sadp_dist.PruningConfig(ratio=0.7, epochs=3, seed=1)
     store = sadp_dist.connect("memory:", run="ranks", dataset_size=101, pruning=pruning)
     samplers = [PruningSampler(store, batch_size=4, rank=rank, world_size=4) for rank in range(4)]
@@ -82,6 +85,27 @@ def test_ranks_get_the_same_number_of_examples_and_together_the_whole_plan():
     trained = [i for s in samplers for i, w in zip(s, s.position_weights, strict=True) if w > 0]
     assert sorted(trained) == sorted(store.plan(epoch=0, rank=0, world_size=1).indices.tolist())
     store.close()
+
+
+def report_shard(rank, folder):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+    sampler = SequentialShard(7, batch_size=2)
+    Path(folder, str(rank)).write_text(f"{sampler.rank} {sampler.world_size} {list(sampler)}")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_rank_and_world_size_come_from_torch_distributed(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=report_shard, args=(rank, str(tmp_path))) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    reports = [(tmp_path / str(rank)).read_text() for rank in range(2)]
+    assert reports == ["0 2 [0, 1, 2]", "1 2 [3, 4, 5, 6]"]
+    alone = SequentialShard(7, batch_size=2)
+    assert (alone.rank, alone.world_size) == (0, 1)
 
 
 def test_a_plain_dataloader_takes_the_sampler(sampler):
