@@ -78,7 +78,8 @@ def lif(
 
     SpikingJelly writes Eq. 1 as u[t] = u[t-1] - (u[t-1] - u_reset) / τ + x[t] (``decay_input=False``);
     with ``v_reset=None`` it takes u_reset = 0 there and resets as Eq. 3 does. Hence λ = 1 - 1/τ, that is
-    τ = 1 / (1 - λ), and ϑ = ``v_threshold``. The step of both is 1 at ϑ.
+    τ = 1 / (1 - λ), and ϑ = ``v_threshold``. The step of both is 1 at ϑ. Potentials are float32 also where
+    mixed precision makes currents and spikes half-precision.
 
     Args:
         decay: λ in (0, 1).
@@ -96,9 +97,10 @@ def lif(
         raise UsageError(f'backend="inductor" needs a C++ compiler, and {compiler} is not found: use "torch"')
 
     from spikingjelly.activation_based import surrogate as surrogates
-    from spikingjelly.activation_based.neuron import LIFNode
 
-    node = LIFNode(
+    from sadp_dist.snn.node import FullPrecisionLIFNode
+
+    node = FullPrecisionLIFNode(
         tau=1.0 / (1.0 - decay),
         decay_input=False,
         v_threshold=float(threshold),

@@ -86,6 +86,19 @@ def test_single_precision_agrees_too(surrogate, detach_reset):
     np.testing.assert_allclose(current.grad.numpy(), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_potentials_stay_in_single_precision_where_currents_do_not(dtype):
+    # 200 steps of a current that half precision would lose beside the potential it adds up to.
+    x = torch.full((200, 1, 1), 2**-7, dtype=dtype)
+    x[0] = 0.5
+    spikes = lif(decay=0.999, threshold=1.0)(x)
+    assert spikes.dtype == dtype
+    expected, potentials = plain_loop(x.double().numpy(), 0.999, 1.0)
+    assert expected.any()
+    assert np.abs(potentials - 1).min() > 1e-4  # no tie that rounding could decide
+    np.testing.assert_array_equal(spikes.double().numpy(), expected)
+
+
 def test_a_neuron_exactly_at_its_threshold_spikes():
     below, at = np.nextafter(np.float32(0.75), np.float32(0)), np.float32(0.75)
     spikes = lif(threshold=0.75)(torch.tensor([[below, at]]))

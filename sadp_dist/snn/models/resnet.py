@@ -6,10 +6,13 @@ from spikingjelly.activation_based.model.sew_resnet import sew_resnet18, sew_res
 from spikingjelly.activation_based.model.spiking_resnet import spiking_resnet18
 from torch import nn
 
+from sadp_dist.snn.models.convolution import conv_norm
 from sadp_dist.snn.models.registry import Blueprint, register_network
-from sadp_dist.snn.models.stem import SMALL_IMAGE, conv_stem
 
 WIDTH = 64  # channels of the stem, in ResNets of every depth
+
+SMALL_IMAGE = 48
+"""Side in pixels up to which an image (CIFAR's 32, CIFAR10-DVS's 48) is not shrunk by the stem."""
 
 
 @register_network("spiking_resnet18")
@@ -36,9 +39,9 @@ def build_sew_resnet34(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 def _with_stem(resnet: nn.Module, blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     """Take the stem out of a ResNet; for small images make it 3x3 without pooling (He et al., 2016, 4.2)."""
     if blueprint.image_size <= SMALL_IMAGE:
-        stem = conv_stem(blueprint.channels, WIDTH)
+        stem = conv_norm(blueprint.channels, WIDTH)
         resnet.maxpool = nn.Identity()
     else:
-        stem = conv_stem(blueprint.channels, WIDTH, kernel_size=7, stride=2)
+        stem = conv_norm(blueprint.channels, WIDTH, kernel_size=7, stride=2)
     resnet.conv1 = resnet.bn1 = nn.Identity()
     return stem, resnet

@@ -7,8 +7,8 @@ from itertools import pairwise
 from spikingjelly.activation_based import layer
 from torch import nn
 
+from sadp_dist.snn.models.convolution import conv_norm
 from sadp_dist.snn.models.registry import Blueprint, register_network
-from sadp_dist.snn.models.stem import conv_stem
 
 WIDTHS = (32, 64, 128)
 
@@ -19,9 +19,9 @@ def build_small_cnn(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     size = -(-blueprint.image_size // 2)
     blocks: list[nn.Module] = [blueprint.neuron()]
     for inputs, outputs in pairwise(WIDTHS):
-        blocks += [*conv_stem(inputs, outputs, stride=2), blueprint.neuron()]
+        blocks += [*conv_norm(inputs, outputs, stride=2), blueprint.neuron()]
         size = -(-size // 2)
     body = nn.Sequential(
         *blocks, layer.Flatten(start_dim=1), layer.Linear(WIDTHS[-1] * size * size, blueprint.num_classes)
     )
-    return conv_stem(blueprint.channels, WIDTHS[0], stride=2), body
+    return conv_norm(blueprint.channels, WIDTHS[0], stride=2), body

@@ -7,8 +7,8 @@ from spikingjelly.activation_based.model.spiking_vgg import SpikingVGG
 from torch import nn
 
 from sadp_dist.errors import UsageError
+from sadp_dist.snn.models.convolution import conv_norm
 from sadp_dist.snn.models.registry import Blueprint, register_network
-from sadp_dist.snn.models.stem import conv_stem
 
 # Configuration A of VGG (Simonyan and Zisserman, 2015): channels of the 3x3 convolutions, M halves the image.
 VGG11 = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
@@ -34,4 +34,4 @@ def build_vgg11(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
         layer.Flatten(start_dim=1),
         layer.Linear(512, blueprint.num_classes),
     )
-    return conv_stem(blueprint.channels, 64), body
+    return conv_norm(blueprint.channels, 64), body
