@@ -108,16 +108,15 @@ class FFCVLoader:
         unused = dict.fromkeys(reader.field_names)
         torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
         self._loader = Loader(
-            str(beton),
+            reader.file_name,
             sampler.batch_size,
             num_workers=num_workers,
             os_cache=True,
             pipelines={**unused, **chosen, INDEX: [IntDecoder(), ToTensor()]},
             batches_ahead=batches_ahead,
         )
-        torch.set_num_threads(
-            torch_threads
-        )  # FFCV sets them to num_workers for whatever else this thread does
+        # FFCV sets both to num_workers for everything else that this process does.
+        torch.set_num_threads(torch_threads)
         numba.set_num_threads(numba_threads)
         self._fields = list(self._loader.pipeline_specs)
         self._reading: _Epoch | None = None
