@@ -106,12 +106,13 @@ def capped_probabilities(
     p = np.empty(N)
     smoothing_rounds = 0
     if beta > 0:
-        A, capped, smoothing_rounds = cap(partial_sums, (S - beta * N) / (1 - beta), N, smallest)
+        S_above = (S - beta * N) / (1 - beta)
+        A, capped, smoothing_rounds = cap(partial_sums, S_above, N, smallest, _guess(G, S_above, smallest))
         if A is not None and A * beta / (1 - beta) >= smallest:
             _write(G, smallest, A, beta, p)
             alpha, gamma = A / (1 - beta), A * beta / (1 - beta) - smallest
             return p, Capping(alpha / scale, gamma / scale, capped, smoothing_rounds)
-    A, capped, rounds = cap(partial_sums, S, N, 0.0)
+    A, capped, rounds = cap(partial_sums, S, N, 0.0, _guess(G, S, 0.0))
     rounds += smoothing_rounds
     if A is None:
         p[:] = np.where(G > 0, 1.0, (S - capped) / (N - capped))
@@ -120,33 +121,50 @@ def capped_probabilities(
     return p, Capping(A / scale, 0.0, capped, rounds)
 
 
-def cap(partial_sums: PartialSums, S: float, N: int, offset: float) -> tuple[float | None, int, int]:
+def cap(
+    partial_sums: PartialSums, S: float, N: int, offset: float, start: float = math.inf
+) -> tuple[float | None, int, int]:
     """Solve Σ min(H / α, 1) = S for H = G - offset >= 0 by the iteration of Eq. 28.
 
     A round turns the sum over the examples that are not capped, R = {H < α}, into the next
-    α = Σ_R H / (S - N + |R|). α only falls, so R only shrinks; it is done when R stays.
+    α = Σ_R H / (S - N + |R|). Whatever α it begins with, that is not below the solution; from then on α only
+    falls and R only shrinks, and it is done when R stays.
 
     Args:
         partial_sums: one pass over all scores; of several shards, their block sums and counts together.
         S: 0 < S < N.
         N: number of scores.
         offset: at most the smallest score.
+        start: a guess at α, which can save rounds; the paper's is infinity, where nothing is capped yet.
 
     Returns:
         α, the number of capped examples and the number of rounds. α is None where every H outside the capped
         set is 0 though S is not used up.
     """
-    alpha, left, rounds = math.inf, -1, 0
+    alpha, left, rounds = start, -1, 0
     while True:
         sums, below = partial_sums(alpha, offset)
         rounds += 1
-        mass = S - (N - below)
-        if below == left or mass <= 0:  # mass 0: S are capped, what is left is nothing beside them
+        if below == left:
             return alpha, N - below, rounds
-        total = math.fsum(sums)
+        mass, total = S - (N - below), math.fsum(sums)
+        if left < 0 and alpha < math.inf and (mass <= 0 or total == 0):
+            alpha = math.inf  # the guess was so low that it tells nothing
+            continue
+        if mass <= 0:  # S are capped; what is left is nothing beside them
+            return alpha, N - below, rounds
         if total == 0:
             return None, N - below, rounds
-        alpha, left = min(alpha, total / mass), below
+        alpha, left = total / mass if left < 0 else min(alpha, total / mass), below
+
+
+def _guess(scores: NDArray[np.floating], S: float, offset: float) -> float:
+    """The α of every 64th score, or infinity where these are few."""
+    sample = np.ascontiguousarray(scores[::64])
+    if len(sample) < 1000:
+        return math.inf
+    alpha, _, _ = cap(partial_sums_of(sample), S * len(sample) / len(scores), len(sample), offset)
+    return alpha or math.inf
 
 
 def partial_sums_of(scores: NDArray[np.floating]) -> PartialSums:

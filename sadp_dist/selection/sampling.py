@@ -70,7 +70,7 @@ def drawn_mask(
     strata = np.asarray(strata)
     if strata.shape != p.shape or strata.dtype.kind not in "iub":
         raise UsageError(f"strata is {strata.dtype} {strata.shape}; it must be integers of shape {p.shape}")
-    _walk(p, stratified_order(strata, order_key), position, drawn)
+    _draw_along(p, stratified_order(strata, order_key), position, drawn)
     return drawn
 
 
@@ -88,24 +88,43 @@ def _draw_systematic(
     position: np.uint64,
     drawn: NDArray[np.bool_],
 ) -> None:
+    steps = np.empty(len(row), np.uint64)
     for left in range(len(row)):
         length = fill_row(left, len(p), key, row)
-        position = _walk(p, row[:length], position, drawn)
+        position = _walk(p, row[:length], position, steps, drawn)
+
+
+@njit(cache=True, nogil=True)
+def _draw_along(
+    p: NDArray[np.float64], order: NDArray[np.int64], position: np.uint64, drawn: NDArray[np.bool_]
+) -> None:
+    steps = np.empty(1024, np.uint64)
+    for begin in range(0, len(order), len(steps)):
+        position = _walk(p, order[begin : begin + len(steps)], position, steps, drawn)
 
 
 @njit(cache=True, nogil=True)
 def _walk(
-    p: NDArray[np.float64], order: NDArray[np.integer], position: np.uint64, drawn: NDArray[np.bool_]
+    p: NDArray[np.float64],
+    order: NDArray[np.integer],
+    position: np.uint64,
+    steps: NDArray[np.uint64],
+    drawn: NDArray[np.bool_],
 ) -> np.uint64:
     """Go on cumulating probabilities from `position`; an example that takes the sum past 1 is drawn.
 
     The sum is kept modulo 1, as an integer in units of 2^-62: such sums are exact in any order, so that no
-    drift over millions of terms can add or lose an example.
+    drift over millions of terms can add or lose an example. Reading, adding up and marking are loops of their
+    own, so that the reads, which are all over memory, wait for nothing.
     """
-    for i in order:
-        position += np.uint64(p[i] * _UNIT)
-        drawn[i] = position >> np.uint64(62)
+    for j in range(len(order)):
+        steps[j] = np.uint64(p[order[j]] * _UNIT)
+    for j in range(len(order)):
+        position += steps[j]
+        steps[j] = position >> np.uint64(62)
         position &= _FRACTION
+    for j in range(len(order)):
+        drawn[order[j]] = steps[j]
     return position
 
 

@@ -155,6 +155,27 @@ def test_shards_of_whole_blocks_give_the_whole_tables_bits() -> None:
     np.testing.assert_array_equal(np.minimum(G / np.float64(alpha), 1), selection_probabilities(G, S))
 
 
+@settings(max_examples=300, deadline=None)
+@given(tables, st.floats(0.01, 0.99), st.one_of(score, st.just(float("inf"))))
+def test_any_first_guess_comes_to_the_same_end(scores: list[float], kept: float, guess: float) -> None:
+    G, N = np.array(scores, np.float32), len(scores)
+    expected = cap(partial_sums_of(G), kept * N, N, 0.0)
+    guessed = cap(partial_sums_of(G), kept * N, N, 0.0, start=guess)
+    if expected[0] is None:
+        assert guessed[:2] == expected[:2]
+    else:
+        p, q = (np.minimum(G / np.float64(alpha), 1) for alpha in (expected[0], guessed[0]))
+        np.testing.assert_allclose(q, p, rtol=1e-12)
+
+
+def test_a_guess_from_a_sample_saves_rounds() -> None:
+    G = np.random.default_rng(0).lognormal(size=200_000)
+    _, capping = capped_probabilities(G, 100_000)
+    from_infinity = cap(partial_sums_of(G), 100_000, len(G), 0.0)
+    assert capping.rounds < from_infinity[2]
+    assert (capping.alpha, capping.capped) == from_infinity[:2]
+
+
 def test_scores_beyond_float32_are_no_trouble() -> None:
     small = np.array([1.0, 2.0, 3.0, 10.0])
     for scale in (2.0**1000, 2.0**-1000):
