@@ -2,8 +2,8 @@
 
     python -m benchmarks.selection [--short] [--json FILE]
 
-Everything is timed in turns, in one process and one thread. The figure is the median over the turns; the
-fastest turn stands beside it, for a machine that is busy with other things, which take the cache from a plan.
+Everything is timed in turns, in one thread, by its processor time, to which other work on the machine adds
+only what it takes of the cache. The figure is the median over the turns; the fastest turn stands beside it.
 """
 
 from __future__ import annotations
