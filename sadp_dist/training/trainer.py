@@ -106,7 +106,7 @@ class Trainer:
         """
         record: dict[str, Any] = {}
         while self.epoch < self.config.training.epochs:
-            record = self._train_epoch(checkpoints, progress)
+            record = self.train_epoch(checkpoints, progress)
             if (
                 self.epoch % self.config.training.evaluate_every == 0
                 or self.epoch == self.config.training.epochs
@@ -118,7 +118,8 @@ class Trainer:
             self.save(checkpoints)
         return record
 
-    def _train_epoch(self, checkpoints: Checkpoints, progress: Progress) -> dict[str, Any]:
+    def train_epoch(self, checkpoints: Checkpoints, progress: Progress) -> dict[str, Any]:
+        """Train the next epoch, from its plan to its last step, and return its record."""
         training = self.config.training
         started, not_training = time.perf_counter(), 0.0
         self.sampler.set_epoch(self.epoch, start_batch=self.batch)

@@ -1,0 +1,10 @@
+"""All benchmarks, one after the other: python -m benchmarks [--short]. Each also runs by itself: python -m benchmarks.NAME."""
+
+import subprocess
+import sys
+
+NAMES = ("selection", "scoring_step", "store", "loading", "epoch_time")
+
+if __name__ == "__main__":
+    for name in NAMES:
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=True)
