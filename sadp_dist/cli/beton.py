@@ -24,7 +24,8 @@ def beton(
     out: Annotated[Path, typer.Argument(help="The .beton file to write.", metavar="OUT.beton")],
     split: Annotated[str | None, typer.Option(help="Sub-folder of SOURCE, such as train.")] = None,
     image_format: Annotated[
-        ImageFormat, typer.Option("--format", help="raw pixels, JPEG, or smart: raw where the image is small.")
+        ImageFormat,
+        typer.Option("--format", help="raw pixels, JPEG, or smart: raw where the image is small."),
     ] = ImageFormat.smart,
     max_side: Annotated[
         int | None, typer.Option(help="Shrink images whose longer side has more pixels than this.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -33,20 +34,13 @@ def report(
     if as_json:
         console.print_json(json.dumps(rows))
         return
-    table = Table(title_justify="left")
-    for name in (
-        "method",
-        "pruning ratio",
-        "test accuracy",
-        "examples trained on",
-        "wall time",
-        "time ratio",
-    ):
-        table.add_column(name, justify="left" if name == "method" else "right")
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("method", "test accuracy", "examples trained on", "wall time", "time ratio"):
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for row in rows:
+        method = row["method"] if row["ratio"] == 0 else f"{row['method']}, r = {row['ratio']:g}"
         table.add_row(
-            row["method"] + ("" if row["finished"] else f" (epoch {row['epochs']})"),
-            f"{row['ratio']:.2f}",
+            method if row["finished"] else f"{method} (at epoch {row['epochs']})",
             "-" if row["test_accuracy"] is None else f"{row['test_accuracy']:.2%}",
             f"{row['examples']:,}",
             f"{row['seconds']:,.1f} s",

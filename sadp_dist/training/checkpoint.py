@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ class Checkpoints:
                 os.fsync(file.fileno())
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)
+            fsync_folder(self.folder)
             for old in self.all()[: -self.keep]:
                 shutil.rmtree(old, ignore_errors=True)
 
@@ -70,14 +72,24 @@ class Checkpoints:
             state: dict[str, Any] = torch.load(
                 path / "state.pt", map_location=process.device, weights_only=True
             )
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
+        except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+            reason = " ".join(str(error).split())
             raise UsageError(
-                f"checkpoint {path} cannot be read ({error}); remove it to resume from the one before"
+                f"checkpoint {path} cannot be read ({reason}); remove it to resume from the one before"
             ) from None
         store.load(path / "store.npz")
         if len(state["random"]) == process.world_size:
             restore_random_state(state["random"][process.rank], process.device)
         return state
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make what was renamed in a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
