@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: python -m benchmarks [--short]. Each also runs by itself: python -m benchmarks.NAME."""
+"""All benchmarks, one after the other: python -m benchmarks [--short]; or one: python -m benchmarks.NAME."""
 
 import subprocess
 import sys

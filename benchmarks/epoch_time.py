@@ -82,7 +82,8 @@ def measure(overrides: list[str], rounds: int) -> dict[str, Any]:
 
 
 def table_of(result: dict[str, Any]) -> Table:
-    title = f"An epoch of CIFAR-10, two-core recipe; full data {result['full_seconds']:.1f} s, {result['rounds']} rounds"
+    full = f"full data {result['full_seconds']:.1f} s, {result['rounds']} rounds"
+    title = f"An epoch of CIFAR-10, two-core recipe; {full}"
     table = Table("r", "epoch", "of a full one", "least to most", "1 - r", "above it", "target", title=title)
     for row in result["rows"]:
         table.add_row(

@@ -1,4 +1,4 @@
-"""A training script as anybody has one: a spiking network on scikit-learn's handwritten digits, all data every epoch."""
+"""A training script as anybody has one: a spiking network on scikit-learn's handwritten digits."""
 
 import torch
 from sklearn.datasets import load_digits

@@ -1,6 +1,6 @@
 """Distributed spike-aware data pruning (SADP) for training spiking neural networks.
 
-Parts are imported at their first use, so that the command line and jobs that need one part do not pay for the others.
+Parts are imported at their first use: the command line, or a job that needs one part, pays for no others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m sadp_dist`` is ``sadp-dist``; torchrun starts it with ``torchrun -m sadp_dist train CONFIG``."""
+"""``python -m sadp_dist`` is ``sadp-dist``; under torchrun: ``torchrun ... -m sadp_dist train CONFIG``."""
 
 from sadp_dist.cli.main import main
 

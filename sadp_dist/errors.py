@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """What a person typed, configured or passed is wrong. The message is one line that says what is allowed."""
+    """What a person typed, configured or passed is wrong; the message is one line that says what to do."""
 
 
 class MissingExtra(UsageError, ImportError):

@@ -31,7 +31,11 @@ def test_both_scripts_run_and_the_pruned_one_learns_from_half_of_the_examples():
     accuracy, trained_on = {}, {}
     for example in ("plain.py", "pruned.py"):
         done = subprocess.run(
-            [sys.executable, ROOT / "examples" / example], capture_output=True, text=True, timeout=280, check=True
+            [sys.executable, ROOT / "examples" / example],
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=True,
         )
         epochs = re.findall(r"trained on (\d+), test accuracy ([\d.]+)%", done.stdout)
         assert len(epochs) == 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,14 @@ from sadp_dist.loading.streams import LoadingStream
 from sadp_dist.selection.random import bits, stream_key
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class MapStyle(Protocol):
+    """What `torch.utils.data.Dataset` is when it is map-style; no base class is needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class TorchLoader:
@@ -42,7 +50,7 @@ class TorchLoader:
 
     def __init__(
         self,
-        dataset: Dataset[Any],
+        dataset: MapStyle,
         sampler: ShardSampler,
         num_workers: int = 0,
         transform: Callable[[Any], Any] | None = None,
@@ -53,7 +61,7 @@ class TorchLoader:
         if num_workers < 0:
             raise UsageError(f"num_workers={num_workers}: must be at least 0")
         self.sampler = sampler
-        self.dataset_size = len(dataset)  # type: ignore[arg-type]
+        self.dataset_size = len(dataset)
         self._device = torch.device(device if device is not None else "cpu")
         self._batches = _Batches(sampler, drop_last)
         self._loader = DataLoader(
@@ -105,7 +113,7 @@ class _Batches:
 
 
 class _KeyedDataset(Dataset[tuple[Any, int, int]]):
-    def __init__(self, dataset: Dataset[Any], transform: Callable[[Any], Any] | None, seed: int) -> None:
+    def __init__(self, dataset: MapStyle, transform: Callable[[Any], Any] | None, seed: int) -> None:
         self._dataset = dataset
         self._transform = transform
         self._seed = seed

@@ -24,7 +24,7 @@ def on_host(indices: Array) -> Any:
     return indices.cpu() if hasattr(indices, "cpu") else indices
 
 
-class StoreUnavailable(RuntimeError):  # noqa: N818 - what it says, not what went wrong
+class StoreUnavailable(RuntimeError):  # what it says, not what went wrong
     """The place where the scores live cannot be reached. The message is one line that says where to look."""
 
 

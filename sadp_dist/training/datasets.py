@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,6 @@ class TrainingData:
     train_loader: Callable[[PruningSampler], Batches]
     test_loader: Callable[[], Batches]
 
-    def __post_init__(self) -> None:
-        mean = torch.tensor(self.config.mean, device=self.device).view(3, 1, 1)
-        std = torch.tensor(self.config.std, device=self.device).view(3, 1, 1)
-        object.__setattr__(self, "_mean", mean)
-        object.__setattr__(self, "_std", std)
-
     @property
     def size(self) -> int:
         """N."""
@@ -68,7 +63,14 @@ class TrainingData:
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, C, H, W) uint8 to float32, (x - mean) / std per channel."""
-        return images.float().sub_(self._mean).div_(self._std)
+        mean, std = self._moments
+        return images.float().sub_(mean).div_(std)
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the channels, on the device once and for all."""
+        mean, std = (torch.tensor(of, device=self.device) for of in (self.config.mean, self.config.std))
+        return mean.view(3, 1, 1), std.view(3, 1, 1)
 
 
 def open_data(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:

@@ -45,8 +45,8 @@ class Trainer:
         parts = process.world_size * training.accumulate
         if training.batch_size % parts:
             raise UsageError(
-                f"training.batch_size={training.batch_size} is not divisible among {process.world_size} ranks "
-                f"x training.accumulate={training.accumulate}; use a multiple of {parts}"
+                f"training.batch_size={training.batch_size}: must be a multiple of {parts}, that is of "
+                f"{process.world_size} rank(s) x training.accumulate={training.accumulate}"
             )
         self.config, self.process, self.device = config, process, process.device
         self.data = open_data(config.data, training.batch_size // parts, config.seed, process)
@@ -187,12 +187,11 @@ class Trainer:
         # c_i = w_i / batch. DDP averages over ranks, micro-batches add up: so the batch is a rank's share of
         # a step.
         coefficients = weights * (self.process.world_size / examples)
-        with self._synchronised(last):
-            with self.scorer or nullcontext():
-                with self._autocast():
-                    logits = self.trained(inputs)
-                losses = self.loss(logits, labels)
-                self.grad_scaler.scale((coefficients * losses).sum()).backward()
+        with self._synchronised(last), self.scorer or nullcontext():
+            with self._autocast():
+                logits = self.trained(inputs)
+            losses = self.loss(logits, labels)
+            self.grad_scaler.scale((coefficients * losses).sum()).backward()
         if self.scorer is not None:
             scores = self.scorer.scores(coefficients, self.grad_scaler)
             # A step that overflows in fp16 has no scores; in any other precision NaN is refused.

@@ -98,7 +98,8 @@ def test_help_and_mistakes_do_not_wait_for_torch():
 )
 def test_a_mistake_is_one_line_and_exit_2(arguments, expected, tmp_path):
     (tmp_path / "run.yaml").write_text(
-        "name: r\ndata: {train: train.beton, test: test.beton}\ntraining: {epochs: 2}\npruning: {ratio: 0.5}\n"
+        "name: r\ndata: {train: train.beton, test: test.beton}\n"
+        "training: {epochs: 2}\npruning: {ratio: 0.5}\n"
     )
     (tmp_path / "x.beton").write_bytes(b"not a beton")
     assert expected in refused(sadp_dist_command(*arguments, cwd=tmp_path))

@@ -47,7 +47,7 @@ def test_the_same_configuration_gives_the_same_weights_and_another_seed_others(r
 
 
 def test_accumulated_micro_batches_take_the_same_steps_as_whole_batches(recipe):
-    """In evaluation-like conditions: batch norm sees micro-batches, so the networks differ, the data do not."""
+    """The networks differ, as batch norm sees micro-batches; the examples and the learning rates do not."""
     whole = parse_config(recipe(name="whole"))
     parts = parse_config(recipe(name="parts", training={"accumulate": 4}))
     train(whole), train(parts)
@@ -127,7 +127,7 @@ def test_two_ranks_train_on_every_drawn_example_once_and_test_on_every_example_o
 
 def test_a_batch_size_that_does_not_divide_is_refused(recipe):
     config = parse_config(recipe(training={"batch_size": 10, "accumulate": 4}))
-    with pytest.raises(UsageError, match="batch_size=10 is not divisible .* use a multiple of 4"):
+    with pytest.raises(UsageError, match="batch_size=10: must be a multiple of 4"):
         train(config)
     assert not config.run_dir.exists()
 
