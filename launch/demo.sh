@@ -12,6 +12,8 @@ VENV=${VENV:-.venv}
 NPROC=${NPROC:-2}
 RUNS=${RUNS:-runs}
 bin=$(realpath "$VENV")/bin
+# Otherwise torchrun gives each process one thread, and says so at length.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( $(nproc) > NPROC ? $(nproc) / NPROC : 1 ))}
 
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*"; PATH="$bin:$PATH" "$@"; }

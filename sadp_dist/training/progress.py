@@ -36,7 +36,6 @@ class Progress:
             disable=not (enabled and self.console.is_terminal),
         )
         self._task = self._bars.add_task(name, status="")
-        self._drawn_at = 0.0
 
     def __enter__(self) -> Progress:
         self._bars.start()
@@ -49,7 +48,7 @@ class Progress:
 
     def epoch_started(self, epoch: int, shard: Shard, done: int, batches: int) -> None:
         self._kept = f"kept {shard.drawn:,} of {shard.dataset_size:,}"
-        self._started, self._before = time.perf_counter(), 0.0
+        self._started, self._drawn_at = time.perf_counter(), 0.0
         self._bars.reset(
             self._task,
             description=f"{self._name}  epoch {epoch + 1}/{self._epochs}",
