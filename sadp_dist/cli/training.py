@@ -18,7 +18,7 @@ def train(
         list[str] | None,
         typer.Argument(
             help="Values that replace the file's, such as pruning.ratio=0.7 seed=1.",
-            metavar="[SECTION.KEY=VALUE]...",
+            metavar="SECTION.KEY=VALUE",
         ),
     ] = None,
     resume: Annotated[
