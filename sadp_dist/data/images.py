@@ -31,7 +31,7 @@ class ImageSource(ABC):
 
     Attributes:
         name: where the images come from, for messages.
-        classes: the class names; label k is `classes[k]`.
+        classes: the class names over all splits of the source; label k is `classes[k]`, in whichever split.
         labels: int64 (N,).
         paths: the name of every image within the source, (N,).
     """
@@ -151,7 +151,9 @@ def _labelled(files: Iterable[str], name: str, split: str | None) -> tuple[list[
     by_class = {file: file[len(root) :].split("/")[0] for file in in_split if "/" in file[len(root) :]}
     if not by_class:
         raise UsageError(f"source {name!r} has its images in no class folder; expected {root}<class>/<image>")
-    classes = sorted(set(by_class.values()))
+    # A split may lack a class: its labels are those of the other splits all the same.
+    elsewhere = {top for split in _splits(images, root) for top in _sub_folders(images, split)}
+    classes = sorted(elsewhere | set(by_class.values()))
     label = {name: k for k, name in enumerate(classes)}
     paths = sorted(by_class, key=lambda file: (by_class[file], *os.path.split(file)))
     return classes, np.array([label[by_class[file]] for file in paths], dtype=np.int64), paths
@@ -176,6 +178,15 @@ def _split_folder(images: list[str], name: str, split: str | None) -> str:
             raise UsageError(f"source {name!r} has the splits {', '.join(tops)}; say which with split=")
         return f"{root}{tops[0]}/"
     return root
+
+
+def _splits(images: list[str], root: str) -> list[str]:
+    """The folders of all splits, where `root` is that of one: with it those named like splits, or, if it is
+    named in another way itself, all beside it."""
+    parent, _, chosen = root.removesuffix("/").rpartition("/")
+    parent += "/" if parent else ""
+    beside = [top for top in _sub_folders(images, parent) if _is_split(top) or not _is_split(chosen)]
+    return [f"{parent}{top}/" for top in beside] if chosen else []
 
 
 def _sub_folders(images: list[str], root: str) -> list[str]:

@@ -29,10 +29,14 @@ class ParquetImages(ImageSource):
         self._cached: tuple[int, Any] | None = None
         sizes: list[int] = []
         columns: list[Any] = []
+        elsewhere: list[Any] = []  # the labels of the other splits, whose classes are numbered along
         paths: list[str] = []
-        for file in files:
+        for file in _files(path, ""):
             try:
                 parquet = pq.ParquetFile(file)
+                if file not in files:
+                    elsewhere += _labels_if_any(parquet)
+                    continue
                 metadata = parquet.metadata
                 self._image = _column(parquet, file, IMAGE_COLUMNS)
                 label = _column(parquet, file, LABEL_COLUMNS)
@@ -49,7 +53,7 @@ class ParquetImages(ImageSource):
         values = np.concatenate(columns)
         if len(values) == 0:
             raise UsageError(f"source {str(path)!r} holds no image")
-        super().__init__(str(path), *_as_labels(values, classes, path), paths)
+        super().__init__(str(path), *_as_labels(values, elsewhere, classes, path), paths)
 
     def encoded(self, index: int) -> bytes:
         index = range(len(self))[index]
@@ -75,7 +79,8 @@ class ParquetImages(ImageSource):
 
 
 def _files(path: Path, split: str | None) -> list[Path]:
-    """The files of a split, whose names begin with it ("train-00000-of-00001.parquet"), in order."""
+    """The files of a split, whose names begin with it ("train-00000-of-00001.parquet"), in order; of "",
+    all."""
     if path.is_file():
         return [path]
     names = sorted(file.name for file in path.glob("*.parquet"))
@@ -105,13 +110,24 @@ def _class_names(schema: Any, label: str) -> list[str] | None:
         return None
 
 
-def _as_labels(values: np.ndarray, names: list[str] | None, path: Path) -> tuple[list[str], np.ndarray]:
-    if values.dtype.kind in "OU":
-        unique, labels = np.unique(values.astype(str), return_inverse=True)
-        return [str(name) for name in unique], labels.astype(np.int64)
-    if values.dtype.kind not in "iu" or values.min() < 0:
+def _labels_if_any(parquet: Any) -> list[Any]:
+    """The label column of a split that may have none, as a test set's may; without its empty places."""
+    names = [name for name in LABEL_COLUMNS if name in parquet.schema_arrow.names]
+    return [parquet.read([name]).column(0).drop_null().to_numpy(zero_copy_only=False) for name in names[:1]]
+
+
+def _as_labels(
+    values: np.ndarray, elsewhere: list[np.ndarray], names: list[str] | None, path: Path
+) -> tuple[list[str], np.ndarray]:
+    """Class names and labels; the classes are those of `values` and of the same kind of labels elsewhere."""
+    kinds = "OU" if values.dtype.kind in "OU" else "iu"
+    alike = [values, *(labels for labels in elsewhere if len(labels) and labels.dtype.kind in kinds)]
+    if kinds == "OU":
+        unique = np.unique(np.concatenate([labels.astype(str) for labels in alike]))
+        return [str(name) for name in unique], np.searchsorted(unique, values.astype(str)).astype(np.int64)
+    if values.dtype.kind not in kinds or values.min() < 0:
         raise UsageError(f"{path}: labels must be whole numbers from 0 on, or names; got {values.dtype}")
-    highest = int(values.max())
+    highest = max(int(labels.max()) for labels in alike)
     classes = names if names and len(names) > highest else [str(k) for k in range(highest + 1)]
     return classes, values.astype(np.int64)
 

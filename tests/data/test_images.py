@@ -137,7 +137,6 @@ def test_a_split_is_a_folder_above_the_classes(folder, tmp_path, kind):
     shutil.copytree(folder / "dog", root / "test" / "dog")
     source = zipped(root, tmp_path / "splits.zip") if kind == "zip" else root
     assert content(open_images(source, "train")) == content(open_images(folder))
-    assert open_images(source, "test").classes == ["dog"]
     assert open_images(source, "test").paths == ["test/dog/a.PNG", "test/dog/b.png"]
     with pytest.raises(UsageError, match="has the splits test, train; say which with split="):
         open_images(source)
@@ -145,6 +144,49 @@ def test_a_split_is_a_folder_above_the_classes(folder, tmp_path, kind):
         open_images(source, "val")
     shutil.rmtree(root / "test")
     assert content(open_images(root)) == content(open_images(folder))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "archive of one folder", "parquet"])
+@pytest.mark.parametrize("splits", [("train", "test"), ("day", "night")])
+def test_a_class_has_one_number_in_every_split_of_a_source(tmp_path, kind, splits):
+    root = tmp_path / "splits"
+    for split, classes in zip(splits, (("a", "b", "c"), ("a", "c", "d")), strict=True):
+        for name in classes:
+            (root / split / name).mkdir(parents=True)
+            picture(0).save(root / split / name / "0.png")
+    source = root
+    if kind == "parquet":
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        source = tmp_path / "parquet"
+        source.mkdir()
+        for split in splits:
+            names = [folder.name for folder in sorted((root / split).iterdir())]
+            files = [(root / split / name / "0.png").read_bytes() for name in names]
+            pq.write_table(pa.table({"image": files, "label": names}), source / f"{split}-0.parquet")
+        pq.write_table(pa.table({"image": files}), source / "unlabelled.parquet")
+    elif kind != "folder":
+        source = zipped(root, tmp_path / "splits.zip", inside="" if kind == "zip" else "pets/")
+    first, second = (open_images(source, split) for split in splits)
+    assert first.classes == second.classes == ["a", "b", "c", "d"]
+    assert (first.labels.tolist(), second.labels.tolist()) == ([0, 1, 2], [0, 2, 3])
+
+
+def test_a_folder_beside_the_splits_that_is_none_adds_no_class(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "new" / "train")
+    shutil.copytree(folder / "dog", tmp_path / "new" / "docs" / "figures")
+    assert open_images(tmp_path / "new", "train").classes == ["cat", "dog"]
+
+
+def test_numbered_classes_of_parquet_are_counted_over_all_its_files(folder, tmp_path):
+    images = open_images(folder)
+    as_parquet(images, tmp_path / "train-0.parquet", names=False)
+    images.labels = np.full(len(images), 3)
+    as_parquet(images, tmp_path / "test-0.parquet", names=False)
+    images.labels = np.full(len(images), -1)  # as Hugging Face marks an unlabelled split
+    as_parquet(images, tmp_path / "val-0.parquet", names=False)
+    train = open_images(tmp_path, "train")
+    assert train.classes == ["0", "1", "2", "3"]
+    assert train.labels.tolist() == [0, 0, 0, 0, 1, 1]
 
 
 def test_every_image_comes_out_as_rgb(tmp_path):
