@@ -11,9 +11,22 @@ cd "$(dirname "$0")/.."
 VENV=${VENV:-.venv}
 EXTRAS=${EXTRAS:-dev}
 
+fail() { echo "setup: $*" >&2; exit 2; }
+
+quietly() {  # what a command says goes into a file; if it fails, one line says why and what to do
+  local advice=$1 log reason
+  shift
+  log=$(mktemp)
+  if ! "$@" >"$log" 2>&1; then
+    reason=$(grep -m 1 -E '^(ERROR|E|error|sudo): ?' "$log" || tail -n 1 "$log")
+    fail "${reason:-$1 failed}; $advice (all that was said: $log)"
+  fi
+  rm -f "$log"
+}
+
 newest_python() {
   local name
-  for name in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3; do
+  for name in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
     if command -v "$name" >/dev/null && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       command -v "$name"
       return
@@ -22,30 +35,33 @@ newest_python() {
 }
 
 missing_packages() {  # what FFCV is built from, and what makes a virtual environment
-  local python=$1
+  local python=$1 named=python3
   command -v g++ >/dev/null || echo g++
   command -v pkg-config >/dev/null || echo pkg-config
   pkg-config --exists opencv4 2>/dev/null || echo libopencv-dev
   pkg-config --exists libturbojpeg 2>/dev/null || echo libturbojpeg0-dev
   if [ -z "$python" ]; then
-    echo python3 python3-dev python3-venv
-  else
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
-    "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || echo python3-dev
+    printf '%s\n' python3 python3-dev python3-venv
+  else  # by its version: python3-dev is of the default Python alone
+    named=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+    "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || echo "$named-dev"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "$named-venv"
   fi
 }
 
 install_packages() {
-  local apt=(apt-get)
-  if [ "$(id -u)" != 0 ]; then apt=(sudo -n apt-get); fi
-  if [ "${NO_APT:-0}" = 1 ] || ! command -v apt-get >/dev/null || { [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; }; then
-    echo "setup: missing system packages; install them and run this again: sudo apt-get install $*" >&2
-    exit 2
+  local by_hand="install them and run this again: sudo apt-get install $*"
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get)  # sudo drops what is merely exported
+  if [ "${NO_APT:-0}" = 1 ] || ! command -v apt-get >/dev/null; then
+    fail "missing system packages; $by_hand"
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    sudo -n true 2>/dev/null || fail "missing system packages; $by_hand"
+    apt=(sudo -n "${apt[@]}")
   fi
   echo "setup: installing system packages: $*"
-  export DEBIAN_FRONTEND=noninteractive
-  "${apt[@]}" update -qq
-  "${apt[@]}" install -y -qq --no-install-recommends "$@" >/dev/null
+  quietly "$by_hand" "${apt[@]}" update -qq
+  quietly "$by_hand" "${apt[@]}" install -y -qq --no-install-recommends "$@"
 }
 
 # What was installed is remembered by what it was made from, so a change of pyproject.toml installs again.
@@ -54,22 +70,25 @@ stamp="$VENV/.sadp_dist-$(wanted)"
 if [ -e "$stamp" ]; then exit 0; fi
 
 python=$(newest_python)
-mapfile -t packages < <(missing_packages "$python" | tr ' ' '\n')
+if [ -z "$python" ] && [ -n "${PYTHON:-}" ]; then
+  fail "PYTHON=$PYTHON is not a Python 3.11 or later; name one that is, or leave PYTHON out"
+fi
+mapfile -t packages < <(missing_packages "$python")
 if [ "${#packages[@]}" -gt 0 ]; then
   install_packages "${packages[@]}"
   python=$(newest_python)
 fi
 if [ -z "$python" ]; then
-  echo "setup: Python 3.11 or later is needed; set PYTHON to one" >&2
-  exit 2
+  fail "Python 3.11 or later is needed; install one (python3.11-dev and python3.11-venv, say) and run this again"
 fi
 
-if [ ! -x "$VENV/bin/python" ]; then
+if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
   echo "setup: making the virtual environment $VENV with $python"
-  "$python" -m venv "$VENV"
+  quietly "set PYTHON to another Python, or VENV to another folder" "$python" -m venv "$VENV"
 fi
 echo "setup: installing the Python packages (a minute or two; several GB the first time)"
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$EXTRAS]"
+quietly "mend that (is the network there?) and run this again" \
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$EXTRAS]"
 rm -f "$VENV"/.sadp_dist-*
 touch "$stamp"
 echo "setup: done; activate it with: source $VENV/bin/activate"
