@@ -57,12 +57,17 @@ def _is_trainable(layer: nn.Module) -> bool:
     return isinstance(layer.weight, Tensor) and layer.weight.requires_grad
 
 
-def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All modules, by the names they have without DDP, torch.compile and checkpointing around them."""
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network without DDP and torch.compile around it."""
     wrapped: object = model
     while isinstance(wrapped, nn.Module):
         model = wrapped
         parallel = isinstance(model, DistributedDataParallel)
         wrapped = model.module if parallel else getattr(model, "_orig_mod", None)
-    for name, module in model.named_modules():
+    return model
+
+
+def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """All modules, by the names they have without DDP, torch.compile and checkpointing around them."""
+    for name, module in unwrapped(model).named_modules():
         yield ".".join(part for part in name.split(".") if part not in _WRAPPERS), module

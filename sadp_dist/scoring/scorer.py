@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sadp_dist.errors import UsageError
-from sadp_dist.scoring.chosen import choose_layers
+from sadp_dist.scoring.chosen import choose_layers, unwrapped
 from sadp_dist.scoring.layers import GRADIENT_NORMS, ROW_NORMS
-from sadp_dist.scoring.layouts import find_layout
-from sadp_dist.scoring.taps import Tap
+from sadp_dist.scoring.layouts import find_layout, input_time_steps
+from sadp_dist.scoring.taps import Entrance, Tap
 
 
 class SpikeAwareScorer:
@@ -48,7 +48,8 @@ class SpikeAwareScorer:
         layers: "last", the last trainable Linear or Conv layer in the order of registration; "all" of them;
             or names of such layers as in `model.named_modules()`.
         exact: the norm and not its bound; Linear layers only.
-        time_steps: T. Shapes tell it but for the corner cases of `find_layout`; if given, it is checked.
+        time_steps: T; every layer then sees 1 or T time steps. It is needed for a network whose input is
+            flattened, [T * B, ...]. Else shapes tell it but for the corner cases of `find_layout`.
 
     Raises:
         UsageError: an unknown name, a frozen layer, a module without a score of this kind, or no layer.
@@ -71,11 +72,13 @@ class SpikeAwareScorer:
         self._taps = {
             name: Tap(torch.detach if exact else ROW_NORMS[layer]) for name, layer in self._layers.items()
         }
+        self._entrance = Entrance()
         # torch.compile looks for hooks only when it compiles: they stay, and are inert outside the `with`.
         hooks = [
             layer.register_forward_hook(self._taps[name], with_kwargs=True)
             for name, layer in self._layers.items()
         ]
+        hooks.append(unwrapped(model).register_forward_pre_hook(self._entrance, with_kwargs=True))
         weakref.finalize(self, _remove, hooks)
 
     @property
@@ -84,17 +87,17 @@ class SpikeAwareScorer:
         return tuple(self._layers)
 
     def __enter__(self) -> SpikeAwareScorer:
-        for tap in self._taps.values():
-            tap.start()
+        for hook in self._hooks:
+            hook.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for tap in self._taps.values():
-            tap.stop()
+        for hook in self._hooks:
+            hook.stop()
             if error is not None:
-                tap.clear()
+                hook.clear()
 
     @torch.no_grad()
     def scores(self, coefficients: Tensor, grad_scaler: torch.amp.GradScaler | None = None) -> Tensor:
@@ -117,7 +120,10 @@ class SpikeAwareScorer:
                 f"coefficients has shape {list(coefficients.shape)}; give one number per example, shape [B]"
             )
         self._require_gradients()
-        norms = [self._norms(name, batch=len(coefficients)) for name in self._layers]
+        batch = len(coefficients)
+        steps = {input_time_steps(shapes, batch, self.time_steps) for shapes in self._entrance.calls}
+        input_steps = steps.pop() if len(steps) == 1 else None
+        norms = [self._norms(name, batch, input_steps) for name in self._layers]
         by_layer = torch.stack([norm.to(norms[0].device) for norm in norms])
         total = torch.linalg.vector_norm(by_layer, dim=0) if self.exact else by_layer.sum(dim=0)
 
@@ -126,18 +132,29 @@ class SpikeAwareScorer:
         if grad_scaler is not None and grad_scaler.is_enabled():
             scale = grad_scaler.scale(scale)
             scored &= total.isfinite()
-        for tap in self._taps.values():
-            tap.clear()
+        for hook in self._hooks:
+            hook.clear()
         return torch.where(scored, total / scale, torch.nan).float()
 
-    def _norms(self, name: str, batch: int) -> Tensor:
+    @property
+    def _hooks(self) -> tuple[Entrance | Tap, ...]:
+        return (self._entrance, *self._taps.values())
+
+    def _norms(self, name: str, batch: int, input_steps: int | None) -> Tensor:
         """(B,) c_i times one layer's part of G_i, or its exact gradient norm, over all calls of the layer."""
         layer = self._layers[name]
+        step_mode = getattr(layer, "step_mode", None)
         inputs, errors = [], []
         for o, δ in self._taps[name].calls:
             rows = o.shape[:-1] if self.exact else o.shape
-            step_mode = getattr(layer, "step_mode", None)
-            layout = find_layout(rows, batch, layer=name, step_mode=step_mode, time_steps=self.time_steps)
+            layout = find_layout(
+                rows,
+                batch,
+                layer=name,
+                step_mode=step_mode,
+                time_steps=self.time_steps,
+                input_steps=input_steps,
+            )
             inputs.append(o.reshape(*layout, *o.shape[len(rows) :]))
             errors.append(δ.reshape(*layout, *δ.shape[len(rows) :]))
         if self.exact:

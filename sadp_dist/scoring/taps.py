@@ -1,4 +1,5 @@
-"""Hooks that read what passes through a layer: its input on the way forward, its error δ on the way back."""
+"""Hooks that read what passes through a layer, its input on the way forward and its error δ on the way back,
+and the shape of what the network takes."""
 
 from __future__ import annotations
 
@@ -65,6 +66,37 @@ class Tap:
 
         output_shape = output.shape
         _unviewed(output).register_hook(read_error)
+
+
+class Entrance:
+    """The forward pre-hook of the network: the shapes of the tensors that it takes, from its start on."""
+
+    def __init__(self) -> None:
+        self.calls: set[tuple[tuple[int, ...], ...]] = set()
+        self._active = False
+        self._read = torch.compiler.disable(self._read_eagerly)
+
+    def __reduce__(self) -> tuple[type[Entrance], tuple[()]]:
+        """In a copied or pickled model, as for `Tap`, nobody starts it."""
+        return Entrance, ()
+
+    def start(self) -> None:
+        self.calls, self._active = set(), True
+
+    def stop(self) -> None:
+        self._active = False
+
+    def clear(self) -> None:
+        self.calls = set()
+
+    def __call__(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._active:
+            self._read((*args, *kwargs.values()))
+
+    def _read_eagerly(self, inputs: tuple[Any, ...]) -> None:
+        shapes = tuple(tuple(x.shape) for x in inputs if isinstance(x, Tensor) and x.dim() > 0)
+        if shapes and torch.is_grad_enabled():  # else no backward follows, as in `Tap`
+            self.calls.add(shapes)
 
 
 def _unviewed(output: Tensor) -> Tensor:

@@ -61,10 +61,8 @@ def test_coefficients_of_another_length_are_refused_and_the_scores_can_still_be_
     scorer = SpikeAwareScorer(network, "all")
     with scorer:
         (c * losses(network(images), labels)).sum().backward()
-    for wrong in (5, 7, 48):
-        with pytest.raises(
-            UsageError, match=f"coefficients has {wrong} entries, but layer 'conv1' saw"
-        ) as error:
+    for wrong in (1, 2, 3, 5, 7, 12, 24, 48):  # 3 are the images' channels
+        with pytest.raises(UsageError, match=f"coefficients has {wrong} entries, but ") as error:
             scorer.scores(torch.ones(wrong))
         assert "\n" not in str(error.value)
     for wrong in (torch.ones(()), torch.ones(0), torch.ones(6, 1)):
@@ -72,6 +70,28 @@ def test_coefficients_of_another_length_are_refused_and_the_scores_can_still_be_
         with pytest.raises(UsageError, match=f"coefficients has shape {shape}; give one number per example"):
             scorer.scores(wrong)
     assert scorer.scores(c).isfinite().all()
+
+
+@pytest.mark.parametrize("features", [3, 4])
+@pytest.mark.parametrize("wrong", [1, 2, 4, 16])
+def test_a_divisor_or_a_multiple_of_the_batch_is_no_number_of_coefficients(features: int, wrong: int) -> None:
+    model = nn.Linear(features, 5)
+    scorer = SpikeAwareScorer(model)
+    with scorer:
+        model(torch.rand(8, features)).sum().backward()
+    with pytest.raises(UsageError, match=f"coefficients has {wrong} entries, but "):
+        scorer.scores(torch.ones(wrong))
+    assert scorer.scores(torch.ones(8)).shape == (8,)
+
+
+def test_a_call_without_a_gradient_may_be_of_another_batch() -> None:
+    model = nn.Linear(3, 5)
+    scorer = SpikeAwareScorer(model)
+    with scorer:
+        with torch.no_grad():
+            model(torch.rand(7, 3))
+        model(torch.rand(8, 3)).sum().backward()
+    assert scorer.scores(torch.ones(8)).shape == (8,)
 
 
 def test_scores_are_had_once() -> None:

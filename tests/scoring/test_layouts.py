@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from sadp_dist.errors import UsageError
-from sadp_dist.scoring.layouts import Layout, find_layout
+from sadp_dist.scoring.layouts import Layout, find_layout, input_time_steps
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,9 @@ from sadp_dist.scoring.layouts import Layout, find_layout
         ((64, 64), 64, {"time_steps": 4}, Layout(1, 64, 64)),
         ((256, 64), 64, {"time_steps": 4}, Layout(4, 64, 64)),
         ((4, 2), 2, {"time_steps": 4}, Layout(4, 2, 1)),
+        ((1, 8), 8, {"time_steps": 4, "step_mode": "m"}, Layout(1, 8, 1)),
+        ((6, 8), 8, {"input_steps": 4}, Layout(6, 8, 1)),
+        ((32,), 8, {"input_steps": 4}, Layout(4, 8, 1)),
     ],
 )
 def test_the_layout_is_told_from_the_shape(
@@ -55,9 +58,50 @@ def test_a_shape_of_two_meanings_is_read_as_time_first_with_a_warning() -> None:
         ((4, 8), 4, {"step_mode": "m"}),
         ((32,), 4, {"time_steps": 4}),
         ((5, 8), 8, {"time_steps": 4}),
+        ((16,), 8, {"time_steps": 4}),
+        ((16,), 8, {"input_steps": 4}),
     ],
 )
 def test_rows_of_another_batch_are_refused(rows: tuple[int, ...], batch: int, known: dict) -> None:
     with pytest.raises(UsageError, match=rf"coefficients has {batch} entries, but layer 'fc' saw") as error:
         find_layout(rows, batch, layer="fc", **known)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "batch", "time_steps", "steps"),
+    [
+        ([(8, 3, 5, 5)], 8, None, None),
+        ([(8, 3, 5, 5)], 8, 4, None),
+        ([(4, 8, 3, 5, 5)], 8, None, 4),
+        ([(4, 8, 3, 5, 5)], 8, 4, 4),
+        ([(1, 8, 3)], 8, None, None),
+        ([(1, 8, 3)], 8, 4, None),
+        ([(32, 3)], 8, 4, None),
+        ([(8,)], 8, None, None),
+        ([(50,), (4, 8, 3)], 8, None, 4),
+    ],
+)
+def test_the_networks_input_tells_the_time_steps(
+    shapes: list[tuple[int, ...]], batch: int, time_steps: int | None, steps: int | None
+) -> None:
+    assert input_time_steps(shapes, batch, time_steps) == steps
+
+
+@pytest.mark.parametrize(
+    ("shapes", "batch", "time_steps"),
+    [
+        ([(8, 3)], 4, None),
+        ([(32, 3)], 8, None),
+        ([(32, 3)], 8, 2),
+        ([(5, 8, 3)], 8, 4),
+        ([(8,)], 4, None),
+        ([(8, 3), (8,)], 2, None),
+    ],
+)
+def test_an_input_of_another_batch_is_refused(
+    shapes: list[tuple[int, ...]], batch: int, time_steps: int | None
+) -> None:
+    with pytest.raises(UsageError, match=rf"coefficients has {batch} entries, but the network took") as error:
+        input_time_steps(shapes, batch, time_steps)
     assert "\n" not in str(error.value)

@@ -10,6 +10,7 @@ from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from sadp_dist.scoring import SpikeAwareScorer
+from sadp_dist.snn import build_network
 from tests.scoring.networks import (
     LAYERS,
     WAYS,
@@ -61,6 +62,18 @@ def test_every_way_of_running_time_gives_the_same_scores() -> None:
         scores.append(score(SpikeAwareScorer(network, "all"), network, images, labels, c))
     assert_close(scores[1], scores[0])
     assert_close(scores[2], scores[0])
+
+
+@pytest.mark.parametrize("time_steps", [None, 3])
+def test_a_stem_that_is_shown_its_image_once_has_its_score_among_layers_over_time(
+    time_steps: int | None,
+) -> None:
+    torch.manual_seed(0)
+    network = build_network("small_cnn", 4, image_size=8, time_steps=3).eval()
+    images, labels, c = torch.rand(5, 3, 8, 8), torch.arange(5) % 4, torch.rand(5) + 0.1
+    scorer = SpikeAwareScorer(network, "all", time_steps=time_steps)
+    scores = score(scorer, network, images, labels, c)
+    assert_close(scores, scores_by_definition(network, images, labels, scorer.layers))
 
 
 def test_a_score_does_not_depend_on_its_weight_or_its_batch() -> None:
@@ -169,10 +182,11 @@ def test_two_scorers_read_the_same_backward() -> None:
 def test_a_scorer_that_is_gone_leaves_no_hook() -> None:
     network = SpikingNetwork()
     scorer = SpikeAwareScorer(network, "all")
-    assert scorer.layers == LAYERS and network.head._forward_hooks
+    assert scorer.layers == LAYERS and network.head._forward_hooks and network._forward_pre_hooks
     del scorer
     gc.collect()
-    assert not any(module._forward_hooks for module in network.modules())
+    for module in network.modules():
+        assert not module._forward_hooks and not module._forward_pre_hooks
 
 
 TOKENS, BATCH, STEPS = 3, 5, 2
@@ -192,7 +206,7 @@ def test_tokens_of_one_time_step_belong_together(layout: str, features: int, exa
     o, δ = torch.randn(2, STEPS, BATCH, TOKENS, features)
     c = torch.rand(BATCH) + 0.1
     calls = range(STEPS) if layout == "single-step" else [slice(None)]
-    scorer = SpikeAwareScorer(linear, exact=exact)
+    scorer = SpikeAwareScorer(linear, exact=exact, time_steps=STEPS)
     with scorer:
         for t in calls:
             output = linear(o[t].reshape(*ROWS[layout], features))
@@ -209,7 +223,7 @@ def test_one_dimensional_convolutions_have_scores(shape: tuple[int, ...]) -> Non
     torch.manual_seed(0)
     convolution = layer.Conv1d(2, 4, 3, step_mode="m") if len(shape) == 4 else nn.Conv1d(2, 4, 3)
     o = torch.randn(shape)
-    scorer = SpikeAwareScorer(convolution)
+    scorer = SpikeAwareScorer(convolution, time_steps=4)
     with scorer:
         output = convolution(o)
         δ = torch.randn_like(output)
