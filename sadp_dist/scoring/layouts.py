@@ -52,9 +52,9 @@ def input_time_steps(
             return first if first > 1 else None
     took = " and ".join(str(list(shape)) for shape in shapes)
     raise UsageError(
-        f"coefficients has {batch} entries, but the network took {took}, which{_known(time_steps)} is no batch "
-        f"of {batch}; give one coefficient for each example, and SpikeAwareScorer time_steps=T if the input is "
-        "[T * B, ...]"
+        f"coefficients has {batch} entries, but the network took {took}, which{_known(time_steps)} is no "
+        f"batch of {batch}; give one coefficient for each example, and SpikeAwareScorer time_steps=T if the "
+        "input is [T * B, ...]"
     )
 
 
