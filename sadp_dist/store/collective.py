@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,9 +29,22 @@ class Collective:
     def __init__(self) -> None:
         group = dist.new_group(backend="gloo")
         assert isinstance(group, dist.ProcessGroup)  # this rank is a member: the group is of all ranks
-        self._group = group
-        self.rank = dist.get_rank(self._group)
-        self.size = dist.get_world_size(self._group)
+        self._open_group: dist.ProcessGroup | None = group
+        self.rank = dist.get_rank(group)
+        self.size = dist.get_world_size(group)
+
+    @property
+    def _group(self) -> dist.ProcessGroup:
+        if self._open_group is None:  # None would be the job's own group, which is not ours to use
+            raise UsageError("this store is closed: connect() again, on every rank")
+        return self._open_group
+
+    def close(self) -> None:
+        """Give back the group's connections. Each rank by itself, waiting for nobody; twice does no harm."""
+        group, self._open_group = self._open_group, None
+        if group is not None:
+            with suppress(ValueError):  # the job has ended, and the group with it
+                dist.destroy_process_group(group)
 
     def agree(self, call: str, step: Callable[[], T]) -> list[T]:
         """Run a step on every rank and return everyone's result, by rank.

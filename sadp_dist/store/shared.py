@@ -32,7 +32,8 @@ class SharedStore(Store):
     """One store for all ranks of a job, made by all of them together.
 
     Rank 0 stores its pushes at once; the others keep theirs until every rank calls `plan`, `flush` or `save`.
-    Those and `load` raise the same error on every rank. Rank 0 alone answers `stats`, `top` and `scores`.
+    Those and `load` raise the same error on every rank. Rank 0 alone answers `stats`, `top` and `scores`,
+    from its own pushes and what the others have handed over.
 
     Raises:
         UsageError: an argument is wrong on some rank, or differs from rank 0's.
@@ -79,13 +80,13 @@ class SharedStore(Store):
         self._deliver("flush", lambda: None)
 
     def stats(self) -> StoreStats:
-        return self._home("stats").stats()
+        return self._up_to_date("stats").stats()
 
     def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._home("top").top(k, lowest)
+        return self._up_to_date("top").top(k, lowest)
 
     def scores(self, indices: Array) -> NDArray[np.float32]:
-        return self._home("scores").scores(on_host(indices))
+        return self._up_to_date("scores").scores(on_host(indices))
 
     def save(self, path: str | PathLike[str]) -> None:
         self._deliver("save", lambda: None)
@@ -100,6 +101,7 @@ class SharedStore(Store):
     def close(self) -> None:
         self._buffer.clear()
         self._outbox.clear()
+        self._ranks.close()
 
     def _agreed_run(self, make: Callable[[], Run]) -> Run:
         made: list[Run] = []
@@ -136,6 +138,16 @@ class SharedStore(Store):
         self._outbox.clear()
         self._buffer.rejected = 0
         return list(asked)
+
+    def _up_to_date(self, call: str) -> Engine:
+        """The engine, with everything that this rank has pushed."""
+        engine = self._home(call)
+        try:
+            self._buffer.drain()
+        finally:
+            engine.reject(self._buffer.rejected)
+            self._buffer.rejected = 0
+        return engine
 
     def _home(self, call: str) -> Engine:
         if self._engine is None:

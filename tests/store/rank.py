@@ -16,6 +16,7 @@ from unittest import mock
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import UsageError
@@ -127,6 +128,38 @@ def refusals(folder: Path) -> dict:
     return seen
 
 
+def closing(folder: Path) -> dict:
+    """Queries see what this rank has pushed; what a closed store held of the job is given back."""
+    groups = len(distributed_c10d._world.pg_names)
+    store = new_store()
+    if RANK == 0:
+        with a_device_that_is_busy():
+            store.push(torch.tensor([3]), torch.tensor([2.5]), epoch=0)
+            store.push(torch.tensor([4]), torch.tensor([4.5]), epoch=0)
+        seen = {
+            "scores": store.scores([3, 4]).tolist(),
+            "top": store.top(1)[0].tolist(),
+            "seen": store.stats().seen,
+        }
+        with a_device_that_is_busy():
+            store.push(torch.tensor([5]), torch.tensor([-1.0]), epoch=0)
+        seen["late"] = refusal_of(store.stats)
+        seen["rejected"] = store.stats().rejected_pushes
+    else:
+        store.push([6], [1.0], epoch=0)
+        seen = {}
+    store.flush()
+    store.close()
+    store.close()
+    seen["groups left"] = len(distributed_c10d._world.pg_names) - groups
+    seen["flush after close"] = refusal_of(store.flush)
+    again = new_store()
+    again.flush()
+    dist.destroy_process_group()
+    again.close()
+    return seen
+
+
 def lost_rank(folder: Path) -> dict:
     """A rank is gone when the others plan."""
     store = new_store()
@@ -136,6 +169,7 @@ def lost_rank(folder: Path) -> dict:
     try:
         store.plan(1)
     except StoreUnavailable as error:
+        store.close()  # which waits for nobody, also now
         return {"error": str(error)}
     return {"error": "none"}
 
@@ -149,8 +183,10 @@ if __name__ == "__main__":
         world_size=WORLD_SIZE,
         timeout=timedelta(seconds=60),
     )
-    seen = {"same_plans": same_plans, "refusals": refusals, "lost_rank": lost_rank}[scenario](folder)
+    scenarios = {"same_plans": same_plans, "refusals": refusals, "closing": closing, "lost_rank": lost_rank}
+    seen = scenarios[scenario](folder)
     (folder / f"{scenario}-{RANK}.json").write_text(json.dumps(seen))
     if scenario == "lost_rank":
         os._exit(0)  # without waiting for the one that is gone
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -134,6 +134,24 @@ def test_after_every_refusal_the_store_is_as_it_was(refusals):
         assert seen["never saved"]
 
 
+@pytest.fixture(scope="module")
+def closing(tmp_path_factory) -> list[dict]:
+    return run_job("closing", tmp_path_factory.mktemp("closing") / "job", 2)
+
+
+def test_rank_zero_answers_with_its_own_pushes_also_those_still_on_the_device(closing):
+    assert closing[0]["scores"] == [2.5, 4.5]
+    assert (closing[0]["top"], closing[0]["seen"]) == ([4], 2)
+    assert closing[0]["late"].startswith("a push before this call was refused: scores[0]=-1.0 of example 5")
+    assert closing[0]["rejected"] == 1
+
+
+def test_a_closed_store_leaves_no_process_group_and_is_not_used_again(closing):
+    for seen in closing:
+        assert seen["groups left"] == 0
+        assert seen["flush after close"] == "this store is closed: connect() again, on every rank"
+
+
 def test_when_a_rank_is_gone_the_others_stop_with_one_line_instead_of_waiting(tmp_path):
     first, gone, last = run_job("lost_rank", tmp_path / "job", 3, lost=(1,))
     assert gone is None
