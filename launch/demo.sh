@@ -14,6 +14,9 @@ RUNS=${RUNS:-runs}
 bin=$(realpath "$VENV")/bin
 # Otherwise torchrun gives each process one thread, and says so at length.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( $(nproc) > NPROC ? $(nproc) / NPROC : 1 ))}
+# With fewer GPUs than processes, the demo is for the CPU.
+gpus=$("$bin/python" -c 'import torch; print(torch.cuda.device_count())')
+if [ "$gpus" -lt "$NPROC" ]; then export CUDA_VISIBLE_DEVICES=; fi
 
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*"; PATH="$bin:$PATH" "$@"; }

@@ -1,10 +1,14 @@
-"""The two errors a person can cause; the command line prints them as one line and exits with status 2."""
+"""What can go wrong for a reason that a person can mend; the command line prints each as one line."""
 
 from __future__ import annotations
 
 
 class UsageError(ValueError):
     """What a person typed, configured or passed is wrong; the message is one line that says what to do."""
+
+
+class AgreedError(UsageError):
+    """A mistake that every rank of a job has been told of and raises alike, so that one of them says it."""
 
 
 class MissingExtra(UsageError, ImportError):
@@ -17,3 +21,7 @@ class MissingExtra(UsageError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; install it with: pip install 'sadp_dist[{extra}]'")
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or its gradient is no longer a finite number."""

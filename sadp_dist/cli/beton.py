@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from sadp_dist.errors import UsageError
+
 
 class ImageFormat(StrEnum):
     raw = "raw"
@@ -49,7 +51,12 @@ def beton(
     from sadp_dist.loading import write_beton
 
     images = open_images(source, split)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{out.parent} cannot be made ({error.strerror}); choose another OUT.beton"
+        ) from None
     console = Console(highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(f"writing {out.name}", total=len(images))

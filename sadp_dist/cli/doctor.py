@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -61,11 +62,11 @@ def doctor(
         for column in ("part", "version", "needed for", "state"):
             table.add_column(column, overflow="fold")
         for part, version, problem in found:
-            state = f"[red]{problem}[/]; get it: {part.how}" if problem else "[green]works[/]"
+            state = f"[red]{escape(problem)}[/]; get it: {escape(part.how)}" if problem else "[green]works[/]"
             table.add_row(part.name, version or "-", part.needed_for, state)
         console.print(table)
         for name, value in machine.items():
-            console.print(f"{name}: {value}")
+            console.print(f"{name}: {value}", markup=False)
     if any(problem and part.required for part, _, problem in found):
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -20,42 +21,46 @@ if TYPE_CHECKING:
 
 StoreOption = Annotated[
     str,
-    typer.Option(
-        "--store", help="A run directory or a saved store.npz.", metavar="RUN_DIR|FILE", show_default=False
-    ),
+    typer.Option("--store", help="A run directory, or a store that a run has saved.", metavar="RUN_DIR|FILE"),
+]
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="The run's name, where --store is a directory of runs.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def stats(
     store: StoreOption,
+    run: RunOption = None,
     as_json: JsonOption = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Show what a run's store knows: how many examples are scored, how the next epoch is drawn, the scores'
-    spread.
+    """Show what a run's store knows: examples scored, how the last epoch was drawn, the spread of the scores.
 
-    sadp-dist stats --store runs/digits
+    A run saves its store with every checkpoint; what is shown is as of the newest one:
 
-    sadp-dist stats --store runs/digits --json
+        sadp-dist stats --store runs/digits-sadp
+
+        sadp-dist stats --store runs --run digits-sadp --json
     """
     console = Console(highlight=False)
     if not watch:
-        figures = _stats(store)
+        figures = _stats(store, run)
         console.print_json(data=figures) if as_json else console.print(_stats_table(figures))
         return
     if as_json:
         raise UsageError("--watch shows a table; leave out --json")
-    with Live(_stats_table(_stats(store)), console=console, auto_refresh=False) as live:
+    with Live(_stats_table(_stats(store, run)), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(2)
-            live.update(_stats_table(_stats(store)), refresh=True)
+            live.update(_stats_table(_stats(store, run)), refresh=True)
 
 
 def top(
     store: StoreOption,
+    run: RunOption = None,
     k: Annotated[int, typer.Option("-k", help="How many examples.", min=1)] = 10,
     lowest: Annotated[
         bool, typer.Option("--lowest", help="The lowest scores instead of the highest.")
@@ -72,13 +77,15 @@ def top(
 ) -> None:
     """List the examples with the highest (or lowest) scores, and draw them.
 
-    sadp-dist top --store runs/digits -k 20
+    A number of them, or on a contact sheet with their images, labels and scores:
 
-    sadp-dist top --store runs/cifar10 -k 50 --images cifar10.zip --split train --out hardest.png
+        sadp-dist top --store runs/digits-sadp -k 20
+
+        sadp-dist top --store runs/cifar10 -k 50 --images cifar10.zip --split train --out hardest.png
     """
     if (images is None) != (out is None):
         raise UsageError("--images and --out go together: where the images are, and where the sheet goes")
-    with _open(store) as opened:
+    with _open(store, run) as opened:
         indices, scores = opened.top(k, lowest=lowest)
     rows: list[dict[str, Any]] = [
         {"index": int(i), "score": float(s)} for i, s in zip(indices, scores, strict=True)
@@ -100,22 +107,30 @@ def top(
         table.add_row(*(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
     if out is not None:
-        console.print(f"drew {len(rows)} images on {out}")
+        console.print(f"drew {len(rows)} images on {out}", markup=False)
 
 
-def _open(store: str) -> Store:
-    from sadp_dist.store import open_snapshot
+def _open(store: str, run: str | None) -> Store:
+    from sadp_dist.store import HOMES, open_snapshot
 
-    return open_snapshot(store)
+    scheme, colon, _ = store.partition(":")
+    if colon and scheme in HOMES:
+        raise UsageError(f"--store {store} lives in the processes that train; give the run's directory")
+    path = Path(store)
+    opened = open_snapshot(path / run if run is not None and (path / run).exists() else path)
+    name = opened.stats().run
+    if run is not None and run != name:
+        raise UsageError(f"--store {store} holds the run {name!r}, not {run!r}")
+    return opened
 
 
-def _stats(store: str) -> dict[str, Any]:
-    with _open(store) as opened:
+def _stats(store: str, run: str | None) -> dict[str, Any]:
+    with _open(store, run) as opened:
         return opened.stats().to_dict()
 
 
 def _stats_table(figures: dict[str, Any]) -> Group:
-    table = Table(title=f"run {figures['run']}", title_justify="left", show_header=False)
+    table = Table(title=escape(f"run {figures['run']}"), title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
     for name, value in figures.items():

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+import warnings
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from sadp_dist import __version__
 from sadp_dist.cli import beton, doctor, inspection, report, training
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
 
 app = typer.Typer(
     name="sadp-dist",
@@ -52,24 +53,54 @@ app.command()(doctor.doctor)
 
 def main() -> None:
     """Run a command. Exit status: 0 done; 2 typed or configured wrongly, said in one line; 1 the rest."""
+    warnings.showwarning = _warn
     command: Any = typer.main.get_command(app)
     assert isinstance(command, TyperGroup)
     try:
         status = command.main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
+    except AgreedError as error:
+        if _is_first_here():
+            _complain(str(error))
+        sys.exit(2)
     except UsageError as error:
         _complain(str(error))
+        sys.exit(2)
+    except TrainingDiverged as error:
+        _complain(str(error))
+        sys.exit(1)
     except Exception as error:
-        # click's own: an unknown option, a missing argument.
+        # An unknown option or a missing argument; typer keeps the class of these errors to itself.
         if not hasattr(error, "format_message"):
             raise
-        _complain(error.format_message())
+        if (
+            error.format_message() and _is_first_here()
+        ):  # empty: there were no arguments, and help was printed
+            _complain(error.format_message())
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def _complain(message: str) -> None:
-    # Under torchrun every rank finds the same mistake; one of them says so.
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"sadp-dist: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    rank = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
+    print(f"sadp-dist: {rank}{' '.join(message.split())}", file=sys.stderr)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of ours is one line from one rank; one of a library stays as it is."""
+    if "sadp_dist" not in filename:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+    elif _is_first_here():
+        _complain(f"warning: {message}")
+
+
+def _is_first_here() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from sadp_dist.errors import UsageError
 
+CAPTION = "wall time: planning and training; without start-up, evaluation and checkpoints"
+
 
 def report(
     run_dirs: Annotated[
@@ -22,10 +24,9 @@ def report(
 ) -> None:
     """Compare runs: test accuracy, examples trained on, time spent training.
 
-        sadp-dist report runs/digits-full runs/digits-sadp
+    The time ratio is to the first of them:
 
-    Times are of training and planning, without start-up, evaluation and checkpoints; the ratio is to the
-    first run.
+        sadp-dist report runs/digits-full runs/digits-sadp
     """
     rows = [_row(run_dir) for run_dir in run_dirs]
     for row in rows:
@@ -34,7 +35,7 @@ def report(
     if as_json:
         console.print_json(json.dumps(rows))
         return
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, caption=CAPTION, caption_justify="left")
     for name in ("method", "test accuracy", "examples trained on", "wall time", "time ratio"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for row in rows:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import AgreedError, UsageError
 
 
 def train(
@@ -48,9 +48,12 @@ def train(
     with `sadp-dist report RUN_DIR`, `sadp-dist stats --store RUN_DIR` and `tensorboard --logdir RUN_DIR`.
     """
     if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other; give one")
+        raise AgreedError("--resume and --overwrite exclude each other; give one")
     from sadp_dist.training import load_config
     from sadp_dist.training import train as train_run
 
-    run = load_config(config, overrides or [])
+    try:
+        run = load_config(config, overrides or [])
+    except UsageError as error:  # every rank reads the same file
+        raise AgreedError(str(error)) from None
     train_run(run, "resume" if resume else "overwrite" if overwrite else "refuse")

@@ -13,12 +13,13 @@ from sadp_dist.loading.sampler import PruningSampler, SequentialShard
 from sadp_dist.loading.torch import TorchLoader
 
 if TYPE_CHECKING:
-    from sadp_dist.loading.beton import beton_fields, beton_labels, beton_size, write_beton
+    from sadp_dist.loading.beton import beton_fields, beton_image_sizes, beton_labels, beton_size, write_beton
     from sadp_dist.loading.ffcv import FFCVLoader
 
 _NEED_FFCV = {
     "FFCVLoader": "sadp_dist.loading.ffcv",
     "beton_fields": "sadp_dist.loading.beton",
+    "beton_image_sizes": "sadp_dist.loading.beton",
     "beton_labels": "sadp_dist.loading.beton",
     "beton_size": "sadp_dist.loading.beton",
     "write_beton": "sadp_dist.loading.beton",
@@ -30,6 +31,7 @@ __all__ = [
     "SequentialShard",
     "TorchLoader",
     "beton_fields",
+    "beton_image_sizes",
     "beton_labels",
     "beton_size",
     "pad_crop_flip",

@@ -124,6 +124,13 @@ def beton_labels(path: str | Path) -> npt.NDArray[np.int64]:
     return column(reader, LABEL)[positions(reader)]
 
 
+def beton_image_sizes(path: str | Path) -> list[tuple[int, int]]:
+    """The (height, width) in pixels that the file's images have, each once; reads no image."""
+    sizes = column(open_beton(path), IMAGE)
+    pairs = np.unique(np.stack([sizes["height"], sizes["width"]], axis=1), axis=0)
+    return [(int(height), int(width)) for height, width in pairs]
+
+
 def open_beton(path: str | Path) -> Reader:
     """FFCV's reader of a file's metadata, after a look at whether the file is whole.
 

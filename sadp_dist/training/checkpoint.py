@@ -69,9 +69,8 @@ class Checkpoints:
             return None
         path = found[-1]
         try:
-            state: dict[str, Any] = torch.load(
-                path / "state.pt", map_location=process.device, weights_only=True
-            )
+            # To the CPU: each part goes to its device where it is taken up; AdamW's step counts stay here.
+            state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(
@@ -100,6 +99,6 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"].cpu())
+    torch.set_rng_state(state["cpu"])
     if "cuda" in state and device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+        torch.cuda.set_rng_state(state["cuda"], device)

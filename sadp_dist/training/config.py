@@ -152,17 +152,22 @@ def parse_config(raw: dict[str, Any], source: str = "configuration") -> TrainCon
     pruning = dict(raw.get("pruning") or {})
     # One number of epochs and one seed a run: the pruning section follows unless it says the same itself.
     epochs = (raw.get("training") or {}).get("epochs")
-    if pruning.setdefault("epochs", epochs) != epochs:
+    if epochs is not None and pruning.setdefault("epochs", epochs) != epochs:
         raise UsageError(
             f"{source}: pruning.epochs is {pruning['epochs']}, training.epochs {epochs}; leave the first out"
         )
     pruning.setdefault("seed", raw.get("seed", 0))
-    if epochs is None:
-        del pruning["epochs"]
     try:
-        return TypeAdapter(TrainConfig).validate_python({**raw, "pruning": pruning})
+        config = TypeAdapter(TrainConfig).validate_python({**raw, "pruning": pruning})
     except ValidationError as error:
         raise UsageError(f"{source}: {_first_problem(error)}") from None
+    try:
+        config.run_dir  # noqa: B018
+    except (KeyError, IndexError, ValueError):
+        raise UsageError(
+            f"{source}: output is {config.output!r}; {{name}} is all that it may refer to"
+        ) from None
+    return config
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:

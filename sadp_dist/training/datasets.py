@@ -83,7 +83,8 @@ def open_data(config: DataConfig, batch_size: int, seed: int, process: Process) 
         process: this rank.
 
     Raises:
-        UsageError: a file is missing or not what the loader reads, or a label is not below ``classes``.
+        UsageError: a file is missing or not what the loader reads, its images are not of ``image_size``, or
+            a label is not below ``classes``.
     """
     for name in ("train", "test"):
         path = Path(getattr(config, name))
@@ -92,35 +93,34 @@ def open_data(config: DataConfig, batch_size: int, seed: int, process: Process) 
                 f"data.{name} is {str(path)!r}, which does not exist; sadp-dist beton writes .beton files"
             )
     open_with = _open_betons if config.loader == "ffcv" else _open_images
-    data = open_with(config, batch_size, seed, process)
-    highest = int(data.labels.max(initial=-1))
-    if highest >= data.classes:
-        raise UsageError(f"data.classes is {data.classes}, but the training data has a label {highest}")
-    return data
+    return open_with(config, batch_size, seed, process)
 
 
 def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
-    from sadp_dist.loading import FFCVLoader, beton_labels, beton_size
+    from sadp_dist.loading import FFCVLoader, beton_image_sizes, beton_labels
 
-    labels = beton_labels(config.train)
+    train_labels, test_labels = beton_labels(config.train), beton_labels(config.test)
     resized = config.augment == "resized-crop"
+    if not resized:
+        for path in (config.train, config.test):
+            _check_image_sizes(path, beton_image_sizes(path), config.image_size)
 
     def loader(path: str, sampler: PruningSampler | SequentialShard, random_crop: bool) -> Batches:
         return FFCVLoader(
             path,
             sampler,
-            image_size=config.image_size if resized else None,
+            image_size=config.image_size,
             random_crop=random_crop,
             num_workers=max(config.workers, 1),
             device=process.device,
             seed=seed,
         )
 
-    test = loader(config.test, _test_shard(beton_size(config.test), batch_size, process), random_crop=False)
+    test = loader(config.test, _test_shard(len(test_labels), batch_size, process), random_crop=False)
     return TrainingData(
         config=config,
-        labels=labels,
-        classes=config.classes or int(labels.max(initial=0)) + 1,
+        labels=train_labels,
+        classes=_count_classes(config, train_labels, test_labels),
         seed=seed,
         device=process.device,
         train_loader=lambda sampler: loader(config.train, sampler, random_crop=resized),
@@ -153,12 +153,31 @@ def _open_images(config: DataConfig, batch_size: int, seed: int, process: Proces
     return TrainingData(
         config=config,
         labels=train.labels,
-        classes=config.classes or len(train.classes),
+        classes=_count_classes(config, train.labels, test_images.labels),
         seed=seed,
         device=process.device,
         train_loader=lambda sampler: loader(train, sampler, train_transform),
         test_loader=lambda: test,
     )
+
+
+def _check_image_sizes(path: str, sizes: list[tuple[int, int]], image_size: int) -> None:
+    for height, width in sizes:
+        if not height == width == image_size:
+            raise UsageError(
+                f"data.image_size is {image_size}, but {path} has images of {height} x {width}; "
+                "set it to that, or data.augment to resized-crop"
+            )
+
+
+def _count_classes(config: DataConfig, train: NDArray[np.int64], test: NDArray[np.int64]) -> int:
+    """The configured number of classes, or as many as the training labels name; every label must be below."""
+    classes = config.classes or int(train.max(initial=0)) + 1
+    for name, labels in (("train", train), ("test", test)):
+        highest = int(labels.max(initial=0))
+        if highest >= classes:
+            raise UsageError(f"data.classes is {classes}, but data.{name} has a label {highest}")
+    return classes
 
 
 def _test_shard(size: int, batch_size: int, process: Process) -> SequentialShard:

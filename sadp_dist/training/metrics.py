@@ -43,27 +43,24 @@ class DeviceSums:
 class MetricsLog:
     """Writes one JSON object a line to ``metrics.jsonl`` and the numbers in it to TensorBoard."""
 
-    def __init__(self, run_dir: Path, tensorboard: bool = True) -> None:
-        self.path = run_dir / METRICS_FILE
-        self._file = self.path.open("a", encoding="utf-8")
-        self._board = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+    def __init__(self, run_dir: Path, first_epoch: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(run_dir / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._file = (run_dir / METRICS_FILE).open("a", encoding="utf-8")
+        # What an earlier try of the run wrote from this epoch on is hidden.
+        self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first_epoch)  # type: ignore[no-untyped-call]
 
     def write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()
-        if self._board is not None and record.get("event") == "epoch":
+        if record["event"] == "epoch":
             for name, value in record.items():
                 if isinstance(value, int | float) and name != "epoch":
                     self._board.add_scalar(name, value, record["epoch"])  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         self._file.close()
-        if self._board is not None:
-            self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()  # type: ignore[no-untyped-call]
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:

@@ -12,14 +12,19 @@ from sadp_dist.training.config import OptimizationConfig
 
 def build_optimizer(network: nn.Module, config: OptimizationConfig) -> Optimizer:
     parameters = [p for p in network.parameters() if p.requires_grad]
+    # Fused kernels take the AMP scale and its overflow check along; the others wait for the device to say.
+    fused = all(p.is_cuda for p in parameters)
     if config.optimizer == "adamw":
-        return AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return AdamW(
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused or None
+        )
     return SGD(
         parameters,
         lr=config.learning_rate,
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
+        fused=fused or None,
     )
 
 

@@ -1,15 +1,20 @@
-"""The processes of one job: who we are, where we compute, how we add up."""
+"""The processes of one job: who we are, where we compute, how we add up and agree."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from sadp_dist.errors import AgreedError, UsageError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,24 +35,60 @@ class Process:
             dist.all_reduce(values)
         return values
 
+    def agree(self, step: Callable[[], T]) -> T:
+        """Run a step on every rank; what is refused on one is refused on all, so that none waits in vain.
+
+        Args:
+            step: talks to no other rank.
+
+        Raises:
+            AgreedError: a UsageError of this rank, or of the first rank that had one.
+        """
+        result: T
+        problem: str | None = None
+        try:
+            result = step()
+        except UsageError as error:
+            problem = str(error)
+        problems: list[Any] = [problem]
+        if self.world_size > 1:
+            problems = [None] * self.world_size
+            dist.all_gather_object(problems, problem)
+        for rank, said in enumerate(problems):
+            if said is not None:
+                raise AgreedError(said if rank == 0 else f"rank {rank}: {said}")
+        return result
+
 
 @contextmanager
 def join_job() -> Iterator[Process]:
-    """Join the job that torchrun's environment describes: NCCL with a GPU a rank, else gloo on the CPU."""
+    """Join the job that torchrun's environment describes: NCCL with a GPU a rank, else gloo on the CPU.
+
+    Raises:
+        AgreedError: there are GPUs on this machine, but fewer than processes.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if torch.cuda.is_available():
-        device = torch.device("cuda", local_rank % torch.cuda.device_count())
-        torch.cuda.set_device(device)
-    else:
-        device = torch.device("cpu")
+    device = _device(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     ours = world_size > 1 and not dist.is_initialized()
     if ours:
         # gloo beside nccl: what lives on the CPU (indices, weights, scores) never waits for the GPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield Process(rank, world_size, device)
-    finally:
-        if ours:
-            dist.destroy_process_group()
+    yield Process(rank, world_size, device)
+    # Not after an error: the other ranks may be in a collective, and taking NCCL down would wait for them.
+    if ours:
+        dist.destroy_process_group()
+
+
+def _device(local_rank: int, local_world_size: int) -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    gpus = torch.cuda.device_count()
+    if local_world_size > gpus:
+        raise AgreedError(
+            f"{local_world_size} processes on this machine, but {gpus} GPU(s): start at most {gpus} with "
+            "--nproc-per-node, or train on the CPU with CUDA_VISIBLE_DEVICES="
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device

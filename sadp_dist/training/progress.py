@@ -46,9 +46,10 @@ class Progress:
     ) -> None:
         self._bars.stop()
 
-    def epoch_started(self, epoch: int, shard: Shard, done: int, batches: int) -> None:
+    def epoch_started(self, epoch: int, shard: Shard, sums: DeviceSums, done: int, batches: int) -> None:
         self._kept = f"kept {shard.drawn:,} of {shard.dataset_size:,}"
         self._started, self._drawn_at = time.perf_counter(), 0.0
+        self._examples_before = sums.recent()[-1]  # of an epoch that is resumed
         self._bars.reset(
             self._task,
             description=f"{self._name}  epoch {epoch + 1}/{self._epochs}",
@@ -69,7 +70,7 @@ class Progress:
             self._drawn_at = now
             loss, hits, examples = sums.recent()
             if examples:
-                speed = examples / (now - self._started)
+                speed = (examples - self._examples_before) / (now - self._started)
                 figures = f"loss {loss / examples:.3f}  accuracy {hits / examples:6.2%}"
                 self._bars.update(self._task, status=f"{figures}  {self._kept}  {speed:,.0f} images/s a rank")
         self._bars.update(self._task, advance=1)

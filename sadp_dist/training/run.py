@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 from typing import Any, Literal
 
-import torch.distributed as dist
 import yaml
 
 from sadp_dist.errors import UsageError
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import TrainConfig, first_difference
-from sadp_dist.training.metrics import METRICS_FILE, MetricsLog, rewind_metrics
+from sadp_dist.training.metrics import METRICS_FILE, MetricsLog, read_metrics, rewind_metrics
 from sadp_dist.training.processes import Process, join_job
 from sadp_dist.training.progress import Progress
 from sadp_dist.training.trainer import Trainer
@@ -30,83 +31,98 @@ def train(
     Args:
         config: the whole run.
         existing: what to do about a run that the directory already holds. "resume" goes on from its newest
-        checkpoint,
-            and starts from the beginning where there is none yet.
+            checkpoint, and starts from the beginning where there is none yet.
 
     Returns:
-        the run's summary, also the last line of ``metrics.jsonl``.
+        the run's summary, also the last line of ``metrics.jsonl``; empty on ranks other than 0.
 
     Raises:
         UsageError: something in the configuration cannot work, or the run directory holds another run.
+        TrainingDiverged: the loss or a score is no longer finite.
     """
     with join_job() as process:
-        _check_run_dir(config, existing, process)
-        trainer = Trainer(config, process)  # raises what is wrong, before anything is written or thrown away
-        log = None
+        if existing != "overwrite":
+            process.agree(lambda: _check_run_dir(config, existing, process))
+        trainer = Trainer(config, process)  # refuses what is wrong before anything is written or thrown away
+        process.agree(lambda: _prepare_run_dir(config, existing, process))
+        checkpoints = Checkpoints(config.run_dir, config.training.keep_checkpoints)
+        resumed = existing == "resume" and trainer.resume(checkpoints)
+        progress = Progress(config.name, config.training.epochs, enabled=process.is_first)
+        if not process.is_first:
+            trainer.run(checkpoints, None, progress)
+            trainer.store.close()
+            return {}
+        if resumed and trainer.epoch < config.training.epochs:
+            progress.console.print(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
+        rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
+        log = MetricsLog(config.run_dir, first_epoch=trainer.epoch)
         try:
-            checkpoints = Checkpoints(config.run_dir, config.training.keep_checkpoints)
-            resumed = existing == "resume" and trainer.resume(checkpoints)
-            progress = Progress(config.name, config.training.epochs, enabled=process.is_first)
-            if process.is_first:
-                _prepare_run_dir(config, existing)
-                if resumed:
-                    progress.console.print(
-                        f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}"
-                    )
-                rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
-                log = MetricsLog(config.run_dir)
             with progress:
-                record = trainer.run(checkpoints, log, progress)
+                trainer.run(checkpoints, log, progress)
+            last = read_metrics(config.run_dir)[-1]
             summary = {
-                **record,
+                **last,
                 "event": "end",
                 "method": config.pruning.method,
                 "world_size": process.world_size,
             }
-            if log is not None:
-                log.write(summary)
-            return summary
+            log.write(summary)
         finally:
-            trainer.store.close()
-            if log is not None:
-                log.close()
+            log.close()
+        trainer.store.close()
+        return summary
 
 
 def _check_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
-    """Refuse a directory that holds another run; rank 0 looks, all ranks hear the answer."""
-    problem: list[str | None] = [None]
-    if process.is_first and existing != "overwrite" and (config.run_dir / METRICS_FILE).exists():
-        problem = [_objection(config) if existing == "resume" else _taken(config)]
-    if process.world_size > 1:
-        dist.broadcast_object_list(problem, src=0)
-    if problem[0] is not None:
-        raise UsageError(problem[0])
+    """Refuse a directory that holds another run; rank 0 looks."""
+    run_dir = config.run_dir
+    if not process.is_first or not (run_dir / METRICS_FILE).exists():
+        return
+    if existing == "refuse":
+        ways = "add --resume to go on, --overwrite to begin anew, or set output=DIR"
+        raise UsageError(f"{run_dir} already holds a run; {ways}")
+    difference = first_difference(
+        _without_what_may_change(_earlier_config(run_dir)), _without_what_may_change(config.to_dict())
+    )
+    if difference is not None:
+        raise UsageError(
+            f"{run_dir} was run with another configuration ({difference}); --resume needs the same"
+        )
 
 
-def _taken(config: TrainConfig) -> str:
-    ways = "add --resume to go on, --overwrite to begin anew, or set output=DIR"
-    return f"{config.run_dir} already holds a run; {ways}"
+def _earlier_config(run_dir: Path) -> dict[str, Any]:
+    try:
+        earlier = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{run_dir / CONFIG_FILE} cannot be read ({reason}); use --overwrite") from None
+    if not isinstance(earlier, dict):
+        raise UsageError(f"{run_dir / CONFIG_FILE} is not a configuration; use --overwrite")
+    return earlier
 
 
-def _objection(config: TrainConfig) -> str | None:
-    """Why the run there cannot go on as configured; how often it reports and saves may change."""
-    earlier = yaml.safe_load((config.run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
-    ours = config.to_dict()
+def _without_what_may_change(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without what a resumed run may change: how often it reports and saves."""
+    training = dict(config.get("training", {}))
     for free in ("evaluate_every", "checkpoint_every", "keep_checkpoints"):
-        earlier["training"].pop(free, None)
-        ours["training"].pop(free)
-    difference = first_difference(earlier, ours)
-    if difference is None:
-        return None
-    return f"{config.run_dir} was run with another configuration ({difference}); --resume needs the same one"
+        training.pop(free, None)
+    return {**config, "training": training}
 
 
-def _prepare_run_dir(config: TrainConfig, existing: str) -> None:
+def _prepare_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
+    if not process.is_first:
+        return
     run_dir = config.run_dir
     if existing == "overwrite":
         for name in ("checkpoints", "tensorboard"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
         (run_dir / METRICS_FILE).unlink(missing_ok=True)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
-    (run_dir / CONFIG_FILE).write_text(text, encoding="utf-8")
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        temporary = run_dir / f".tmp-{CONFIG_FILE}"
+        temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+        os.replace(temporary, run_dir / CONFIG_FILE)
+    except OSError as error:
+        raise UsageError(
+            f"output: {run_dir} cannot be written to ({error.strerror}); choose another"
+        ) from None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import TrainingDiverged, UsageError
 from sadp_dist.loading import PruningSampler
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.selection import RULES
@@ -26,6 +29,7 @@ from sadp_dist.training.optimizer import build_optimizer, cosine_rate, set_rate
 from sadp_dist.training.processes import Process
 from sadp_dist.training.progress import Progress
 
+ADVICE = "training diverged: lower training.learning_rate, or warm it up with training.warmup_epochs"
 _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -49,7 +53,9 @@ class Trainer:
                 f"{process.world_size} rank(s) x training.accumulate={training.accumulate}"
             )
         self.config, self.process, self.device = config, process, process.device
-        self.data = open_data(config.data, training.batch_size // parts, config.seed, process)
+        self.data = process.agree(
+            lambda: open_data(config.data, training.batch_size // parts, config.seed, process)
+        )
         self.store = connect(
             config.store.url, config.name, self.data.size, config.pruning, labels=self.data.labels
         )
@@ -59,33 +65,35 @@ class Trainer:
         self.loader = self.data.train_loader(self.sampler)
 
         torch.manual_seed(config.seed)
-        network = build_network(
-            config.network.name,
-            num_classes=self.data.classes,
-            image_size=config.data.image_size,
-            time_steps=config.network.time_steps,
-            neuron=config.network.neuron,
-        ).to(self.device)
         self.memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
-        self.network = network.to(memory_format=self.memory_format)
-        self.scorer = None
-        if RULES[config.pruning.method].needs_scores:
-            self.scorer = SpikeAwareScorer(network, layers=config.scoring.layers, exact=config.scoring.exact)
-        self.trained: nn.Module = self._wrap(network)
-        self.optimizer = build_optimizer(network, training)
+        self.network, self.scorer = process.agree(self._build_network)
+        self.trained: nn.Module = self._wrap(self.network)
+        self.optimizer = build_optimizer(self.network, training)
         self.loss = build_loss(training)
         self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
-        torch.manual_seed(
-            config.seed + 1 + process.rank
-        )  # the same weights everywhere, then each rank its own
+        torch.manual_seed(config.seed + 1 + process.rank)  # the same weights everywhere, then its own dropout
 
         self.epoch = 0  # epochs done
         self.batch = 0  # batches of this rank done in the present epoch
         self.sums = DeviceSums(3, self.device)  # of the present epoch on this rank: Σ w·loss, Σ hits, Σ 1
         self.seconds = 0.0  # spent training in the present epoch
         self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done
-        self.log: MetricsLog | None = None  # rank 0's
         self._cold = True  # the first batch of a process waits for the loader to compile
+
+    def _build_network(self) -> tuple[nn.Module, SpikeAwareScorer | None]:
+        """The network as it is evaluated and saved, and what scores it if the method needs scores."""
+        config = self.config
+        network = build_network(
+            config.network.name,
+            num_classes=self.data.classes,
+            image_size=config.data.image_size,
+            time_steps=config.network.time_steps,
+            neuron=config.network.neuron,
+        )
+        network = network.to(self.device).to(memory_format=self.memory_format)
+        if not RULES[config.pruning.method].needs_scores:
+            return network, None
+        return network, SpikeAwareScorer(network, layers=config.scoring.layers, exact=config.scoring.exact)
 
     def _wrap(self, network: nn.Module) -> nn.Module:
         trained: nn.Module = torch.compile(network) if self.config.training.compile else network  # type: ignore[assignment]
@@ -96,27 +104,18 @@ class Trainer:
         )
 
     # The run
-    # ----------------------------------------------------------------------------------------------------
 
-    def run(self, checkpoints: Checkpoints, log: MetricsLog | None, progress: Progress) -> dict[str, Any]:
-        """Train until the last epoch is done; ``log`` is given on rank 0 alone.
-
-        Returns:
-            the last epoch's record (empty where none was left to train).
-        """
-        record: dict[str, Any] = {}
-        while self.epoch < self.config.training.epochs:
+    def run(self, checkpoints: Checkpoints, log: MetricsLog | None, progress: Progress) -> None:
+        """Train until the last epoch is done; ``log`` is given on rank 0 alone."""
+        training = self.config.training
+        while self.epoch < training.epochs:
             record = self.train_epoch(checkpoints, progress)
-            if (
-                self.epoch % self.config.training.evaluate_every == 0
-                or self.epoch == self.config.training.epochs
-            ):
+            if self.epoch % training.evaluate_every == 0 or self.epoch == training.epochs:
                 record |= self.evaluate()
             progress.epoch_done(record)
             if log is not None:
                 log.write(record)
             self.save(checkpoints)
-        return record
 
     def train_epoch(self, checkpoints: Checkpoints, progress: Progress) -> dict[str, Any]:
         """Train the next epoch, from its plan to its last step, and return its record."""
@@ -125,7 +124,7 @@ class Trainer:
         self.sampler.set_epoch(self.epoch, start_batch=self.batch)
         plan_seconds = time.perf_counter() - started
         shard, batches = self.sampler.shard, self.batch + self.sampler.batches
-        progress.epoch_started(self.epoch, shard, done=self.batch, batches=batches)
+        progress.epoch_started(self.epoch, shard, self.sums, done=self.batch, batches=batches)
         self.trained.train()
         waiting = time.perf_counter()
         for images, labels, indices, weights in self.loader:
@@ -151,6 +150,8 @@ class Trainer:
         self.seconds += time.perf_counter() - started - not_training
 
         loss, hits, examples = self.process.sum(self.sums.total).tolist()
+        if not math.isfinite(loss):
+            raise TrainingDiverged(f"epoch {self.epoch + 1}: the loss is {loss}; {ADVICE}")
         self.totals["examples"] += int(examples)
         self.totals["seconds"] += self.seconds
         record = {
@@ -187,7 +188,9 @@ class Trainer:
         # c_i = w_i / batch. DDP averages over ranks, micro-batches add up: so the batch is a rank's share of
         # a step.
         coefficients = weights * (self.process.world_size / examples)
-        with self._synchronised(last), self.scorer or nullcontext():
+        # Batch norm has nothing to normalise by where a single example passes at a single time step.
+        lone = len(images) == 1 and self.config.network.time_steps == 1
+        with self._synchronised(last), self.scorer or nullcontext(), self._norms_fixed(lone):
             with self._autocast():
                 logits = self.trained(inputs)
             losses = self.loss(logits, labels)
@@ -196,7 +199,10 @@ class Trainer:
             scores = self.scorer.scores(coefficients, self.grad_scaler)
             # A step that overflows in fp16 has no scores; in any other precision NaN is refused.
             valid = present & ~scores.isnan() if self.grad_scaler.is_enabled() else present
-            self.store.push(indices, scores, epoch=self.epoch, valid=valid)
+            try:
+                self.store.push(indices, scores, epoch=self.epoch, valid=valid)
+            except UsageError as error:  # the store takes finite scores only; here that says more
+                raise TrainingDiverged(f"epoch {self.epoch + 1}: {error}; {ADVICE}") from None
         if last:
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
@@ -244,8 +250,18 @@ class Trainer:
             return self.trained.no_sync()
         return nullcontext()
 
+    @contextmanager
+    def _norms_fixed(self, fixed: bool) -> Iterator[None]:
+        """Batch norm by its running statistics, as in evaluation."""
+        modules = self.network.modules() if fixed else ()
+        norms = [module for module in modules if isinstance(module, _BatchNorm)]
+        for module in norms:
+            module.eval()
+        yield
+        for module in norms:
+            module.train()
+
     # Checkpoints
-    # ------------------------------------------------------------------------------------------------
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Write a checkpoint at a step's end; every rank calls it."""

@@ -119,6 +119,45 @@ def test_a_beton_without_an_index_is_refused(tmp_path, digits):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["data.image_size=32"], "data.image_size is 32, but {train} has images of 8 x 8"),
+        (["data.classes=9"], "data.classes is 9, but data.train has a label 9"),
+        (["output=/proc/nowhere"], "output: /proc/nowhere cannot be written to"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused_before_anything_is_written(
+    overrides, expected, tmp_path, digits
+):
+    train = tmp_path / "train.beton"
+    assert sadp_dist_command("beton", digits, train, "--split", "test").returncode == 0
+    (tmp_path / "run.yaml").write_text(
+        f"name: r\ndata: {{train: {train}, test: {train}, image_size: 8}}\ntraining: {{epochs: 1}}\n"
+    )
+    line = refused(sadp_dist_command("train", "run.yaml", *overrides, cwd=tmp_path))
+    assert expected.format(train=train) in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_training_that_diverges_says_so_in_one_line(tmp_path, digits):
+    (tmp_path / "run.yaml").write_text(
+        f"""
+name: r
+data: {{loader: torch, train: {digits}, test: {digits}, train_split: test, test_split: test, image_size: 8}}
+network: {{time_steps: 1}}
+training: {{epochs: 3, learning_rate: 1.0e+38}}
+"""
+    )
+    for method in ("sadp", "full"):
+        overrides = [f"pruning.method={method}", f"name={method}"]
+        done = sadp_dist_command("train", "run.yaml", *overrides, cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("sadp-dist: epoch "), done.stderr
+        assert "lower training.learning_rate" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 def test_beton_writes_a_split_of_a_folder(tmp_path, digits):
     out = tmp_path / "new" / "train.beton"
     done = sadp_dist_command("beton", digits, out, "--split", "train")
@@ -140,6 +179,16 @@ def test_stats_reads_the_store_that_a_run_has_saved(run_dir):
     table = sadp_dist_command("stats", "--store", run_dir).stdout
     assert "dataset size" in table
     assert "█" in table
+
+
+def test_a_run_is_found_by_name_in_a_directory_of_runs(run_dir, tmp_path):
+    (tmp_path / "digits").symlink_to(run_dir)
+    done = sadp_dist_command("stats", "--store", tmp_path, "--run", "digits", "--json")
+    assert json.loads(done.stdout)["run"] == "digits"
+    assert "holds the run 'digits', not 'other'" in refused(
+        sadp_dist_command("top", "--store", run_dir, "--run", "other")
+    )
+    assert "give the run's directory" in refused(sadp_dist_command("stats", "--store", "memory:"))
 
 
 def test_stats_can_be_watched(run_dir):
@@ -178,6 +227,19 @@ def test_top_draws_the_images(run_dir, digits, tmp_path):
     assert pixels.std() > 10
     line = refused(sadp_dist_command("top", "--store", run_dir, "--images", digits))
     assert "--images and --out go together" in line
+
+
+def test_doctor_names_the_extra_of_what_is_missing(tmp_path):
+    (tmp_path / "ffcv.py").write_text("raise ImportError('not here')")
+    done = subprocess.run(
+        [sys.executable, "-m", "sadp_dist", "doctor"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0  # images can be read without it
+    assert "does not import (not here)" in done.stdout
+    assert "pip install 'sadp_dist[ffcv]'" in done.stdout
 
 
 def test_doctor_says_what_works():

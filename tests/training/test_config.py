@@ -67,6 +67,7 @@ def test_the_pruning_schedule_spans_the_epochs_of_training():
         ({"pruning": {"ratio": 0.3, "max_ratio": 0.9}}, r"pruning: .*max_ratio=0.9"),
         ({"pruning": {"method": "sapd"}}, r"did you mean \"sadp\""),
         ({"network": {"neuron": {"decay": 1.5}}}, r"network.neuron: decay=1.5 is outside \(0, 1\)"),
+        ({"output": "runs/{nme}"}, r"output is 'runs/\{nme\}'; \{name\} is all"),
         ({"network": "small_cnn"}, r"network must be a section with keys of its own, got 'small_cnn'"),
     ],
 )

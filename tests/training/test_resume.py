@@ -76,8 +76,10 @@ def test_resuming_a_finished_run_leaves_it_as_it_is(recipe):
 
     config = parse_config(recipe(training={"epochs": 1}))
     train(config)
-    before = newest_state(config.run_dir)["network"]
+    before, summary = newest_state(config.run_dir)["network"], read_metrics(config.run_dir)[-1]
+    assert summary["test_examples"] == 355
     train(config, "resume")
+    assert read_metrics(config.run_dir)[-1] == summary
     assert all(
         torch.equal(before[key], value) for key, value in newest_state(config.run_dir)["network"].items()
     )
@@ -93,6 +95,20 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(recipe):
     path = next((config.run_dir / "checkpoints").iterdir()) / "state.pt"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UsageError, match="cannot be read .* resume from the one before") as raised:
+        train(config, "resume")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", [None, "", "name: ["])
+def test_a_run_without_a_readable_configuration_is_refused_in_one_line(recipe, text):
+    from sadp_dist.errors import UsageError
+    from sadp_dist.training import train
+
+    config = parse_config(recipe(training={"epochs": 1}))
+    train(config)
+    path = config.run_dir / "config.yaml"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(UsageError, match="config.yaml .*; use --overwrite") as raised:
         train(config, "resume")
     assert "\n" not in str(raised.value)
 
