@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sadp_dist.store.base import Array
 
 FILE_NAME = "store.npz"
+LOOKS = 5
 
 
 def open_snapshot(path: str | PathLike[str]) -> Store:
@@ -35,19 +36,28 @@ def open_snapshot(path: str | PathLike[str]) -> Store:
         UsageError: there is none, or it is not whole.
     """
     path = Path(path)
-    return SavedStore(_newest(path) if path.is_dir() else path)
+    if not path.is_dir():
+        return SavedStore(path)
+    for _ in range(LOOKS):  # a run that goes on removes its old checkpoints, perhaps the one just found
+        newest = _newest(path)
+        if newest is None:
+            continue
+        try:
+            return SavedStore(newest)
+        except UsageError:
+            if newest.exists():
+                raise
+    raise UsageError(f"path={str(path)!r} holds no {FILE_NAME}: a run with a checkpoint is needed")
 
 
-def _newest(folder: Path) -> Path:
+def _newest(folder: Path) -> Path | None:
     found: list[tuple[int, Path]] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".tmp")]
         if FILE_NAME in files:
-            with contextlib.suppress(FileNotFoundError):  # a run that goes on removes its old checkpoints
+            with contextlib.suppress(FileNotFoundError):
                 found.append((os.stat(Path(parent, FILE_NAME)).st_mtime_ns, Path(parent, FILE_NAME)))
-    if not found:
-        raise UsageError(f"path={str(folder)!r} holds no {FILE_NAME}: a run with a checkpoint is needed")
-    return max(found)[1]
+    return max(found)[1] if found else None
 
 
 class SavedStore(Store):

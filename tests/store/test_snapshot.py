@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.store import Store, connect, open_snapshot
+from sadp_dist.store.snapshot import Snapshot
 
 N = 200
 PRUNING = PruningConfig(ratio=0.5, epochs=6, min_probability=0.1, stratify="class", seed=4)
@@ -214,6 +216,43 @@ def test_the_newest_finished_store_of_a_run_folder_is_opened(store, tmp_path):
     assert opened.stats() == expected.stats()
 
 
+@pytest.mark.parametrize("moment", ["listed", "found"])
+def test_a_checkpoint_that_goes_between_being_seen_and_being_read_is_followed_by_the_next(
+    store, tmp_path, monkeypatch, moment
+):
+    (tmp_path / "e0").mkdir()
+    store.save(tmp_path / "e0" / "store.npz")
+    walk, read, rotations = os.walk, Snapshot.read, []
+
+    def rotate():
+        """What a run does to its checkpoints meanwhile, once."""
+        if not rotations:
+            rotations.append(os.rename(tmp_path / "e0", tmp_path / "e1"))
+
+    def walk_then_rotate(folder):
+        listed = list(walk(folder))
+        rotate()
+        return listed
+
+    def rotate_then_read(path):
+        rotate()
+        return read(path)
+
+    if moment == "listed":
+        monkeypatch.setattr(os, "walk", walk_then_rotate)
+    else:
+        monkeypatch.setattr(Snapshot, "read", rotate_then_read)
+    assert open_snapshot(tmp_path).stats() == store.stats()
+    assert rotations
+
+
+def test_a_damaged_newest_checkpoint_of_a_run_is_refused(store, tmp_path):
+    (tmp_path / "e0").mkdir()
+    (tmp_path / "e0" / "store.npz").write_text("cut short")
+    with pytest.raises(UsageError, match="e0/store.npz' is not a saved store, or was cut short"):
+        open_snapshot(tmp_path)
+
+
 def test_a_folder_without_a_store_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"holds no store\.npz"):
         open_snapshot(tmp_path)
@@ -233,11 +272,12 @@ import itertools, sys
 import numpy as np
 from sadp_dist.selection import PruningConfig
 from sadp_dist.store.engine import Engine
+from sadp_dist.store.records import Records
 from sadp_dist.store.run import Run
 
 engine = Engine(Run("test", 300_000, PruningConfig(epochs=2)))
 for number in itertools.count(1):
-    engine.push(np.arange(300_000), np.full(300_000, number, np.float32), epoch=0)
+    engine.apply(Records(np.arange(300_000), np.full(300_000, number, np.float32), epoch=0))
     engine.snapshot().save(sys.argv[1])
     if number == 2:
         print("saving", flush=True)
