@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numba
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.plan import EpochPlan, plan_epoch
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.records import Records, check_indices, check_records, in_range
+from sadp_dist.store.records import Records, check_indices, in_range
 from sadp_dist.store.run import Run, check_rank, differences, is_integer
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats, histogram, quantiles
@@ -36,19 +37,7 @@ class Engine:
         self._pushes = 0
         self._pushed_scores = 0
         self._rejected_pushes = 0
-
-    def push(self, indices: ArrayLike, scores: ArrayLike, epoch: int) -> None:
-        """Check and store scores, whole or not at all; see `Store.push` for what is allowed.
-
-        Raises:
-            UsageError: what is wrong with them. It is counted.
-        """
-        try:
-            records = check_records(indices, scores, epoch, self.run.dataset_size)
-        except UsageError:
-            self.reject()
-            raise
-        self.apply(records)
+        self._told_of_floor = False
 
     def apply(self, records: Records, pushes: int = 1) -> None:
         """Store checked records.
@@ -64,23 +53,32 @@ class Engine:
         self._pushes += pushes
         self._pushed_scores += len(records.indices)
 
-    def reject(self, pushes: int = 1) -> None:
+    def reject(self, pushes: int) -> None:
         """Count pushes that were refused, here or on their way."""
         self._rejected_pushes += pushes
 
     def plan(self, epoch: int) -> EpochPlan:
         """The plan of an epoch: made from the scores at the first call, the same ever after.
 
-        The two made last are kept.
+        The two made last are kept. The first in which `min_probability` is above S/N warns of it.
 
         Raises:
             UsageError: epoch is outside [0, K - 1].
         """
         epoch = self.run.check_epoch(epoch)
         if epoch not in self._plans:
-            self._plans[epoch] = plan_epoch(self._scores, epoch, self.run.pruning, self.run.labels)
+            plan = plan_epoch(self._scores, epoch, self.run.pruning, self.run.labels)
+            self._plans[epoch] = plan
             while len(self._plans) > PLANS_KEPT:
                 del self._plans[next(iter(self._plans))]
+            if plan.capping.floor_in_force and not self._told_of_floor:
+                self._told_of_floor = True
+                warnings.warn(
+                    f"epoch {epoch}: min_probability={self.run.pruning.min_probability} is above "
+                    f"S/N={plan.subset_size / plan.dataset_size:g}, so every example has the same probability; "
+                    "lower min_probability to keep choosing",
+                    stacklevel=2,
+                )
         return self._plans[epoch]
 
     def shard(self, epoch: int, rank: int, world_size: int) -> Shard:
@@ -202,7 +200,7 @@ def _merge(
 
 def _plan_stats(plan: EpochPlan | None, min_probability: float) -> dict[str, Any]:
     if plan is None:
-        names = ("epoch", "ratio", "subset_size", "drawn", "capped", "floor", "gamma")
+        names = ("epoch", "ratio", "subset_size", "drawn", "capped", "floor", "floor_in_force", "gamma")
         return dict.fromkeys((*names, "largest_weight", "effective_sample_size"))
     return {
         "epoch": plan.epoch,
@@ -211,6 +209,7 @@ def _plan_stats(plan: EpochPlan | None, min_probability: float) -> dict[str, Any
         "drawn": len(plan.indices),
         "capped": plan.capping.capped,
         "floor": min(min_probability, plan.subset_size / plan.dataset_size),
+        "floor_in_force": plan.capping.floor_in_force,
         "gamma": plan.capping.gamma,
         "largest_weight": plan.largest_weight,
         "effective_sample_size": plan.effective_sample_size,

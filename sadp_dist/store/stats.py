@@ -38,12 +38,13 @@ class StoreStats:
         method: the pruning rule.
         seen: examples that have a score.
         unseen: those that have none.
-        epoch: of the latest plan, from 0; the plan's figures are the next nine.
+        epoch: of the latest plan, from 0; the plan's figures are the next ten.
         ratio: r_k.
         subset_size: S_k.
         drawn: examples drawn; under "bernoulli" not exactly S_k.
         capped: examples with probability 1.
         floor: smallest probability allowed, min(β, S/N).
+        floor_in_force: whether β is above S/N, so that every example has the same probability.
         gamma: γ, which lifts the smallest probability to the floor.
         largest_weight: max w_i of those drawn.
         effective_sample_size: (Σ w)² / Σ w² of those drawn.
@@ -68,6 +69,7 @@ class StoreStats:
     drawn: int | None
     capped: int | None
     floor: float | None
+    floor_in_force: bool | None
     gamma: float | None
     largest_weight: float | None
     effective_sample_size: float | None

@@ -1,5 +1,7 @@
 """An epoch's plan: made once, the same for every rank and world size, also where there is little to plan."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,23 @@ def test_nothing_needs_to_be_scored_before_the_first_epoch():
     shard = store.plan(0)
     assert len(shard.indices) == 5
     np.testing.assert_allclose(shard.weights, 1)
+
+
+def test_a_floor_above_the_share_of_an_epoch_is_told_once_a_run():
+    store = scored_store(ratio=0.6, max_ratio=0.8, epochs=5, min_probability=0.4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.plan(0)
+    assert store.stats().floor_in_force is False
+    with pytest.warns(UserWarning) as told:
+        for epoch in (2, 2, 3, 4):
+            shard = store.plan(epoch)
+            np.testing.assert_allclose(shard.weights, 1)
+            assert store.stats().floor_in_force is True
+    assert [str(warning.message) for warning in told] == [
+        "epoch 2: min_probability=0.4 is above S/N=0.36, so every example has the same probability; "
+        "lower min_probability to keep choosing"
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:a pruning ratio of 1")

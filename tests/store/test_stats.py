@@ -42,7 +42,7 @@ def test_stats_agree_with_the_arrays(store, scores):
     assert (stats.run, stats.dataset_size, stats.method) == ("test", N, "sadp")
     assert (stats.seen, stats.unseen) == (900, 100)
     assert (stats.epoch, stats.ratio, stats.subset_size, stats.drawn) == (5, 0.5, 500, len(w))
-    assert stats.floor == 0.2
+    assert (stats.floor, stats.floor_in_force) == (0.2, False)
     assert stats.gamma > 0
     assert stats.largest_weight == w.max()
     assert stats.largest_weight == pytest.approx(500 / N / 0.2, rel=0.1)  # an example near the floor
