@@ -48,6 +48,12 @@ REFUSED = {
         torch.ones(1, device="meta"),
         "scores are a .* tensor on meta",
     ),
+    "sparse indices": (torch.tensor([1]).to_sparse(), torch.ones(1), "indices are a torch.sparse_coo tensor"),
+    "indices without data": (
+        torch.ones(1, dtype=torch.int64, device="meta"),
+        torch.ones(1),
+        "indices are a .* tensor on meta",
+    ),
 }
 
 
@@ -78,6 +84,8 @@ def test_an_epoch_is_an_integer_from_zero(epoch):
         ([True], r"valid is bool of shape \(1,\): bool of shape \(2,\)"),
         ([1, 0], "valid is int64 of shape"),
         (torch.ones(3, dtype=torch.bool), r"valid is bool of shape \(3,\)"),
+        (torch.ones(2, dtype=torch.bool).to_sparse(), "valid are a torch.sparse_coo tensor on cpu"),
+        (torch.ones(2, dtype=torch.bool, device="meta"), "valid are a torch.strided tensor on meta"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(valid, message):
