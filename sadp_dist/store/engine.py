@@ -75,8 +75,8 @@ class Engine:
                 self._told_of_floor = True
                 warnings.warn(
                     f"epoch {epoch}: min_probability={self.run.pruning.min_probability} is above "
-                    f"S/N={plan.subset_size / plan.dataset_size:g}, so every example has the same probability; "
-                    "lower min_probability to keep choosing",
+                    f"S/N={plan.subset_size / plan.dataset_size:g}, so every example has the same "
+                    "probability; lower min_probability to keep choosing",
                     stacklevel=2,
                 )
         return self._plans[epoch]
