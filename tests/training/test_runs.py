@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from sadp_dist.errors import UsageError
+from sadp_dist.snn import build_network
+from sadp_dist.store import open_snapshot
 from sadp_dist.training import parse_config, read_metrics, train
+from tests.training.conftest import newest_state
 
 
 def epochs_of(config):
@@ -99,6 +102,78 @@ def test_tiny_data_sets_train(recipe, tmp_path, digits, size, batch_size, ratio)
     assert [e["examples"] for e in epochs_of(config)] == [round((1 - ratio) * size)] * 3
 
 
+def test_one_example_at_ratio_one_half_rounds_to_an_empty_run(recipe, tmp_path, digits):
+    write_few(digits, tmp_path / "few.beton", 1)
+    config = parse_config(
+        recipe(
+            "ffcv",
+            data={"train": str(tmp_path / "few.beton")},
+            pruning={"ratio": 0.5, "max_ratio": None, "stratify": "none"},
+        )
+    )
+    summary = train(config)
+    assert [e["examples"] for e in epochs_of(config)] == [0] * 3
+    assert summary["test_examples"] == 355
+
+
+def test_a_last_batch_of_one_example_trains_at_one_time_step(recipe, tmp_path, digits):
+    """Then batch norm may have one value a channel, of which there is no variance."""
+    write_few(digits, tmp_path / "few.beton", 9)
+    config = parse_config(
+        recipe(
+            "ffcv",
+            data={"train": str(tmp_path / "few.beton")},
+            network={"time_steps": 1},
+            training={"batch_size": 4},
+            pruning={"ratio": 0.0, "max_ratio": None, "stratify": "none"},
+        )
+    )
+    train(config)
+    assert [e["examples"] for e in epochs_of(config)] == [9] * 3
+    assert all(torch.isfinite(value).all() for value in newest_state(config.run_dir)["network"].values())
+
+
+def test_tet_with_accumulation_fp16_and_channels_last_trains(recipe):
+    training = {"loss": "tet", "accumulate": 2, "precision": "fp16", "channels_last": True, "epochs": 4}
+    config = parse_config(recipe(training=training))
+    train(config)
+    epochs = epochs_of(config)
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+    assert epochs[-1]["test_accuracy"] > 0.5
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_and_its_checkpoint_fits_one_that_is_not(recipe, tmp_path, digits):
+    write_few(digits, tmp_path / "few.beton", 64)
+    config = parse_config(
+        recipe(
+            "ffcv",
+            data={"train": str(tmp_path / "few.beton")},
+            network={"time_steps": 1},
+            training={"compile": True, "epochs": 2, "batch_size": 16},
+            pruning={"ratio": 0.5, "max_ratio": None, "stratify": "none"},
+        )
+    )
+    train(config)
+    assert [e["examples"] for e in epochs_of(config)] == [32, 32]
+    assert scores_pushed(config) == 64
+    plain = build_network("small_cnn", num_classes=10, image_size=8, time_steps=1)
+    plain.load_state_dict(newest_state(config.run_dir)["network"])
+
+
+@pytest.mark.slow
+def test_an_empty_epoch_on_two_ranks_ends(recipe, launch):
+    with pytest.warns(UserWarning, match="nothing"):
+        raw = recipe(pruning={"ratio": 0.5, "max_ratio": 1.0, "min_probability": 0.0})
+        config = parse_config(raw)
+    done = launch(raw, processes=2)
+    assert done.returncode == 0, done.stderr
+    examples = [e["examples"] for e in epochs_of(config)]
+    assert all(examples[:-1])
+    assert examples[-1] == 0
+    assert epochs_of(config)[-1]["test_examples"] == 355
+
+
 @pytest.mark.slow
 def test_fewer_examples_than_ranks_train(recipe, launch, tmp_path, digits):
     write_few(digits, tmp_path / "few.beton", 2)
@@ -123,6 +198,30 @@ def test_two_ranks_train_on_every_drawn_example_once_and_test_on_every_example_o
     assert [e["examples"] for e in epochs] == [e["subset_size"] for e in epochs]
     assert {e["test_examples"] for e in epochs} == {355}
     assert epochs[-1]["loss"] < epochs[0]["loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_gpu_learns_the_digits_and_scores_them(recipe, precision):
+    config = parse_config(recipe("ffcv", training={"epochs": 6, "precision": precision}))
+    summary = train(config)
+    assert summary["test_accuracy"] > 0.8
+    assert {tensor.device.type for tensor in newest_state(config.run_dir)["network"].values()} == {"cuda"}
+    assert scores_pushed(config) == sum(e["examples"] for e in epochs_of(config))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs, for NCCL")
+def test_two_gpus_learn_the_digits_and_score_them(recipe, launch):
+    raw = recipe("ffcv", training={"epochs": 6})
+    done = launch(raw, processes=2)
+    assert done.returncode == 0, done.stderr
+    config = parse_config(raw)
+    epochs = epochs_of(config)
+    assert epochs[-1]["test_accuracy"] > 0.8
+    assert [e["examples"] for e in epochs] == [e["subset_size"] for e in epochs]
+    assert scores_pushed(config) == sum(e["examples"] for e in epochs_of(config))
 
 
 def test_a_batch_size_that_does_not_divide_is_refused(recipe):
@@ -150,6 +249,11 @@ def test_a_directory_with_a_run_is_not_written_over(recipe):
         warnings.simplefilter("error")
         train(changed, "overwrite")
     assert epochs_of(config)[0]["learning_rate"] != before[0]["learning_rate"]
+
+
+def scores_pushed(config):
+    """How many scores the store of the newest checkpoint was pushed."""
+    return open_snapshot(config.run_dir).stats().pushed_scores
 
 
 def write_few(digits, path, size):
