@@ -87,7 +87,7 @@ class OptimizationConfig:
     tet_lambda: Annotated[float, Field(ge=0, le=1)] = 0.05
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
-    compile: bool = False
+    compile: bool = False  # by torch.compile; while scores are read, its graph ends at each scored layer
     evaluate_every: Positive = 1  # epochs; the last one always
     checkpoint_every: Positive | None = None  # optimizer steps; None: at the end of each epoch alone
     keep_checkpoints: Positive = 2

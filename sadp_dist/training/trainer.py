@@ -93,7 +93,8 @@ class Trainer:
         network = network.to(self.device).to(memory_format=self.memory_format)
         if not RULES[config.pruning.method].needs_scores:
             return network, None
-        return network, SpikeAwareScorer(network, layers=config.scoring.layers, exact=config.scoring.exact)
+        scoring, time_steps = config.scoring, config.network.time_steps
+        return network, SpikeAwareScorer(network, scoring.layers, scoring.exact, time_steps)
 
     def _wrap(self, network: nn.Module) -> nn.Module:
         trained: nn.Module = torch.compile(network) if self.config.training.compile else network  # type: ignore[assignment]
