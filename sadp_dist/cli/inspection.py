@@ -142,6 +142,8 @@ def _stats_table(figures: dict[str, Any]) -> Group:
 def _show(value: Any) -> str:
     if isinstance(value, dict):
         return "\n".join(f"{name} {_show(inner)}" for name, inner in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.6g}"
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -135,6 +135,12 @@ def _open_images(config: DataConfig, batch_size: int, seed: int, process: Proces
 
     train = open_images(config.train, config.train_split)
     test_images = open_images(config.test, config.test_split)
+    if train.classes != test_images.classes:
+        different = sorted(set(train.classes) ^ set(test_images.classes))
+        raise UsageError(
+            f"data.train and data.test have different classes ({', '.join(map(str, different))}), so their "
+            "labels do not agree; give both as splits of one source"
+        )
     side = (config.image_size, config.image_size)
     if config.augment == "resized-crop":
         train_transform = v2.RandomResizedCrop(side)
