@@ -19,13 +19,15 @@ from PIL import Image
 
 from sadp_dist.data.images import open_images
 from sadp_dist.errors import MissingExtra, UsageError
+from sadp_dist.loading.threads import keep_thread_counts
 
 try:
-    from ffcv.fields import IntField, RGBImageField
-    from ffcv.memory_allocator import MemoryAllocator
-    from ffcv.reader import Reader
-    from ffcv.types import ALLOC_TABLE_TYPE
-    from ffcv.writer import DatasetWriter, worker_job_indexed_dataset
+    with keep_thread_counts():
+        from ffcv.fields import IntField, RGBImageField
+        from ffcv.memory_allocator import MemoryAllocator
+        from ffcv.reader import Reader
+        from ffcv.types import ALLOC_TABLE_TYPE
+        from ffcv.writer import DatasetWriter, worker_job_indexed_dataset
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from sadp_dist.errors import MissingExtra
 from sadp_dist.loading.streams import LoadingStream
+from sadp_dist.loading.threads import keep_thread_counts
 from sadp_dist.selection.random import bits, stream_key
 
 try:
-    from ffcv.fields.rgb_image import IMAGE_MODES, RandomResizedCropRGBImageDecoder
-    from ffcv.libffcv import imdecode, resize_crop
-    from ffcv.pipeline.compiler import Compiler
-    from ffcv.utils import cast_int_to_byte_ptr
+    with keep_thread_counts():
+        from ffcv.fields.rgb_image import IMAGE_MODES, RandomResizedCropRGBImageDecoder
+        from ffcv.libffcv import imdecode, resize_crop
+        from ffcv.pipeline.compiler import Compiler
+        from ffcv.utils import cast_int_to_byte_ptr
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 

@@ -20,14 +20,16 @@ from torch import Tensor
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.beton import IMAGE, INDEX, LABEL, column, open_beton, positions
 from sadp_dist.loading.sampler import SequentialShard, ShardSampler
+from sadp_dist.loading.threads import keep_thread_counts
 
 try:
-    from ffcv.fields import RGBImageField
-    from ffcv.fields.basics import IntDecoder
-    from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
-    from ffcv.loader import Loader
-    from ffcv.loader.epoch_iterator import EpochIterator
-    from ffcv.transforms import ToDevice, ToTensor, ToTorchImage
+    with keep_thread_counts():
+        from ffcv.fields import RGBImageField
+        from ffcv.fields.basics import IntDecoder
+        from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
+        from ffcv.loader import Loader
+        from ffcv.loader.epoch_iterator import EpochIterator
+        from ffcv.transforms import ToDevice, ToTensor, ToTorchImage
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
@@ -106,18 +108,15 @@ class FFCVLoader:
             chosen[LABEL] = [IntDecoder(), ToTensor(), *_to(self._device)]
         self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
         unused = dict.fromkeys(reader.field_names)
-        torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
-        self._loader = Loader(
-            reader.file_name,
-            sampler.batch_size,
-            num_workers=num_workers,
-            os_cache=True,
-            pipelines={**unused, **chosen, INDEX: [IntDecoder(), ToTensor()]},
-            batches_ahead=batches_ahead,
-        )
-        # FFCV sets both to num_workers for everything else that this process does.
-        torch.set_num_threads(torch_threads)
-        numba.set_num_threads(numba_threads)
+        with keep_thread_counts():
+            self._loader = Loader(
+                reader.file_name,
+                sampler.batch_size,
+                num_workers=num_workers,
+                os_cache=True,
+                pipelines={**unused, **chosen, INDEX: [IntDecoder(), ToTensor()]},
+                batches_ahead=batches_ahead,
+            )
         self._fields = list(self._loader.pipeline_specs)
         self._reading: _Epoch | None = None
 

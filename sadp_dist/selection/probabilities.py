@@ -206,8 +206,10 @@ def _sum_blocks(
 def _write(
     scores: NDArray[np.floating], offset: float, A: float, beta: float, p: NDArray[np.float64]
 ) -> None:
+    per_H = (1 - beta) / A  # a division for each example would take as long as all the rest
     for i in range(len(scores)):
-        p[i] = min(beta + (1 - beta) * min((np.float64(scores[i]) - offset) / A, 1.0), 1.0)
+        H = np.float64(scores[i]) - offset
+        p[i] = min(beta + H * per_H, 1.0) if H < A else 1.0
 
 
 def _check_scores(scores: ArrayLike) -> tuple[NDArray[np.floating], float, float]:

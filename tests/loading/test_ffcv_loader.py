@@ -196,6 +196,13 @@ def test_an_error_while_reading_reaches_the_training_loop(digits_beton):
     assert reading_threads() == []
 
 
+def test_importing_the_loader_leaves_torch_its_threads():
+    code = (
+        "import torch as t; t.set_num_threads(3); import sadp_dist.loading.ffcv; print(t.get_num_threads())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "3\n"
+
+
 def test_the_number_of_threads_of_torch_and_numba_stays_what_it_was(digits_beton):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
