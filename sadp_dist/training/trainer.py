@@ -177,8 +177,7 @@ class Trainer:
     def _train_batch(
         self, images: Tensor, labels: Tensor, indices: Tensor, weights: Tensor, examples: int, last: bool
     ) -> None:
-        """Forward and backward of one micro-batch, scores to the store; a step's last one updates the
-        network.
+        """Forward and backward of a micro-batch, scores to the store; a step, if it is the ``last`` of one.
 
         Nothing here waits for the device.
         """
@@ -186,8 +185,7 @@ class Trainer:
         labels = labels.to(self.device, non_blocking=True)
         weights = weights.to(self.device, non_blocking=True)
         present = weights > 0  # the others fill the shard up
-        # c_i = w_i / batch. DDP averages over ranks, micro-batches add up: so the batch is a rank's share of
-        # a step.
+        # c_i = w_i / batch; DDP averages over ranks, micro-batches add up: the batch is a step's share a rank.
         coefficients = weights * (self.process.world_size / examples)
         # Batch norm has nothing to normalise by where a single example passes at a single time step.
         lone = len(images) == 1 and self.config.network.time_steps == 1
