@@ -185,7 +185,7 @@ class Trainer:
         labels = labels.to(self.device, non_blocking=True)
         weights = weights.to(self.device, non_blocking=True)
         present = weights > 0  # the others fill the shard up
-        # c_i = w_i / batch; DDP averages over ranks, micro-batches add up: the batch is a step's share a rank.
+        # c_i = w_i / batch; ranks are averaged, micro-batches add up: the batch is a rank's share of a step.
         coefficients = weights * (self.process.world_size / examples)
         # Batch norm has nothing to normalise by where a single example passes at a single time step.
         lone = len(images) == 1 and self.config.network.time_steps == 1
