@@ -52,8 +52,8 @@ def doctor(
     Exit status 1 if something is missing without which nothing trains.
     """
     console = Console(highlight=False)
+    machine = _machine()  # first, for importing FFCV changes the number of threads
     found = [(part, *_import(part.name)) for part in PACKAGES]
-    machine = _machine()
     if as_json:
         packages = {part.name: {"version": version, "problem": problem} for part, version, problem in found}
         console.print_json(data={"packages": packages, **machine})
