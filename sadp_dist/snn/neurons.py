@@ -6,6 +6,7 @@ import difflib
 import math
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,8 @@ class NeuronConfig:
             raise UsageError(f"decay={self.decay} is outside (0, 1), the range of the membrane's decay λ")
         if not (self.threshold > 0 and math.isfinite(self.threshold)):
             raise UsageError(f"threshold={self.threshold} must be a finite number above 0")
-        _check_name("surrogate", self.surrogate, tuple(SURROGATES))
-        _check_name("backend", self.backend, BACKENDS)
+        check_name("surrogate", self.surrogate, SURROGATES)
+        check_name("backend", self.backend, BACKENDS)
 
     def build(self) -> LIFNode:
         """One layer of these neurons, see :func:`lif`."""
@@ -115,7 +116,12 @@ def lif(
     return node
 
 
-def _check_name(argument: str, name: str, known: tuple[str, ...]) -> None:
+def check_name(argument: str, name: str, known: Collection[str]) -> None:
+    """Refuse a name that is not one of `known`, naming the nearest one.
+
+    Raises:
+        UsageError: names the argument, the value and what is known.
+    """
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         raise UsageError(

@@ -87,11 +87,7 @@ class Snapshot:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename itself
-        finally:
-            os.close(folder)
+        fsync_folder(path.parent)
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Snapshot:
@@ -157,3 +153,12 @@ def _plan_figures(plan: EpochPlan) -> dict[str, Any]:
 def _plan(figures: dict[str, Any], indices: NDArray[np.int64], weights: NDArray[np.float64]) -> EpochPlan:
     capping = Capping(**figures.pop("capping"))
     return EpochPlan(**figures, indices=indices, weights=weights, capping=capping)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make what was renamed in a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -20,6 +20,7 @@ import torch.distributed as dist
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store import Store
+from sadp_dist.store.snapshot import fsync_folder
 from sadp_dist.training.processes import Process
 
 _NAME = re.compile(r"e(\d+)-b(\d+)")
@@ -80,15 +81,6 @@ class Checkpoints:
         if len(state["random"]) == process.world_size:
             restore_random_state(state["random"][process.rank], process.device)
         return state
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make what was renamed in a folder outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from torch import nn
 
 from sadp_dist.errors import UsageError
 from sadp_dist.snn.models.network import SpikingNetwork
-from sadp_dist.snn.neurons import NeuronConfig
+from sadp_dist.snn.neurons import NeuronConfig, check_name
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,7 @@ def build_network(
         UsageError: the name is not known, a number is not a positive integer, or the network needs larger
             images.
     """
-    if name not in NETWORKS:
-        nearest = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)[0]
-        raise UsageError(
-            f'network "{name}" is not known: use {", ".join(NETWORKS)}; did you mean "{nearest}"?'
-        )
+    check_name("network", name, NETWORKS)
     check_positive("time_steps", time_steps)
     blueprint = Blueprint(num_classes, image_size, channels, (neuron or NeuronConfig()).build)
     stem, body = NETWORKS[name](blueprint)
