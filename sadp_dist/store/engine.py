@@ -112,6 +112,12 @@ class Engine:
             pushed_scores=self._pushed_scores,
             rejected_pushes=self._rejected_pushes,
             memory_bytes=self._memory_bytes(),
+            shards=1,
+            bytes_received=0,
+            rejected_frames={},
+            waiting_ranks=[],
+            planner=None,
+            last_snapshot=None,
         )
 
     def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

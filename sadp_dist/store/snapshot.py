@@ -1,11 +1,12 @@
-"""A run's state as one file: a NumPy .npz with a JSON header, nothing pickled."""
+"""A run's state as one file, or as bytes: a NumPy .npz with a JSON header, nothing pickled."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +35,7 @@ class Snapshot:
         counters: pushes and the like, by name.
         plans: the latest ones, oldest first. Scores move on while an epoch trains, so a run resumed in the
             middle of it needs the plan itself.
+        service: what a home knows beside the engine, plain JSON.
     """
 
     run: Run
@@ -41,6 +43,7 @@ class Snapshot:
     score_epochs: NDArray[np.int32]
     counters: dict[str, int]
     plans: tuple[EpochPlan, ...]
+    service: dict[str, Any] = field(default_factory=dict)
 
     def write(self, file: IO[bytes]) -> None:
         """Write to a seekable binary file."""
@@ -52,6 +55,7 @@ class Snapshot:
             "pruning": asdict(self.run.pruning),
             "counters": self.counters,
             "plans": [_plan_figures(plan) for plan in self.plans],
+            "service": self.service,
         }
         arrays: dict[str, NDArray[Any]] = {
             "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
@@ -89,6 +93,12 @@ class Snapshot:
             raise
         fsync_folder(path.parent)
 
+    def to_bytes(self) -> bytes:
+        """What `write` writes."""
+        file = io.BytesIO()
+        self.write(file)
+        return file.getvalue()
+
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Snapshot:
         """Read what `save` wrote.
@@ -96,27 +106,50 @@ class Snapshot:
         Raises:
             UsageError: there is no such file, or it is not whole, not a store, or of another version.
         """
+        name = f"path={str(path)!r}"
         try:
-            with open(path, "rb") as file:
-                damaged = zipfile.ZipFile(file).testzip()  # before an array is made as large as it says it is
-                if damaged is not None:
-                    raise ValueError(f"{damaged} is damaged")
-                file.seek(0)
-                arrays = np.load(file, allow_pickle=False)
-                header = json.loads(arrays["header"].tobytes())
-                if header["format"] != FORMAT:
-                    raise ValueError(f"its format is {header['format']!r}")
-                if header["version"] == VERSION:
-                    return cls._from_arrays(header, dict(arrays))
+            file = open(path, "rb")  # noqa: SIM115 - closed below, and this error is the caller's to mend
         except FileNotFoundError:
-            raise UsageError(f"path={str(path)!r} does not exist: a saved store is needed") from None
+            raise UsageError(f"{name} does not exist: a saved store is needed") from None
+        except OSError as error:
+            raise UsageError(f"{name} is not a saved store: {error.strerror}") from error
+        with file:
+            return cls.read_from(file, name)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> Snapshot:
+        """As `read_from`, of bytes."""
+        return cls.read_from(io.BytesIO(data), name)
+
+    @classmethod
+    def read_from(cls, file: IO[bytes], name: str) -> Snapshot:
+        """Read what `write` wrote.
+
+        Args:
+            file: seekable and binary, at its start.
+            name: what the errors call it.
+
+        Raises:
+            UsageError: it is not whole, not a store, or of another version.
+        """
+        try:
+            damaged = zipfile.ZipFile(file).testzip()  # before an array is made as large as it says it is
+            if damaged is not None:
+                raise ValueError(f"{damaged} is damaged")
+            file.seek(0)
+            arrays = np.load(file, allow_pickle=False)
+            header = json.loads(arrays["header"].tobytes())
+            if header["format"] != FORMAT:
+                raise ValueError(f"its format is {header['format']!r}")
+            if header["version"] == VERSION:
+                return cls._from_arrays(header, dict(arrays))
         except Exception as error:  # a damaged archive raises nearly anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(
-                f"path={str(path)!r} is not a saved store, or was cut short ({reason}); use an older one"
+                f"{name} is not a saved store, or was cut short ({reason}); use an older one"
             ) from error
         raise UsageError(
-            f"path={str(path)!r} is a saved store of version {header['version']}; version {VERSION} is needed"
+            f"{name} is a saved store of version {header['version']}; version {VERSION} is needed"
         )
 
     @classmethod
@@ -133,6 +166,7 @@ class Snapshot:
             score_epochs=arrays["score_epochs"],
             counters=header["counters"],
             plans=plans,
+            service=header.get("service", {}),  # older files have none
         )
         for array, dtype in ((snapshot.scores, np.float32), (snapshot.score_epochs, np.int32)):
             if array.shape != (run.dataset_size,) or array.dtype != dtype:

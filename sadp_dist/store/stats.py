@@ -56,6 +56,12 @@ class StoreStats:
         pushed_scores: scores in them.
         rejected_pushes: pushes refused.
         memory_bytes: host memory that scores, labels and plans take.
+        shards: ranges of examples that the scores are kept in.
+        bytes_received: bytes of scores that came from other processes.
+        rejected_frames: reason -> batches of scores that were skipped, since they could not be read.
+        waiting_ranks: ranks that have asked for a plan and wait for the others.
+        planner: which process makes the plans; None for the one that answers.
+        last_snapshot: when the scores were last saved, in seconds since 1970.
     """
 
     run: str
@@ -81,6 +87,12 @@ class StoreStats:
     pushed_scores: int
     rejected_pushes: int
     memory_bytes: int
+    shards: int
+    bytes_received: int
+    rejected_frames: dict[str, int]
+    waiting_ranks: list[int]
+    planner: str | None
+    last_snapshot: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: dicts, lists, strings, finite numbers, None."""

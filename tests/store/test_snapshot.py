@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,29 @@ def test_saving_replaces_the_file_and_leaves_nothing_beside_it(store, saved):
     loaded = new_store()
     loaded.load(saved)
     assert_same_state(loaded, store)
+
+
+def test_a_snapshot_travels_as_bytes_with_what_its_home_knows(saved):
+    snapshot = replace(Snapshot.read(saved), service={"origin": "0x2a", "asked": {"3": [0, 1]}})
+    data = snapshot.to_bytes()
+    arrived = Snapshot.from_bytes(data, "the snapshot")
+    assert arrived.service == snapshot.service
+    assert arrived.run.facts() == snapshot.run.facts()
+    np.testing.assert_array_equal(arrived.scores, snapshot.scores)
+    for plan, sent in zip(arrived.plans, snapshot.plans, strict=True):
+        np.testing.assert_array_equal(plan.weights, sent.weights)
+    with pytest.raises(UsageError, match="^the snapshot is not a saved store, or was cut short"):
+        Snapshot.from_bytes(data[:-40], "the snapshot")
+
+
+def test_a_file_from_before_there_were_services_is_read(saved):
+    with np.load(saved) as file:
+        arrays = dict(file)
+    header = json.loads(arrays["header"].tobytes())
+    assert header.pop("service") == {}
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(saved, **arrays)
+    assert Snapshot.read(saved).service == {}
 
 
 def test_nothing_in_the_file_is_pickled(saved):
