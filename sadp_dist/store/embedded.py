@@ -15,6 +15,7 @@ from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.base import Store, on_host
 from sadp_dist.store.buffer import PushBuffer
 from sadp_dist.store.engine import Engine
+from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.run import Run
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def connect(
-    url: str, run: str, dataset_size: int, pruning: PruningConfig, labels: NDArray[Any] | None
+    url: str,
+    run: str,
+    dataset_size: int,
+    pruning: PruningConfig,
+    labels: NDArray[Any] | None,
+    options: StoreOptions,
 ) -> Store:
     """The store that the processes of a torch.distributed job share, if there are several; else one's own."""
     if url not in ("memory:", "memory://"):

@@ -81,6 +81,10 @@ class Engine:
                 )
         return self._plans[epoch]
 
+    def has_plan(self, epoch: int) -> bool:
+        """Whether the plan of an epoch is made and still kept."""
+        return epoch in self._plans
+
     def shard(self, epoch: int, rank: int, world_size: int) -> Shard:
         """One rank's part of `plan(epoch)`.
 

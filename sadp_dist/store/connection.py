@@ -1,0 +1,91 @@
+"""What a home elsewhere offers to one rank of a run; all else is `RemoteStore`'s."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.frames import Frame
+from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.stats import StoreStats
+
+
+class Unreachable(Exception):  # noqa: N818 - it may well succeed in a moment
+    """The home did not answer, or could not do it now; trying again may help. The message says why."""
+
+
+class Restarted(Exception):  # noqa: N818 - not an error if what was sent is sent again
+    """The home came back without some of what it had acknowledged since it handed out its latest plan."""
+
+
+class Waiting(NamedTuple):
+    """No shard yet.
+
+    Attributes:
+        ranks: those that have not asked for the epoch, as far as the home knows.
+        planner: who plans, or None where nobody does.
+    """
+
+    ranks: tuple[int, ...]
+    planner: str | None
+
+
+class Connection(ABC):
+    """A rank's line to its run. `send` is called by one thread, the rest by another.
+
+    Every call may raise `Unreachable`, which the caller answers by trying again; `send`, `ask` and `shard`
+    raise `Restarted` once after the home has come back with less than it had, and the caller sends again
+    whatever it sent since its last shard. `StoreUnavailable` and `UsageError` are final.
+    """
+
+    @abstractmethod
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Hand over frames; when it returns, the home has them all."""
+
+    @abstractmethod
+    def ask(self, epoch: int, rank: int, world_size: int) -> None:
+        """Say that this rank has sent all that it has before this epoch, and wants its shard. May be repeated."""
+
+    @abstractmethod
+    def shard(self, epoch: int, rank: int, world_size: int, patience: float) -> Shard | Waiting:
+        """The shard that was asked for, or after at most about `patience` seconds who is waited for.
+
+        A home hands out a shard only when all that went into its plan outlasts the home's own restart.
+        """
+
+    @abstractmethod
+    def stats(self) -> StoreStats:
+        """See `Store.stats`; of everything acknowledged."""
+
+    @abstractmethod
+    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See `Store.top`; of everything acknowledged."""
+
+    @abstractmethod
+    def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See `Store.scores`; of everything acknowledged."""
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """Everything acknowledged, as one whole."""
+
+    @abstractmethod
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace everything by a snapshot, under a new origin, which is then this connection's.
+
+        Raises:
+            UsageError: it is of another run.
+        """
+
+    @abstractmethod
+    def rejoin(self) -> None:
+        """Take up the origin that another rank's `restore` has made."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the line; the run stays."""

@@ -1,0 +1,40 @@
+"""What a person can set about where the scores live, beside the address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.choices import check_choice
+
+PLANNERS = ("auto", "server", "rank0")
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """How a run uses a store that lives in another process; the embedded store needs none of them.
+
+    Attributes:
+        planner: who plans the epochs of a run in Redis. "server": a `sadp-dist serve`; "rank0": a thread of
+            rank 0; "auto": a server where one runs, else that thread, which also stands in for a server that
+            is gone.
+        shards: over how many Ray actors the examples are spread; None chooses by N.
+        snapshot: folder for the snapshots from which a Ray actor comes back, on any path that fsspec reads;
+            None is a folder for temporary files, which a lost machine takes along.
+        timeout: seconds that a rank waits for the store and for the other ranks before it gives up.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+
+    planner: str = "auto"
+    shards: int | None = None
+    snapshot: str | None = None
+    timeout: float = 1800.0
+
+    def __post_init__(self) -> None:
+        check_choice("planner", self.planner, PLANNERS)
+        if self.shards is not None and not 1 <= self.shards <= 1024:
+            raise UsageError(f"shards={self.shards} is outside [1, 1024]")
+        if not 0 < self.timeout < float("inf"):
+            raise UsageError(f"timeout={self.timeout} is not a number of seconds above 0")

@@ -1,0 +1,116 @@
+"""An engine and what the ranks of a run ask of it: all that a home has to keep alive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.engine import Engine
+from sadp_dist.store.frames import BadFrame, decode
+from sadp_dist.store.run import check_rank
+from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.stats import StoreStats
+
+
+class Service:
+    """A state machine without threads, files or a clock: what was received, in order, decides every answer.
+
+    Args:
+        engine: of the run.
+        origin: 64 random bits that the run got when it began, or was last replaced by a snapshot.
+    """
+
+    def __init__(self, engine: Engine, origin: int) -> None:
+        self.engine = engine
+        self.origin = origin
+        self._asked: dict[tuple[int, int], set[int]] = {}
+        self._sequences: dict[int, int] = {}
+        self._rejected: Counter[str] = Counter()
+        self._bytes = 0
+
+    def receive(self, data: bytes | memoryview | NDArray[Any]) -> None:
+        """Store a frame. What is not one of this run is counted and changes nothing else."""
+        self._bytes += len(data)
+        try:
+            frame = decode(data, self.origin, self.engine.run.dataset_size)
+        except BadFrame as bad:
+            self._rejected[str(bad)] += 1
+            return
+        again = frame.sequence <= self._sequences.get(frame.client, 0)
+        self.engine.apply(frame.records, pushes=0 if again else frame.pushes)
+        self._sequences[frame.client] = max(frame.sequence, self._sequences.get(frame.client, 0))
+
+    def ask(self, epoch: int, rank: int, world_size: int) -> list[tuple[int, int]]:
+        """A rank wants its shard of an epoch; it has sent all that it has before.
+
+        Once all ranks of one world size have asked, the epoch is planned; from then on it is planned for
+        anyone.
+
+        Returns:
+            The (rank, world size) whose shards can be had now and could not before this call.
+
+        Raises:
+            UsageError: an argument is out of its range.
+        """
+        epoch = self.engine.run.check_epoch(epoch)
+        rank, world_size = check_rank(rank, world_size)
+        if self.engine.has_plan(epoch):
+            return [(rank, world_size)]
+        asked = self._asked.setdefault((epoch, world_size), set())
+        asked.add(rank)
+        if len(asked) < world_size:
+            return []
+        self.engine.plan(epoch)
+        ready = [(r, size) for (e, size), ranks in self._asked.items() if e == epoch for r in sorted(ranks)]
+        self._asked = {key: ranks for key, ranks in self._asked.items() if key[0] > epoch}
+        return ready
+
+    def shard(self, epoch: int, rank: int, world_size: int) -> Shard | None:
+        """A rank's shard, or None while ranks are waited for."""
+        return self.engine.shard(epoch, rank, world_size) if self.engine.has_plan(epoch) else None
+
+    def missing(self, epoch: int, world_size: int) -> tuple[int, ...]:
+        """The ranks that have not asked for an epoch."""
+        asked = self._asked.get((epoch, world_size), set())
+        return tuple(rank for rank in range(world_size) if rank not in asked)
+
+    def waiting_ranks(self) -> tuple[int, ...]:
+        """The ranks that others wait for at the newest epoch asked for; empty while none waits."""
+        return self.missing(*max(self._asked)) if self._asked else ()
+
+    def stats(self, planner: str | None = None, last_snapshot: float | None = None) -> StoreStats:
+        """The engine's figures with the service's own."""
+        return replace(
+            self.engine.stats(),
+            bytes_received=self._bytes,
+            rejected_frames=dict(self._rejected),
+            waiting_ranks=list(self.waiting_ranks()),
+            planner=planner,
+            last_snapshot=last_snapshot,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Everything, to come back to by `from_snapshot`; it shares memory with the engine."""
+        service = {
+            "origin": self.origin,
+            "asked": [[epoch, size, sorted(ranks)] for (epoch, size), ranks in self._asked.items()],
+            "sequences": {str(client): sequence for client, sequence in self._sequences.items()},
+            "rejected": dict(self._rejected),
+            "bytes": self._bytes,
+        }
+        return replace(self.engine.snapshot(), service=service)
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot) -> Service:
+        """A service in the state of a snapshot that a service wrote; it takes over the arrays."""
+        state = snapshot.service
+        service = cls(Engine.from_snapshot(snapshot), state["origin"])
+        service._asked = {(epoch, size): set(ranks) for epoch, size, ranks in state["asked"]}
+        service._sequences = {int(client): sequence for client, sequence in state["sequences"].items()}
+        service._rejected = Counter(state["rejected"])
+        service._bytes = state["bytes"]
+        return service
