@@ -24,8 +24,10 @@ HOMES = {
     "redis": "sadp_dist.store.redis",
     "rediss": "sadp_dist.store.redis",
 }
-"""Scheme -> module, imported when a URL asks. It has `connect(url, run, dataset_size, pruning, labels, options)`;
-one that outlives the processes that train also has `attach(url, run)`, `list_runs(url)` and `remove_run(url, run)`."""
+"""Scheme -> module, imported when a URL asks.
+
+It has `connect(url, run, dataset_size, pruning, labels, options)`, and if runs outlive the processes that train,
+also `attach(url, run)`, `list_runs(url)` and `remove_run(url, run)`."""
 
 
 def connect(

@@ -15,11 +15,11 @@ from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
 
 
-class Unreachable(Exception):  # noqa: N818 - it may well succeed in a moment
+class Unreachable(Exception):
     """The home did not answer, or could not do it now; trying again may help. The message says why."""
 
 
-class Restarted(Exception):  # noqa: N818 - not an error if what was sent is sent again
+class Restarted(Exception):
     """The home came back without some of what it had acknowledged since it handed out its latest plan."""
 
 
@@ -49,7 +49,7 @@ class Connection(ABC):
 
     @abstractmethod
     def ask(self, epoch: int, rank: int, world_size: int) -> None:
-        """Say that this rank has sent all that it has before this epoch, and wants its shard. May be repeated."""
+        """Say that this rank has sent all it has before this epoch and wants its shard. May be repeated."""
 
     @abstractmethod
     def shard(self, epoch: int, rank: int, world_size: int, patience: float) -> Shard | Waiting:

@@ -57,7 +57,7 @@ class Frame:
     records: Records
 
 
-class BadFrame(ValueError):  # noqa: N818 - what arrived, not what went wrong here
+class BadFrame(ValueError):
     """Bytes that are not a frame of this run; the message is one of `REASONS`."""
 
 
