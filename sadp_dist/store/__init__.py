@@ -26,8 +26,8 @@ HOMES = {
 }
 """Scheme -> module, imported when a URL asks.
 
-It has `connect(url, run, dataset_size, pruning, labels, options)`, and if runs outlive the processes that train,
-also `attach(url, run)`, `list_runs(url)` and `remove_run(url, run)`."""
+It has `connect(url, run, dataset_size, pruning, labels, options)`; where runs outlive the processes that
+train, also `attach(url, run)`, `list_runs(url)` and `remove_run(url, run)`."""
 
 
 def connect(

@@ -88,7 +88,7 @@ def encode(frame: Frame, origin: int, dataset_size: int) -> bytes:
     return b"".join((header, checksum.to_bytes(4, "little"), payload))
 
 
-def decode(data: bytes | memoryview | NDArray[np.uint8], origin: int, dataset_size: int) -> Frame:
+def decode(data: bytes | memoryview, origin: int, dataset_size: int) -> Frame:
     """The frame in some bytes, with records that are good to store.
 
     Raises:

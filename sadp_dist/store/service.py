@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from numpy.typing import NDArray
 
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.engine import Engine
@@ -32,7 +31,7 @@ class Service:
         self._rejected: Counter[str] = Counter()
         self._bytes = 0
 
-    def receive(self, data: bytes | memoryview | NDArray[Any]) -> None:
+    def receive(self, data: bytes | memoryview) -> None:
         """Store a frame. What is not one of this run is counted and changes nothing else."""
         self._bytes += len(data)
         try:
