@@ -26,7 +26,6 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store.records import Records, check_records

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
-
 
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.engine import Engine
