@@ -1,0 +1,185 @@
+"""Real redis-server processes on free ports of this machine, to use, to break and to bring back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+import redis
+
+ROOT = Path(__file__).parents[2]
+USER, PASSWORD = "sadp_dist", "correct-horse/battery@staple:"
+
+
+class RedisServer:
+    """One redis-server and its folder. Within `with` it runs, at the end it is gone.
+
+    Args:
+        folder: for its files; made if it is missing.
+        aof: keep every write in a file, so that `kill` and `start` lose nothing acknowledged.
+        conf: a file to start with, such as docker/redis.conf; the password's place in it is filled.
+        tls: serve TLS alone, with a certificate for `host` of an own authority (`ca_file`).
+        maxmemory: bytes after which writes are refused; 0 is no limit.
+        replica_of: another server, of which this one is a read-only copy.
+        host: the address it listens at.
+        port: None takes a free one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        aof: bool = False,
+        conf: Path | None = None,
+        tls: bool = False,
+        maxmemory: int = 0,
+        replica_of: RedisServer | None = None,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.host, self.port = folder, host, port or free_port(host)
+        self.restricted, self.tls = conf is not None, tls
+        self.process: subprocess.Popen[bytes] | None = None
+        self._command = ["redis-server"]
+        if conf is not None:
+            password_hash = hashlib.sha256(PASSWORD.encode()).hexdigest()
+            (folder / "redis.conf").write_text(conf.read_text().replace("PASSWORD_SHA256", password_hash))
+            self._command.append(str(folder / "redis.conf"))
+        self._set(bind=host, dir=folder, maxmemory=maxmemory, **{"maxmemory-policy": "noeviction"})
+        self._set(**({"tls-port": self.port, "port": 0} if tls else {"port": self.port}))
+        if conf is None:
+            self._set(save="", appendonly="yes" if aof else "no")
+        if tls:
+            make_certificates(folder, host)
+            for name, file in (("cert", "server.crt"), ("key", "server.key"), ("ca-cert", "ca.crt")):
+                self._set(**{f"tls-{name}-file": folder / file})
+            self._set(**{"tls-auth-clients": "no"})
+        if replica_of is not None:
+            self._set(replicaof=f"{replica_of.host} {replica_of.port}")
+
+    def _set(self, **settings: object) -> None:
+        for name, value in settings.items():
+            self._command += [f"--{name}", *(str(value).split() or [""])]
+
+    @property
+    def ca_file(self) -> Path:
+        return self.folder / "ca.crt"
+
+    @property
+    def url(self) -> str:
+        """What `connect` takes; a user and a password of `docker/redis.conf` are left to the environment."""
+        return (
+            f"rediss://{self.host}:{self.port}/0?ssl_ca_certs={self.ca_file}"
+            if self.tls
+            else f"redis://{self.host}:{self.port}/0"
+        )
+
+    def client(self, **options: object) -> redis.Redis:
+        """A plain client, to look behind the store's back; of `docker/redis.conf` as its user."""
+        if self.restricted:
+            options = {"username": USER, "password": PASSWORD, **options}
+        if self.tls:
+            options = {"ssl": True, "ssl_ca_certs": str(self.ca_file), **options}
+        return redis.Redis(self.host, self.port, socket_timeout=10, **options)  # type: ignore[arg-type]
+
+    def start(self, timeout: float = 20) -> None:
+        """Start it, with the files that are there, and wait until it answers."""
+        with (self.folder / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self.folder)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                with self.client() as client:
+                    client.info("server")
+                return
+            except redis.RedisError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    log_text = (self.folder / "redis.log").read_text()
+                    raise RuntimeError(f"redis-server did not start: {error}\n{log_text}") from error
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def restart_empty(self) -> None:
+        """kill -9, lose the disk, start again."""
+        self.kill()
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        (self.folder / "dump.rdb").unlink(missing_ok=True)
+        self.start()
+
+    def freeze(self) -> None:
+        """SIGSTOP: the port is open and nobody answers."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def pause(self, seconds: float) -> None:
+        """CLIENT PAUSE: commands are taken and answered later."""
+        with self.client() as client:
+            client.client_pause(int(seconds * 1000))
+
+    def configure(self, **settings: object) -> None:
+        """CONFIG SET; underscores in names stand for dashes."""
+        with self.client() as client:
+            for name, value in settings.items():
+                client.config_set(name.replace("_", "-"), str(value))
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()  # SIGKILL ends a stopped process, too
+            self.process.wait()
+
+
+def redis_server_or_skip() -> None:
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket() as listener:
+        listener.bind((host, 0))
+        return int(listener.getsockname()[1])
+
+
+def make_certificates(folder: Path, host: str) -> None:
+    """An authority, ca.crt, and a certificate of it for an IP address, server.crt with server.key."""
+    for name, text in _certificates(host).items():
+        (folder / name).write_text(text)
+
+
+@cache
+def _certificates(host: str) -> dict[str, str]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "host").write_text(f"subjectAltName=IP:{host}\n")
+        for command in (
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority"
+            " -keyout ca.key -out ca.crt",
+            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=redis"
+            " -keyout server.key -out server.csr",
+            "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile host"
+            " -out server.crt",
+        ):
+            subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+        return {file: (folder / file).read_text() for file in ("ca.crt", "server.crt", "server.key")}
