@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.errors import UsageError
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.stats import StoreStats
 
@@ -68,6 +69,7 @@ class Store(ABC):
 
         Raises:
             UsageError: an argument out of its range.
+            StoreUnavailable: the store or a rank was waited for in vain.
         """
 
     @abstractmethod
@@ -116,6 +118,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def reset(self) -> None:
+        """Forget all scores and plans, as if the run had just begun; every rank calls it."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of what the store holds. Pushes that were not flushed are lost."""
 
@@ -126,3 +132,31 @@ class Store(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class ReadOnlyStore(Store):
+    """A store that answers `stats`, `top` and `scores`, and refuses all that would change it."""
+
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        self._refuse("push")
+
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        self._refuse("plan")
+
+    def flush(self) -> None:
+        """Nothing is ever waiting."""
+
+    def save(self, path: str | PathLike[str]) -> None:
+        self._refuse("save")
+
+    def load(self, path: str | PathLike[str]) -> None:
+        self._refuse("load")
+
+    def reset(self) -> None:
+        self._refuse("reset")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _refuse(self, call: str) -> NoReturn:
+        raise UsageError(f"{call}(): this store can only be read; connect() to change it")

@@ -1,9 +1,10 @@
-"""What the processes of a torch.distributed job say to each other on behalf of the embedded store."""
+"""What the processes of a torch.distributed job say to each other on behalf of a store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,16 +19,28 @@ T = TypeVar("T")
 
 Failure = tuple[type[Exception], str]
 
+CONNECTED_TOO_EARLY = "this store was connected before init_process_group(): connect after it, on every rank"
+
+
+def has_other_ranks() -> bool:
+    """Whether this process is one of several of a torch.distributed job."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
 
 class Collective:
     """The ranks of a job, over a gloo group of their own, so that a job on nccl keeps its GPUs out of it.
 
     Every method is called by every rank. What fails on one fails on all of them with the same line: a rank
     that raised alone would leave the others waiting. Small things travel as objects, arrays as they are.
+
+    Args:
+        timeout: seconds that one rank may be later than another; by default torch.distributed's.
     """
 
-    def __init__(self) -> None:
-        group = dist.new_group(backend="gloo")
+    def __init__(self, timeout: float | None = None) -> None:
+        group = dist.new_group(
+            backend="gloo", timeout=None if timeout is None else timedelta(seconds=timeout)
+        )
         assert isinstance(group, dist.ProcessGroup)  # this rank is a member: the group is of all ranks
         self._open_group: dist.ProcessGroup | None = group
         self.rank = dist.get_rank(group)
@@ -54,7 +67,7 @@ class Collective:
             step: its result is small and can be pickled.
 
         Raises:
-            UsageError: it failed on a rank, or the ranks called different things.
+            UsageError, StoreUnavailable: it failed on a rank, or the ranks called different things.
         """
         result, error = _attempt(step)
         everyone: list[Any] = [None] * self.size
@@ -72,7 +85,7 @@ class Collective:
         """Run a step on rank 0 and return its small result on every rank.
 
         Raises:
-            UsageError: it failed there.
+            UsageError, StoreUnavailable: it failed there.
         """
         result, error = _attempt(step) if self.rank == 0 else (None, None)
         outcome: list[Any] = [(result, _message(error))]
@@ -128,8 +141,9 @@ def _attempt(step: Callable[[], T]) -> tuple[T | None, Exception | None]:
 def _message(error: Exception | None) -> Failure | None:
     if error is None:
         return None
-    if isinstance(error, UsageError):
-        return UsageError, str(error)
+    for kind in (UsageError, StoreUnavailable):
+        if isinstance(error, kind):
+            return kind, str(error)
     return RuntimeError, f"{type(error).__name__}: {error}"
 
 

@@ -36,16 +36,20 @@ class Waiting(NamedTuple):
 
 
 class Connection(ABC):
-    """A rank's line to its run. `send` is called by one thread, the rest by another.
+    """A rank's line to its run. `send` is called by one thread, the rest by another, at the same time.
 
-    Every call may raise `Unreachable`, which the caller answers by trying again; `send`, `ask` and `shard`
-    raise `Restarted` once after the home has come back with less than it had, and the caller sends again
-    whatever it sent since its last shard. `StoreUnavailable` and `UsageError` are final.
+    Every call may raise `Unreachable`, which the caller answers by trying again. Every call but `restore`,
+    `rejoin` and `close` raises `Restarted`, once, after the home has come back with less than it had; the
+    caller then sends again whatever it sent since its last shard. `StoreUnavailable` and `UsageError` are
+    final.
     """
 
     @abstractmethod
     def send(self, frames: Sequence[Frame]) -> None:
-        """Hand over frames; when it returns, the home has them all."""
+        """Hand over frames; when it returns, the home has them all, and all that were sent before.
+
+        Without frames it only makes sure of those before.
+        """
 
     @abstractmethod
     def ask(self, epoch: int, rank: int, world_size: int) -> None:

@@ -6,7 +6,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch.distributed as dist
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
@@ -14,6 +13,7 @@ from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.base import Store, on_host
 from sadp_dist.store.buffer import PushBuffer
+from sadp_dist.store.collective import CONNECTED_TOO_EARLY, has_other_ranks
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.run import Run
@@ -35,15 +35,11 @@ def connect(
     """The store that the processes of a torch.distributed job share, if there are several; else one's own."""
     if url not in ("memory:", "memory://"):
         raise UsageError(f'url={url!r}: the embedded store has no address; use "memory:"')
-    if _has_other_ranks():
+    if has_other_ranks():
         from sadp_dist.store.shared import SharedStore
 
         return SharedStore(run, dataset_size, pruning, labels)
     return EmbeddedStore(Run(run, dataset_size, pruning, labels))
-
-
-def _has_other_ranks() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class EmbeddedStore(Store):
@@ -57,12 +53,8 @@ class EmbeddedStore(Store):
         self._buffer.push(indices, scores, epoch, valid)
 
     def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
-        if (
-            _has_other_ranks()
-        ):  # each has a store of its own, with its own scores, and would plan its own epoch
-            raise UsageError(
-                "this store was connected before init_process_group(): connect after it, on every rank"
-            )
+        if has_other_ranks():  # each has a store of its own, with its own scores, and would plan alone
+            raise UsageError(CONNECTED_TOO_EARLY)
         self.flush()
         return self._engine.shard(epoch, 0 if rank is None else rank, 1 if world_size is None else world_size)
 
@@ -92,6 +84,10 @@ class EmbeddedStore(Store):
     def load(self, path: str | PathLike[str]) -> None:
         self._engine.restore(Snapshot.read(path))
         self._buffer.clear()
+
+    def reset(self) -> None:
+        self._engine = Engine(self._engine.run)
+        self._buffer = PushBuffer(self._engine.run.dataset_size, self._engine.apply)
 
     def close(self) -> None:
         self._buffer.clear()

@@ -49,7 +49,7 @@ class Engine:
             records: what to store.
             pushes: how many pushes they came in.
         """
-        self._seen += _merge(self._scores, self._score_epochs, records.indices, records.scores, records.epoch)
+        self._seen += merge(self._scores, self._score_epochs, records.indices, records.scores, records.epoch)
         self._pushes += pushes
         self._pushed_scores += len(records.indices)
 
@@ -187,7 +187,7 @@ class Engine:
 
 
 @numba.njit(cache=True, nogil=True)
-def _merge(
+def merge(
     scores: NDArray[np.float32],
     score_epochs: NDArray[np.int32],
     indices: NDArray[np.int64],

@@ -4,8 +4,9 @@ A frame is little-endian, a header of 48 bytes and two arrays:
 
     bytes   what
     4       "SADP"
-    2       version, 1
-    2       bytes of an index, 4 or 8
+    1       version, 1
+    1       bytes of an index, 4 or 8
+    2       pushes that were refused before they came into a frame
     8       origin: which run, and since when
     8       client: which process
     8       sequence: the client's count of frames, from 1
@@ -24,6 +25,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,7 @@ VERSION = 1
 MAX_COUNT = 2**20
 REASONS = ("truncated", "oversized", "not a frame", "version", "checksum", "foreign run", "values")
 
-_HEADER = struct.Struct("<4sHHQQQIIII")
+_HEADER = struct.Struct("<4sBBHQQQIIII")
 _BEFORE_CRC = _HEADER.size - 4
 
 
@@ -47,17 +49,28 @@ class Frame:
         client: which process, a random number of 64 bits.
         sequence: its count of frames, from 1; one that was sent again has the same.
         pushes: how many pushes the scores came in.
-        records: the scores.
+        records: the scores. Of a frame to be sent the indices may be as narrow as on the wire.
+        rejected: pushes that this process has refused since its last frame, 65,535 at most.
     """
 
     client: int
     sequence: int
     pushes: int
     records: Records
+    rejected: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.records.indices)
 
 
 class BadFrame(ValueError):
     """Bytes that are not a frame of this run; the message is one of `REASONS`."""
+
+
+def index_dtype(dataset_size: int) -> np.dtype[Any]:
+    """Of an index on the wire, as narrow as the dataset allows."""
+    return np.dtype("<u4" if dataset_size <= 2**32 else "<u8")
 
 
 def encode(frame: Frame, origin: int, dataset_size: int) -> bytes:
@@ -69,12 +82,13 @@ def encode(frame: Frame, origin: int, dataset_size: int) -> bytes:
         dataset_size: N.
     """
     indices, scores, epoch = frame.records
-    index_dtype = "<u4" if dataset_size <= 2**32 else "<u8"
-    payload = indices.astype(index_dtype).tobytes() + scores.astype("<f4", copy=False).tobytes()
+    dtype = index_dtype(dataset_size)
+    payload = np.ascontiguousarray(indices, dtype).data, np.ascontiguousarray(scores, "<f4").data
     header = _HEADER.pack(
         MAGIC,
         VERSION,
-        np.dtype(index_dtype).itemsize,
+        dtype.itemsize,
+        min(frame.rejected, 2**16 - 1),
         origin,
         frame.client,
         frame.sequence,
@@ -83,8 +97,8 @@ def encode(frame: Frame, origin: int, dataset_size: int) -> bytes:
         len(indices),
         0,
     )[:_BEFORE_CRC]
-    checksum = zlib.crc32(payload, zlib.crc32(header))
-    return b"".join((header, checksum.to_bytes(4, "little"), payload))
+    checksum = zlib.crc32(payload[1], zlib.crc32(payload[0], zlib.crc32(header)))
+    return b"".join((header, checksum.to_bytes(4, "little"), *payload))
 
 
 def decode(data: bytes | memoryview, origin: int, dataset_size: int) -> Frame:
@@ -96,9 +110,8 @@ def decode(data: bytes | memoryview, origin: int, dataset_size: int) -> Frame:
     data = memoryview(data)
     if len(data) < _HEADER.size:
         raise BadFrame("truncated")
-    magic, version, width, theirs, client, sequence, epoch, pushes, count, checksum = _HEADER.unpack_from(
-        data
-    )
+    magic, version, width, rejected, theirs, *numbers, checksum = _HEADER.unpack_from(data)
+    client, sequence, epoch, pushes, count = numbers
     if magic != MAGIC:
         raise BadFrame("not a frame")
     if version != VERSION:
@@ -120,4 +133,4 @@ def decode(data: bytes | memoryview, origin: int, dataset_size: int) -> Frame:
         records = check_records(indices, scores, epoch, dataset_size)
     except UsageError:
         raise BadFrame("values") from None
-    return Frame(client, sequence, pushes, records)
+    return Frame(client, sequence, pushes, records, rejected)

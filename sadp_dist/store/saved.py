@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.base import Store, on_host
+from sadp_dist.store.base import ReadOnlyStore, Store, on_host
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
@@ -60,7 +59,7 @@ def _newest(folder: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
-class SavedStore(Store):
+class SavedStore(ReadOnlyStore):
     """The engine as it was when it was saved.
 
     Args:
@@ -79,24 +78,6 @@ class SavedStore(Store):
 
     def scores(self, indices: Array) -> NDArray[np.float32]:
         return self._engine.scores(on_host(indices))
-
-    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
-        self._refuse("push")
-
-    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
-        self._refuse("plan")
-
-    def flush(self) -> None:
-        """Nothing is ever waiting."""
-
-    def save(self, path: str | PathLike[str]) -> None:
-        self._refuse("save")
-
-    def load(self, path: str | PathLike[str]) -> None:
-        self._refuse("load")
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def _refuse(self, call: str) -> NoReturn:
         raise UsageError(

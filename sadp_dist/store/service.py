@@ -39,7 +39,9 @@ class Service:
             return
         again = frame.sequence <= self._sequences.get(frame.client, 0)
         self.engine.apply(frame.records, pushes=0 if again else frame.pushes)
-        self._sequences[frame.client] = max(frame.sequence, self._sequences.get(frame.client, 0))
+        if not again:
+            self.engine.reject(frame.rejected)
+            self._sequences[frame.client] = frame.sequence
 
     def ask(self, epoch: int, rank: int, world_size: int) -> list[tuple[int, int]]:
         """A rank wants its shard of an epoch; it has sent all that it has before.
@@ -100,6 +102,21 @@ class Service:
             "bytes": self._bytes,
         }
         return replace(self.engine.snapshot(), service=service)
+
+    def restore(self, snapshot: Snapshot, origin: int) -> None:
+        """Go to the scores and plans of a snapshot, whose arrays it takes over, as of another origin.
+
+        What was asked and what is still on its way belong to the old one.
+
+        Raises:
+            UsageError: its data set size, configuration or labels are others; nothing is changed.
+        """
+        self.engine.restore(snapshot)
+        self.origin = origin
+        self._asked.clear()
+        self._sequences.clear()
+        self._rejected.clear()
+        self._bytes = 0
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Service:

@@ -98,6 +98,13 @@ class SharedStore(Store):
         self._buffer.clear()
         self._outbox.clear()
 
+    def reset(self) -> None:
+        self._ranks.agree("reset", lambda: None)
+        if self._engine is not None:
+            self._engine.restore(Engine(self._run).snapshot())
+        self._buffer.clear()
+        self._outbox.clear()
+
     def close(self) -> None:
         self._buffer.clear()
         self._outbox.clear()

@@ -1,0 +1,242 @@
+"""The score store as a rank sees it whose home is another process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.base import ReadOnlyStore, Store, StoreUnavailable, on_host
+from sadp_dist.store.buffer import PushBuffer
+from sadp_dist.store.collective import CONNECTED_TOO_EARLY, Collective, has_other_ranks
+from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
+from sadp_dist.store.engine import Engine
+from sadp_dist.store.options import StoreOptions
+from sadp_dist.store.records import check_indices, in_range
+from sadp_dist.store.retry import pauses, unavailable, until_reached
+from sadp_dist.store.run import Run, check_rank
+from sadp_dist.store.sender import Sender
+from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.stats import StoreStats
+
+if TYPE_CHECKING:
+    from sadp_dist.store.base import Array
+
+PATIENCE = 5.0
+"""Seconds that a home may take to say that a shard is not there yet."""
+GRACE = 300.0
+"""Seconds by which ranks wait longer for each other than for the store, so that it is named first."""
+
+T = TypeVar("T")
+
+
+class RemoteStore(Store):
+    """A rank's part in a store that lives elsewhere.
+
+    Pushes go out in a thread. Only `plan` and what every rank calls together wait for the home, and for one
+    that does not answer they wait `options.timeout`. In a torch.distributed job `flush`, `save`, `load` and
+    `reset` raise the same error on every rank.
+
+    Args:
+        connection: to the run's home; the store closes it.
+        run: what is trained, which the home has been found to agree with.
+        options: of these the timeout.
+    """
+
+    def __init__(self, connection: Connection, run: Run, options: StoreOptions) -> None:
+        self._connection = connection
+        self._run = run
+        self._timeout = options.timeout
+        self._ranks = Collective(self._timeout + GRACE) if has_other_ranks() else None
+        self._sender = Sender(connection, run.dataset_size, options.timeout)
+        self._buffer = PushBuffer(run.dataset_size, self._sender.add)
+
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        self._sender.check()
+        self._buffer.push(indices, scores, epoch, valid)
+
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        self._refuse_if_connected_too_early()
+        job = (dist.get_rank(), dist.get_world_size()) if self._ranks is not None else (0, 1)
+        mine = job[0] if rank is None else rank
+        size = job[1] if world_size is None else world_size
+        epoch, (mine, size) = self._run.check_epoch(epoch), check_rank(mine, size)
+        self._deliver()
+        shard = self._wait_for_shard(epoch, mine, size)
+        self._sender.forget(before_epoch=epoch)  # later ones may have come after the plan was made
+        return shard
+
+    def flush(self) -> None:
+        self._together("flush", self._deliver)
+
+    def stats(self) -> StoreStats:
+        return self._up_to_date(self._connection.stats)
+
+    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._up_to_date(lambda: self._connection.top(k, lowest))
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        checked = in_range(check_indices(on_host(indices)), self._run.dataset_size)
+        return self._up_to_date(lambda: self._connection.scores(checked))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        saved = False
+        while not saved:  # a home that comes back with less meanwhile needs the scores of every rank again
+            self._together("save", self._deliver)
+            saved = self._on_rank_zero(lambda: self._save(path))
+
+    def load(self, path: str | PathLike[str]) -> None:
+        def loaded() -> Snapshot:
+            engine = Engine(self._run)
+            engine.restore(Snapshot.read(path))
+            return engine.snapshot()
+
+        self._replace("load", loaded)
+
+    def reset(self) -> None:
+        self._replace("reset", lambda: Engine(self._run).snapshot())
+
+    def close(self) -> None:
+        self._buffer.clear()
+        self._sender.close()
+        self._connection.close()
+        if self._ranks is not None:
+            self._ranks.close()
+
+    def _deliver(self) -> None:
+        """Return once the home has everything that this rank has pushed."""
+        try:
+            self._buffer.drain()
+        finally:
+            self._sender.reject(self._buffer.rejected)
+            self._buffer.rejected = 0
+        self._sender.flush()
+
+    def _up_to_date(self, question: Callable[[], T]) -> T:
+        """The answer of a home that has everything that this rank has pushed."""
+        while True:
+            self._deliver()
+            try:
+                return until_reached(question, self._timeout)
+            except Restarted:
+                self._sender.resend()
+
+    def _wait_for_shard(self, epoch: int, rank: int, world_size: int) -> Shard:
+        deadline = time.monotonic() + self._timeout
+        waits, asked = pauses(), False
+        while True:
+            try:
+                if not asked:
+                    self._connection.ask(epoch, rank, world_size)
+                    asked = True
+                patience = min(PATIENCE, max(deadline - time.monotonic(), 0.0))
+                answer = self._connection.shard(epoch, rank, world_size, patience)
+                if isinstance(answer, Shard):
+                    return answer
+                if time.monotonic() >= deadline:
+                    raise StoreUnavailable(self._say_who_is_missing(epoch, world_size, answer))
+                waits = pauses()
+            except Unreachable as problem:
+                asked = False
+                pause = next(waits)
+                if time.monotonic() + pause >= deadline:
+                    raise unavailable(problem, self._timeout) from problem
+                time.sleep(pause)
+            except Restarted:
+                asked = False
+                self._sender.resend()
+                self._sender.flush()
+
+    def _say_who_is_missing(self, epoch: int, world_size: int, waiting: Waiting) -> str:
+        waited = f"epoch {epoch}: waited {self._timeout:g} s for"
+        if waiting.planner is None:
+            return f'{waited} a planner, and none runs: start "sadp-dist serve", or set store.planner=rank0'
+        if waiting.ranks:
+            ranks = ", ".join(map(str, waiting.ranks))
+            return (
+                f"{waited} rank{'s' * (len(waiting.ranks) > 1)} {ranks} of {world_size}; "
+                "see their output, or raise store.timeout"
+            )
+        return f"{waited} the planner, {waiting.planner}; see its output, or raise store.timeout"
+
+    def _save(self, path: str | PathLike[str]) -> bool:
+        try:
+            snapshot = until_reached(self._connection.snapshot, self._timeout)
+        except Restarted:
+            self._sender.resend()
+            return False
+        snapshot.save(path)
+        return True
+
+    def _replace(self, call: str, state: Callable[[], Snapshot]) -> None:
+        """Give the run another state, which rank 0 makes."""
+        made: list[Snapshot] = []
+        self._together(call, lambda: None)
+        self._on_rank_zero(lambda: made.append(state()))
+        self._together(call, self._clear)  # nothing of before is on its way from now on
+        self._on_rank_zero(lambda: until_reached(lambda: self._connection.restore(made[0]), self._timeout))
+        self._together(call, self._rejoin)
+
+    def _rejoin(self) -> None:
+        if self._ranks is not None and self._ranks.rank != 0:
+            until_reached(self._connection.rejoin, self._timeout)
+
+    def _clear(self) -> None:
+        self._buffer.clear()
+        self._buffer.rejected = 0
+        self._sender.clear()
+
+    def _together(self, call: str, step: Callable[[], Any]) -> None:
+        """Run a step on every rank of the job; none goes on before all have."""
+        self._refuse_if_connected_too_early()
+        if self._ranks is None:
+            step()
+        else:
+            self._ranks.agree(call, step)
+
+    def _on_rank_zero(self, step: Callable[[], T]) -> T:
+        return step() if self._ranks is None else self._ranks.on_rank_zero(step)
+
+    def _refuse_if_connected_too_early(self) -> None:
+        if self._ranks is None and has_other_ranks():
+            raise UsageError(CONNECTED_TOO_EARLY)
+
+
+class AttachedStore(ReadOnlyStore):
+    """Questions to a run that others train.
+
+    Args:
+        connection: to the run's home; the store closes it.
+        options: of these the timeout.
+    """
+
+    def __init__(self, connection: Connection, options: StoreOptions) -> None:
+        self._connection = connection
+        self._timeout = options.timeout
+
+    def stats(self) -> StoreStats:
+        return self._ask(self._connection.stats)
+
+    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._ask(lambda: self._connection.top(k, lowest))
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        checked = check_indices(on_host(indices)).astype(np.int64)
+        return self._ask(lambda: self._connection.scores(checked))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        while True:
+            try:
+                return until_reached(question, self._timeout)
+            except Restarted:
+                continue  # nothing of this process is missing there
