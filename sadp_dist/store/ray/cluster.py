@@ -1,0 +1,114 @@
+"""Getting into a Ray cluster, finding actors in it, and what its errors mean to a run."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import exceptions
+
+from sadp_dist.errors import UsageError
+from sadp_dist.store.base import StoreUnavailable
+from sadp_dist.store.connection import Unreachable
+
+NAMESPACE = "sadp_dist"
+REPLY_TIMEOUT = 20.0
+"""Seconds that an actor has for a reply, beyond those that a call lets it wait."""
+
+
+def join(url: str) -> None:
+    """Make this process part of the cluster that a URL names, if it is not in one already.
+
+    Raises:
+        UsageError: the URL is not one of Ray's.
+        StoreUnavailable: no cluster is there.
+    """
+    address = "auto" if url == "ray:auto" else url
+    if address != "auto" and not address.startswith("ray://"):
+        raise UsageError(f'url={url!r} is not a Ray cluster: use "ray:auto" or "ray://HOST:PORT"')
+    if ray.is_initialized():
+        return
+    try:
+        with _quiet():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, exceptions.RayError, RuntimeError) as error:
+        raise StoreUnavailable(
+            f"url={url!r}: no Ray cluster answers ({first_line(error)}); start one with: ray start --head"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray takes over SIGTERM and says which cluster it connects to; both stay the job's."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def find(run: str, url: str) -> Any:
+    """The actor of a run.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return ray.get_actor(run, NAMESPACE)
+    except ValueError:
+        raise UsageError(f"run={run!r} is not in {url!r}; there: {', '.join(names()) or 'none'}") from None
+
+
+def names() -> list[str]:
+    """All runs of the cluster."""
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return sorted(actor["name"] for actor in actors if actor["namespace"] == NAMESPACE)
+
+
+def ask(actor: Any, method: str, *args: Any, wait: float = 0.0) -> Any:
+    """The answer of an actor.
+
+    Args:
+        actor: of a run.
+        method: of the actor.
+        args: for it.
+        wait: seconds that it may take before it answers.
+
+    Raises:
+        Unreachable: no answer yet; the actor may be starting anew.
+        StoreUnavailable: it is gone.
+    """
+    with answers():
+        return ray.get(getattr(actor, method).remote(*args), timeout=wait + REPLY_TIMEOUT)
+
+
+@contextmanager
+def answers() -> Iterator[None]:
+    """Within it, Ray's errors are those of a `Connection`."""
+    try:
+        yield
+    except exceptions.RayTaskError as error:  # of the actor's own
+        if isinstance(error.cause, UsageError | Unreachable):
+            raise error.cause from None
+        raise
+    except exceptions.ActorDiedError as error:
+        raise StoreUnavailable(
+            f"the run's actor is gone from the Ray cluster: {first_line(error)}; "
+            "go on from the last checkpoint with --resume"
+        ) from error
+    except exceptions.GetTimeoutError as error:
+        raise Unreachable("the run's Ray actor does not answer") from error
+    except (exceptions.RayError, ConnectionError) as error:
+        raise Unreachable(f"the run's Ray actor cannot be reached: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, as far as one line can."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

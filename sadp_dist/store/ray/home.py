@@ -1,0 +1,101 @@
+"""Runs in a Ray cluster: joining one, looking at one, listing and removing them."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from typing import Any
+
+import ray
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.store.base import Store, StoreUnavailable
+from sadp_dist.store.client import AttachedStore, RemoteStore
+from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.options import StoreOptions
+from sadp_dist.store.ray import cluster
+from sadp_dist.store.ray.actor import Creation, RunActor
+from sadp_dist.store.ray.connection import RayConnection
+from sadp_dist.store.ray.files import folder_of
+from sadp_dist.store.retry import until_reached
+from sadp_dist.store.run import Run
+
+MAX_WAITING = 10_000
+"""Calls that may be under way at once in an actor: every rank has one while it waits."""
+SUMMARY = ("run", "dataset_size", "method", "epoch", "seen")
+
+
+def connect(
+    url: str,
+    run: str,
+    dataset_size: int,
+    pruning: PruningConfig,
+    labels: NDArray[Any] | None,
+    options: StoreOptions,
+) -> Store:
+    """A run's store; the first one to come makes the actor."""
+    ours = Run(run, dataset_size, pruning, labels)
+    return RemoteStore(open_connection(url, ours, options), ours, options)
+
+
+def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
+    """A line to a run, whose actor is made if nobody has.
+
+    Raises:
+        UsageError: an argument is wrong, or the cluster has another run of this name.
+        StoreUnavailable: there is no cluster, or it does not answer.
+    """
+    cluster.join(url)
+    folder = folder_of(run.name, options.snapshot)
+    creation = Creation(run.name, run.dataset_size, run.pruning, secrets.randbits(63), folder)
+    actor = ray.remote(RunActor).options(
+        name=run.name,
+        namespace=cluster.NAMESPACE,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=MAX_WAITING,
+    )
+    return until_reached(lambda: RayConnection(actor.remote(creation), run.name, run), options.timeout)
+
+
+def attach(url: str, run: str, options: StoreOptions) -> Store:
+    """Questions to a run that others train.
+
+    Raises:
+        UsageError: there is none of this name.
+        StoreUnavailable: there is no cluster, or it does not answer.
+    """
+    cluster.join(url)
+    actor = cluster.find(run, url)
+    return AttachedStore(until_reached(lambda: RayConnection(actor, run), options.timeout), options)
+
+
+def list_runs(url: str) -> list[dict[str, Any]]:
+    """What runs there are, as plain JSON; one that does not answer has a name alone."""
+    cluster.join(url)
+    runs = []
+    for name in cluster.names():
+        summary: dict[str, Any] = {}
+        with suppress(Unreachable, StoreUnavailable, UsageError):
+            figures = RayConnection(cluster.find(name, url), name).stats().to_dict()
+            summary = {key: figures[key] for key in SUMMARY}
+        runs.append({**dict.fromkeys(SUMMARY), **summary, "run": name})
+    return runs
+
+
+def remove_run(url: str, run: str) -> None:
+    """End a run: its actor and its snapshots.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    cluster.join(url)
+    actor = cluster.find(run, url)
+    with suppress(Unreachable, StoreUnavailable):  # one that is down for good has to go, too
+        cluster.ask(actor, "forget")
+    ray.kill(actor, no_restart=True)

@@ -1,0 +1,88 @@
+"""A real Ray cluster on this machine: a process for every part of every node, to connect to and to kill."""
+
+import os
+import signal
+import socket
+import time
+
+import psutil
+import ray
+from ray.cluster_utils import Cluster
+
+from sadp_dist.store.ray.cluster import NAMESPACE
+
+MEMORY = 300 << 20
+FAST_DETECTION = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+
+
+class RayCluster:
+    """A head node, to which the drivers of this machine attach, and others that may die.
+
+    Within `with`, "ray:auto" is this cluster, in this process and in those that it starts.
+
+    Args:
+        nodes: beside the head.
+        client_port: also listen there for "ray://".
+    """
+
+    def __init__(self, nodes: int = 0, client_port: int | None = None) -> None:
+        port = {} if client_port is None else {"ray_client_server_port": client_port}
+        head = {"object_store_memory": MEMORY, "_system_config": FAST_DETECTION, **port}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.address = self._cluster.address
+        self.nodes = [self.add_node() for _ in range(nodes)]
+
+    def __enter__(self):
+        ray.shutdown()
+        os.environ["RAY_ADDRESS"] = self.address
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        del os.environ["RAY_ADDRESS"]
+        ray.shutdown()
+        self._cluster.shutdown()
+
+    def add_node(self):
+        """One more node."""
+        return self._cluster.add_node(object_store_memory=MEMORY)
+
+    def kill_actor(self, name: str) -> None:
+        """ray.kill, after which Ray starts it anew."""
+        ray.kill(ray.get_actor(name, NAMESPACE), no_restart=False)
+
+    def kill_process(self, name: str) -> None:
+        """kill -9 of the process that an actor lives in, after which Ray starts it anew."""
+        os.kill(self._row(name)["Pid"], signal.SIGKILL)
+
+    def node_of(self, name: str):
+        """The node that an actor lives on."""
+        node_id = self._row(name)["Address"]["NodeID"]
+        return next(node for node in self._cluster.list_all_nodes() if node.node_id == node_id)
+
+    def _row(self, name: str) -> dict:
+        """What the cluster knows of an actor, once it is alive."""
+        deadline = time.monotonic() + 60
+        while True:
+            rows = [row for row in ray._private.state.actors().values() if row["Name"] == name]
+            latest = max(rows, key=lambda row: row["StartTime"])
+            if latest["State"] == "ALIVE":
+                return latest
+            assert time.monotonic() < deadline, latest
+            time.sleep(0.05)
+
+    def is_head(self, node) -> bool:
+        return node is self._cluster.head_node
+
+    def kill_node(self, node) -> None:
+        """kill -9 of everything that runs on a node which is not the head, as when its power is cut."""
+        assert not self.is_head(node)
+        for raylet in node.all_processes["raylet"]:
+            for process in (raylet.process, *psutil.Process(raylet.process.pid).children(recursive=True)):
+                os.kill(process.pid, signal.SIGKILL)
+            raylet.process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
