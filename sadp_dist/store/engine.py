@@ -81,6 +81,11 @@ class Engine:
                 )
         return self._plans[epoch]
 
+    @property
+    def latest_epoch(self) -> int | None:
+        """Of the plan made last; None before the first."""
+        return next(reversed(self._plans), None)
+
     def has_plan(self, epoch: int) -> bool:
         """Whether the plan of an epoch is made and still kept."""
         return epoch in self._plans

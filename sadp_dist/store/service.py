@@ -35,13 +35,17 @@ class Service:
         try:
             frame = decode(data, self.origin, self.engine.run.dataset_size)
         except BadFrame as bad:
-            self._rejected[str(bad)] += 1
+            self.reject(str(bad))
             return
         again = frame.sequence <= self._sequences.get(frame.client, 0)
         self.engine.apply(frame.records, pushes=0 if again else frame.pushes)
         if not again:
             self.engine.reject(frame.rejected)
             self._sequences[frame.client] = frame.sequence
+
+    def reject(self, reason: str) -> None:
+        """Count something that is none of this run's messages."""
+        self._rejected[reason] += 1
 
     def ask(self, epoch: int, rank: int, world_size: int) -> list[tuple[int, int]]:
         """A rank wants its shard of an epoch; it has sent all that it has before.
@@ -76,6 +80,10 @@ class Service:
         """The ranks that have not asked for an epoch."""
         asked = self._asked.get((epoch, world_size), set())
         return tuple(rank for rank in range(world_size) if rank not in asked)
+
+    def waits(self) -> dict[tuple[int, int], tuple[int, ...]]:
+        """(epoch, world size) asked for and not planned yet -> the ranks that have not asked."""
+        return {asked: self.missing(*asked) for asked in self._asked}
 
     def waiting_ranks(self) -> tuple[int, ...]:
         """The ranks that others wait for at the newest epoch asked for; empty while none waits."""
