@@ -23,5 +23,9 @@ class MissingExtra(UsageError, ImportError):
         super().__init__(f"{package} is not installed; install it with: pip install 'sadp_dist[{extra}]'")
 
 
+class StoreUnavailable(RuntimeError):  # what it says, not what went wrong
+    """The place where the scores live cannot be reached. The message is one line that says where to look."""
+
+
 class TrainingDiverged(RuntimeError):
     """The loss or its gradient is no longer a finite number."""

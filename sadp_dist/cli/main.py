@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from sadp_dist import __version__
 from sadp_dist.cli import beton, doctor, inspection, report, training
-from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
+from sadp_dist.errors import AgreedError, StoreUnavailable, TrainingDiverged, UsageError
 
 app = typer.Typer(
     name="sadp-dist",
@@ -66,7 +66,7 @@ def main() -> None:
     except UsageError as error:
         _complain(str(error))
         sys.exit(2)
-    except TrainingDiverged as error:
+    except (StoreUnavailable, TrainingDiverged) as error:
         _complain(str(error))
         sys.exit(1)
     except Exception as error:

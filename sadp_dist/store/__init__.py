@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sadp_dist.errors import UsageError
+from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.config import PruningConfig
+from sadp_dist.store.address import without_password
 from sadp_dist.store.base import Store, StoreUnavailable
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.saved import open_snapshot
@@ -49,8 +52,11 @@ def connect(
         options: of a store in another process, the fields of `StoreOptions`.
 
     Raises:
-        UsageError: an argument is wrong, on any rank.
+        UsageError: an argument is wrong, on any rank; or the run is there already and was another one.
+        StoreUnavailable: the place cannot be reached.
     """
+    for name in options:
+        check_choice("option", name, [field.name for field in fields(StoreOptions)])
     home = _home(url)
     classes = None if labels is None else np.asarray(labels)
     store: Store = home.connect(url, run, dataset_size, pruning, classes, StoreOptions(**options))
@@ -61,5 +67,5 @@ def _home(url: str) -> ModuleType:
     scheme, colon, _ = str(url).partition(":")
     if not colon or scheme not in HOMES:
         known = ", ".join(f'"{home}:"' for home in HOMES)
-        raise UsageError(f"url={url!r} is not a store: it has to start with {known}")
+        raise UsageError(f"url={without_password(str(url))!r} is not a store: it has to start with {known}")
     return importlib.import_module(HOMES[scheme])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.stats import StoreStats
 
@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 
     Array = torch.Tensor | NDArray[Any]
 
+__all__ = ["ReadOnlyStore", "Store", "StoreUnavailable", "on_host"]
+
 
 def on_host(indices: Array) -> Any:
     """Indices to ask about, on the CPU, whichever device they are on."""
     return indices.cpu() if hasattr(indices, "cpu") else indices
-
-
-class StoreUnavailable(RuntimeError):  # what it says, not what went wrong
-    """The place where the scores live cannot be reached. The message is one line that says where to look."""
 
 
 class Store(ABC):

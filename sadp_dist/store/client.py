@@ -11,9 +11,9 @@ import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.base import ReadOnlyStore, Store, StoreUnavailable, on_host
+from sadp_dist.store.base import ReadOnlyStore, Store, on_host
 from sadp_dist.store.buffer import PushBuffer
 from sadp_dist.store.collective import CONNECTED_TOO_EARLY, Collective, has_other_ranks
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting

@@ -12,8 +12,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import DTypeLike, NDArray
 
-from sadp_dist.errors import UsageError
-from sadp_dist.store.base import StoreUnavailable
+from sadp_dist.errors import StoreUnavailable, UsageError
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from sadp_dist.store.base import StoreUnavailable
+from sadp_dist.errors import StoreUnavailable
 from sadp_dist.store.connection import Unreachable
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds

@@ -11,8 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from sadp_dist.errors import UsageError
-from sadp_dist.store.base import StoreUnavailable
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.connection import Connection, Restarted, Unreachable
 from sadp_dist.store.frames import Frame, index_dtype
 from sadp_dist.store.journal import Journal

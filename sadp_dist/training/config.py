@@ -16,6 +16,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.snn.neurons import NeuronConfig
+from sadp_dist.store import StoreOptions
+from sadp_dist.store.address import without_password
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -94,7 +96,7 @@ class OptimizationConfig:
 
 
 @dataclass(frozen=True)
-class StoreConfig:
+class StoreConfig(StoreOptions):
     """Where the scores live; see ``sadp_dist.connect``."""
 
     url: str = "memory:"
@@ -119,8 +121,9 @@ class TrainConfig:
         return Path(self.output.format(name=self.name))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain mappings, lists, strings and numbers, as ``load_config`` reads them."""
+        """Plain mappings, lists, strings and numbers, as ``load_config`` reads them; no password."""
         plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        plain["store"]["url"] = without_password(self.store.url)
         return plain
 
 

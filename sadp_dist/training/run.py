@@ -39,6 +39,7 @@ def train(
     Raises:
         UsageError: something in the configuration cannot work, or the run directory holds another run.
         TrainingDiverged: the loss or a score is no longer finite.
+        StoreUnavailable: the place where the scores live cannot be reached any more.
     """
     with join_job() as process:
         if existing != "overwrite":
@@ -47,6 +48,8 @@ def train(
         process.agree(lambda: _prepare_run_dir(config, existing, process))
         checkpoints = Checkpoints(config.run_dir, config.training.keep_checkpoints)
         resumed = existing == "resume" and trainer.resume(checkpoints)
+        if not resumed:  # a store that outlives its jobs may still hold what an earlier one got to
+            trainer.store.reset()
         progress = Progress(config.name, config.training.epochs, enabled=process.is_first)
         if not process.is_first:
             trainer.run(checkpoints, None, progress)
@@ -102,11 +105,11 @@ def _earlier_config(run_dir: Path) -> dict[str, Any]:
 
 
 def _without_what_may_change(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without what a resumed run may change: how often it reports and saves."""
+    """The configuration without what a resumed run may change: where the scores live, how often it saves."""
     training = dict(config.get("training", {}))
     for free in ("evaluate_every", "checkpoint_every", "keep_checkpoints"):
         training.pop(free, None)
-    return {**config, "training": training}
+    return {**config, "training": training, "store": None}
 
 
 def _prepare_run_dir(config: TrainConfig, existing: str, process: Process) -> None:

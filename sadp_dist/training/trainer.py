@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -57,7 +58,11 @@ class Trainer:
             lambda: open_data(config.data, training.batch_size // parts, config.seed, process)
         )
         self.store = connect(
-            config.store.url, config.name, self.data.size, config.pruning, labels=self.data.labels
+            run=config.name,
+            dataset_size=self.data.size,
+            pruning=config.pruning,
+            labels=self.data.labels,
+            **asdict(config.store),
         )
         self.sampler = PruningSampler(
             self.store, training.batch_size // parts, rank=process.rank, world_size=process.world_size
