@@ -1,0 +1,96 @@
+"""Where a Redis is and how to log in, from a URL and the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from sadp_dist.errors import UsageError
+
+USERNAME, PASSWORD, CA = (f"SADP_DIST_REDIS_{name}" for name in ("USERNAME", "PASSWORD", "CA"))
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+FORM = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss://...[?ssl_ca_certs=FILE] for TLS"
+
+
+@dataclass(frozen=True)
+class Address:
+    """One Redis server and one of its databases.
+
+    As text it is what may be shown to anybody: neither user nor password is in it.
+
+    Attributes:
+        host: name or IP address.
+        port: of the server.
+        database: number of the database.
+        username: None for Redis's default user.
+        password: None where none is needed.
+        tls: whether the connection is encrypted, and the server's certificate checked.
+        tls_files: the authority that the certificate is checked against (by default the system's), and a
+            certificate of one's own, by redis-py's names.
+    """
+
+    host: str
+    port: int = 6379
+    database: int = 0
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    tls_files: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.database}"
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """The address in a URL; what it does not say of user, password and authority, the environment does.
+
+        Raises:
+            UsageError: it is no such URL. The message repeats nothing that could be a password.
+        """
+        parts, port = _split(url)
+        if not parts.hostname:
+            raise UsageError(f"the store's URL names no host: {FORM} is needed")
+        database = parts.path.strip("/") or "0"
+        if not database.isdecimal():
+            raise UsageError(f"the store's URL has {parts.path!r} for a database: a number is needed, {FORM}")
+        tls = parts.scheme == "rediss"
+        username = unquote(parts.username) if parts.username else os.environ.get(USERNAME)
+        password = unquote(parts.password) if parts.password else os.environ.get(PASSWORD)
+        return cls(
+            unquote(parts.hostname),
+            port,
+            int(database),
+            username or None,
+            password or None,
+            tls,
+            _tls_files(parts.query, tls),
+        )
+
+
+def _split(url: str) -> tuple[SplitResult, int]:
+    try:
+        parts = urlsplit(url)
+        return parts, 6379 if parts.port is None else parts.port
+    except ValueError:
+        raise UsageError(
+            "the store's URL has a host or port that cannot be read; a user or password with one of :/?#[]@ "
+            f"has it percent-encoded: {FORM}"
+        ) from None
+
+
+def _tls_files(query: str, tls: bool) -> tuple[tuple[str, str], ...]:
+    files = dict(parse_qsl(query, keep_blank_values=True))
+    for name in files:
+        if name not in TLS_FILES:
+            raise UsageError(f"the store's URL has a parameter {name!r}: {', '.join(TLS_FILES)} are known")
+    if files and not tls:
+        raise UsageError(f"the store's URL has {next(iter(files))}, but is not encrypted: use rediss://")
+    if tls and CA in os.environ:
+        files.setdefault("ssl_ca_certs", os.environ[CA])
+    for name, file in files.items():
+        if not Path(file).is_file():
+            raise UsageError(f"{name}={file!r} of the store's URL is not a file")
+    return tuple(files.items())

@@ -1,0 +1,168 @@
+"""Runs in Redis: joining one, looking at one, listing and removing them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.store.base import Store
+from sadp_dist.store.client import AttachedStore, RemoteStore
+from sadp_dist.store.engine import Engine
+from sadp_dist.store.options import StoreOptions
+from sadp_dist.store.redis.address import Address
+from sadp_dist.store.redis.connection import RedisConnection
+from sadp_dist.store.redis.keys import REMOVED, REMOVED_FOR, RUNS, Keys, Meta
+from sadp_dist.store.redis.lease import holder
+from sadp_dist.store.redis.planner import Planner
+from sadp_dist.store.redis.server import Server
+from sadp_dist.store.redis.state import Changed, begin
+from sadp_dist.store.retry import until_reached
+from sadp_dist.store.run import Run, differences
+from sadp_dist.store.service import Service
+
+PATIENCE = 10.0
+"""Seconds that a Redis may take to come up when one wants to connect."""
+
+
+def connect(
+    url: str,
+    run: str,
+    dataset_size: int,
+    pruning: PruningConfig,
+    labels: NDArray[Any] | None,
+    options: StoreOptions,
+) -> Store:
+    """A run's store; the first one to come begins the run."""
+    ours = Run(run, dataset_size, pruning, labels)
+    return RemoteStore(open_connection(url, ours, options), ours, options)
+
+
+def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnection:
+    """A line to a run, which is begun if nobody has; rank 0's has the planner beside it.
+
+    Raises:
+        UsageError: the run there is another one.
+    """
+    server = Server(Address.parse(url))
+    meta = until_reached(lambda: _join(server, run), min(options.timeout, PATIENCE))
+    planner = None
+    if options.planner != "server" and _rank() == 0:
+        planner = Planner(server, run.name, "rank 0", yields=options.planner == "auto")
+        planner.start()
+    return RedisConnection(server, meta, planner)
+
+
+def attach(url: str, run: str, options: StoreOptions) -> Store:
+    """Questions to a run that others train.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    server = Server(Address.parse(url))
+    meta = until_reached(lambda: _find(server, run), min(options.timeout, PATIENCE))
+    return AttachedStore(RedisConnection(server, meta), options)
+
+
+def list_runs(url: str) -> list[dict[str, Any]]:
+    """The runs of a Redis, by name, as plain JSON."""
+    server = Server(Address.parse(url))
+    try:
+        return until_reached(lambda: _list(server), PATIENCE)
+    finally:
+        server.close()
+
+
+def remove_run(url: str, run: str) -> None:
+    """Remove a run with all its scores; who still trains it stops.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    server = Server(Address.parse(url))
+    try:
+        until_reached(lambda: _remove(server, run), PATIENCE)
+    finally:
+        server.close()
+
+
+def _join(server: Server, run: Run) -> Meta:
+    keys = Keys(run.name)
+    with server.faults():
+        while True:
+            raw = server.redis.get(keys.meta)
+            meta = Meta.unpack(raw)
+            if meta is None:
+                try:
+                    meta, _ = begin(server, keys, Service(Engine(run), secrets.randbits(64)), raw)
+                except Changed:
+                    continue  # another rank was quicker
+            server.redis.sadd(RUNS, run.name)
+            unlike = differences(meta.facts, run.facts())
+            if unlike:
+                raise UsageError(
+                    f"run {run.name!r} at {server.address} is another one: {unlike}; choose another name, "
+                    "or remove it with sadp-dist rm"
+                )
+            return meta
+
+
+def _find(server: Server, run: str) -> Meta:
+    with server.faults():
+        meta = Meta.unpack(server.redis.get(Keys(run).meta))
+    if meta is None:
+        names = ", ".join(figures["run"] for figures in _list(server)) or "none"
+        raise UsageError(f"run={run!r} is not at {server.address}; there are: {names}")
+    return meta
+
+
+def _list(server: Server) -> list[dict[str, Any]]:
+    found = []
+    with server.faults():
+        for name in sorted(member.decode() for member in server.redis.smembers(RUNS)):
+            keys = Keys(name)
+            with server.redis.pipeline(transaction=False) as pipe:
+                pipe.get(keys.meta)
+                pipe.get(keys.lease)
+                raw, lease = pipe.execute()
+            meta = Meta.unpack(raw)
+            if meta is not None:
+                found.append(
+                    {
+                        "run": name,
+                        "dataset_size": meta.facts["dataset_size"],
+                        "method": meta.facts["pruning.method"],
+                        "epoch": meta.epoch,
+                        "created": meta.created,
+                        "last_snapshot": meta.saved,
+                        "planner": holder(lease),
+                    }
+                )
+    return found
+
+
+def _remove(server: Server, run: str) -> None:
+    meta, keys = _find(server, run), Keys(run)
+    with server.faults(), server.redis.pipeline() as pipe:
+        pipe.set(keys.meta, REMOVED, ex=REMOVED_FOR)
+        pipe.unlink(
+            keys.log(meta.generation),
+            keys.shards(meta.generation),
+            keys.snapshot(meta.snapshot),
+            keys.status,
+            keys.fence,
+        )
+        pipe.execute()
+        server.redis.srem(RUNS, run)
+
+
+def _rank() -> int:
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank()
+    return int(os.environ.get("RANK", "0"))

@@ -1,0 +1,316 @@
+"""The planner of a run in Redis: reads its log, plans what all ranks have asked for, publishes the shards."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from redis.client import Pipeline
+from redis.exceptions import ResponseError, WatchError
+
+from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.redis import shards
+from sadp_dist.store.redis.keys import REMOVED, RUNS, Meta, entry_number, new_name
+from sadp_dist.store.redis.lease import Lease, LeaseLost
+from sadp_dist.store.redis.log import Entries, Ready, Replica, decoded
+from sadp_dist.store.redis.server import Server
+from sadp_dist.store.redis.state import PIECE, Changed, adopt, begin, pieces, upload
+from sadp_dist.store.retry import pauses
+
+LOG_LIMIT = 64 << 20
+"""Bytes of log after which a snapshot is made in the middle of an epoch."""
+POLL = 0.25
+"""Seconds between looks at who else plans, and whether to stop."""
+LOOK = 1.0
+"""Seconds between looks for a server, where one goes first."""
+
+
+class Planner:
+    """A thread that plans one run while it has the lease, and waits for the lease while another one does.
+
+    It keeps the run's state in memory. A Redis that comes back with less than it had, or empty, gets the run
+    back from here, as a new generation of the log.
+
+    Args:
+        server: where the run is.
+        run: its name.
+        title: what it is, for people to read.
+        yields: leave the run to a planner outside the job where one is announced.
+        say: is told in one line what happens.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        run: str,
+        title: str,
+        yields: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._server, self._run, self._yields, self._say = server, run, yields, say
+        self._replica = Replica(server, run)
+        self._keys = self._replica.keys
+        self._lease = Lease(server, self._keys, f"{title} {socket.gethostname()}:{os.getpid()}")
+        self._process: str | None = None  # of Redis, when the log was last known to be whole
+        self._ready: Ready = []  # shards to be published
+        self._waits: dict[str, list[int]] | None = None  # as published
+        self._looked = 0.0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._plan_on, name="sadp_dist planner", daemon=True)
+        self.failure: Exception | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End the thread after what it is doing, and let another one have the run."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs; if not, `failure` may say why."""
+        return self._thread.is_alive()
+
+    def _plan_on(self) -> None:
+        try:
+            self._take_turns()
+        except Exception as error:  # whoever started the thread has to know
+            self.failure = error
+
+    def _take_turns(self) -> None:
+        leads, waits, trouble = False, pauses(), False
+        while not self._stopped.is_set():
+            try:
+                with self._server.faults():
+                    leads = leads or self._take_lease()
+                    if trouble:
+                        self._say(f"run {self._run}: {self._server.address} is back")
+                    waits, trouble = pauses(), False
+                    if leads:
+                        self._lead()
+                        self._lease.release()
+                        leads = False
+                        self._replica.forget()
+                    else:
+                        self._stopped.wait(POLL)
+            except LeaseLost:
+                leads = False
+            except Changed:
+                continue
+            except Unreachable as problem:
+                if not trouble:
+                    self._say(f"run {self._run}: {problem}; trying on")
+                trouble = True
+                self._stopped.wait(next(waits))
+        if leads:
+            self._lease.release()
+
+    def _take_lease(self) -> bool:
+        if self._yields and self._server.redis.get(self._keys.server) is not None:
+            return False
+        if self._lease.acquire():
+            return True
+        self._replica.forget()  # who has it goes on from here; what is remembered here grows old
+        return False
+
+    def _lead(self) -> None:
+        """Plan until it is time to stop, or to leave it to a server."""
+        self._catch_up()
+        group = self._join()
+        self._settle(time.perf_counter())
+        while not self._stopped.is_set() and not self._should_yield():
+            self._lease.check()
+            entries = self._read(group)
+            start = time.perf_counter()
+            if entries:
+                self._ready += self._replica.fold(entries)
+                self._settle(start)
+
+    def _should_yield(self) -> bool:
+        now = time.monotonic()
+        if not self._yields or now < self._looked + LOOK:
+            return False
+        self._looked = now
+        return self._server.redis.get(self._keys.server) is not None
+
+    def _catch_up(self) -> None:
+        """Bring what is in memory and what is in Redis together, whichever knows more."""
+        replica = self._replica
+        raw = self._server.redis.get(self._keys.meta)
+        if raw == REMOVED:
+            replica.forget()
+        before, meta = replica.meta, Meta.unpack(raw)
+        if replica.service is not None and before is not None:
+            restarted = self._process != self._server.process
+            if meta is None or (restarted and meta.generation == before.generation):
+                self._begin_anew(raw)
+                return
+        ready = replica.follow()
+        assert replica.meta is not None
+        if before is None or before.origin != replica.meta.origin:
+            self._ready.clear()
+        self._ready += ready
+        self._process = self._server.process
+        self._waits = None
+        self._say(f"run {self._run}: took over at epoch {_number(replica.meta.epoch)}")
+
+    def _begin_anew(self, over: bytes | None) -> None:
+        """Give Redis the run back: everything, under a new generation, so that clients notice."""
+        replica = self._replica
+        assert replica.service is not None
+        process = self._server.process
+        replica.meta, replica.raw = begin(self._server, self._keys, replica.service, over, self._lease.guard)
+        self._server.redis.sadd(RUNS, self._run)
+        replica.position, replica.read = replica.meta.position, 0
+        self._process, self._waits = process, None
+        self._say(f"run {self._run}: {self._server.address} may have lost some of it; gave it back")
+
+    def _join(self) -> str:
+        """Begin to read behind `position`, in a consumer group that only this planner has ever had.
+
+        Two planners in one group would take entries from each other, and so would this one from itself after
+        an answer that never arrived.
+        """
+        replica = self._replica
+        assert replica.meta is not None
+        log, group = self._keys.log(replica.meta.generation), f"planner-{self._lease.token}-{new_name()}"
+        try:
+            others = [found["name"] for found in self._server.redis.xinfo_groups(log)]
+
+            def commands(pipe: Pipeline) -> None:
+                for other in others:
+                    pipe.xgroup_destroy(log, other)
+                pipe.xgroup_create(log, group, replica.position)
+
+            self._write(commands)
+        except ResponseError as error:
+            if "no such key" not in str(error) and "key to exist" not in str(error):
+                raise
+            self._begin_anew(replica.raw)
+            return self._join()
+        return group
+
+    def _read(self, group: str) -> Entries:
+        replica = self._replica
+        assert replica.meta is not None
+        log = self._keys.log(replica.meta.generation)
+        try:
+            answer = self._server.redis.xreadgroup(
+                group, "planner", {log: ">"}, count=replica.count, block=int(POLL * 1000), noack=True
+            )
+        except ResponseError as error:
+            if str(error).startswith(("NOGROUP", "UNBLOCKED", "WRONGTYPE")):
+                raise Changed from error  # the log was begun anew, or another planner has taken over
+            raise
+        return decoded(answer)
+
+    def _settle(self, start: float) -> None:
+        """Publish what the ranks wait for; after a new plan, or a long log, make a snapshot."""
+        replica = self._replica
+        assert replica.service is not None and replica.meta is not None
+        self._publish()
+        epoch = replica.service.engine.latest_epoch
+        planned = epoch != replica.meta.epoch
+        if planned:
+            plan = replica.service.engine.plan(epoch) if epoch is not None else None
+            milliseconds = (time.perf_counter() - start) * 1000
+            if plan is not None:
+                self._say(
+                    f"run {self._run}: epoch {plan.epoch}, {plan.drawn:,} of {plan.dataset_size:,}, "
+                    f"{milliseconds:.0f} ms"
+                )
+        if planned or replica.read > LOG_LIMIT:
+            self._save()
+
+    def _publish(self) -> None:
+        service, meta = self._replica.service, self._replica.meta
+        assert service is not None and meta is not None
+        waits = {f"{epoch}:{size}": list(ranks) for (epoch, size), ranks in service.waits().items()}
+        if not self._ready and waits == self._waits:
+            return
+        key = self._keys.shards(meta.generation)
+        values: dict[Any, Any] = {}
+        for epoch, rank, size in self._ready:
+            shard = service.shard(epoch, rank, size)
+            if shard is None:
+                continue  # planned and replaced again in what was just read: nobody waits for it
+            for number, piece in enumerate(pieces(shards.encode(shard))):
+                values[shard_field(epoch, rank, size, number)] = piece
+            if sum(map(len, values.values())) > PIECE:
+                self._write(lambda pipe, part=dict(values): pipe.hset(key, mapping=part))  # type: ignore[misc]
+                values.clear()
+
+        def commands(pipe: Pipeline) -> None:
+            if values:
+                pipe.hset(key, mapping=values)
+            pipe.set(self._keys.status, json.dumps(waits))
+
+        self._write(commands)
+        self._ready.clear()
+        self._waits = waits
+
+    def _save(self) -> None:
+        """Make a snapshot; then drop what it holds from the log, and the shards that nobody asks for any more."""
+        replica = self._replica
+        service, meta = replica.service, replica.meta
+        assert service is not None and meta is not None
+        log, published = self._keys.log(meta.generation), self._keys.shards(meta.generation)
+        name, number = upload(self._server, self._keys, service)
+        meta = replace(
+            meta,
+            snapshot=name,
+            pieces=number,
+            position=replica.position,
+            saved=time.time(),
+            epoch=service.engine.latest_epoch,
+        )
+        old = [
+            field
+            for field in self._server.redis.hkeys(published)
+            if not service.engine.has_plan(int(field.split(b":")[0]))
+        ]
+
+        def also(pipe: Pipeline) -> None:
+            milliseconds, count = entry_number(replica.position)
+            pipe.xtrim(log, minid=f"{milliseconds}-{count + 1}", approximate=False)
+            if old:
+                pipe.hdel(published, *old)
+
+        replica.raw = adopt(self._server, self._keys, meta, replica.raw, also, self._lease.guard)
+        replica.meta, replica.read = meta, 0
+
+    def _write(self, commands: Callable[[Pipeline], object]) -> None:
+        """Write in one transaction, if the lease is still ours and the run still the one that was read.
+
+        Raises:
+            LeaseLost: it is not.
+            Changed: it is not.
+        """
+        try:
+            with self._server.redis.pipeline() as pipe:
+                pipe.watch(self._keys.meta)
+                self._lease.guard(pipe)
+                if pipe.get(self._keys.meta) != self._replica.raw:
+                    raise Changed
+                pipe.multi()
+                commands(pipe)
+                pipe.execute()
+        except WatchError as error:
+            raise Changed from error
+
+
+def shard_field(epoch: int, rank: int, world_size: int, piece: int) -> str:
+    """Where in the hash of shards a piece of one is."""
+    return f"{epoch}:{world_size}:{rank}:{piece}"
+
+
+def _number(epoch: int | None) -> str:
+    return "0" if epoch is None else str(epoch + 1)
