@@ -38,6 +38,8 @@ PACKAGES = (
         "apt-get install pkg-config libopencv-dev libturbojpeg0-dev g++; pip install 'sadp_dist[ffcv]'",
         False,
     ),
+    Part("ray", "stores at ray:", "pip install 'sadp_dist[ray]'", False),
+    Part("redis", "stores at redis:", "pip install 'sadp_dist[redis]'", False),
     Part("pyarrow", "parquet sources", "pip install 'sadp_dist[parquet]'", False),
     Part("sklearn", "the digits of the demo", "pip install 'sadp_dist[digits]'", False),
 )

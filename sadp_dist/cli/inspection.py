@@ -1,31 +1,38 @@
-"""``sadp-dist stats`` and ``sadp-dist top``: questions to a store, or to the one that a run has saved."""
+"""``sadp-dist stats`` and ``sadp-dist top``: questions to a run's store, while it trains or saved."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
+from sadp_dist.cli.figures import figures_table
+from sadp_dist.cli.runs import runs_there
 from sadp_dist.errors import UsageError
 
 if TYPE_CHECKING:
     from sadp_dist.store import Store
 
+TIMEOUT = 10.0
+"""Seconds that a store may take to answer a person."""
+
 StoreOption = Annotated[
     str,
-    typer.Option("--store", help="A run directory, or a store that a run has saved.", metavar="RUN_DIR|FILE"),
+    typer.Option(
+        "--store",
+        help="ray:auto, ray://HOST:PORT, redis://HOST:PORT/DB; a run directory; or a file that a run saved.",
+        metavar="URL|RUN_DIR|FILE",
+    ),
 ]
-RunOption = Annotated[
-    str | None, typer.Option("--run", help="The run's name, where --store is a directory of runs.")
-]
+RunOption = Annotated[str | None, typer.Option("--run", help="The run's name, where --store holds several.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -39,23 +46,28 @@ def stats(
 ) -> None:
     """Show what a run's store knows: examples scored, how the last epoch was drawn, the spread of the scores.
 
-    A run saves its store with every checkpoint; what is shown is as of the newest one:
+    Of a run whose store is in Ray or Redis, as it is now:
+
+        sadp-dist stats --store redis://localhost:6379 --run digits-sadp --watch
+
+    Any run saves its store with every checkpoint; of a directory, the newest one is shown:
 
         sadp-dist stats --store runs/digits-sadp
 
         sadp-dist stats --store runs --run digits-sadp --json
     """
-    console = Console(highlight=False)
-    if not watch:
-        figures = _stats(store, run)
-        console.print_json(data=figures) if as_json else console.print(_stats_table(figures))
-        return
-    if as_json:
+    if watch and as_json:
         raise UsageError("--watch shows a table; leave out --json")
-    with Live(_stats_table(_stats(store, run)), console=console, auto_refresh=False) as live:
-        while True:
-            time.sleep(2)
-            live.update(_stats_table(_stats(store, run)), refresh=True)
+    console = Console(highlight=False)
+    with _looking_at(store, run) as look:
+        figures = look().stats().to_dict()
+        if not watch:
+            console.print_json(data=figures) if as_json else console.print(figures_table(figures))
+            return
+        with Live(figures_table(figures), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(2)
+                live.update(figures_table(look().stats().to_dict()), refresh=True)
 
 
 def top(
@@ -85,8 +97,8 @@ def top(
     """
     if (images is None) != (out is None):
         raise UsageError("--images and --out go together: where the images are, and where the sheet goes")
-    with _open(store, run) as opened:
-        indices, scores = opened.top(k, lowest=lowest)
+    with _looking_at(store, run) as look:
+        indices, scores = look().top(k, lowest=lowest)
     rows: list[dict[str, Any]] = [
         {"index": int(i), "score": float(s)} for i, s in zip(indices, scores, strict=True)
     ]
@@ -110,53 +122,25 @@ def top(
         console.print(f"drew {len(rows)} images on {out}", markup=False)
 
 
-def _open(store: str, run: str | None) -> Store:
-    from sadp_dist.store import HOMES, open_snapshot
+@contextmanager
+def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], Store]]:
+    """Gives the store at each call: a run's in other processes stays open, of saved ones it is the newest."""
+    from sadp_dist.store import HOMES, attach, list_runs, open_snapshot
 
-    scheme, colon, _ = store.partition(":")
-    if colon and scheme in HOMES:
-        raise UsageError(f"--store {store} lives in the processes that train; give the run's directory")
-    path = Path(store)
-    opened = open_snapshot(path / run if run is not None and (path / run).exists() else path)
-    name = opened.stats().run
-    if run is not None and run != name:
-        raise UsageError(f"--store {store} holds the run {name!r}, not {run!r}")
-    return opened
+    if "://" in store or store.partition(":")[0] in HOMES:
+        if run is None:
+            names = [found["run"] for found in list_runs(store)]
+            raise UsageError(f"--run is needed; {runs_there(names)}")
+        with attach(store, run, timeout=TIMEOUT) as attached:
+            yield lambda: attached
+        return
 
+    def newest() -> Store:
+        path = Path(store)
+        opened = open_snapshot(path / run if run is not None and (path / run).exists() else path)
+        name = opened.stats().run
+        if run is not None and run != name:
+            raise UsageError(f"--store {store} holds the run {name!r}, not {run!r}")
+        return opened
 
-def _stats(store: str, run: str | None) -> dict[str, Any]:
-    with _open(store, run) as opened:
-        return opened.stats().to_dict()
-
-
-def _stats_table(figures: dict[str, Any]) -> Group:
-    table = Table(title=escape(f"run {figures['run']}"), title_justify="left", show_header=False)
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    for name, value in figures.items():
-        if name not in ("run", "score_histogram"):
-            table.add_row(name.replace("_", " "), _show(value))
-    return Group(table, _histogram(figures["score_histogram"]))
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{name} {_show(inner)}" for name, inner in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.6g}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _histogram(histogram: dict[str, list[float]] | None, width: int = 40) -> Text:
-    if not histogram or not any(histogram["counts"]):
-        return Text("no scores yet", style="dim")
-    most = max(histogram["counts"])
-    lines = [
-        f"{low:>10.3g} .. {high:<10.3g} {'█' * round(width * count / most)} {count:,}"
-        for low, high, count in zip(
-            histogram["edges"][:-1], histogram["edges"][1:], histogram["counts"], strict=True
-        )
-    ]
-    return Text("scores\n" + "\n".join(lines))
+    yield newest

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from sadp_dist import __version__
-from sadp_dist.cli import beton, doctor, inspection, report, training
+from sadp_dist.cli import beton, doctor, inspection, report, runs, training
 from sadp_dist.errors import AgreedError, StoreUnavailable, TrainingDiverged, UsageError
 
 app = typer.Typer(
@@ -47,6 +47,8 @@ app.command()(training.train)
 app.command()(beton.beton)
 app.command()(inspection.stats)
 app.command()(inspection.top)
+app.command()(runs.runs)
+app.command("rm")(runs.remove)
 app.command()(report.report)
 app.command()(doctor.doctor)
 
@@ -69,6 +71,8 @@ def main() -> None:
     except (StoreUnavailable, TrainingDiverged) as error:
         _complain(str(error))
         sys.exit(1)
+    except typer.Abort:  # Ctrl-C at a question
+        sys.exit(130)
     except Exception as error:
         # An unknown option or a missing argument; typer keeps the class of these errors to itself.
         if not hasattr(error, "format_message"):

@@ -19,7 +19,18 @@ from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.saved import open_snapshot
 from sadp_dist.store.stats import StoreStats
 
-__all__ = ["HOMES", "Store", "StoreOptions", "StoreStats", "StoreUnavailable", "connect", "open_snapshot"]
+__all__ = [
+    "HOMES",
+    "Store",
+    "StoreOptions",
+    "StoreStats",
+    "StoreUnavailable",
+    "attach",
+    "connect",
+    "list_runs",
+    "open_snapshot",
+    "remove_run",
+]
 
 HOMES = {
     "memory": "sadp_dist.store.embedded",
@@ -30,7 +41,7 @@ HOMES = {
 """Scheme -> module, imported when a URL asks.
 
 It has `connect(url, run, dataset_size, pruning, labels, options)`; where runs outlive the processes that
-train, also `attach(url, run)`, `list_runs(url)` and `remove_run(url, run)`."""
+train, also `attach(url, run, options)`, `list_runs(url)` and `remove_run(url, run)`."""
 
 
 def connect(
@@ -55,12 +66,60 @@ def connect(
         UsageError: an argument is wrong, on any rank; or the run is there already and was another one.
         StoreUnavailable: the place cannot be reached.
     """
-    for name in options:
-        check_choice("option", name, [field.name for field in fields(StoreOptions)])
     home = _home(url)
     classes = None if labels is None else np.asarray(labels)
-    store: Store = home.connect(url, run, dataset_size, pruning, classes, StoreOptions(**options))
+    store: Store = home.connect(url, run, dataset_size, pruning, classes, _options(options))
     return store
+
+
+def attach(url: str, run: str, **options: Any) -> Store:
+    """Questions (`stats`, `top`, `scores`) to a run that others train; it is not disturbed.
+
+    Args:
+        url: where it lives; not "memory:".
+        run: its name.
+        options: the fields of `StoreOptions`.
+
+    Raises:
+        UsageError: there is no such run.
+        StoreUnavailable: the place cannot be reached.
+    """
+    store: Store = _shared_home(url).attach(url, run, _options(options))
+    return store
+
+
+def list_runs(url: str) -> list[dict[str, Any]]:
+    """The runs that a place holds, as plain JSON: "run", "dataset_size", "method", "epoch", "seen" and more.
+
+    Raises:
+        UsageError: "memory:" has no place.
+        StoreUnavailable: it cannot be reached.
+    """
+    found: list[dict[str, Any]] = _shared_home(url).list_runs(url)
+    return found
+
+
+def remove_run(url: str, run: str) -> None:
+    """Remove all that a place holds of a run.
+
+    Raises:
+        UsageError: there is no such run.
+        StoreUnavailable: the place cannot be reached.
+    """
+    _shared_home(url).remove_run(url, run)
+
+
+def _options(given: dict[str, Any]) -> StoreOptions:
+    for name in given:
+        check_choice("option", name, [field.name for field in fields(StoreOptions)])
+    return StoreOptions(**given)
+
+
+def _shared_home(url: str) -> ModuleType:
+    home = _home(url)
+    if not hasattr(home, "attach"):
+        raise UsageError(f"url={url!r} lives in the processes that train; give the run's directory")
+    return home
 
 
 def _home(url: str) -> ModuleType:
