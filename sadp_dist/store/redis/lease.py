@@ -31,44 +31,22 @@ class Lease:
     Args:
         server: where.
         keys: of the run.
-        planner: who wants it, for people to read.
+        token: the number.
+        value: of the key, which has been set.
     """
 
-    def __init__(self, server: Server, keys: Keys, planner: str) -> None:
-        self._server, self._keys, self._planner = server, keys, planner
-        self._value: bytes | None = None
-        self._lost = threading.Event()
-        self._released = threading.Event()
-        self._renewing: threading.Thread | None = None
-
-    @property
-    def token(self) -> int:
-        """Larger than those of all holders before."""
-        assert self._value is not None
-        return int(json.loads(self._value)["token"])
-
-    def acquire(self) -> bool:
-        """Take it if nobody has it."""
-        redis = self._server.redis
-        if redis.get(self._keys.lease) is not None:
-            return False
-        token = redis.incr(self._keys.fence)
-        value = json.dumps({"token": token, "nonce": secrets.token_hex(8), "planner": self._planner}).encode()
-        if not redis.set(self._keys.lease, value, nx=True, px=int(TTL * 1000)):
-            return False
-        self._value = value
-        self._lost.clear()
-        self._released.clear()
-        self._renewing = threading.Thread(target=self._renew, name="sadp_dist lease", daemon=True)
-        self._renewing.start()
-        return True
+    def __init__(self, server: Server, keys: Keys, token: int, value: bytes) -> None:
+        self.token = token
+        self._server, self._key, self._value = server, keys.lease, value
+        self._over = threading.Event()
+        threading.Thread(target=self._renew, name="sadp_dist lease", daemon=True).start()
 
     def check(self) -> None:
         """
         Raises:
-            LeaseLost: it is known to be no longer this holder's.
+            LeaseLost: it is known to be over.
         """
-        if self._lost.is_set():
+        if self._over.is_set():
             raise LeaseLost
 
     def guard(self, pipe: Pipeline) -> None:
@@ -77,37 +55,50 @@ class Lease:
         Raises:
             LeaseLost: it is not.
         """
-        pipe.watch(self._keys.lease)
-        if pipe.get(self._keys.lease) != self._value:
-            self._lost.set()
+        pipe.watch(self._key)
+        if pipe.get(self._key) != self._value:
+            self._over.set()
             raise LeaseLost
 
     def release(self) -> None:
         """Let another one have it at once, if Redis can be told."""
-        self._released.set()
-        if self._renewing is not None:
-            self._renewing.join()
         try:
             with self._server.redis.pipeline() as pipe:
                 self.guard(pipe)
                 pipe.multi()
-                pipe.unlink(self._keys.lease)
+                pipe.unlink(self._key)
                 pipe.execute()
         except (LeaseLost, exceptions.RedisError):
             pass  # it runs out by itself
+        self._over.set()
 
     def _renew(self) -> None:
-        while not self._released.wait(RENEW) and not self._lost.is_set():
+        while not self._over.wait(RENEW):
             try:
                 with self._server.redis.pipeline() as pipe:
                     self.guard(pipe)
                     pipe.multi()
-                    pipe.pexpire(self._keys.lease, int(TTL * 1000))
+                    pipe.pexpire(self._key, int(TTL * 1000))
                     pipe.execute()
-            except LeaseLost:
-                return
-            except exceptions.RedisError:
-                continue  # it may come back in time
+            except (LeaseLost, exceptions.RedisError):
+                continue  # after a fault it may still be ours
+
+
+def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
+    """The lease of a run, if nobody has it.
+
+    Args:
+        server: where.
+        keys: of the run.
+        planner: who wants it, for people to read.
+    """
+    if server.redis.get(keys.lease) is not None:
+        return None
+    token = server.redis.incr(keys.fence)
+    value = json.dumps({"token": token, "nonce": secrets.token_hex(8), "planner": planner}).encode()
+    if not server.redis.set(keys.lease, value, nx=True, px=int(TTL * 1000)):
+        return None
+    return Lease(server, keys, token, value)
 
 
 def holder(value: bytes | None) -> str | None:

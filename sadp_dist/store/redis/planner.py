@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError, WatchError
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.redis import shards
 from sadp_dist.store.redis.keys import REMOVED, RUNS, Meta, entry_number, new_name
-from sadp_dist.store.redis.lease import Lease, LeaseLost
+from sadp_dist.store.redis.lease import Lease, LeaseLost, acquire
 from sadp_dist.store.redis.log import Entries, Ready, Replica, decoded
 from sadp_dist.store.redis.server import Server
 from sadp_dist.store.redis.state import PIECE, Changed, adopt, begin, pieces, upload
@@ -56,7 +56,8 @@ class Planner:
         self._server, self._run, self._yields, self._say = server, run, yields, say
         self._replica = Replica(server, run)
         self._keys = self._replica.keys
-        self._lease = Lease(server, self._keys, f"{title} {socket.gethostname()}:{os.getpid()}")
+        self._name = f"{title} at {socket.gethostname()}:{os.getpid()}"
+        self._lease: Lease | None = None
         self._process: str | None = None  # of Redis, when the log was last known to be whole
         self._ready: Ready = []  # shards to be published
         self._waits: dict[str, list[int]] | None = None  # as published
@@ -84,25 +85,25 @@ class Planner:
             self._take_turns()
         except Exception as error:  # whoever started the thread has to know
             self.failure = error
+        finally:
+            self._let_go()
 
     def _take_turns(self) -> None:
-        leads, waits, trouble = False, pauses(), False
+        waits, trouble = pauses(), False
         while not self._stopped.is_set():
             try:
                 with self._server.faults():
-                    leads = leads or self._take_lease()
+                    lease = self._lease or self._take_lease()
                     if trouble:
                         self._say(f"run {self._run}: {self._server.address} is back")
                     waits, trouble = pauses(), False
-                    if leads:
-                        self._lead()
-                        self._lease.release()
-                        leads = False
-                        self._replica.forget()
-                    else:
+                    if lease is None:
                         self._stopped.wait(POLL)
+                        continue
+                    self._lead(lease)
+                    self._let_go()
             except LeaseLost:
-                leads = False
+                self._lease = None
             except Changed:
                 continue
             except Unreachable as problem:
@@ -110,29 +111,37 @@ class Planner:
                     self._say(f"run {self._run}: {problem}; trying on")
                 trouble = True
                 self._stopped.wait(next(waits))
-        if leads:
-            self._lease.release()
 
-    def _take_lease(self) -> bool:
+    def _take_lease(self) -> Lease | None:
+        """Take the run, if it is free and this planner's to take."""
         if self._yields and self._server.redis.get(self._keys.server) is not None:
-            return False
-        if self._lease.acquire():
-            return True
-        self._replica.forget()  # who has it goes on from here; what is remembered here grows old
-        return False
+            return None
+        there = self._server.redis.get(self._keys.meta) is not None
+        if not there and self._replica.service is None:
+            return None  # lost with its Redis; a planner that remembers it has to have the lease
+        self._lease = acquire(self._server, self._keys, self._name)
+        if self._lease is None and there:
+            self._replica.forget()  # another one goes on; what is remembered here grows old
+        return self._lease
 
-    def _lead(self) -> None:
+    def _let_go(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release()
+        self._replica.forget()
+
+    def _lead(self, lease: Lease) -> None:
         """Plan until it is time to stop, or to leave it to a server."""
-        self._catch_up()
-        group = self._join()
-        self._settle(time.perf_counter())
+        self._catch_up(lease)
+        group = self._join(lease)
+        self._settle(lease, time.perf_counter())
         while not self._stopped.is_set() and not self._should_yield():
-            self._lease.check()
+            lease.check()
             entries = self._read(group)
             start = time.perf_counter()
             if entries:
                 self._ready += self._replica.fold(entries)
-                self._settle(start)
+                self._settle(lease, start)
 
     def _should_yield(self) -> bool:
         now = time.monotonic()
@@ -141,17 +150,20 @@ class Planner:
         self._looked = now
         return self._server.redis.get(self._keys.server) is not None
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, lease: Lease) -> None:
         """Bring what is in memory and what is in Redis together, whichever knows more."""
         replica = self._replica
         raw = self._server.redis.get(self._keys.meta)
         if raw == REMOVED:
             replica.forget()
         before, meta = replica.meta, Meta.unpack(raw)
+        if raw is None and replica.service is None:  # gone since the lease was taken
+            lease.release()
+            raise LeaseLost
         if replica.service is not None and before is not None:
             restarted = self._process != self._server.process
             if meta is None or (restarted and meta.generation == before.generation):
-                self._begin_anew(raw)
+                self._begin_anew(lease, raw)
                 return
         ready = replica.follow()
         assert replica.meta is not None
@@ -162,18 +174,18 @@ class Planner:
         self._waits = None
         self._say(f"run {self._run}: took over at epoch {_number(replica.meta.epoch)}")
 
-    def _begin_anew(self, over: bytes | None) -> None:
+    def _begin_anew(self, lease: Lease, over: bytes | None) -> None:
         """Give Redis the run back: everything, under a new generation, so that clients notice."""
         replica = self._replica
         assert replica.service is not None
         process = self._server.process
-        replica.meta, replica.raw = begin(self._server, self._keys, replica.service, over, self._lease.guard)
+        replica.meta, replica.raw = begin(self._server, self._keys, replica.service, over, lease.guard)
         self._server.redis.sadd(RUNS, self._run)
         replica.position, replica.read = replica.meta.position, 0
         self._process, self._waits = process, None
         self._say(f"run {self._run}: {self._server.address} may have lost some of it; gave it back")
 
-    def _join(self) -> str:
+    def _join(self, lease: Lease) -> str:
         """Begin to read behind `position`, in a consumer group that only this planner has ever had.
 
         Two planners in one group would take entries from each other, and so would this one from itself after
@@ -181,7 +193,7 @@ class Planner:
         """
         replica = self._replica
         assert replica.meta is not None
-        log, group = self._keys.log(replica.meta.generation), f"planner-{self._lease.token}-{new_name()}"
+        log, group = self._keys.log(replica.meta.generation), f"planner-{lease.token}-{new_name()}"
         try:
             others = [found["name"] for found in self._server.redis.xinfo_groups(log)]
 
@@ -190,12 +202,12 @@ class Planner:
                     pipe.xgroup_destroy(log, other)
                 pipe.xgroup_create(log, group, replica.position)
 
-            self._write(commands)
+            self._write(lease, commands)
         except ResponseError as error:
             if "no such key" not in str(error) and "key to exist" not in str(error):
                 raise
-            self._begin_anew(replica.raw)
-            return self._join()
+            self._begin_anew(lease, replica.raw)
+            return self._join(lease)
         return group
 
     def _read(self, group: str) -> Entries:
@@ -212,11 +224,11 @@ class Planner:
             raise
         return decoded(answer)
 
-    def _settle(self, start: float) -> None:
+    def _settle(self, lease: Lease, start: float) -> None:
         """Publish what the ranks wait for; after a new plan, or a long log, make a snapshot."""
         replica = self._replica
         assert replica.service is not None and replica.meta is not None
-        self._publish()
+        self._publish(lease)
         epoch = replica.service.engine.latest_epoch
         planned = epoch != replica.meta.epoch
         if planned:
@@ -228,9 +240,9 @@ class Planner:
                     f"{milliseconds:.0f} ms"
                 )
         if planned or replica.read > LOG_LIMIT:
-            self._save()
+            self._save(lease)
 
-    def _publish(self) -> None:
+    def _publish(self, lease: Lease) -> None:
         service, meta = self._replica.service, self._replica.meta
         assert service is not None and meta is not None
         waits = {f"{epoch}:{size}": list(ranks) for (epoch, size), ranks in service.waits().items()}
@@ -245,7 +257,7 @@ class Planner:
             for number, piece in enumerate(pieces(shards.encode(shard))):
                 values[shard_field(epoch, rank, size, number)] = piece
             if sum(map(len, values.values())) > PIECE:
-                self._write(lambda pipe, part=dict(values): pipe.hset(key, mapping=part))  # type: ignore[misc]
+                self._write(lease, lambda pipe, part=dict(values): pipe.hset(key, mapping=part))  # type: ignore[misc]
                 values.clear()
 
         def commands(pipe: Pipeline) -> None:
@@ -253,12 +265,12 @@ class Planner:
                 pipe.hset(key, mapping=values)
             pipe.set(self._keys.status, json.dumps(waits))
 
-        self._write(commands)
+        self._write(lease, commands)
         self._ready.clear()
         self._waits = waits
 
-    def _save(self) -> None:
-        """Make a snapshot; then drop what it holds from the log, and the shards that nobody asks for any more."""
+    def _save(self, lease: Lease) -> None:
+        """Make a snapshot; then drop what it holds from the log, and the shards of plans that are gone."""
         replica = self._replica
         service, meta = replica.service, replica.meta
         assert service is not None and meta is not None
@@ -284,10 +296,10 @@ class Planner:
             if old:
                 pipe.hdel(published, *old)
 
-        replica.raw = adopt(self._server, self._keys, meta, replica.raw, also, self._lease.guard)
+        replica.raw = adopt(self._server, self._keys, meta, replica.raw, also, lease.guard)
         replica.meta, replica.read = meta, 0
 
-    def _write(self, commands: Callable[[Pipeline], object]) -> None:
+    def _write(self, lease: Lease, commands: Callable[[Pipeline], object]) -> None:
         """Write in one transaction, if the lease is still ours and the run still the one that was read.
 
         Raises:
@@ -297,7 +309,7 @@ class Planner:
         try:
             with self._server.redis.pipeline() as pipe:
                 pipe.watch(self._keys.meta)
-                self._lease.guard(pipe)
+                lease.guard(pipe)
                 if pipe.get(self._keys.meta) != self._replica.raw:
                     raise Changed
                 pipe.multi()
