@@ -34,12 +34,17 @@ newest_python() {
   done
 }
 
-missing_packages() {  # what FFCV is built from, and what makes a virtual environment
+missing_packages() {  # what FFCV is built from, what makes a virtual environment, and the servers and networks of the tests
   local python=$1 named=python3
   command -v g++ >/dev/null || echo g++
   command -v pkg-config >/dev/null || echo pkg-config
   pkg-config --exists opencv4 2>/dev/null || echo libopencv-dev
   pkg-config --exists libturbojpeg 2>/dev/null || echo libturbojpeg0-dev
+  if [[ "$EXTRAS" == *dev* ]]; then
+    command -v redis-server >/dev/null || echo redis-server
+    command -v openssl >/dev/null || echo openssl
+    command -v ip >/dev/null || echo iproute2
+  fi
   if [ -z "$python" ]; then
     printf '%s\n' python3 python3-dev python3-venv
   else  # by its version: python3-dev is of the default Python alone
