@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sadp_dist.selection.random import bits
 
@@ -56,67 +56,73 @@ def _add(x: np.uint64, y: np.uint64, width: np.uint64) -> np.uint64:
     return min(x + y, x + y - width)
 
 
-def shuffled(chosen: NDArray[np.bool_], key: np.uint64) -> NDArray[np.int64]:
-    """The indices i with chosen[i], in the permutation's order of all indices.
+def shuffled(
+    drawn: NDArray[np.uint8], n: int, key: np.uint64, part: range
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """The drawn examples of a range, in the permutation's order of all that are drawn.
 
-    Whether an example is chosen moves none of the others.
+    Whether an example is drawn moves none of the others.
+
+    Args:
+        drawn: (ceil(n / 8),) which of 0..n-1 are drawn: example i is bit i % 8, from the lowest up, of byte
+            i // 8.
+        n: examples in all.
+        key: of the random numbers, from `random.stream_key`.
+        part: the range whose examples are wanted.
+
+    Returns:
+        Their indices, and their positions among all that are drawn, both (drawn in the range,) int64 and in
+        ascending position. None for positions that are 0, 1, 2, ..., where the range is all of 0..n-1.
     """
-    count = np.count_nonzero(chosen)
-    indices = np.empty(count + 1, dtype=np.int64)
-    _shuffle(chosen, key, empty_row(len(chosen)), indices)
-    return indices[:count]
+    of_part = np.unpackbits(drawn, count=part.stop, bitorder="little")[part.start :]
+    room = np.count_nonzero(of_part) + 1
+    indices = np.empty(room, np.int64)
+    if len(part) == n:
+        _shuffle(drawn, n, key, empty_row(n), indices)
+        return indices[:-1], None
+    positions = np.empty(room, np.int64)
+    _shuffle_part(drawn, n, key, empty_row(n), part.start, part.stop, indices, positions)
+    return indices[:-1], positions[:-1]
 
 
 @njit(cache=True, nogil=True)
 def _shuffle(
-    chosen: NDArray[np.bool_], key: np.uint64, row: NDArray[np.unsignedinteger], indices: NDArray[np.int64]
+    drawn: NDArray[np.uint8],
+    n: int,
+    key: np.uint64,
+    row: NDArray[np.unsignedinteger],
+    indices: NDArray[np.int64],
 ) -> None:
     count = 0
     for left in range(len(row)):
-        length = fill_row(left, len(chosen), key, row)
-        for i in row[:length]:  # write each one, step on where it is chosen: no branch to mispredict
+        length = fill_row(left, n, key, row)
+        for i in row[:length]:  # write each one, step on where it is drawn: no branch to mispredict
             indices[count] = i
-            count += chosen[i]
-
-
-def stratified_order(strata: ArrayLike, key: np.uint64) -> NDArray[np.int64]:
-    """The indices stratum by stratum, ascending, and inside each in the permutation's order.
-
-    Args:
-        strata: (n,) integers.
-        key: of the random numbers, from `random.stream_key`.
-
-    Returns:
-        (n,) int64.
-    """
-    stratum = np.asarray(strata, dtype=np.int64)
-    lowest, highest = int(stratum.min(initial=0)), int(stratum.max(initial=0))
-    if highest - lowest > 4 * len(stratum):  # too thinly spread to count
-        stratum = np.unique(stratum, return_inverse=True)[1]
-        lowest, highest = 0, len(stratum)
-    order = np.empty(len(stratum), dtype=np.int64)
-    start = np.zeros(highest - lowest + 2, dtype=np.int64)
-    _order_by_stratum(stratum, lowest, key, empty_row(len(stratum)), start, order)
-    return order
+            count += _bit(drawn, i)
 
 
 @njit(cache=True, nogil=True)
-def _order_by_stratum(
-    stratum: NDArray[np.int64],
-    lowest: int,
+def _shuffle_part(
+    drawn: NDArray[np.uint8],
+    n: int,
     key: np.uint64,
     row: NDArray[np.unsignedinteger],
-    start: NDArray[np.int64],
-    order: NDArray[np.int64],
+    begin: int,
+    end: int,
+    indices: NDArray[np.int64],
+    positions: NDArray[np.int64],
 ) -> None:
-    """A counting sort, which is stable: the order inside a stratum stays the permutation's."""
-    for s in stratum:
-        start[s - lowest + 1] += 1
-    for s in range(1, len(start)):
-        start[s] += start[s - 1]
+    count = position = 0
     for left in range(len(row)):
-        length = fill_row(left, len(stratum), key, row)
+        length = fill_row(left, n, key, row)
         for i in row[:length]:
-            s = stratum[i] - lowest
-            order[start[s]] = i
-            start[s] += 1
+            indices[count] = i
+            positions[count] = position
+            is_drawn = _bit(drawn, i)
+            position += is_drawn
+            count += is_drawn & (begin <= i) & (i < end)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _bit(drawn: NDArray[np.uint8], i: int) -> int:
+    return (drawn[i >> 3] >> (i & 7)) & 1  # type: ignore[no-any-return]

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.order import shuffled
-from sadp_dist.selection.probabilities import Capping, refuse_scores
+from sadp_dist.selection.part import Part
+from sadp_dist.selection.parts import LocalParts, Parts
+from sadp_dist.selection.probabilities import Capping, block_sums, check_scores
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rules import RULES
-from sadp_dist.selection.sampling import drawn_mask, importance_weights
-from sadp_dist.selection.sharding import Shard, shard
-
-_SCORE_BINS = 32  # of the probability, inside a class
+from sadp_dist.selection.sampling import draw_parts
+from sadp_dist.selection.sharding import Shard, join, shard
 
 
 @dataclass(frozen=True)
-class EpochPlan:
-    """The subset of an epoch, whole, before it is split over ranks.
+class PlanFigures:
+    """What there is to say about the plan of an epoch, beside the examples and their weights.
 
     Attributes:
         epoch: counted from 0.
         ratio: pruning ratio r_k.
         subset_size: S = (1 - r_k) N rounded, as in the weights.
         dataset_size: N.
-        indices: (n,) int64, in the shuffled order; n = S for "systematic", n varies around S for "bernoulli".
-        weights: (n,) float64, w = S / (N p).
+        drawn: n, how many examples are drawn: S for "systematic", around S for "bernoulli".
         capping: how the probabilities came about.
     """
 
@@ -37,21 +36,35 @@ class EpochPlan:
     ratio: float
     subset_size: int
     dataset_size: int
-    indices: NDArray[np.int64]
-    weights: NDArray[np.float64]
+    drawn: int
     capping: Capping
 
-    def shard(self, rank: int, world_size: int) -> Shard:
-        """What `rank` of `world_size` trains on; see `sharding.shard`."""
-        indices, weights = shard(self.indices, self.weights, rank, world_size)
+    def as_shard(self, indices: NDArray[np.int64], weights: NDArray[np.float64]) -> Shard:
+        """A rank's examples as its shard."""
         return Shard(
             indices, weights, self.subset_size, self.dataset_size, self.ratio, self.epoch, self.drawn
         )
 
-    @property
-    def drawn(self) -> int:
-        """n, how many examples are drawn."""
-        return len(self.indices)
+
+@dataclass(frozen=True)
+class EpochPlan(PlanFigures):
+    """The subset of an epoch, whole, before it is split over ranks.
+
+    Attributes:
+        indices: (n,) int64, in the shuffled order.
+        weights: (n,) float64, w = S / (N p).
+    """
+
+    indices: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def figures(self) -> PlanFigures:
+        """The plan without its arrays."""
+        return PlanFigures(**{field.name: getattr(self, field.name) for field in fields(PlanFigures)})
+
+    def shard(self, rank: int, world_size: int) -> Shard:
+        """What `rank` of `world_size` trains on; see `sharding.shard`."""
+        return self.as_shard(*shard(self.indices, self.weights, rank, world_size))
 
     @property
     def largest_weight(self) -> float:
@@ -80,44 +93,65 @@ def plan_epoch(
         UsageError: a score that is negative or infinite, an epoch out of range, labels that are missing or do
             not fit.
     """
-    G = np.asarray(scores)
-    if G.ndim != 1:
-        raise UsageError(f"scores has shape {G.shape}; it must be (N,)")
+    G, scale = check_scores(scores, unseen=True)
     if not 0 <= epoch < config.epochs:
         raise UsageError(f"epoch={epoch} is outside [0, {config.epochs - 1}], as epochs={config.epochs}")
-    N = len(G)
+    parts = LocalParts([Part(G, labels=_check_labels(labels, len(G), config.stratify))])
+    figures = plan_parts(parts, epoch, config)
+    indices, weights = join(parts.each("drawn", epoch))
+    plan = EpochPlan(**vars(figures), indices=indices, weights=weights)
+    return replace(plan, capping=plan.capping.in_units_of(scale))
+
+
+def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
+    """As `plan_epoch`, over the parts of a data set, in rounds of small answers; each part keeps its share.
+
+    The same, bit for bit, for any number of parts. The one thing that is exchanged whole is which examples
+    are drawn, a bit for each.
+    """
+    N = parts.ranges[-1].stop
     ratio = config.schedule.ratio(epoch + 1)
     S = round((1 - ratio) * N)
     rule = RULES[config.method]
-    p, capping = rule.probabilities(fill_unseen(G, config.unseen) if rule.needs_scores else G, S, config)
-    drawn = drawn_mask(p, config.seed, epoch, config.scheme, _strata(p, labels, config.stratify))
-    indices = shuffled(drawn, stream_key(config.seed, epoch, Stream.SHUFFLE))
-    return EpochPlan(epoch, ratio, S, N, indices, importance_weights(p, indices, S), capping)
+    if any(parts.each("begin")) and rule.needs_scores:
+        _fill_unseen(parts, config.unseen)
+    probability, capping = rule.probability(parts, S, config)
+    drawn = draw_parts(parts, probability, config.seed, epoch, config.scheme, config.stratify)
+    order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
+    counts = parts.each("keep", epoch, drawn, order_key, probability, S / max(N, 1))
+    return PlanFigures(epoch, ratio, S, N, sum(counts), capping)
 
 
-def fill_unseen(scores: NDArray[np.floating], unseen: str = "mean") -> NDArray[np.floating]:
-    """Scores in which every NaN is the mean (or the max) of the others, or 1 where there are no others."""
-    if not np.isnan(np.max(scores, initial=0.0)):
-        return scores
-    refuse_scores(scores, np.isinf(scores) | (scores < 0))
-    missing = np.isnan(scores)
-    seen = scores[~missing]
-    if len(seen) == 0:
-        return np.ones_like(scores)
-    stand_in = seen.max() if unseen == "max" else seen.mean(dtype=np.float64)
-    return np.where(missing, scores.dtype.type(stand_in), scores)
+def _fill_unseen(parts: Parts, unseen: str) -> None:
+    """Let examples without a score take the mean (or the largest) of the scores seen; 1 where none is."""
+    sums, counts = zip(*parts.each("compute", block_sums, math.inf, 0.0), strict=True)
+    if sum(counts) == 0:
+        stand_in = 1.0
+    elif unseen == "max":
+        stand_in = max(parts.each("compute", largest_seen))
+    else:
+        stand_in = math.fsum(np.concatenate(sums)) / sum(counts)
+    parts.each("fill", stand_in)
 
 
-def _strata(p: NDArray[np.float64], labels: ArrayLike | None, stratify: str) -> NDArray[np.integer] | None:
-    """Strata that follow each other are alike: of one class, and of probabilities that are near."""
+def largest_seen(scores: NDArray[np.floating]) -> float:
+    """The largest score, 0 for none."""
+    return float(np.fmax.reduce(scores, initial=0.0))
+
+
+def weight_figures(parts: Parts, epoch: int) -> tuple[float, float]:
+    """`EpochPlan.largest_weight` and `effective_sample_size` of a plan that lies with its parts."""
+    sums, sums_of_squares, largest = zip(*parts.each("weight_sums", epoch), strict=True)
+    squares = math.fsum(np.concatenate(sums_of_squares))
+    return max(largest), math.fsum(np.concatenate(sums)) ** 2 / squares if squares else 0.0
+
+
+def _check_labels(labels: ArrayLike | None, N: int, stratify: str) -> NDArray[np.integer] | None:
     if stratify == "none":
         return None
     if labels is None:
         raise UsageError(f'stratify="{stratify}" needs labels, the class of every example; there are none')
     classes = np.asarray(labels)
-    if classes.shape != p.shape or classes.dtype.kind not in "iu":
-        raise UsageError(f"labels is {classes.dtype} {classes.shape}; it must be integers of shape {p.shape}")
-    if stratify == "class":
-        return classes
-    score_bins = np.minimum(p * _SCORE_BINS, _SCORE_BINS - 1).astype(np.int64)
-    return classes.astype(np.int64) * _SCORE_BINS + score_bins
+    if classes.shape != (N,) or classes.dtype.kind not in "iu":
+        raise UsageError(f"labels is {classes.dtype} {classes.shape}; it must be integers of shape ({N},)")
+    return classes

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numba import njit
@@ -23,10 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
+from sadp_dist.selection.part import Part
+from sadp_dist.selection.parts import BLOCK, LocalParts, Parts, Probability
 
 ZERO_SCORES = ("floor", "paper")
-BLOCK = 16_384
 _COLUMNS = 256
+_SAMPLE = 65_536  # scores, from which α is guessed
 
 PartialSums = Callable[[float, float], tuple[NDArray[np.float64], int]]
 """(threshold, offset) -> sums over blocks of H = G - offset, where H < threshold, and the count of such H."""
@@ -50,6 +53,12 @@ class Capping:
     capped: int
     rounds: int
     floor_in_force: bool = False
+
+    def in_units_of(self, scale: float) -> Capping:
+        """The record for the scores before they were multiplied by `scale`."""
+        if scale == 1 or self.alpha is None or self.gamma is None:
+            return self
+        return replace(self, alpha=self.alpha / scale, gamma=self.gamma / scale)
 
 
 def selection_probabilities(
@@ -81,44 +90,89 @@ def capped_probabilities(
     scores: ArrayLike, subset_size: float, min_probability: float = 0.0, zero_scores: str = "floor"
 ) -> tuple[NDArray[np.float64], Capping]:
     """As `selection_probabilities`, with the record of how they came about."""
-    G, smallest, largest = _check_scores(scores)
-    N, S, beta = len(G), float(subset_size), float(min_probability)
-    if not 0 <= S <= N:
+    G, scale = check_scores(scores)
+    N = len(G)
+    if not 0 <= subset_size <= N:
         raise UsageError(f"subset_size={subset_size} is outside [0, {N}], as there are {N} scores")
-    if not 0 <= beta <= 1:
+    if not 0 <= min_probability <= 1:
         raise UsageError(f"min_probability={min_probability} is outside [0, 1]")
     check_choice("zero_scores", zero_scores, ZERO_SCORES)
+    parts = LocalParts([Part(G)])
+    probability, capping = optimal_probability(parts, float(subset_size), float(min_probability), zero_scores)
+    return probability(G), capping.in_units_of(scale)
 
-    if zero_scores == "paper" and smallest == 0 < largest:
-        positive = G > 0
-        P = int(np.count_nonzero(positive))
-        p = np.full(N, max(S - P, 0.0) / (N - P))
-        p[positive], capping = capped_probabilities(G[positive], min(S, P), beta)
-        return p, capping
+
+def optimal_probability(parts: Parts, S: float, beta: float, zero_scores: str) -> tuple[Probability, Capping]:
+    """As `capped_probabilities`, of the scores that the parts of a data set hold."""
+    N = parts.ranges[-1].stop
+    lowest, highest = zip(*parts.each("compute", extremes), strict=True)
+    if zero_scores == "paper" and min(lowest) == 0 < max(highest):
+        counts, least = zip(*parts.each("compute", positive_scores), strict=True)
+        P = sum(counts)
+        among, capping = _with_floor(parts, min(S, P), beta, P, min(least))
+        return ZerosApart(among, max(S - P, 0.0) / (N - P)), capping
+    return _with_floor(parts, S, beta, N, min(lowest))
+
+
+def _with_floor(parts: Parts, S: float, beta: float, N: int, smallest: float) -> tuple[Probability, Capping]:
+    """For the N scores of at least `smallest`; those below it, which are 0, take no part."""
     if beta * N >= S or S == N:
-        return np.full(N, S / max(N, 1)), Capping(None, None, 0, 0, floor_in_force=beta * N > S > 0)
+        return Uniform(S / max(N, 1)), Capping(None, None, 0, 0, floor_in_force=beta * N > S > 0)
+    below_all = parts.ranges[-1].stop - N
 
-    # Sums of float64 scores beyond any float32 could leave the range of float64.
-    scale = 2.0 ** -math.frexp(largest)[1] if largest > 2.0**512 or 0 < largest < 2.0**-512 else 1.0
-    if scale != 1:
-        G, smallest = G * scale, smallest * scale
-    partial_sums = partial_sums_of(G)
-    p = np.empty(N)
+    def partial_sums(threshold: float, offset: float) -> tuple[NDArray[np.float64], int]:
+        sums, counts = zip(*parts.each("compute", block_sums, threshold, offset), strict=True)
+        return np.concatenate(sums), sum(counts) - below_all
+
+    sample = _sample(parts, smallest)
     smoothing_rounds = 0
     if beta > 0:
         S_above = (S - beta * N) / (1 - beta)
-        A, capped, smoothing_rounds = cap(partial_sums, S_above, N, smallest, _guess(G, S_above, smallest))
+        guess = _guess(sample, S_above / N, smallest)
+        A, capped, smoothing_rounds = cap(partial_sums, S_above, N, smallest, guess)
         if A is not None and A * beta / (1 - beta) >= smallest:
-            _write(G, smallest, A, beta, p)
             alpha, gamma = A / (1 - beta), A * beta / (1 - beta) - smallest
-            return p, Capping(alpha / scale, gamma / scale, capped, smoothing_rounds)
-    A, capped, rounds = cap(partial_sums, S, N, 0.0, _guess(G, S, 0.0))
+            return Capped(smallest, A, beta), Capping(alpha, gamma, capped, smoothing_rounds)
+    A, capped, rounds = cap(partial_sums, S, N, 0.0, _guess(sample, S / N, 0.0))
     rounds += smoothing_rounds
     if A is None:
-        p[:] = np.where(G > 0, 1.0, (S - capped) / (N - capped))
-        return p, Capping(None, None, capped, rounds)
-    _write(G, 0.0, A, 0.0, p)
-    return p, Capping(A / scale, 0.0, capped, rounds)
+        return ZerosApart(Uniform(1.0), (S - capped) / (N - capped)), Capping(None, None, capped, rounds)
+    return Capped(0.0, A, 0.0), Capping(A, 0.0, capped, rounds)
+
+
+@dataclass(frozen=True)
+class Capped:
+    """p = β + (1 - β) min(H / A, 1), H = G - offset."""
+
+    offset: float
+    A: float
+    beta: float
+
+    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        p = np.empty(len(scores))
+        _write(scores, self.offset, self.A, self.beta, p)
+        return p
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The same p for all."""
+
+    p: float
+
+    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.full(len(scores), self.p)
+
+
+@dataclass(frozen=True)
+class ZerosApart:
+    """One p for scores of 0, another rule for the others."""
+
+    of_positive: Probability
+    of_zero: float
+
+    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.where(scores > 0, self.of_positive(scores), self.of_zero)
 
 
 def cap(
@@ -158,23 +212,49 @@ def cap(
         alpha, left = total / mass if left < 0 else min(alpha, total / mass), below
 
 
-def _guess(scores: NDArray[np.floating], S: float, offset: float) -> float:
-    """The α of every 64th score, or infinity where these are few."""
-    sample = np.ascontiguousarray(scores[::64])
+def _sample(parts: Parts, smallest: float) -> NDArray[np.floating]:
+    """Every 64th score, or fewer where these are many; those below `smallest` are left out."""
+    step = 64
+    while step < BLOCK and parts.ranges[-1].stop > step * _SAMPLE:
+        step *= 2
+    sample = np.concatenate(parts.each("compute", every, step))
+    return sample[sample >= smallest]
+
+
+def _guess(sample: NDArray[np.floating], kept: float, offset: float) -> float:
+    """The α of a sample, of which the share `kept` is wanted, or infinity where it is small."""
     if len(sample) < 1000:
         return math.inf
-    alpha, _, _ = cap(partial_sums_of(sample), S * len(sample) / len(scores), len(sample), offset)
+    alpha, _, _ = cap(partial(block_sums, sample), kept * len(sample), len(sample), offset)
     return alpha or math.inf
 
 
-def partial_sums_of(scores: NDArray[np.floating]) -> PartialSums:
-    """The pass over one array of scores, as `cap` asks for it."""
+def every(scores: NDArray[np.floating], step: int) -> NDArray[np.floating]:
+    """Every `step`-th score."""
+    return scores[::step].copy()
+
+
+def extremes(scores: NDArray[np.floating]) -> tuple[float, float]:
+    """The smallest score and the largest; infinity and 0 for none."""
+    if len(scores) == 0:
+        return math.inf, 0.0
+    unsigned = _unsigned(scores)
+    smallest, largest = np.array(_extremes(unsigned), unsigned.dtype).view(scores.dtype)
+    return float(smallest), float(largest)
+
+
+def positive_scores(scores: NDArray[np.floating]) -> tuple[int, float]:
+    """How many scores are positive, and the smallest of them."""
+    positive = scores > 0
+    return int(np.count_nonzero(positive)), float(np.min(scores, where=positive, initial=np.inf))
+
+
+def block_sums(
+    scores: NDArray[np.floating], threshold: float, offset: float
+) -> tuple[NDArray[np.float64], int]:
+    """Sums over blocks of H = max(G - offset, 0), where H < threshold, and their count; NaN is left out."""
     sums = np.empty(-(-len(scores) // BLOCK))
-
-    def partial_sums(threshold: float, offset: float) -> tuple[NDArray[np.float64], int]:
-        return sums, _sum_blocks(scores, threshold, offset, sums)
-
-    return partial_sums
+    return sums, _sum_blocks(scores, threshold, offset, sums)
 
 
 @njit(cache=True, nogil=True)
@@ -192,6 +272,7 @@ def _sum_blocks(
             row = scores[begin : min(begin + _COLUMNS, end)]
             for k in range(len(row)):
                 H = np.float64(row[k]) - offset
+                H = np.float64(0) if H < 0 else H  # a zero that takes no part; NaN stays NaN
                 is_below = H < threshold  # noqa: SIM300
                 total[k] += H if is_below else 0.0
                 below[k] += is_below
@@ -212,23 +293,31 @@ def _write(
         p[i] = min(beta + H * per_H, 1.0) if H < A else 1.0
 
 
-def _check_scores(scores: ArrayLike) -> tuple[NDArray[np.floating], float, float]:
-    """The scores as an array of floats, with the smallest and the largest; refuses what is no score."""
+def check_scores(scores: ArrayLike, unseen: bool = False) -> tuple[NDArray[np.floating], float]:
+    """Scores as floats whose sums float64 can hold, and the power of 2 that they were multiplied by for that.
+
+    Raises:
+        UsageError: one that is negative or infinite, or NaN where there may be no unseen ones.
+    """
     G = np.asarray(scores)
     if G.ndim != 1:
         raise UsageError(f"scores has shape {G.shape}; it must be (N,)")
     G = np.ascontiguousarray(G, dtype=G.dtype if G.dtype in (np.float32, np.float64) else np.float64)
     if len(G) == 0:
-        return G, 0.0, 0.0
+        return G, 1.0
     # Read as unsigned integers, floats >= 0 keep their order, and a NaN, an infinity and any negative number
     # are above them all: one pass of integer comparisons checks them.
-    unsigned: NDArray[np.unsignedinteger] = G.view(np.uint32 if G.dtype == np.float32 else np.uint64)
-    lowest, highest = _extremes(unsigned)
-    if highest >= np.array(np.inf, G.dtype).view(unsigned.dtype):
-        refuse_scores(G, ~np.isfinite(G) | (G < 0))
-        return _check_scores(np.abs(G))  # there was a minus zero
-    smallest, largest = np.array([lowest, highest], unsigned.dtype).view(G.dtype)
-    return G, float(smallest), float(largest)
+    unsigned = _unsigned(G)
+    if _extremes(unsigned)[1] >= np.array(np.inf, G.dtype).view(unsigned.dtype):
+        refuse_scores(G, np.isinf(G) | (G < 0) | (np.isnan(G) & (not unseen)))
+        G = np.abs(G)  # there was a minus zero, or an unseen one
+    largest = float(np.fmax.reduce(G)) if G.dtype == np.float64 else 1.0
+    scale = 2.0 ** -math.frexp(largest)[1] if largest > 2.0**512 or 0 < largest < 2.0**-512 else 1.0
+    return (G * scale if scale != 1 else G), scale
+
+
+def _unsigned(scores: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
+    return scores.view(np.uint32 if scores.dtype == np.float32 else np.uint64)
 
 
 def refuse_scores(scores: NDArray[np.floating], wrong: NDArray[np.bool_]) -> None:

@@ -8,13 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
-from sadp_dist.selection.order import empty_row, fill_row, stratified_order
-from sadp_dist.selection.random import Stream, bits, stream_key
+from sadp_dist.selection.part import Part
+from sadp_dist.selection.parts import LocalParts, Parts, Probability
+from sadp_dist.selection.random import Stream, stream_key
+from sadp_dist.selection.systematic import start_positions
 
 SCHEMES = ("systematic", "bernoulli")
-
-_UNIT = 2.0**62
-_FRACTION = np.uint64(2**62 - 1)
 
 
 def draw(
@@ -31,10 +30,10 @@ def draw(
         seed: of the random numbers, 0 <= seed < 2^64.
         epoch: the random numbers are those of (seed, epoch, index), whoever asks and in whatever order.
         scheme: "bernoulli": independent, so that the size varies (the paper's); "systematic": one random
-            start and steps of 1 along the cumulated probabilities in a random order, so that the size is Σ p
-            where that is whole, and else one of its two neighbours.
-        strata: (N,) integers, for "systematic" only: the order goes stratum by stratum and is random inside
-            each, so that every run of strata gets its share of the subset, rounded up or down.
+            start and steps of 1 along the cumulated probabilities, block by block and in random order inside
+            each, so that the size is Σ p where that is whole, and else one of its two neighbours.
+        strata: (N,) integers, for "systematic" only: the order goes stratum by stratum, so that every run of
+            strata gets its share of the subset, rounded up or down.
 
     Returns:
         Indices, int64, ascending. p = 1 is always drawn, p = 0 never.
@@ -48,104 +47,38 @@ def draw(
     if not (p.min(initial=0.0) >= 0 and p.max(initial=0.0) <= 1):
         i = int(np.argmin((p >= 0) & (p <= 1)))
         raise UsageError(f"probabilities[{i}]={p[i]} is outside [0, 1]")
-    return np.flatnonzero(drawn_mask(p, seed, epoch, scheme, strata))
-
-
-def drawn_mask(
-    p: NDArray[np.float64], seed: int, epoch: int, scheme: str, strata: ArrayLike | None = None
-) -> NDArray[np.bool_]:
-    """As `draw`, for probabilities known to be in [0, 1]: which examples are drawn, (N,) bool."""
     check_choice("scheme", scheme, SCHEMES)
-    drawn = np.zeros(len(p), dtype=np.bool_)
-    if scheme == "bernoulli":
-        if strata is not None:
+    labels = None if strata is None else np.asarray(strata)
+    if labels is not None:
+        if scheme == "bernoulli":
             raise UsageError('strata need scheme="systematic", not "bernoulli", which draws each by itself')
-        _draw_bernoulli(p, stream_key(seed, epoch, Stream.DRAW), drawn)
-        return drawn
-    position = _start(p, stream_key(seed, epoch, Stream.START))
-    order_key = stream_key(seed, epoch, Stream.SPREAD)
-    if strata is None:
-        _draw_systematic(p, order_key, empty_row(len(p)), position, drawn)
-        return drawn
-    strata = np.asarray(strata)
-    if strata.shape != p.shape or strata.dtype.kind not in "iub":
-        raise UsageError(f"strata is {strata.dtype} {strata.shape}; it must be integers of shape {p.shape}")
-    _draw_along(p, stratified_order(strata, order_key), position, drawn)
-    return drawn
+        if labels.shape != p.shape or labels.dtype.kind not in "iub":
+            raise UsageError(
+                f"strata is {labels.dtype} {labels.shape}; it must be integers of shape {p.shape}"
+            )
+        labels = labels.astype(np.int64)
+    parts = LocalParts([Part(p, labels=labels)])
+    drawn = draw_parts(parts, np.asarray, seed, epoch, scheme, "none" if labels is None else "class")
+    return np.flatnonzero(np.unpackbits(drawn, count=len(p), bitorder="little"))
 
 
-@njit(cache=True, nogil=True)
-def _draw_bernoulli(p: NDArray[np.float64], key: np.uint64, drawn: NDArray[np.bool_]) -> None:
-    for i in range(len(p)):
-        drawn[i] = (bits(key, i) >> np.uint64(11)) * 2.0**-53 < p[i]
-
-
-@njit(cache=True, nogil=True)
-def _draw_systematic(
-    p: NDArray[np.float64],
-    key: np.uint64,
-    row: NDArray[np.unsignedinteger],
-    position: np.uint64,
-    drawn: NDArray[np.bool_],
-) -> None:
-    steps = np.empty(len(row), np.uint64)
-    for left in range(len(row)):
-        length = fill_row(left, len(p), key, row)
-        position = _walk(p, row[:length], position, steps, drawn)
-
-
-@njit(cache=True, nogil=True)
-def _draw_along(
-    p: NDArray[np.float64], order: NDArray[np.int64], position: np.uint64, drawn: NDArray[np.bool_]
-) -> None:
-    steps = np.empty(1024, np.uint64)
-    for begin in range(0, len(order), len(steps)):
-        position = _walk(p, order[begin : begin + len(steps)], position, steps, drawn)
-
-
-@njit(cache=True, nogil=True)
-def _walk(
-    p: NDArray[np.float64],
-    order: NDArray[np.integer],
-    position: np.uint64,
-    steps: NDArray[np.uint64],
-    drawn: NDArray[np.bool_],
-) -> np.uint64:
-    """Go on cumulating probabilities from `position`; an example that takes the sum past 1 is drawn.
-
-    The sum is kept modulo 1, as an integer in units of 2^-62: such sums are exact in any order, so that no
-    drift over millions of terms can add or lose an example. Reading, adding up and marking are loops of their
-    own, so that the reads, which are all over memory, wait for nothing.
-    """
-    for j in range(len(order)):
-        steps[j] = np.uint64(p[order[j]] * _UNIT)
-    for j in range(len(order)):
-        position += steps[j]
-        steps[j] = position >> np.uint64(62)
-        position &= _FRACTION
-    for j in range(len(order)):
-        drawn[order[j]] = steps[j]
-    return position
-
-
-@njit(cache=True, nogil=True)
-def _start(p: NDArray[np.float64], random_bits: np.uint64) -> np.uint64:
-    """The random start, in [0, 1).
-
-    Where Σ p is whole but for rounding, a start within that rounding of 0 or 1 would give a size one off; it
-    is moved to the end of that sliver, of about N 2^-50.
-    """
-    total = np.uint64(0)
-    for q in p:
-        total += np.uint64(q * _UNIT)
-    total &= _FRACTION
-    start = random_bits & _FRACTION
-    rounding = np.uint64(len(p)) << np.uint64(12)
-    if total > _FRACTION - rounding:
-        return max(start, _FRACTION - total + np.uint64(1))
-    if total < rounding:
-        return min(start, _FRACTION - total)
-    return start
+def draw_parts(
+    parts: Parts, probability: Probability, seed: int, epoch: int, scheme: str, stratify: str
+) -> NDArray[np.uint8]:
+    """As `draw`, from the parts of a data set; which are drawn, as packed bits (see `order.shuffled`)."""
+    if scheme == "bernoulli":
+        bits_of_parts = parts.each("draw_independently", probability, stream_key(seed, epoch, Stream.DRAW))
+    else:
+        starts = start_positions(
+            parts.each("step_sums", probability, stratify),
+            parts.ranges[-1].stop,
+            int(stream_key(seed, epoch, Stream.START)),
+        )
+        key = stream_key(seed, epoch, Stream.SPREAD)
+        bits_of_parts = parts.each_its(
+            "draw_systematically", [(probability, stratify, key, start) for start in starts]
+        )
+    return np.concatenate(bits_of_parts)
 
 
 def importance_weights(

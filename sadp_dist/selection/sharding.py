@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +65,46 @@ def shard(
         return indices.copy(), shard_weights.copy()
     position = rank + world_size * len(indices)
     return np.append(indices, order[position % n]), np.append(shard_weights, 0.0)
+
+
+class Drawn(NamedTuple):
+    """Drawn examples of one part of the data set, in the order of training.
+
+    Attributes:
+        positions: (n,) int64, ascending: where each stands among those of all parts; None: 0, 1, 2, ...
+        indices: (n,) int64.
+        weights: (n,) float64.
+    """
+
+    positions: NDArray[np.int64] | None
+    indices: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def within(self, examples: range) -> Drawn:
+        """Those of a range, where these are all."""
+        mine = np.flatnonzero((self.indices >= examples.start) & (self.indices < examples.stop))
+        return Drawn(mine, self.indices[mine], self.weights[mine])
+
+    def shard(self, rank: int, world_size: int, drawn: int) -> Drawn:
+        """Those of one rank; as `shard`, of the part's share in the order of `drawn` examples."""
+        if self.positions is None:
+            return Drawn(None, *shard(self.indices, self.weights, rank, world_size))
+        mine = np.flatnonzero(self.positions % world_size == rank)
+        place, weights = self.positions[mine] // world_size, self.weights[mine]
+        last = rank + (-(-drawn // world_size) - 1) * world_size
+        if last >= drawn > 0:  # the fill, if this part has it
+            first = np.flatnonzero(self.positions == last % drawn)
+            mine, place = np.append(mine, first), np.append(place, np.full(len(first), last // world_size))
+            weights = np.append(weights, np.zeros(len(first)))
+        return Drawn(place, self.indices[mine], weights)
+
+
+def join(pieces: Sequence[Drawn]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The indices and weights of all parts, each at its position."""
+    if len(pieces) == 1:
+        return pieces[0].indices, pieces[0].weights
+    length = sum(len(piece.indices) for piece in pieces)
+    indices, weights = np.empty(length, np.int64), np.empty(length)
+    for piece in pieces:
+        indices[piece.positions], weights[piece.positions] = piece.indices, piece.weights
+    return indices, weights

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.plan import EpochPlan, plan_epoch
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.parts import LocalParts, Parts
+from sadp_dist.selection.plan import EpochPlan, PlanFigures, plan_parts, weight_figures
+from sadp_dist.selection.sharding import Drawn, Shard, join
 from sadp_dist.store.records import Records, check_indices, in_range
 from sadp_dist.store.run import Run, check_rank, differences, is_integer
 from sadp_dist.store.snapshot import Snapshot
-from sadp_dist.store.stats import StoreStats, histogram, quantiles
+from sadp_dist.store.stats import StoreStats, score_figures, staleness_figures
+from sadp_dist.store.table import ScoreTable, best
 
 PLANS_KEPT = 2
-UNSEEN = -1
 
 
 class Engine:
-    """Scores in memory, without threads, processes or files: a home gives it those.
+    """What a store answers, without threads, processes or files: a home gives it those.
+
+    The scores lie in tables, each of a range of examples: one in this process, or several wherever the home
+    has put them. The engine splits what comes in and puts together what comes back.
 
     Args:
         run: what the scores are of.
+        tables: empty `ScoreTable`s over the run's data set; by default one, here.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, tables: Parts | None = None) -> None:
         self.run = run
-        self._scores = np.full(run.dataset_size, np.nan, np.float32)
-        self._score_epochs = np.full(run.dataset_size, UNSEEN, np.int32)
+        self._tables = tables or LocalParts(
+            [ScoreTable(range(run.dataset_size), run.dataset_size, run.labels)]
+        )
         self._seen = 0
-        self._plans: dict[int, EpochPlan] = {}
+        self._plans: dict[int, PlanFigures] = {}
+        self._weight_figures: dict[int, tuple[float, float]] = {}
         self._pushes = 0
         self._pushed_scores = 0
         self._rejected_pushes = 0
@@ -49,15 +56,20 @@ class Engine:
             records: what to store.
             pushes: how many pushes they came in.
         """
-        self._seen += merge(self._scores, self._score_epochs, records.indices, records.scores, records.epoch)
+        indices, scores, epoch = records
+        self._seen += sum(
+            self._tables.each_its(
+                "merge", [(indices[mine], scores[mine], epoch) for mine in self._of_each_table(indices)]
+            )
+        )
         self._pushes += pushes
-        self._pushed_scores += len(records.indices)
+        self._pushed_scores += len(indices)
 
     def reject(self, pushes: int) -> None:
         """Count pushes that were refused, here or on their way."""
         self._rejected_pushes += pushes
 
-    def plan(self, epoch: int) -> EpochPlan:
+    def plan(self, epoch: int) -> PlanFigures:
         """The plan of an epoch: made from the scores at the first call, the same ever after.
 
         The two made last are kept. The first in which `min_probability` is above S/N warns of it.
@@ -67,10 +79,11 @@ class Engine:
         """
         epoch = self.run.check_epoch(epoch)
         if epoch not in self._plans:
-            plan = plan_epoch(self._scores, epoch, self.run.pruning, self.run.labels)
+            plan = plan_parts(self._tables, epoch, self.run.pruning)
             self._plans[epoch] = plan
-            while len(self._plans) > PLANS_KEPT:
-                del self._plans[next(iter(self._plans))]
+            for old in list(self._plans)[:-PLANS_KEPT]:
+                del self._plans[old]
+                self._tables.each("forget", old)
             if plan.capping.floor_in_force and not self._told_of_floor:
                 self._told_of_floor = True
                 warnings.warn(
@@ -97,31 +110,30 @@ class Engine:
             UsageError: an argument is out of its range.
         """
         epoch = self.run.check_epoch(epoch)
-        return self.plan(epoch).shard(*check_rank(rank, world_size))
+        rank, world_size = check_rank(rank, world_size)
+        plan = self.plan(epoch)
+        return plan.as_shard(*join(self._tables.each("shard", epoch, rank, world_size, plan.drawn)))
 
     def stats(self) -> StoreStats:
         """Figures about the scores and the latest plan."""
-        seen = self._score_epochs >= 0
-        scores, score_epochs = np.sort(self._scores[seen]), np.sort(self._score_epochs[seen])
-        plan = self._plans[next(reversed(self._plans))] if self._plans else None
-        now = max([*self._plans, *score_epochs[-1:].tolist()], default=0)
-        staleness = now - score_epochs[::-1]
+        score_quantiles, score_histogram = score_figures(self._tables)
+        staleness_mean, staleness_quantiles = staleness_figures(self._tables, max(self._plans, default=None))
         return StoreStats(
             run=self.run.name,
             dataset_size=self.run.dataset_size,
             method=self.run.pruning.method,
             seen=self._seen,
             unseen=self.run.dataset_size - self._seen,
-            **_plan_stats(plan, self.run.pruning.min_probability),
-            score_quantiles=quantiles(scores),
-            score_histogram=histogram(scores),
-            staleness_mean=float(staleness.mean()) if len(staleness) else None,
-            staleness_quantiles=quantiles(staleness),
+            **self._plan_stats(),
+            score_quantiles=score_quantiles,
+            score_histogram=score_histogram,
+            staleness_mean=staleness_mean,
+            staleness_quantiles=staleness_quantiles,
             pushes=self._pushes,
             pushed_scores=self._pushed_scores,
             rejected_pushes=self._rejected_pushes,
-            memory_bytes=self._memory_bytes(),
-            shards=1,
+            memory_bytes=sum(self._tables.each("memory_bytes")),
+            shards=len(self._tables.ranges),
             bytes_received=0,
             rejected_frames={},
             waiting_ranks=[],
@@ -133,35 +145,37 @@ class Engine:
         """See `Store.top`."""
         if not is_integer(k) or k < 0:
             raise UsageError(f"k={k!r} is not a number of examples: an integer, 0 or more")
-        seen = np.flatnonzero(self._score_epochs >= 0)
-        keys = self._scores[seen] if lowest else -self._scores[seen]
-        if 0 < k < len(keys):
-            candidates = np.flatnonzero(keys <= np.partition(keys, k - 1)[k - 1])
-            seen, keys = seen[candidates], keys[candidates]
-        best = seen[np.argsort(keys, kind="stable")[:k]]  # stable: ties in the order of their indices
-        return best.astype(np.int64), self._scores[best]
+        indices, scores = zip(*self._tables.each("top", k, lowest), strict=True)
+        return best(np.concatenate(indices), np.concatenate(scores), k, lowest)
 
     def scores(self, indices: ArrayLike) -> NDArray[np.float32]:
         """See `Store.scores`."""
-        return self._scores[in_range(check_indices(indices), self.run.dataset_size)]
+        asked = in_range(check_indices(indices), self.run.dataset_size)
+        places = list(self._of_each_table(asked))
+        answers = self._tables.each_its("scores_of", [(asked[mine],) for mine in places])
+        scores = np.empty(len(asked), np.float32)
+        for mine, answer in zip(places, answers, strict=True):
+            scores[mine] = answer
+        return scores
 
     def snapshot(self) -> Snapshot:
-        """Everything the engine knows; it shares memory with the engine."""
+        """Everything the engine knows, in this process; with one table here, it shares memory with it."""
+        scores, score_epochs = (_joined(arrays) for arrays in zip(*self._tables.each("state"), strict=True))
         return Snapshot(
             run=self.run,
-            scores=self._scores,
-            score_epochs=self._score_epochs,
+            scores=scores,
+            score_epochs=score_epochs,
             counters={
                 "pushes": self._pushes,
                 "pushed_scores": self._pushed_scores,
                 "rejected_pushes": self._rejected_pushes,
             },
-            plans=tuple(self._plans.values()),
+            plans=tuple(self._whole_plan(plan) for plan in self._plans.values()),
         )
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Engine:
-        """An engine in the state of a snapshot, whose arrays it takes over."""
+        """An engine in the state of a snapshot, whose arrays it takes over, with one table, here."""
         engine = cls(snapshot.run)
         engine.restore(snapshot)
         return engine
@@ -175,57 +189,55 @@ class Engine:
         unlike = differences(snapshot.run.facts(), self.run.facts())
         if unlike:
             raise UsageError(f"the saved store is of another run: {unlike}")
-        self._scores = snapshot.scores
-        self._score_epochs = snapshot.score_epochs
-        self._seen = int(np.count_nonzero(self._score_epochs >= 0))
-        self._plans = {plan.epoch: plan for plan in snapshot.plans}
+        ranges = self._tables.ranges
+        states = [
+            (snapshot.scores[r.start : r.stop], snapshot.score_epochs[r.start : r.stop]) for r in ranges
+        ]
+        self._seen = sum(self._tables.each_its("restore", states))
+        for plan in snapshot.plans:
+            whole = Drawn(None, plan.indices, plan.weights)
+            shares = [whole] if len(ranges) == 1 else [whole.within(examples) for examples in ranges]
+            self._tables.each_its("take", [(plan.epoch, share) for share in shares])
+        self._plans = {plan.epoch: plan.figures() for plan in snapshot.plans}
+        self._weight_figures.clear()
         self._pushes = snapshot.counters["pushes"]
         self._pushed_scores = snapshot.counters["pushed_scores"]
         self._rejected_pushes = snapshot.counters["rejected_pushes"]
 
-    def _memory_bytes(self) -> int:
-        arrays: list[NDArray[Any]] = [self._scores, self._score_epochs]
-        arrays += [] if self.run.labels is None else [self.run.labels]
-        for plan in self._plans.values():
-            arrays += [plan.indices, plan.weights]
-        return sum(array.nbytes for array in arrays)
+    def _of_each_table(self, indices: NDArray[np.int64]) -> Iterator[slice | NDArray[np.int64]]:
+        """For each table, where in `indices` its examples are."""
+        if len(self._tables.ranges) == 1:
+            yield slice(None)
+            return
+        table = np.searchsorted([examples.stop for examples in self._tables.ranges], indices, side="right")
+        for number in range(len(self._tables.ranges)):
+            yield np.flatnonzero(table == number)
+
+    def _whole_plan(self, plan: PlanFigures) -> EpochPlan:
+        indices, weights = join(self._tables.each("drawn", plan.epoch))
+        return EpochPlan(**vars(plan), indices=indices, weights=weights)
+
+    def _plan_stats(self) -> dict[str, Any]:
+        if not self._plans:
+            names = ("epoch", "ratio", "subset_size", "drawn", "capped", "floor", "floor_in_force", "gamma")
+            return dict.fromkeys((*names, "largest_weight", "effective_sample_size"))
+        plan = self._plans[next(reversed(self._plans))]
+        if plan.epoch not in self._weight_figures:
+            self._weight_figures = {plan.epoch: weight_figures(self._tables, plan.epoch)}
+        largest_weight, effective_sample_size = self._weight_figures[plan.epoch]
+        return {
+            "epoch": plan.epoch,
+            "ratio": plan.ratio,
+            "subset_size": plan.subset_size,
+            "drawn": plan.drawn,
+            "capped": plan.capping.capped,
+            "floor": min(self.run.pruning.min_probability, plan.subset_size / plan.dataset_size),
+            "floor_in_force": plan.capping.floor_in_force,
+            "gamma": plan.capping.gamma,
+            "largest_weight": largest_weight,
+            "effective_sample_size": effective_sample_size,
+        }
 
 
-@numba.njit(cache=True, nogil=True)
-def merge(
-    scores: NDArray[np.float32],
-    score_epochs: NDArray[np.int32],
-    indices: NDArray[np.int64],
-    new_scores: NDArray[np.float32],
-    epoch: int,
-) -> int:
-    """Keep the larger (epoch, score) of each example; returns how many have a score for the first time."""
-    first = 0
-    for position in range(len(indices)):
-        example = indices[position]
-        score = new_scores[position] + np.float32(0)  # -0 becomes 0: equal scores have equal bits
-        if epoch > score_epochs[example]:
-            first += score_epochs[example] < 0
-            score_epochs[example] = epoch
-            scores[example] = score
-        elif epoch == score_epochs[example] and score > scores[example]:
-            scores[example] = score
-    return first
-
-
-def _plan_stats(plan: EpochPlan | None, min_probability: float) -> dict[str, Any]:
-    if plan is None:
-        names = ("epoch", "ratio", "subset_size", "drawn", "capped", "floor", "floor_in_force", "gamma")
-        return dict.fromkeys((*names, "largest_weight", "effective_sample_size"))
-    return {
-        "epoch": plan.epoch,
-        "ratio": plan.ratio,
-        "subset_size": plan.subset_size,
-        "drawn": len(plan.indices),
-        "capped": plan.capping.capped,
-        "floor": min(min_probability, plan.subset_size / plan.dataset_size),
-        "floor_in_force": plan.capping.floor_in_force,
-        "gamma": plan.capping.gamma,
-        "largest_weight": plan.largest_weight,
-        "effective_sample_size": plan.effective_sample_size,
-    }
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from sadp_dist.store.engine import UNSEEN, merge
 from sadp_dist.store.frames import MAX_COUNT, Frame
 from sadp_dist.store.records import Records
+from sadp_dist.store.table import UNSEEN, merge
 
 
 class Journal:

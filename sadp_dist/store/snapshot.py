@@ -186,7 +186,7 @@ def _plan_figures(plan: EpochPlan) -> dict[str, Any]:
 
 def _plan(figures: dict[str, Any], indices: NDArray[np.int64], weights: NDArray[np.float64]) -> EpochPlan:
     capping = Capping(**figures.pop("capping"))
-    return EpochPlan(**figures, indices=indices, weights=weights, capping=capping)
+    return EpochPlan(**figures, drawn=len(indices), capping=capping, indices=indices, weights=weights)
 
 
 def fsync_folder(folder: Path) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.selection.parts import Parts
+
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 BINS = 20
+_INFINITY = 0x7F800000  # as an integer: every finite float32 >= 0 is below it
+_RECENT = 1024  # epochs
 
 
 @dataclass(frozen=True)
@@ -105,28 +111,167 @@ class StoreStats:
         return figures
 
 
-def quantiles(ordered: NDArray[Any]) -> dict[str, float] | None:
-    """Values at `QUANTILES`, each one that occurs; None for no values.
+def score_figures(parts: Parts) -> tuple[dict[str, float] | None, Histogram]:
+    """The quantiles of the scores, each one that occurs (None without scores), and their histogram; exact.
+
+    By counting instead of sorting: floats >= 0 read as unsigned integers keep their order. The first pass
+    counts by the upper 16 bits, the second one by the lower 16 where a quantile lies, and between the bounds
+    of the histogram's bins.
 
     Args:
-        ordered: (n,) numbers, ascending.
+        parts: `ScoreTable`s.
     """
-    n = len(ordered)
+    counts, least, largest = zip(*parts.each("look", count_by_upper_bits), strict=True)
+    upper = sum(counts)
+    up_to = np.cumsum(upper)
+    n = int(up_to[-1])
     if n == 0:
-        return None
-    return {f"{share:g}": float(ordered[max(math.ceil(share * n), 1) - 1]) for share in QUANTILES}
+        return None, Histogram(0, (), ())
+    edges = _edges(min(least), max(largest))
+    places = np.array([max(math.ceil(share * n), 1) for share in QUANTILES])
+    groups, group_of = np.unique(np.searchsorted(up_to, places), return_inverse=True)
+    found = parts.each("look", count_within, groups, _first_scores_from(edges[:-1]))
+    lower, (zeros, *bins) = (sum(counts) for counts in zip(*found, strict=True))
+    inside = places - (up_to - upper)[groups][group_of]
+    low = [np.searchsorted(np.cumsum(lower[g]), place) for g, place in zip(group_of, inside, strict=True)]
+    values = ((groups[group_of] << 16) + low).astype(np.uint32).view(np.float32)
+    histogram = Histogram(int(zeros), tuple(edges.tolist()), tuple(int(count) for count in bins))
+    return _by_share(values), histogram
 
 
-def histogram(ordered: NDArray[np.float32]) -> Histogram:
-    """The logarithmic histogram of scores, (n,), ascending, finite and >= 0."""
-    zeros = int(np.searchsorted(ordered, 0, side="right"))
-    positive = ordered[zeros:].astype(np.float64)
-    if len(positive) == 0:
-        return Histogram(zeros, (), ())
-    lowest, highest = float(positive[0]), float(positive[-1])
-    if lowest == highest:
-        return Histogram(zeros, (lowest, highest), (len(positive),))
-    edges = np.geomspace(lowest, highest, BINS + 1)
-    below = np.searchsorted(positive, edges)
-    below[-1] = len(positive)  # the last bin holds its upper bound too
-    return Histogram(zeros, tuple(edges.tolist()), tuple(np.diff(below).tolist()))
+def staleness_figures(parts: Parts, epoch: int | None) -> tuple[float | None, dict[str, float] | None]:
+    """Mean and quantiles of the number of epochs since the examples were scored; None without scores.
+
+    Args:
+        parts: `ScoreTable`s.
+        epoch: of the latest plan. That is now, unless there are scores of a later one.
+    """
+    counts: Counter[int] = Counter()
+    for of_part in parts.each("look", count_epochs):
+        counts.update(of_part)
+    if not counts:
+        return None, None
+    n, scored = counts.total(), np.array(sorted(counts, reverse=True))
+    staleness = max(scored[0], -1 if epoch is None else epoch) - scored
+    up_to = np.cumsum([counts[int(e)] for e in scored])
+    mean = float(staleness @ np.diff(up_to, prepend=0)) / n
+    return mean, _by_share(staleness[np.searchsorted(up_to, [max(math.ceil(s * n), 1) for s in QUANTILES])])
+
+
+def count_by_upper_bits(
+    scores: NDArray[np.float32], score_epochs: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], float, float]:
+    """How many scores have which upper 16 bits, the smallest positive score and the largest.
+
+    Returns:
+        (2^16,) counts; infinity and 0 where no score is positive.
+    """
+    counts = np.zeros(1 << 16, np.int64)
+    extremes = np.array([_INFINITY, 0], np.uint32)
+    _count_upper(scores.view(np.uint32), counts, extremes)
+    least, largest = extremes.view(np.float32)
+    return counts, float(least), float(largest)
+
+
+def count_within(
+    scores: NDArray[np.float32],
+    score_epochs: NDArray[np.int32],
+    groups: NDArray[np.int64],
+    bounds: NDArray[np.uint32],
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """How many scores of some groups have which lower 16 bits, and how many lie between which bounds.
+
+    Args:
+        scores: (n,).
+        score_epochs: (n,); not needed.
+        groups: (g,) upper 16 bits.
+        bounds: (b,) scores as integers, ascending.
+
+    Returns:
+        (g, 2^16), and (b + 1,): below the first bound, from the first to below the second, and so on.
+    """
+    group_of = np.full(1 << 16, -1, np.int8)
+    group_of[groups] = np.arange(len(groups))
+    at_or_below = np.searchsorted(bounds, np.arange(1 << 16, dtype=np.uint32) << 16, side="right")
+    lower = np.zeros((len(groups), 1 << 16), np.int32)
+    between = np.zeros(len(bounds) + 1, np.int64)
+    _count_within(scores.view(np.uint32), group_of, at_or_below.astype(np.int8), bounds, lower, between)
+    return lower, between
+
+
+def count_epochs(scores: NDArray[np.float32], score_epochs: NDArray[np.int32]) -> dict[int, int]:
+    """How many scores are of which epoch."""
+    latest = int(score_epochs.max(initial=-1))
+    recent = np.zeros((4, _RECENT), np.int64)
+    if _count_recent(score_epochs, latest, recent):
+        old = score_epochs[(score_epochs >= 0) & (score_epochs <= latest - _RECENT)]
+        epochs, counts = (found.tolist() for found in np.unique(old, return_counts=True))
+    else:
+        epochs, counts = [], []
+    epochs += [latest - age for age in range(_RECENT)]
+    counts += recent.sum(axis=0).tolist()
+    return {epoch: count for epoch, count in zip(epochs, counts, strict=True) if count}
+
+
+def _by_share(values: NDArray[Any]) -> dict[str, float]:
+    return {f"{share:g}": float(value) for share, value in zip(QUANTILES, values, strict=True)}
+
+
+def _edges(least: float, largest: float) -> NDArray[np.float64]:
+    """Bounds of the histogram's bins, for positive scores from `least` to `largest`."""
+    if largest == 0:
+        return np.empty(0)
+    if least == largest:
+        return np.array([least, largest])
+    return np.geomspace(least, largest, BINS + 1)
+
+
+def _first_scores_from(bounds: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """The smallest float32 that is not below each bound, as an integer."""
+    rounded = bounds.astype(np.float32)
+    return rounded.view(np.uint32) + (rounded < bounds)
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_upper(scores: NDArray[np.uint32], counts: NDArray[np.int64], extremes: NDArray[np.uint32]) -> None:
+    least, largest = extremes
+    for score in scores:
+        if score < _INFINITY:  # NaN, where there is none, is above
+            counts[score >> 16] += 1
+            least = min(least, score if score else least)
+            largest = max(largest, score)
+    extremes[0], extremes[1] = least, largest
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_within(
+    scores: NDArray[np.uint32],
+    group_of: NDArray[np.int8],
+    at_or_below: NDArray[np.int8],
+    bounds: NDArray[np.uint32],
+    lower: NDArray[np.int32],
+    between: NDArray[np.int64],
+) -> None:
+    for score in scores:
+        if score < _INFINITY:
+            upper = score >> 16
+            if group_of[upper] >= 0:
+                lower[group_of[upper], score & 0xFFFF] += 1
+            place = at_or_below[upper]
+            while place < len(bounds) and bounds[place] <= score:
+                place += 1
+            between[place] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_recent(score_epochs: NDArray[np.int32], latest: int, recent: NDArray[np.int64]) -> bool:
+    """Count by age; returns whether there are older ones."""
+    older = False
+    for i in range(len(score_epochs)):
+        age = latest - score_epochs[i]
+        if score_epochs[i] >= 0:
+            if age < recent.shape[1]:
+                recent[i & 3, age] += 1  # in four rows, so that no count waits for the last
+            else:
+                older = True
+    return older

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from math import factorial
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadp_dist.selection.order import empty_row, shuffled, stratified_order
+from sadp_dist.selection.order import empty_row, shuffled
 from sadp_dist.selection.random import stream_key
 
 
-def order_of(n: int, seed: int) -> np.ndarray:
-    return shuffled(np.ones(n, np.bool_), stream_key(seed, 0, 3))
+def order_of(n: int, seed: int, chosen: np.ndarray | None = None) -> np.ndarray:
+    bits = np.packbits(np.ones(n, np.bool_) if chosen is None else chosen, bitorder="little")
+    return shuffled(bits, n, stream_key(seed, 0, 3), range(n))[0]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 100, 16_384, 16_385, 20_000, 1_000_000])
@@ -51,20 +53,27 @@ def test_places_have_no_pattern() -> None:
     assert np.mean(neighbours) == pytest.approx(n / 3, rel=0.02)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 500), st.integers(0, 2**64 - 1), st.data())
 def test_the_order_of_a_subset_is_that_of_the_whole(n: int, seed: int, data: st.DataObject) -> None:
     chosen = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     whole = order_of(n, seed)
-    np.testing.assert_array_equal(shuffled(chosen, stream_key(seed, 0, 3)), whole[chosen[whole]])
+    np.testing.assert_array_equal(order_of(n, seed, chosen), whole[chosen[whole]])
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.sampled_from([-(2**40), -1, 0, 1, 2, 3, 2**40]), max_size=300))
-def test_a_stratified_order_goes_by_stratum_and_then_as_without(strata: list[int]) -> None:
-    stratum, whole = np.array(strata, np.int64), order_of(len(strata), 8)
-    expected = whole[np.argsort(stratum[whole], kind="stable")]
-    np.testing.assert_array_equal(stratified_order(stratum, stream_key(8, 0, 3)), expected)
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 500), st.integers(0, 2**64 - 1), st.data())
+def test_a_part_knows_where_its_examples_stand_among_all(n: int, seed: int, data: st.DataObject) -> None:
+    chosen = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    bounds = [0, *sorted(data.draw(st.lists(st.integers(1, n - 1), min_size=1, max_size=4))), n]
+    together = np.full(np.count_nonzero(chosen), -1)
+    for begin, end in pairwise(bounds):
+        bits = np.packbits(chosen, bitorder="little")
+        indices, positions = shuffled(bits, n, stream_key(seed, 0, 3), range(begin, end))
+        assert positions is not None and np.all(np.diff(positions) > 0)
+        assert np.all((begin <= indices) & (indices < end))
+        together[positions] = indices
+    np.testing.assert_array_equal(together, order_of(n, seed, chosen))
 
 
 def test_more_examples_than_32_bits_can_count_get_wider_rows() -> None:

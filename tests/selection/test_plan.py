@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import RULES, EpochPlan, PruningConfig, Shard, plan_epoch, register
+from sadp_dist.selection.parts import Parts, Probability
 from sadp_dist.selection.probabilities import Capping, selection_probabilities
 from sadp_dist.selection.schedule import PruningSchedule
 
@@ -206,24 +207,23 @@ def test_full_data_is_every_example_with_weight_one() -> None:
 
 
 def test_a_new_rule_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RULES, "the-last-ones", RULES["full"])  # so that the name is gone after the test
+    monkeypatch.setitem(RULES, "the-best-ones", RULES["full"])  # so that the name is gone after the test
 
-    @register("the-last-ones")
-    class LastOnes:
-        needs_scores = False
+    @register("the-best-ones")
+    class BestOnes:
+        needs_scores = True
 
         def schedule(self, config: PruningConfig) -> PruningSchedule:
             return PruningSchedule(config.ratio, None, config.epochs)
 
-        def probabilities(
-            self, scores: np.ndarray, subset_size: int, config: PruningConfig
-        ) -> tuple[np.ndarray, Capping]:
-            p = np.zeros(len(scores))
-            p[-subset_size:] = 1
-            return p, Capping(None, None, capped=0, rounds=0)
+        def probability(
+            self, parts: Parts, subset_size: int, config: PruningConfig
+        ) -> tuple[Probability, Capping]:
+            best = np.sort(np.concatenate(parts.each("compute", np.sort)))[-subset_size]
+            return (lambda scores: (scores >= best).astype(float)), Capping(None, None, capped=0, rounds=0)
 
-    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.5, method="the-last-ones"))
-    np.testing.assert_array_equal(np.sort(plan.indices), np.arange(61)[-30:])
+    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.5, method="the-best-ones"))
+    np.testing.assert_array_equal(np.sort(plan.indices), np.sort(np.argsort(SCORES)[-30:]))
 
 
 @pytest.mark.parametrize(

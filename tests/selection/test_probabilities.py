@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import selection_probabilities
-from sadp_dist.selection.probabilities import BLOCK, cap, capped_probabilities, partial_sums_of
+from sadp_dist.selection.parts import BLOCK
+from sadp_dist.selection.probabilities import block_sums, cap, capped_probabilities
 from sadp_dist.selection.reference import sorted_probabilities
 from tests.selection.exact import exact_probabilities
 
@@ -142,7 +144,7 @@ def test_zeros_share_what_the_positive_scores_leave(zero_scores: str) -> None:
 def test_shards_of_whole_blocks_give_the_whole_tables_bits() -> None:
     rng = np.random.default_rng(1)
     G = rng.lognormal(sigma=2, size=5 * BLOCK + 77).astype(np.float32)
-    shards = [partial_sums_of(part) for part in np.split(G, [BLOCK, 4 * BLOCK])]
+    shards = [partial(block_sums, part) for part in np.split(G, [BLOCK, 4 * BLOCK])]
 
     def together(threshold: float, offset: float) -> tuple[np.ndarray, int]:
         sums, counts = zip(*(shard(threshold, offset) for shard in reversed(shards)), strict=True)
@@ -150,7 +152,7 @@ def test_shards_of_whole_blocks_give_the_whole_tables_bits() -> None:
 
     N, S = len(G), 0.4 * len(G)
     for offset in (0.0, float(G.min())):
-        assert cap(together, S, N, offset) == cap(partial_sums_of(G), S, N, offset)
+        assert cap(together, S, N, offset) == cap(partial(block_sums, G), S, N, offset)
     alpha = cap(together, S, N, 0.0)[0]
     p = np.where(alpha > G, G.astype(np.float64) * (1 / alpha), 1)
     np.testing.assert_array_equal(p, selection_probabilities(G, S))
@@ -160,8 +162,8 @@ def test_shards_of_whole_blocks_give_the_whole_tables_bits() -> None:
 @given(tables, st.floats(0.01, 0.99), st.one_of(score, st.just(float("inf"))))
 def test_any_first_guess_comes_to_the_same_end(scores: list[float], kept: float, guess: float) -> None:
     G, N = np.array(scores, np.float32), len(scores)
-    expected = cap(partial_sums_of(G), kept * N, N, 0.0)
-    guessed = cap(partial_sums_of(G), kept * N, N, 0.0, start=guess)
+    expected = cap(partial(block_sums, G), kept * N, N, 0.0)
+    guessed = cap(partial(block_sums, G), kept * N, N, 0.0, start=guess)
     if expected[0] is None:
         assert guessed[:2] == expected[:2]
     else:
@@ -172,7 +174,7 @@ def test_any_first_guess_comes_to_the_same_end(scores: list[float], kept: float,
 def test_a_guess_from_a_sample_saves_rounds() -> None:
     G = np.random.default_rng(0).lognormal(size=200_000)
     _, capping = capped_probabilities(G, 100_000)
-    from_infinity = cap(partial_sums_of(G), 100_000, len(G), 0.0)
+    from_infinity = cap(partial(block_sums, G), 100_000, len(G), 0.0)
     assert capping.rounds < from_infinity[2]
     assert (capping.alpha, capping.capped) == from_infinity[:2]
 

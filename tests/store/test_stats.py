@@ -9,10 +9,18 @@ from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
+from sadp_dist.selection.parts import LocalParts
 from sadp_dist.store import connect
-from sadp_dist.store.stats import QUANTILES, histogram
+from sadp_dist.store.stats import QUANTILES, score_figures
+from sadp_dist.store.table import ScoreTable
 
 N = 1000
+
+
+def table_of(scores) -> ScoreTable:
+    table = ScoreTable(range(len(scores)), len(scores))
+    table.merge(np.arange(len(scores)), scores, epoch=0)
+    return table
 
 
 @pytest.fixture
@@ -62,7 +70,7 @@ def test_stats_agree_with_the_arrays(store, scores):
 @given(st.lists(st.floats(0, width=32, allow_infinity=False), max_size=30))
 def test_the_histogram_holds_every_score_once_between_bounds_that_grow(values):
     scores = np.array(values, np.float32)
-    found = histogram(np.sort(scores))
+    found = score_figures(LocalParts([table_of(scores)]))[1]
     assert found.zeros + sum(found.counts) == len(scores)
     assert list(found.edges) == sorted(found.edges)
     positive = scores[scores > 0]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sadp_dist.selection.parts import Parts, Probability
 from sadp_dist.selection.probabilities import Capping
 from sadp_dist.selection.schedule import PruningSchedule
 
@@ -16,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class Rule(Protocol):
-    """What a pruning rule decides: how much of an epoch is kept, and each example's probability to be."""
+    """What a pruning rule decides: how much of an epoch is kept, and each example's probability to be.
+
+    Attributes:
+        needs_scores: examples without a score get one before the rule is asked.
+    """
 
     needs_scores: bool
 
@@ -24,10 +26,18 @@ class Rule(Protocol):
         """The pruning ratio of every epoch."""
         ...
 
-    def probabilities(
-        self, scores: NDArray[np.floating], subset_size: int, config: PruningConfig
-    ) -> tuple[NDArray[np.float64], Capping]:
-        """(N,) probabilities that add up to `subset_size`, and how they came about."""
+    def probability(
+        self, parts: Parts, subset_size: int, config: PruningConfig
+    ) -> tuple[Probability, Capping]:
+        """Each example's probability as a function of its score, adding up to `subset_size`.
+
+        Scores are looked at by `parts.each("compute", function, ...)`: function(scores, ...) of every part,
+        which sends back something small. Parts may be in other processes, so the function, and the one that
+        is returned, are such that can be pickled.
+
+        Returns:
+            The probability, and how it came about.
+        """
         ...
 
 

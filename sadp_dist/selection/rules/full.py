@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sadp_dist.selection.probabilities import Capping
+from sadp_dist.selection.parts import Parts, Probability
+from sadp_dist.selection.probabilities import Capping, Uniform
 from sadp_dist.selection.rules import register
 from sadp_dist.selection.schedule import PruningSchedule
 
@@ -25,8 +23,8 @@ class FullData:
         """0 in every epoch."""
         return PruningSchedule(0.0, 0.0, config.epochs)
 
-    def probabilities(
-        self, scores: NDArray[np.floating], subset_size: int, config: PruningConfig
-    ) -> tuple[NDArray[np.float64], Capping]:
+    def probability(
+        self, parts: Parts, subset_size: int, config: PruningConfig
+    ) -> tuple[Probability, Capping]:
         """1 for all."""
-        return np.ones(len(scores)), Capping(None, None, capped=0, rounds=0)
+        return Uniform(1.0), Capping(None, None, capped=0, rounds=0)

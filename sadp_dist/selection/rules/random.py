@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sadp_dist.selection.probabilities import Capping
+from sadp_dist.selection.parts import Parts, Probability
+from sadp_dist.selection.probabilities import Capping, Uniform
 from sadp_dist.selection.rules import register
 from sadp_dist.selection.schedule import PruningSchedule
 
@@ -25,9 +23,9 @@ class RandomPruning:
         """The mean ratio in every epoch."""
         return PruningSchedule(config.ratio, config.ratio, config.epochs)
 
-    def probabilities(
-        self, scores: NDArray[np.floating], subset_size: int, config: PruningConfig
-    ) -> tuple[NDArray[np.float64], Capping]:
+    def probability(
+        self, parts: Parts, subset_size: int, config: PruningConfig
+    ) -> tuple[Probability, Capping]:
         """S / N for all."""
-        N = len(scores)
-        return np.full(N, subset_size / max(N, 1)), Capping(None, None, capped=0, rounds=0)
+        share = subset_size / max(parts.ranges[-1].stop, 1)
+        return Uniform(share), Capping(None, None, capped=0, rounds=0)

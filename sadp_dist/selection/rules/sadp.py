@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sadp_dist.selection.probabilities import Capping, capped_probabilities
+from sadp_dist.selection.parts import Parts, Probability
+from sadp_dist.selection.probabilities import Capping, optimal_probability
 from sadp_dist.selection.rules import register
 from sadp_dist.selection.schedule import PruningSchedule
 
@@ -25,8 +23,8 @@ class SpikeAwarePruning:
         """Eq. 42."""
         return PruningSchedule(config.ratio, config.max_ratio, config.epochs)
 
-    def probabilities(
-        self, scores: NDArray[np.floating], subset_size: int, config: PruningConfig
-    ) -> tuple[NDArray[np.float64], Capping]:
+    def probability(
+        self, parts: Parts, subset_size: int, config: PruningConfig
+    ) -> tuple[Probability, Capping]:
         """Eqs. 40 and 41."""
-        return capped_probabilities(scores, subset_size, config.min_probability, config.zero_scores)
+        return optimal_probability(parts, subset_size, config.min_probability, config.zero_scores)

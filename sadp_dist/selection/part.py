@@ -1,0 +1,203 @@
+"""One part of a data set: the scores of a range of examples, and the steps of a plan that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sadp_dist.selection.order import empty_row, shuffled
+from sadp_dist.selection.parts import BLOCK, Probability
+from sadp_dist.selection.random import bits
+from sadp_dist.selection.sharding import Drawn
+from sadp_dist.selection.systematic import add_steps, add_steps_by_stratum, walk, walk_strata
+
+_SCORE_BINS = 32  # of the probability, inside a class
+
+
+class Part:
+    """The scores of a range of examples. What its methods return is small beside them.
+
+    Args:
+        scores: (n,) float32 or float64; NaN for an example that has none yet.
+        first: the first example's index, a multiple of `BLOCK`.
+        dataset_size: N, of all parts; by default this one is all.
+        labels: (n,) integers, the class of each example, where strata are drawn from.
+
+    Attributes:
+        range: of the examples.
+        scores: as given.
+    """
+
+    def __init__(
+        self,
+        scores: NDArray[np.floating],
+        first: int = 0,
+        dataset_size: int | None = None,
+        labels: NDArray[np.integer] | None = None,
+    ) -> None:
+        self.range = range(first, first + len(scores))
+        self.dataset_size = len(scores) if dataset_size is None else dataset_size
+        self.scores = scores
+        self._filled: NDArray[np.floating] | None = None
+        self._labels = labels
+        self._classes: _Classes | None = None
+        self._drawn: dict[int, Drawn] = {}
+
+    def begin(self) -> bool:
+        """Begin a plan; returns whether an example has no score."""
+        self._filled = None
+        return bool(np.isnan(np.max(self.scores, initial=0.0)))
+
+    def fill(self, stand_in: float) -> None:
+        """Let every example without a score have this one in the plan under way."""
+        scores = self.scores
+        self._filled = np.where(np.isnan(scores), scores.dtype.type(stand_in), scores)
+
+    def compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """function(scores, *arguments), with the scores of the plan under way: how a rule looks at them."""
+        return function(self._known_scores(), *arguments)
+
+    def step_sums(
+        self, probability: Probability, stratify: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """The strata, ascending, and the sum of the probabilities in each; see `systematic`."""
+        strata = self._strata(stratify)
+        sums = np.zeros(len(strata), np.uint64)
+        for block in _blocks(len(self.range)):
+            p = probability(self._known_scores()[block])
+            if stratify == "none":
+                add_steps(p, sums)
+            else:
+                add_steps_by_stratum(p, self._stratum(p, block, stratify), sums)
+        return strata, sums
+
+    def draw_systematically(
+        self, probability: Probability, stratify: str, key: np.uint64, positions: NDArray[np.uint64]
+    ) -> NDArray[np.uint8]:
+        """Walk from the positions of the strata; which examples are drawn, as packed bits."""
+        positions, row = positions.copy(), empty_row(BLOCK)
+        drawn = np.empty(len(self.range), np.bool_)
+        for number, block in enumerate(_blocks(len(self.range)), start=self.range.start // BLOCK):
+            p = probability(self._known_scores()[block])
+            if stratify == "none":
+                walk(p, key, number, row, positions, drawn[block])
+            else:
+                walk_strata(p, self._stratum(p, block, stratify), key, number, row, positions, drawn[block])
+        return np.packbits(drawn, bitorder="little")
+
+    def draw_independently(self, probability: Probability, key: np.uint64) -> NDArray[np.uint8]:
+        """Draw each example by its own random number; which are drawn, as packed bits."""
+        drawn = np.empty(len(self.range), np.bool_)
+        for block in _blocks(len(self.range)):
+            p = probability(self._known_scores()[block])
+            _draw_bernoulli(p, self.range.start + block.start, key, drawn[block])
+        return np.packbits(drawn, bitorder="little")
+
+    def keep(
+        self, epoch: int, drawn: NDArray[np.uint8], key: np.uint64, probability: Probability, kept: float
+    ) -> int:
+        """Keep what is drawn of this part, in the order of training, and with its weights.
+
+        Args:
+            epoch: whose plan this is.
+            drawn: packed bits of all parts.
+            key: of the order.
+            probability: by which they were drawn.
+            kept: S / N.
+
+        Returns:
+            How many are drawn of this part.
+        """
+        indices, positions = shuffled(drawn, self.dataset_size, key, self.range)
+        weights = np.empty(len(indices))
+        for some in _blocks(len(indices)):
+            scores = self._known_scores()[indices[some] - self.range.start]
+            np.divide(kept, probability(scores), out=weights[some])
+        self._drawn[epoch] = Drawn(positions, indices, weights)
+        self._filled = None
+        return len(indices)
+
+    def take(self, epoch: int, drawn: Drawn) -> None:
+        """Keep a plan that was made before."""
+        self._drawn[epoch] = drawn
+
+    def drawn(self, epoch: int) -> Drawn:
+        """What is drawn of this part."""
+        return self._drawn[epoch]
+
+    def shard(self, epoch: int, rank: int, world_size: int, drawn: int) -> Drawn:
+        """What is drawn of this part for one rank; the positions are those in its shard."""
+        return self._drawn[epoch].shard(rank, world_size, drawn)
+
+    def weight_sums(self, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Σ w and Σ w² of every block, and the largest w."""
+        plan = self._drawn[epoch]
+        block = plan.indices // BLOCK - self.range.start // BLOCK
+        powers = (plan.weights, plan.weights * plan.weights)
+        blocks = -(-len(self.range) // BLOCK)
+        sums, squares = (np.bincount(block, w, blocks).astype(np.float64, copy=False) for w in powers)
+        return sums, squares, float(plan.weights.max(initial=0.0))
+
+    def forget(self, epoch: int) -> None:
+        """Drop a plan."""
+        self._drawn.pop(epoch, None)
+
+    def memory_bytes(self) -> int:
+        """What scores, labels and the plans kept take; a plan under way takes 5 bytes an example more."""
+        arrays = [self.scores, self._labels, *(array for plan in self._drawn.values() for array in plan)]
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    def _known_scores(self) -> NDArray[np.floating]:
+        return self.scores if self._filled is None else self._filled
+
+    def _strata(self, stratify: str) -> NDArray[np.int64]:
+        """Those that follow each other are alike: of one class, and of probabilities that are near."""
+        if stratify == "none":
+            return np.zeros(1, np.int64)
+        if self._classes is None:
+            self._classes = _classes_of(self._labels)
+        classes = self._classes.labels
+        if stratify == "class":
+            return classes
+        return (classes[:, None] * _SCORE_BINS + np.arange(_SCORE_BINS)).ravel()
+
+    def _stratum(self, p: NDArray[np.float64], block: slice, stratify: str) -> NDArray[np.int64]:
+        """The place of each example's stratum among this part's."""
+        assert self._classes is not None
+        place = self._classes.place[block].astype(np.int64)
+        if stratify == "class":
+            return place
+        return place * _SCORE_BINS + np.minimum(p * _SCORE_BINS, _SCORE_BINS - 1).astype(np.int64)
+
+
+def _blocks(length: int) -> Iterator[slice]:
+    for begin in range(0, length, BLOCK):
+        yield slice(begin, min(begin + BLOCK, length))
+
+
+class _Classes(NamedTuple):
+    """The classes of a part, ascending, and the place of each example's class among them."""
+
+    labels: NDArray[np.int64]
+    place: NDArray[np.integer]
+
+
+def _classes_of(labels: NDArray[np.integer] | None) -> _Classes:
+    assert labels is not None, "a plan by class was begun without labels"
+    if len(labels) == 0:
+        return _Classes(np.empty(0, np.int64), labels)
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest == 0 and highest < 4 * len(labels):
+        return _Classes(np.arange(highest + 1), labels)
+    found, place = np.unique(labels, return_inverse=True)
+    return _Classes(found.astype(np.int64), place)
+
+
+@njit(cache=True, nogil=True)
+def _draw_bernoulli(p: NDArray[np.float64], first: int, key: np.uint64, drawn: NDArray[np.bool_]) -> None:
+    for i in range(len(p)):
+        drawn[i] = (bits(key, first + i) >> np.uint64(11)) * 2.0**-53 < p[i]
