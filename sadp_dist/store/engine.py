@@ -46,7 +46,7 @@ class Engine:
         self._rejected_pushes = 0
         self._told_of_floor = False
 
-    def apply(self, records: Records, pushes: int = 1) -> None:
+    def apply(self, records: Records, pushes: int = 1, repeat: bool = False) -> None:
         """Store checked records.
 
         An example keeps its score of the largest epoch, the largest within that: a maximum, so that neither
@@ -55,6 +55,7 @@ class Engine:
         Args:
             records: what to store.
             pushes: how many pushes they came in.
+            repeat: they came before and have been counted.
         """
         indices, scores, epoch = records
         self._seen += sum(
@@ -62,8 +63,9 @@ class Engine:
                 "merge", [(indices[mine], scores[mine], epoch) for mine in self._of_each_table(indices)]
             )
         )
-        self._pushes += pushes
-        self._pushed_scores += len(indices)
+        if not repeat:
+            self._pushes += pushes
+            self._pushed_scores += len(indices)
 
     def reject(self, pushes: int) -> None:
         """Count pushes that were refused, here or on their way."""

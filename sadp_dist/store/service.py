@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from sadp_dist.errors import UsageError
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.frames import BadFrame, decode
 from sadp_dist.store.run import check_rank
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
+
+MAX_WORLD_SIZE = 2**16
+"""Ranks at most: what is kept of those that ask stays small, whatever comes over the wire."""
 
 
 class Service:
@@ -37,9 +41,9 @@ class Service:
         except BadFrame as bad:
             self.reject(str(bad))
             return
-        again = frame.sequence <= self._sequences.get(frame.client, 0)
-        self.engine.apply(frame.records, pushes=0 if again else frame.pushes)
-        if not again:
+        repeat = frame.sequence <= self._sequences.get(frame.client, 0)
+        self.engine.apply(frame.records, frame.pushes, repeat)
+        if not repeat:
             self.engine.reject(frame.rejected)
             self._sequences[frame.client] = frame.sequence
 
@@ -61,6 +65,8 @@ class Service:
         """
         epoch = self.engine.run.check_epoch(epoch)
         rank, world_size = check_rank(rank, world_size)
+        if world_size > MAX_WORLD_SIZE:
+            raise UsageError(f"world_size={world_size} is above {MAX_WORLD_SIZE}")
         if self.engine.has_plan(epoch):
             return [(rank, world_size)]
         asked = self._asked.setdefault((epoch, world_size), set())

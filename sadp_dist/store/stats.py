@@ -65,7 +65,7 @@ class StoreStats:
         shards: ranges of examples that the scores are kept in.
         bytes_received: bytes of scores that came from other processes.
         rejected_frames: reason -> batches of scores that were skipped, since they could not be read.
-        waiting_ranks: ranks that have asked for a plan and wait for the others.
+        waiting_ranks: ranks that have not asked yet for a plan that others have asked for.
         planner: which process makes the plans; None for the one that answers.
         last_snapshot: when the scores were last saved, in seconds since 1970.
     """
