@@ -8,15 +8,20 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
-import pytest
 import redis
 
 ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
+
 USER, PASSWORD = "sadp_dist", "correct-horse/battery@staple:"
 
 
@@ -151,9 +156,69 @@ class RedisServer:
             self.process.wait()
 
 
-def redis_server_or_skip() -> None:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
+class ServeProcess:
+    """A `sadp-dist serve` in a process of its own. Within `with` it runs, at the end it is gone.
+
+    Args:
+        url: of the store.
+        arguments: further ones.
+        environment: what is set beside this process's.
+    """
+
+    def __init__(self, url: str, *arguments: str, **environment: str) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sadp_dist", "serve", "--store", url, *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.lines.extend(line.rstrip("\n") for line in self.process.stdout)
+
+    def wait_for(self, text: str, timeout: float = 60) -> str:
+        """The first line that contains a text, once it has been printed."""
+        return until(
+            lambda: next((line for line in self.lines if text in line), None),
+            timeout,
+            lambda: f"no line with {text!r} in {self.lines}",
+        )
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit status."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def __enter__(self) -> ServeProcess:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
+
+
+def until(
+    found: Callable[[], T | None],
+    timeout: float = 60,
+    otherwise: Callable[[], str] = lambda: "it never came",
+) -> T:
+    """What a function returns once that is true."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = found()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(otherwise())
+        time.sleep(0.02)
 
 
 def free_port(host: str = "127.0.0.1") -> int:
