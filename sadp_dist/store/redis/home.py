@@ -15,7 +15,7 @@ from sadp_dist.store.client import AttachedStore, RemoteStore
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.redis.address import Address
-from sadp_dist.store.redis.connection import RedisConnection
+from sadp_dist.store.redis.connection import RedisConnection, RedisReader
 from sadp_dist.store.redis.keys import REMOVED, REMOVED_FOR, RUNS, Keys, Meta
 from sadp_dist.store.redis.lease import holder
 from sadp_dist.store.redis.planner import Planner
@@ -65,7 +65,7 @@ def attach(url: str, run: str, options: StoreOptions) -> Store:
     """
     server = Server(Address.parse(url))
     meta = until_reached(lambda: _find(server, run), min(options.timeout, PATIENCE))
-    return AttachedStore(RedisConnection(server, meta), options)
+    return AttachedStore(RedisReader(server, meta), options)
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
