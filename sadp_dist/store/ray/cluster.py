@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +20,8 @@ from sadp_dist.store.base import StoreUnavailable
 from sadp_dist.store.connection import Unreachable
 
 NAMESPACE = "sadp_dist"
+KNOCK_TIMEOUT = 5.0
+"""Seconds for a cluster's machine to take a connection."""
 REPLY_TIMEOUT = 20.0
 """Seconds that an actor has for a reply, beyond those that a call lets it wait."""
 
@@ -35,20 +40,31 @@ def join(url: str) -> None:
         return
     try:
         with _quiet():
+            _knock(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, exceptions.RayError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, exceptions.RayError) as error:
         raise StoreUnavailable(
-            f"url={url!r}: no Ray cluster answers ({first_line(error)}); start one with: ray start --head"
+            f"url={url!r}: no Ray cluster answers ({gist(error)}); start one with: ray start --head, "
+            "or name one with RAY_ADDRESS=HOST:PORT"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=KNOCK_TIMEOUT).close()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray takes over SIGTERM and says which cluster it connects to; both stay the job's."""
+    """SIGTERM, which Ray takes over, stays the job's; what Ray warns of is in the error."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, handler)
@@ -100,15 +116,16 @@ def answers() -> Iterator[None]:
         raise
     except exceptions.ActorDiedError as error:
         raise StoreUnavailable(
-            f"the run's actor is gone from the Ray cluster: {first_line(error)}; "
+            f"the run's actor is gone from the Ray cluster: {gist(error)}; "
             "go on from the last checkpoint with --resume"
         ) from error
     except exceptions.GetTimeoutError as error:
         raise Unreachable("the run's Ray actor does not answer") from error
     except (exceptions.RayError, ConnectionError) as error:
-        raise Unreachable(f"the run's Ray actor cannot be reached: {first_line(error)}") from error
+        raise Unreachable(f"the run's Ray actor cannot be reached: {gist(error)}") from error
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, as far as one line can."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def gist(error: Exception) -> str:
+    """What an error says first."""
+    said = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+    return said or type(error).__name__
