@@ -145,14 +145,12 @@ def measure_queries(repeats: int) -> dict[str, float]:
         }
 
 
-def table_of(title: str, rows: list[dict[str, float]]) -> Table:
+def table_of(title: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left")
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
-        table.add_row(
-            *(f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" for value in row.values())
-        )
+        table.add_row(*(f"{v:,.3g}" if isinstance(v, float) else f"{v}" for v in row.values()))
     return table
 
 

@@ -1,0 +1,62 @@
+"""Real servers on this machine for a benchmark: Redis with its planner, a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+
+class Redis(NamedTuple):
+    """A running one.
+
+    Attributes:
+        url: what `connect` takes.
+        planner: process id of the `sadp-dist serve` beside it.
+    """
+
+    url: str
+    planner: int
+
+
+@contextmanager
+def redis_server() -> Iterator[Redis]:
+    """A redis-server that keeps nothing on disk, and a planner."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    url = f"redis://127.0.0.1:{port}/0"
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", folder]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            time.sleep(0.05)
+        planner = subprocess.Popen(
+            [sys.executable, "-m", "sadp_dist", "serve", "--store", url], stdout=subprocess.DEVNULL
+        )
+        try:
+            yield Redis(url, planner.pid)
+        finally:
+            for process in (planner, server):
+                process.terminate()
+                process.wait()
+
+
+@contextmanager
+def ray_cluster() -> Iterator[str]:
+    """A cluster of one node, which is "ray:auto" in this process and in those that it starts."""
+    import ray
+
+    node = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    os.environ["RAY_ADDRESS"] = node.address_info["address"]
+    try:
+        yield "ray:auto"
+    finally:
+        del os.environ["RAY_ADDRESS"]
+        ray.shutdown()
