@@ -21,12 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from sadp_dist.selection import PruningConfig, Shard, plan_epoch, selection_probabilities
-from sadp_dist.selection.order import shuffled
-from sadp_dist.selection.plan import EpochPlan
+from sadp_dist.selection.part import Part
+from sadp_dist.selection.parts import LocalParts
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.reference import sorted_probabilities
 from sadp_dist.selection.rules import RULES
-from sadp_dist.selection.sampling import drawn_mask, importance_weights
+from sadp_dist.selection.sampling import draw_parts
+from sadp_dist.selection.sharding import join
 
 N = 1_281_167  # ImageNet
 KEPT = 0.65
@@ -62,6 +63,7 @@ class Stations:
         self.scores = scores
         self.S = round(KEPT * len(scores))
         self.order_key = stream_key(PLANNING.seed, 0, Stream.SHUFFLE)
+        self.parts = LocalParts([Part(scores)])
         self.run_all()
 
     def run_all(self) -> None:
@@ -70,33 +72,34 @@ class Stations:
 
     def steps(self) -> dict[str, Callable[[], object]]:
         return {
-            "probabilities": self.probabilities,
+            "probabilities": self.decide,
             "draw": self.draw,
-            "shuffle": self.shuffle,
-            "weights": self.weigh,
+            "shuffle and weights": self.keep,
             "shards": self.shard,
         }
 
-    def probabilities(self) -> None:
-        self.p, self.capping = RULES["sadp"].probabilities(self.scores, self.S, PLANNING)
+    def decide(self) -> None:
+        self.probability, _ = RULES["sadp"].probability(self.parts, self.S, PLANNING)
 
     def draw(self) -> None:
-        self.drawn = drawn_mask(self.p, PLANNING.seed, 0, PLANNING.scheme)
+        self.drawn = draw_parts(self.parts, self.probability, PLANNING.seed, 0, PLANNING.scheme, "none")
 
-    def shuffle(self) -> None:
-        self.indices = shuffled(self.drawn, self.order_key)
-
-    def weigh(self) -> None:
-        self.weights = importance_weights(self.p, self.indices, self.S)
+    def keep(self) -> None:
+        share = self.S / len(self.scores)
+        (self.count,) = self.parts.each("keep", 0, self.drawn, self.order_key, self.probability, share)
 
     def shard(self) -> None:
-        plan = EpochPlan(0, 0.0, self.S, len(self.scores), self.indices, self.weights, self.capping)
-        self.shards = [plan.shard(rank, RANKS) for rank in range(RANKS)]
+        self.shards = [join(self.parts.each("shard", 0, rank, RANKS, self.count)) for rank in range(RANKS)]
 
     def arrays(self) -> list[NDArray]:
-        """What a plan reads and what it makes; its working space is not among them."""
-        parts = [part for shard in self.shards for part in (shard.indices, shard.weights)]
-        return [self.scores, self.p, self.indices, self.weights, *parts]
+        """What a plan reads and works out, the probabilities too, of which there is only a block at a time."""
+        whole = join(self.parts.each("drawn", 0))
+        return [
+            self.scores,
+            self.probability(self.scores),
+            *whole,
+            *(a for shard in self.shards for a in shard),
+        ]
 
 
 def check(scores: NDArray[np.float32], stations: Stations) -> None:
@@ -106,8 +109,8 @@ def check(scores: NDArray[np.float32], stations: Stations) -> None:
     np.testing.assert_allclose(selection_probabilities(scores, S), expected, rtol=1e-9)
     np.testing.assert_allclose(masked_probabilities(scores, S), expected, rtol=1e-5)  # float32 products
     for whole, stepped in zip(plan_and_shard(scores), stations.shards, strict=True):
-        np.testing.assert_array_equal(whole.indices, stepped.indices)
-        np.testing.assert_array_equal(whole.weights, stepped.weights)
+        np.testing.assert_array_equal(whole.indices, stepped[0])
+        np.testing.assert_array_equal(whole.weights, stepped[1])
 
 
 def measure(turns: int) -> dict[str, list[float]]:

@@ -26,16 +26,33 @@ def empty_row(n: int) -> NDArray[np.unsignedinteger]:
 
 
 @njit(cache=True, nogil=True)
-def fill_row(left: int, n: int, key: np.uint64, row: NDArray[np.unsignedinteger]) -> int:
+def first_round(key: np.uint64, row: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    """What the first round adds, for every right half: the same in all rows."""
+    added = np.empty_like(row)
+    for right in range(len(row)):
+        added[right] = _below(np.uint64(len(row)), bits(key, right))
+    return added
+
+
+@njit(cache=True, nogil=True)
+def fill_row(
+    left: int,
+    n: int,
+    key: np.uint64,
+    first: NDArray[np.unsignedinteger],
+    row: NDArray[np.unsignedinteger],
+) -> int:
     """Write row `left`, 0 <= left < width, of the permutation to the front of `row`; returns its length."""
     width = np.uint64(len(row))
     for right in range(len(row)):
         L, R = np.uint64(left), np.uint64(right)
-        L = _add(L, _below(width, bits(key, R)), width)
+        L = _add(L, np.uint64(first[right]), width)
         R = _add(R, _below(width, bits(key, L + width)), width)
         L = _add(L, _below(width, bits(key, R + np.uint64(2) * width)), width)
         R = _add(R, _below(width, bits(key, L + np.uint64(3) * width)), width)
         row[right] = L * width + R
+    if len(row) ** 2 == n:
+        return len(row)
     length = 0
     for right in range(len(row)):  # width² is a little more than n: close the gaps, without a branch
         x = row[right]
@@ -93,9 +110,9 @@ def _shuffle(
     row: NDArray[np.unsignedinteger],
     indices: NDArray[np.int64],
 ) -> None:
-    count = 0
+    count, first = 0, first_round(key, row)
     for left in range(len(row)):
-        length = fill_row(left, n, key, row)
+        length = fill_row(left, n, key, first, row)
         for i in row[:length]:  # write each one, step on where it is drawn: no branch to mispredict
             indices[count] = i
             count += _bit(drawn, i)
@@ -112,9 +129,9 @@ def _shuffle_part(
     indices: NDArray[np.int64],
     positions: NDArray[np.int64],
 ) -> None:
-    count = position = 0
+    count, position, first = 0, 0, first_round(key, row)
     for left in range(len(row)):
-        length = fill_row(left, n, key, row)
+        length = fill_row(left, n, key, first, row)
         for i in row[:length]:
             indices[count] = i
             positions[count] = position

@@ -105,28 +105,29 @@ def capped_probabilities(
 def optimal_probability(parts: Parts, S: float, beta: float, zero_scores: str) -> tuple[Probability, Capping]:
     """As `capped_probabilities`, of the scores that the parts of a data set hold."""
     N = parts.ranges[-1].stop
-    lowest, highest = zip(*parts.each("compute", extremes), strict=True)
-    if zero_scores == "paper" and min(lowest) == 0 < max(highest):
-        counts, least = zip(*parts.each("compute", positive_scores), strict=True)
-        P = sum(counts)
-        among, capping = _with_floor(parts, min(S, P), beta, P, min(least))
-        return ZerosApart(among, max(S - P, 0.0) / (N - P)), capping
-    return _with_floor(parts, S, beta, N, min(lowest))
+    if zero_scores == "paper":
+        P = sum(parts.each("compute", count_positive))
+        if 0 < P < N:
+            among, capping = _with_floor(parts, min(S, P), beta, P)
+            return ZerosApart(among, max(S - P, 0.0) / (N - P)), capping
+    return _with_floor(parts, S, beta, N)
 
 
-def _with_floor(parts: Parts, S: float, beta: float, N: int, smallest: float) -> tuple[Probability, Capping]:
-    """For the N scores of at least `smallest`; those below it, which are 0, take no part."""
+def _with_floor(parts: Parts, S: float, beta: float, N: int) -> tuple[Probability, Capping]:
+    """For N scores: all, or all but those of 0."""
     if beta * N >= S or S == N:
         return Uniform(S / max(N, 1)), Capping(None, None, 0, 0, floor_in_force=beta * N > S > 0)
-    below_all = parts.ranges[-1].stop - N
+    zeros = parts.ranges[-1].stop - N
 
     def partial_sums(threshold: float, offset: float) -> tuple[NDArray[np.float64], int]:
-        sums, counts = zip(*parts.each("compute", block_sums, threshold, offset), strict=True)
-        return np.concatenate(sums), sum(counts) - below_all
+        answers = parts.each("compute", block_sums, threshold, offset, zeros > 0)
+        sums, counts = zip(*answers, strict=True)
+        return np.concatenate(sums), sum(counts) - zeros
 
-    sample = _sample(parts, smallest)
+    sample = _sample(parts, but_zeros=zeros > 0)
     smoothing_rounds = 0
     if beta > 0:
+        smallest = min(parts.each("compute", smallest_positive if zeros else smallest_score))
         S_above = (S - beta * N) / (1 - beta)
         guess = _guess(sample, S_above / N, smallest)
         A, capped, smoothing_rounds = cap(partial_sums, S_above, N, smallest, guess)
@@ -212,13 +213,13 @@ def cap(
         alpha, left = total / mass if left < 0 else min(alpha, total / mass), below
 
 
-def _sample(parts: Parts, smallest: float) -> NDArray[np.floating]:
-    """Every 64th score, or fewer where these are many; those below `smallest` are left out."""
+def _sample(parts: Parts, but_zeros: bool) -> NDArray[np.floating]:
+    """Every 64th score, or fewer where these are many."""
     step = 64
     while step < BLOCK and parts.ranges[-1].stop > step * _SAMPLE:
         step *= 2
     sample = np.concatenate(parts.each("compute", every, step))
-    return sample[sample >= smallest]
+    return sample[sample > 0] if but_zeros else sample
 
 
 def _guess(sample: NDArray[np.floating], kept: float, offset: float) -> float:
@@ -234,32 +235,39 @@ def every(scores: NDArray[np.floating], step: int) -> NDArray[np.floating]:
     return scores[::step].copy()
 
 
-def extremes(scores: NDArray[np.floating]) -> tuple[float, float]:
-    """The smallest score and the largest; infinity and 0 for none."""
-    if len(scores) == 0:
-        return math.inf, 0.0
-    unsigned = _unsigned(scores)
-    smallest, largest = np.array(_extremes(unsigned), unsigned.dtype).view(scores.dtype)
-    return float(smallest), float(largest)
+def count_positive(scores: NDArray[np.floating]) -> int:
+    """How many scores are positive."""
+    return int(np.count_nonzero(scores > 0))
 
 
-def positive_scores(scores: NDArray[np.floating]) -> tuple[int, float]:
-    """How many scores are positive, and the smallest of them."""
-    positive = scores > 0
-    return int(np.count_nonzero(positive)), float(np.min(scores, where=positive, initial=np.inf))
+def smallest_positive(scores: NDArray[np.floating]) -> float:
+    """The smallest positive score, infinity for none."""
+    return float(np.min(scores, where=scores > 0, initial=np.inf))
+
+
+def smallest_score(scores: NDArray[np.floating]) -> float:
+    """The smallest score, infinity for none."""
+    return float(np.min(scores, initial=np.inf))
 
 
 def block_sums(
-    scores: NDArray[np.floating], threshold: float, offset: float
+    scores: NDArray[np.floating], threshold: float, offset: float, some_below: bool = False
 ) -> tuple[NDArray[np.float64], int]:
-    """Sums over blocks of H = max(G - offset, 0), where H < threshold, and their count; NaN is left out."""
+    """Sums over blocks of H = G - offset, where H < threshold, and the count of such H.
+
+    NaN is left out. With `some_below`, scores may be below the offset; those have H = 0.
+    """
     sums = np.empty(-(-len(scores) // BLOCK))
-    return sums, _sum_blocks(scores, threshold, offset, sums)
+    return sums, _sum_blocks(scores, threshold, offset, True if some_below else None, sums)
 
 
 @njit(cache=True, nogil=True)
 def _sum_blocks(
-    scores: NDArray[np.floating], threshold: float, offset: float, sums: NDArray[np.float64]
+    scores: NDArray[np.floating],
+    threshold: float,
+    offset: float,
+    some_below: bool | None,
+    sums: NDArray[np.float64],
 ) -> int:
     """One fused pass. A block is added up in columns, side by side: fast, and in the same order anywhere."""
     total, below = np.empty(_COLUMNS), np.empty(_COLUMNS, np.int64)
@@ -272,7 +280,8 @@ def _sum_blocks(
             row = scores[begin : min(begin + _COLUMNS, end)]
             for k in range(len(row)):
                 H = np.float64(row[k]) - offset
-                H = np.float64(0) if H < 0 else H  # a zero that takes no part; NaN stays NaN
+                if some_below is not None:  # decided when this is compiled
+                    H = np.float64(0) if H < 0 else H
                 is_below = H < threshold  # noqa: SIM300
                 total[k] += H if is_below else 0.0
                 below[k] += is_below
@@ -307,8 +316,8 @@ def check_scores(scores: ArrayLike, unseen: bool = False) -> tuple[NDArray[np.fl
         return G, 1.0
     # Read as unsigned integers, floats >= 0 keep their order, and a NaN, an infinity and any negative number
     # are above them all: one pass of integer comparisons checks them.
-    unsigned = _unsigned(G)
-    if _extremes(unsigned)[1] >= np.array(np.inf, G.dtype).view(unsigned.dtype):
+    unsigned = G.view(np.uint32 if G.dtype == np.float32 else np.uint64)
+    if unsigned.max() >= np.array(np.inf, G.dtype).view(unsigned.dtype):
         refuse_scores(G, np.isinf(G) | (G < 0) | (np.isnan(G) & (not unseen)))
         G = np.abs(G)  # there was a minus zero, or an unseen one
     largest = float(np.fmax.reduce(G)) if G.dtype == np.float64 else 1.0
@@ -316,21 +325,8 @@ def check_scores(scores: ArrayLike, unseen: bool = False) -> tuple[NDArray[np.fl
     return (G * scale if scale != 1 else G), scale
 
 
-def _unsigned(scores: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
-    return scores.view(np.uint32 if scores.dtype == np.float32 else np.uint64)
-
-
 def refuse_scores(scores: NDArray[np.floating], wrong: NDArray[np.bool_]) -> None:
     """Raise the UsageError that names the first score that is wrong, if any is."""
     if wrong.any():
         i = int(np.argmax(wrong))
         raise UsageError(f"scores[{i}]={scores[i]} is not a score: scores are finite and at least 0")
-
-
-@njit(cache=True, nogil=True)
-def _extremes(numbers: NDArray[np.unsignedinteger]) -> tuple[int, int]:
-    lowest, highest = numbers[0], numbers[0]
-    for i in range(len(numbers)):
-        lowest = numbers[i] if numbers[i] < lowest else lowest
-        highest = numbers[i] if numbers[i] > highest else highest
-    return lowest, highest

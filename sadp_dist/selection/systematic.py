@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sadp_dist.selection.order import fill_row
+from sadp_dist.selection.order import fill_row, first_round
 from sadp_dist.selection.random import bits
 
 _UNIT = 2.0**62
@@ -54,8 +54,9 @@ def walk(
     """
     steps = np.empty(len(row), np.uint64)
     position, block_key = positions[0], bits(key, block)
+    first = first_round(block_key, row)
     for left in range(len(row)):
-        length = fill_row(left, len(p), block_key, row)
+        length = fill_row(left, len(p), block_key, first, row)
         for j in range(length):
             steps[j] = np.uint64(p[row[j]] * _UNIT)
         for j in range(length):
@@ -79,8 +80,9 @@ def walk_strata(
 ) -> None:
     """As `walk`, in every stratum from its own position."""
     block_key = bits(key, block)
+    first = first_round(block_key, row)
     for left in range(len(row)):
-        length = fill_row(left, len(p), block_key, row)
+        length = fill_row(left, len(p), block_key, first, row)
         for i in row[:length]:
             position = positions[stratum[i]] + np.uint64(p[i] * _UNIT)
             drawn[i] = position >> np.uint64(62)
