@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,21 @@ from sadp_dist.store.stats import StoreStats, score_figures, staleness_figures
 from sadp_dist.store.table import ScoreTable, best
 
 PLANS_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What an engine knows beside what lies in its tables.
+
+    Attributes:
+        seen: examples that have a score.
+        counters: pushes and the like, by name.
+        plans: figures of those that are kept, oldest first.
+    """
+
+    seen: int
+    counters: dict[str, int]
+    plans: tuple[PlanFigures, ...]
 
 
 class Engine:
@@ -160,6 +176,24 @@ class Engine:
             scores[mine] = answer
         return scores
 
+    def outline(self) -> Outline:
+        """Everything but what lies in the tables."""
+        counters = {
+            "pushes": self._pushes,
+            "pushed_scores": self._pushed_scores,
+            "rejected_pushes": self._rejected_pushes,
+        }
+        return Outline(self._seen, counters, tuple(self._plans.values()))
+
+    def resume(self, outline: Outline) -> None:
+        """Go on where an engine was that had tables such as these are now."""
+        self._seen = outline.seen
+        self._plans = {plan.epoch: plan for plan in outline.plans}
+        self._weight_figures.clear()
+        self._pushes = outline.counters["pushes"]
+        self._pushed_scores = outline.counters["pushed_scores"]
+        self._rejected_pushes = outline.counters["rejected_pushes"]
+
     def snapshot(self) -> Snapshot:
         """Everything the engine knows, in this process; with one table here, it shares memory with it."""
         scores, score_epochs = (_joined(arrays) for arrays in zip(*self._tables.each("state"), strict=True))
@@ -167,11 +201,7 @@ class Engine:
             run=self.run,
             scores=scores,
             score_epochs=score_epochs,
-            counters={
-                "pushes": self._pushes,
-                "pushed_scores": self._pushed_scores,
-                "rejected_pushes": self._rejected_pushes,
-            },
+            counters=self.outline().counters,
             plans=tuple(self._whole_plan(plan) for plan in self._plans.values()),
         )
 
@@ -195,16 +225,12 @@ class Engine:
         states = [
             (snapshot.scores[r.start : r.stop], snapshot.score_epochs[r.start : r.stop]) for r in ranges
         ]
-        self._seen = sum(self._tables.each_its("restore", states))
+        seen = sum(self._tables.each_its("restore", states))
         for plan in snapshot.plans:
             whole = Drawn(None, plan.indices, plan.weights)
             shares = [whole] if len(ranges) == 1 else [whole.within(examples) for examples in ranges]
             self._tables.each_its("take", [(plan.epoch, share) for share in shares])
-        self._plans = {plan.epoch: plan.figures() for plan in snapshot.plans}
-        self._weight_figures.clear()
-        self._pushes = snapshot.counters["pushes"]
-        self._pushed_scores = snapshot.counters["pushed_scores"]
-        self._rejected_pushes = snapshot.counters["rejected_pushes"]
+        self.resume(Outline(seen, snapshot.counters, tuple(plan.figures() for plan in snapshot.plans)))
 
     def _of_each_table(self, indices: NDArray[np.int64]) -> Iterator[slice | NDArray[np.int64]]:
         """For each table, where in `indices` its examples are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.sharding import Shard
@@ -106,16 +107,29 @@ class Service:
             last_snapshot=last_snapshot,
         )
 
-    def snapshot(self) -> Snapshot:
-        """Everything, to come back to by `from_snapshot`; it shares memory with the engine."""
-        service = {
+    def state(self) -> dict[str, Any]:
+        """What there is beside the engine, plain JSON."""
+        return {
             "origin": self.origin,
             "asked": [[epoch, size, sorted(ranks)] for (epoch, size), ranks in self._asked.items()],
             "sequences": {str(client): sequence for client, sequence in self._sequences.items()},
             "rejected": dict(self._rejected),
             "bytes": self._bytes,
         }
-        return replace(self.engine.snapshot(), service=service)
+
+    @classmethod
+    def resume(cls, engine: Engine, state: dict[str, Any]) -> Service:
+        """A service as the one was whose `state` this is, over an engine as it had."""
+        service = cls(engine, state["origin"])
+        service._asked = {(epoch, size): set(ranks) for epoch, size, ranks in state["asked"]}
+        service._sequences = {int(client): sequence for client, sequence in state["sequences"].items()}
+        service._rejected = Counter(state["rejected"])
+        service._bytes = state["bytes"]
+        return service
+
+    def snapshot(self) -> Snapshot:
+        """Everything, to come back to by `from_snapshot`; it shares memory with the engine."""
+        return replace(self.engine.snapshot(), service=self.state())
 
     def restore(self, snapshot: Snapshot, origin: int) -> None:
         """Go to the scores and plans of a snapshot, whose arrays it takes over, as of another origin.
@@ -126,6 +140,10 @@ class Service:
             UsageError: its data set size, configuration or labels are others; nothing is changed.
         """
         self.engine.restore(snapshot)
+        self.begin_anew(origin)
+
+    def begin_anew(self, origin: int) -> None:
+        """Take what the engine has now for the beginning of another origin."""
         self.origin = origin
         self._asked.clear()
         self._sequences.clear()
@@ -135,10 +153,4 @@ class Service:
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Service:
         """A service in the state of a snapshot that a service wrote; it takes over the arrays."""
-        state = snapshot.service
-        service = cls(Engine.from_snapshot(snapshot), state["origin"])
-        service._asked = {(epoch, size): set(ranks) for epoch, size, ranks in state["asked"]}
-        service._sequences = {int(client): sequence for client, sequence in state["sequences"].items()}
-        service._rejected = Counter(state["rejected"])
-        service._bytes = state["bytes"]
-        return service
+        return cls.resume(Engine.from_snapshot(snapshot), snapshot.service)
