@@ -85,13 +85,13 @@ def shuffled(
             i // 8.
         n: examples in all.
         key: of the random numbers, from `random.stream_key`.
-        part: the range whose examples are wanted.
+        part: the range whose examples are wanted; it begins at a multiple of 8.
 
     Returns:
         Their indices, and their positions among all that are drawn, both (drawn in the range,) int64 and in
         ascending position. None for positions that are 0, 1, 2, ..., where the range is all of 0..n-1.
     """
-    of_part = np.unpackbits(drawn, count=part.stop, bitorder="little")[part.start :]
+    of_part = np.unpackbits(drawn[part.start // 8 :], count=len(part), bitorder="little")
     room = np.count_nonzero(of_part) + 1
     indices = np.empty(room, np.int64)
     if len(part) == n:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,6 @@ class Part:
         self.scores = scores
         self._filled: NDArray[np.floating] | None = None
         self._labels = labels
-        self._classes: _Classes | None = None
         self._drawn: dict[int, Drawn] = {}
 
     def begin(self) -> bool:
@@ -154,12 +154,15 @@ class Part:
     def _known_scores(self) -> NDArray[np.floating]:
         return self.scores if self._filled is None else self._filled
 
+    @cached_property
+    def _classes(self) -> _Classes:
+        assert self._labels is not None, "a draw by class where there are no labels"
+        return _classes_of(self._labels)
+
     def _strata(self, stratify: str) -> NDArray[np.int64]:
         """Those that follow each other are alike: of one class, and of probabilities that are near."""
         if stratify == "none":
             return np.zeros(1, np.int64)
-        if self._classes is None:
-            self._classes = _classes_of(self._labels)
         classes = self._classes.labels
         if stratify == "class":
             return classes
@@ -167,7 +170,6 @@ class Part:
 
     def _stratum(self, p: NDArray[np.float64], block: slice, stratify: str) -> NDArray[np.int64]:
         """The place of each example's stratum among this part's."""
-        assert self._classes is not None
         place = self._classes.place[block].astype(np.int64)
         if stratify == "class":
             return place
@@ -186,8 +188,7 @@ class _Classes(NamedTuple):
     place: NDArray[np.integer]
 
 
-def _classes_of(labels: NDArray[np.integer] | None) -> _Classes:
-    assert labels is not None, "a plan by class was begun without labels"
+def _classes_of(labels: NDArray[np.integer]) -> _Classes:
     if len(labels) == 0:
         return _Classes(np.empty(0, np.int64), labels)
     lowest, highest = int(labels.min()), int(labels.max())

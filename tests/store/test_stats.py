@@ -1,6 +1,7 @@
 """What a store answers about its scores, checked against the arrays."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
-from sadp_dist.selection.parts import LocalParts
+from sadp_dist.selection.parts import BLOCK, LocalParts, split
 from sadp_dist.store import connect
-from sadp_dist.store.stats import QUANTILES, score_figures
+from sadp_dist.store.stats import BINS, QUANTILES, score_figures, staleness_figures
 from sadp_dist.store.table import ScoreTable
 
 N = 1000
@@ -78,6 +79,69 @@ def test_the_histogram_holds_every_score_once_between_bounds_that_grow(values):
         assert (found.edges[0], found.edges[-1]) == (positive.min(), positive.max())
         assert len(found.edges) == len(found.counts) + 1
         json.dumps(found.edges, allow_nan=False)
+
+
+def sorted_quantiles(values: np.ndarray) -> dict[str, float]:
+    ordered = np.sort(values)
+    places = {share: max(math.ceil(share * len(ordered)), 1) - 1 for share in QUANTILES}
+    return {f"{share:g}": float(ordered[place]) for share, place in places.items()}
+
+
+def sorted_histogram(scores: np.ndarray) -> tuple[int, list[float], list[int]]:
+    positive = np.sort(scores[scores > 0].astype(np.float64))
+    edges = np.geomspace(positive[0], positive[-1], BINS + 1)
+    below = np.searchsorted(positive, edges)
+    below[-1] = len(positive)
+    return len(scores) - len(positive), edges.tolist(), np.diff(below).tolist()
+
+
+@pytest.mark.parametrize("tables", [1, 3])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng, n: rng.lognormal(sigma=2, size=n),
+        lambda rng, n: rng.integers(0, 4, n) / 3,
+        lambda rng, n: 1 + rng.random(n) * 1e-5,
+        lambda rng, n: 10.0 ** rng.uniform(-45, 38, n),
+        lambda rng, n: np.r_[np.zeros(n - 3), 1e-45, 1, 3e38],
+    ],
+    ids=["lognormal", "ties", "narrow", "all of float32's range", "zeros"],
+)
+def test_counting_finds_what_sorting_finds(tables, draw):
+    n = 3 * BLOCK + 11
+    rng = np.random.default_rng(4)
+    scores = draw(rng, n).astype(np.float32)
+    seen = rng.random(n) < 0.9
+    seen[-3:] = True
+    parts = []
+    for examples in split(n, tables):
+        part = ScoreTable(examples, n)
+        indices = np.flatnonzero(seen[examples.start : examples.stop]) + examples.start
+        part.merge(indices, scores[indices], epoch=0)
+        parts.append(part)
+    found_quantiles, found_histogram = score_figures(LocalParts(parts))
+    assert found_quantiles == sorted_quantiles(scores[seen])
+    zeros, edges, counts = sorted_histogram(scores[seen])
+    assert (found_histogram.zeros, list(found_histogram.edges)) == (zeros, edges)
+    assert list(found_histogram.counts) == counts
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.one_of(st.integers(-1, 12), st.integers(0, 5000), st.just(2**31 - 1)), max_size=40),
+    st.one_of(st.none(), st.integers(0, 6000)),
+)
+def test_staleness_is_that_of_every_scored_example(epochs, planned):
+    table = ScoreTable(range(len(epochs)), len(epochs))
+    table.score_epochs[:] = epochs
+    scored = np.array([epoch for epoch in epochs if epoch >= 0], np.int64)
+    mean, found = staleness_figures(LocalParts([table]), planned)
+    if len(scored) == 0:
+        assert (mean, found) == (None, None)
+    else:
+        staleness = max(scored.max(), planned or 0) - scored
+        assert mean == pytest.approx(staleness.mean(), rel=1e-12)
+        assert found == sorted_quantiles(staleness)
 
 
 def test_stats_of_the_widest_scores_and_epochs_are_finite():
