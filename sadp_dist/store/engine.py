@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ from sadp_dist.store.records import Records, check_indices, in_range
 from sadp_dist.store.run import Run, check_rank, differences, is_integer
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats, score_figures, staleness_figures
-from sadp_dist.store.table import ScoreTable, best
+from sadp_dist.store.table import UNSEEN, ScoreTable, best
 
 PLANS_KEPT = 2
 
@@ -36,6 +36,44 @@ class Outline:
     seen: int
     counters: dict[str, int]
     plans: tuple[PlanFigures, ...]
+
+
+class Pieces(NamedTuple):
+    """A snapshot, table by table.
+
+    Attributes:
+        outline: of the engine.
+        states: of each table, scores and their epochs.
+        drawn: of each plan, what is drawn of each table.
+    """
+
+    outline: Outline
+    states: Sequence[tuple[NDArray[np.float32], NDArray[np.int32]]]
+    drawn: Sequence[Sequence[Drawn]]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, ranges: Sequence[range]) -> Pieces:
+        """A snapshot taken to pieces, which share its memory."""
+        states = [
+            (snapshot.scores[r.start : r.stop], snapshot.score_epochs[r.start : r.stop]) for r in ranges
+        ]
+        seen = sum(int(np.count_nonzero(score_epochs != UNSEEN)) for _, score_epochs in states)
+        wholes = [Drawn(None, plan.indices, plan.weights) for plan in snapshot.plans]
+        drawn = [
+            [whole] if len(ranges) == 1 else [whole.within(examples) for examples in ranges]
+            for whole in wholes
+        ]
+        plans = tuple(plan.figures() for plan in snapshot.plans)
+        return cls(Outline(seen, snapshot.counters, plans), states, drawn)
+
+    def snapshot(self, run: Run) -> Snapshot:
+        """The pieces put together; a single one is not copied."""
+        scores, score_epochs = (_joined(arrays) for arrays in zip(*self.states, strict=True))
+        plans = []
+        for plan, shares in zip(self.outline.plans, self.drawn, strict=True):
+            indices, weights = join(shares)
+            plans.append(EpochPlan(**vars(plan), indices=indices, weights=weights))
+        return Snapshot(run, scores, score_epochs, self.outline.counters, tuple(plans))
 
 
 class Engine:
@@ -196,14 +234,8 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         """Everything the engine knows, in this process; with one table here, it shares memory with it."""
-        scores, score_epochs = (_joined(arrays) for arrays in zip(*self._tables.each("state"), strict=True))
-        return Snapshot(
-            run=self.run,
-            scores=scores,
-            score_epochs=score_epochs,
-            counters=self.outline().counters,
-            plans=tuple(self._whole_plan(plan) for plan in self._plans.values()),
-        )
+        drawn = [self._tables.each("drawn", epoch) for epoch in self._plans]
+        return Pieces(self.outline(), self._tables.each("state"), drawn).snapshot(self.run)
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Engine:
@@ -221,16 +253,14 @@ class Engine:
         unlike = differences(snapshot.run.facts(), self.run.facts())
         if unlike:
             raise UsageError(f"the saved store is of another run: {unlike}")
-        ranges = self._tables.ranges
-        states = [
-            (snapshot.scores[r.start : r.stop], snapshot.score_epochs[r.start : r.stop]) for r in ranges
-        ]
-        seen = sum(self._tables.each_its("restore", states))
-        for plan in snapshot.plans:
-            whole = Drawn(None, plan.indices, plan.weights)
-            shares = [whole] if len(ranges) == 1 else [whole.within(examples) for examples in ranges]
+        self.take_over(Pieces.of(snapshot, self._tables.ranges))
+
+    def take_over(self, pieces: Pieces) -> None:
+        """Go to a state that is already in pieces, one for each table."""
+        self._tables.each_its("restore", pieces.states)
+        for plan, shares in zip(pieces.outline.plans, pieces.drawn, strict=True):
             self._tables.each_its("take", [(plan.epoch, share) for share in shares])
-        self.resume(Outline(seen, snapshot.counters, tuple(plan.figures() for plan in snapshot.plans)))
+        self.resume(pieces.outline)
 
     def _of_each_table(self, indices: NDArray[np.int64]) -> Iterator[slice | NDArray[np.int64]]:
         """For each table, where in `indices` its examples are."""
@@ -240,10 +270,6 @@ class Engine:
         table = np.searchsorted([examples.stop for examples in self._tables.ranges], indices, side="right")
         for number in range(len(self._tables.ranges)):
             yield np.flatnonzero(table == number)
-
-    def _whole_plan(self, plan: PlanFigures) -> EpochPlan:
-        indices, weights = join(self._tables.each("drawn", plan.epoch))
-        return EpochPlan(**vars(plan), indices=indices, weights=weights)
 
     def _plan_stats(self) -> dict[str, Any]:
         if not self._plans:

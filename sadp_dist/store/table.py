@@ -57,11 +57,10 @@ class ScoreTable(Part):
         """Scores and their epochs, not copied."""
         return self.scores, self.score_epochs
 
-    def restore(self, scores: NDArray[np.float32], score_epochs: NDArray[np.int32]) -> int:
-        """Take over what `state` gave, and forget all plans; returns how many examples have a score."""
+    def restore(self, scores: NDArray[np.float32], score_epochs: NDArray[np.int32]) -> None:
+        """Take over what `state` gave, and forget all plans."""
         self.scores, self.score_epochs = scores, score_epochs
         self._drawn.clear()
-        return int(np.count_nonzero(score_epochs != UNSEEN))
 
     def memory_bytes(self) -> int:
         """What scores, labels and plans take."""
