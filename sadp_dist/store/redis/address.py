@@ -75,10 +75,11 @@ def _split(url: str) -> tuple[SplitResult, int]:
         parts = urlsplit(url)
         return parts, 6379 if parts.port is None else parts.port
     except ValueError:
-        raise UsageError(
-            "the store's URL has a host or port that cannot be read; a user or password with one of :/?#[]@ "
-            f"has it percent-encoded: {FORM}"
-        ) from None
+        pass  # it repeats what may be a password
+    raise UsageError(
+        "the store's URL has a host or port that cannot be read; a user or password with one of :/?#[]@ "
+        f"in it has that percent-encoded: {FORM}"
+    )
 
 
 def _tls_files(query: str, tls: bool) -> tuple[tuple[str, str], ...]:

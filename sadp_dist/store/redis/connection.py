@@ -88,8 +88,8 @@ class RedisConnection(Connection):
                 self._check(raw)
                 if start is not None:
                     return self._complete(start, epoch, rank, world_size)
-            if self._planner is not None and self._planner.failure is not None:
-                raise StoreUnavailable(f"the planner has failed: {self._planner.failure}")
+            if self._planner is not None:
+                self._planner.check()
             now = time.monotonic()
             if now >= deadline:
                 missing = json.loads(status or b"{}").get(f"{epoch}:{world_size}", ())

@@ -14,6 +14,7 @@ from typing import Any
 from redis.client import Pipeline
 from redis.exceptions import ResponseError, WatchError
 
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.redis import shards
 from sadp_dist.store.redis.keys import REMOVED, RUNS, Meta, entry_number, new_name
@@ -74,6 +75,16 @@ class Planner:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
+
+    def check(self) -> None:
+        """
+        Raises:
+            UsageError, StoreUnavailable: it has ended for that reason.
+        """
+        if isinstance(self.failure, UsageError | StoreUnavailable):
+            raise type(self.failure)(str(self.failure))
+        if self.failure is not None:
+            raise RuntimeError(f"the planner has failed: {self.failure!r}") from self.failure
 
     @property
     def alive(self) -> bool:

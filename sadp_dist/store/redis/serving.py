@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store.connection import Unreachable
@@ -55,8 +56,10 @@ def serve(url: str, run: str | None, say: Callable[[str], None], stopped: thread
                 say(f"{problem}; trying on")
             reached = reached or False
             stopped.wait(next(waits))
-    for planner in planners.values():
+    for name, planner in planners.items():
         planner.stop(timeout=TTL)
+        with suppress(Unreachable), server.faults():
+            server.redis.unlink(Keys(name).server)  # the planners inside the jobs take over
     server.close()
 
 

@@ -1,0 +1,339 @@
+"""Who plans a run in Redis, and what becomes of it when that one, or Redis, is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from sadp_dist import PruningConfig, connect
+from sadp_dist.store import Store, StoreOptions
+from sadp_dist.store.connection import Waiting
+from sadp_dist.store.redis import list_runs, remove_run
+from sadp_dist.store.redis.address import Address
+from sadp_dist.store.redis.home import open_connection
+from sadp_dist.store.redis.keys import Keys, Meta
+from sadp_dist.store.redis.lease import Lease, LeaseLost, acquire, holder
+from sadp_dist.store.redis.planner import Planner
+from sadp_dist.store.redis.server import Server
+from sadp_dist.store.run import Run
+from tests.store.redis_server import RedisServer, ServeProcess, free_port, until
+
+N = 2000
+PRUNING = PruningConfig(ratio=0.4, max_ratio=0.6, epochs=12, seed=4)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(tmp_path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "redis", aof=True) as server:
+        yield server
+
+
+def rank_of(redis: RedisServer, run: str, planner: str = "server", **options: object) -> Store:
+    return connect(redis.url, run, N, PRUNING, planner=planner, timeout=60, **options)
+
+
+def meta_of(redis: RedisServer, run: str) -> Meta | None:
+    return Meta.unpack(redis.client().get(Keys(run).meta))
+
+
+def planner_of(redis: RedisServer, run: str) -> str | None:
+    return holder(redis.client().get(Keys(run).lease))
+
+
+class Job:
+    """Two ranks beside an embedded store that gets the same pushes; an epoch's scores come in two halves."""
+
+    def __init__(self, ranks: list[Store]) -> None:
+        self.ranks, self.expected = ranks, connect("memory:", "expected", N, PRUNING)
+
+    def push(self, epoch: int, half: int) -> None:
+        scores = np.random.default_rng((epoch, half)).lognormal(size=N).astype(np.float32)
+        for rank, store in enumerate(self.ranks):
+            mine = np.arange(rank + 2 * half, N, 4)
+            store.push(mine, scores[mine], epoch=epoch)
+            self.expected.push(mine, scores[mine], epoch=epoch)
+
+    def flush(self) -> None:
+        for store in self.ranks:
+            store.flush()
+
+    def plan(self, epoch: int) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            plans = list(pool.map(lambda r: self.ranks[r].plan(epoch, r, 2), range(2)))
+        for rank, shard in enumerate(plans):
+            expected = self.expected.plan(epoch, rank, 2)
+            assert shard.indices.tolist() == expected.indices.tolist()
+            assert shard.weights.tolist() == expected.weights.tolist()
+
+    def epoch(self, epoch: int) -> None:
+        self.plan(epoch)
+        self.push(epoch, 0)
+        self.push(epoch, 1)
+
+
+@contextmanager
+def job(redis: RedisServer, run: str, planner: str = "server") -> Iterator[Job]:
+    with rank_of(redis, run, planner) as first, rank_of(redis, run) as second:
+        yield Job([first, second])
+
+
+def test_two_servers_and_a_rank_that_could_plan_are_harmless_together(shared):
+    with (
+        ServeProcess(shared.url) as one,
+        ServeProcess(shared.url) as two,
+        job(shared, "three", "auto") as run,
+    ):
+        for server in (one, two):
+            server.wait_for("planning for")
+        for epoch in range(6):
+            run.epoch(epoch)
+        until(lambda: "serve" in (planner_of(shared, "three") or ""))
+        assert {server.terminate() for server in (one, two)} == {0}
+        run.plan(6)
+        assert planner_of(shared, "three").startswith("rank 0 at ")
+
+
+@pytest.mark.slow
+def test_when_the_server_is_killed_between_two_asks_rank_0_takes_over_and_nothing_changes(shared):
+    with ServeProcess(shared.url, "--run", "killed") as server, job(shared, "killed", "auto") as run:
+        until(lambda: "serve" in (planner_of(shared, "killed") or ""))
+        run.epoch(0)
+        run.flush()
+        first, second = run.ranks
+        with ThreadPoolExecutor(1) as pool:
+            early = pool.submit(second.plan, 1, 1, 2)
+            until(lambda: shared.client().get(Keys("killed").status) == b'{"1:2": [0]}')
+            server.kill()
+            shard = first.plan(1, 0, 2)
+            assert shard.indices.tolist() == run.expected.plan(1, 0, 2).indices.tolist()
+            assert early.result().indices.tolist() == run.expected.plan(1, 1, 2).indices.tolist()
+        assert planner_of(shared, "killed").startswith("rank 0 at ")
+        run.push(1, 0)
+        run.epoch(2)
+
+
+@pytest.mark.slow
+def test_a_server_that_slept_past_its_lease_finds_that_it_has_nothing_to_say_any_more(shared):
+    with ServeProcess(shared.url, "--run", "asleep") as server, job(shared, "asleep", "auto") as run:
+        until(lambda: "serve" in (planner_of(shared, "asleep") or ""))
+        run.epoch(0)
+        run.flush()
+        os.kill(server.process.pid, signal.SIGSTOP)
+        run.epoch(1)
+        assert planner_of(shared, "asleep").startswith("rank 0 at ")
+        os.kill(server.process.pid, signal.SIGCONT)
+        for epoch in (2, 3, 4):
+            run.epoch(epoch)
+
+
+def test_a_planner_without_the_lease_publishes_nothing(shared):
+    name = "fence"
+    with job(shared, name) as run:
+        server = Server(Address.parse(shared.url))
+        planner = Planner(server, name, "first")
+        planner.start()
+        run.epoch(0)
+        run.flush()
+        client, keys = shared.client(), Keys(name)
+        before, published = client.get(keys.meta), client.hkeys(keys.shards(meta_of(shared, name).generation))
+        client.set(keys.lease, b'{"planner": "another"}')
+        for connection in [store._connection for store in run.ranks]:
+            for rank in range(2):
+                connection.ask(1, rank, 2)
+        until(lambda: planner._lease is None)
+        time.sleep(0.3)
+        assert client.get(keys.meta) == before
+        assert client.hkeys(keys.shards(meta_of(shared, name).generation)) == published
+        assert isinstance(run.ranks[0]._connection.shard(1, 0, 2, 0.1), Waiting)
+        client.delete(keys.lease)
+        run.plan(1)
+        planner.stop()
+
+
+def test_each_holder_of_the_lease_has_a_larger_token_and_the_former_one_cannot_write(shared):
+    server, keys = Server(Address.parse(shared.url)), Keys("lease")
+    leases: list[Lease] = []
+    for _ in range(3):
+        lease = acquire(server, keys, "one")
+        assert lease is not None
+        assert acquire(server, keys, "another") is None
+        leases.append(lease)
+        shared.client().delete(keys.lease)
+    assert [lease.token for lease in leases] == [1, 2, 3]
+    last = acquire(server, keys, "last")
+    with server.redis.pipeline() as pipe:
+        with pytest.raises(LeaseLost):
+            leases[0].guard(pipe)
+        with pytest.raises(LeaseLost):
+            leases[0].check()
+        last.guard(pipe)
+        shared.client().delete(keys.lease)
+        pipe.multi()
+        pipe.set(keys.status, "written")
+        with pytest.raises(Exception, match="Watched variable changed"):
+            pipe.execute()
+    leases[1].release()
+    assert acquire(server, keys, "next").token == 5
+    for each in (*leases, last):
+        each.release()
+
+
+def test_a_rank_leaves_the_run_to_a_server_and_takes_it_back_when_that_ends(shared):
+    with job(shared, "back", "auto") as run:
+        run.epoch(0)
+        assert planner_of(shared, "back").startswith("rank 0 at ")
+        with ServeProcess(shared.url) as server:
+            server.wait_for("run back: took over")
+            run.epoch(1)
+            run.epoch(2)
+            server.wait_for("run back: epoch 2, ")
+            assert server.terminate() == 0
+        run.epoch(3)
+        assert planner_of(shared, "back").startswith("rank 0 at ")
+
+
+@pytest.mark.slow
+def test_redis_killed_and_restarted_from_its_file_loses_nothing(redis):
+    with job(redis, "aof", "rank0") as run:
+        for epoch in range(4):
+            run.plan(epoch)
+            run.push(epoch, 0)
+            run.flush()
+            redis.kill()
+            run.push(epoch, 1)
+            redis.start()
+        run.plan(4)
+
+
+@pytest.mark.slow
+def test_redis_restarted_empty_gets_the_run_back_from_its_planner(redis):
+    with job(redis, "empty", "rank0") as run:
+        run.epoch(0)
+        origin = meta_of(redis, "empty").origin
+        redis.restart_empty()  # at the boundary
+        run.plan(1)
+        run.push(1, 0)
+        run.flush()
+        redis.restart_empty()  # in the middle of an epoch
+        run.push(1, 1)
+        run.plan(2)
+        assert meta_of(redis, "empty").origin == origin
+        assert [found["run"] for found in list_runs(redis.url)] == ["empty"]
+        expected = run.expected.scores(np.arange(N))
+        assert np.array_equal(run.ranks[1].scores(np.arange(N)), expected, equal_nan=True)
+
+
+@pytest.mark.slow
+def test_a_server_gives_an_empty_redis_back_its_runs(redis):
+    with ServeProcess(redis.url) as server, job(redis, "served") as run, job(redis, "other") as other:
+        for each in (run, other):
+            each.epoch(0)
+            each.plan(1)
+        redis.restart_empty()
+        for each in (run, other):
+            each.push(1, 0)
+            each.epoch(2)
+            each.plan(3)
+        server.wait_for("gave it back")
+        server.wait_for("is back")
+
+
+@pytest.mark.slow
+def test_a_planner_that_knows_nothing_waits_for_one_that_does_when_redis_comes_back_empty(redis):
+    with job(redis, "two", "rank0") as run, ServeProcess(redis.url) as server:
+        server.wait_for("planning for")
+        run.epoch(0)
+        run.plan(1)
+        assert planner_of(redis, "two").startswith("rank 0 at ")
+        for epoch in (1, 2):
+            redis.restart_empty()
+            run.push(epoch, 0)
+            run.plan(epoch + 1)
+
+
+def test_a_stream_that_somebody_deleted_is_begun_anew(shared):
+    with job(shared, "deleted", "rank0") as run:
+        run.epoch(0)
+        run.flush()
+        shared.client().delete(Keys("deleted").log(meta_of(shared, "deleted").generation))
+        run.plan(1)
+        run.epoch(1)
+        run.plan(2)
+
+
+def test_serve_waits_for_a_redis_that_is_not_there_yet_and_says_so_once(tmp_path):
+    port = free_port()
+    with ServeProcess(f"redis://127.0.0.1:{port}/0") as server:
+        server.wait_for("cannot be reached")
+        time.sleep(1)
+        with RedisServer(tmp_path, port=port) as redis, job(redis, "late") as run:
+            server.wait_for(f"planning for redis://127.0.0.1:{port}/0")
+            run.epoch(0)
+            run.plan(1)
+            server.wait_for("run late: epoch 1, ")
+            assert server.terminate() == 0
+        assert sum("cannot be reached" in line for line in server.lines) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_told_to_stop_ends_with_0_and_frees_its_runs(shared, number):
+    name = f"stop {number}"
+    with job(shared, name) as run, ServeProcess(shared.url, "--run", name) as server:
+        run.epoch(0)
+        server.process.send_signal(number)
+        assert server.process.wait(20) == 0
+        assert planner_of(shared, name) is None
+        assert not any("Traceback" in line for line in server.lines)
+
+
+def test_serve_forgets_a_run_that_is_removed_and_plans_one_of_the_same_name(shared):
+    with ServeProcess(shared.url) as server:
+        with job(shared, "same name") as run:
+            run.epoch(0)
+        remove_run(shared.url, "same name")
+        server.wait_for("run 'same name' has been removed")
+        with job(shared, "same name") as run:
+            run.epoch(0)
+            run.plan(1)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("memory:", "--store is not a redis:// or rediss:// URL"),
+        ("redis://:secret@/0", "names no host"),
+        ("redis://127.0.0.1/x", "a number is needed"),
+    ],
+)
+def test_serve_refuses_a_wrong_url_in_one_line(url, message):
+    with ServeProcess(url) as server:
+        assert server.process.wait(60) == 2
+        server.wait_for(message)
+        assert len(server.lines) == 1
+        assert "secret" not in server.lines[0]
+
+
+def test_a_planner_that_comes_goes_on_from_the_snapshot_and_the_log_behind_it(shared):
+    connection = open_connection(shared.url, Run("resumed", N, PRUNING), StoreOptions(planner="server"))
+    with job(shared, "resumed") as run:
+        for planner_number in range(3):
+            planner = Planner(Server(Address.parse(shared.url)), "resumed", f"number {planner_number}")
+            planner.start()
+            run.epoch(planner_number)
+            planner.stop()
+            assert connection.stats().planner is None
+            assert connection.stats().epoch == planner_number
+    connection.close()
