@@ -1,6 +1,6 @@
-"""One rank of a real torch.distributed job over the embedded store; `test_shared.py` starts it.
+"""One rank of a real torch.distributed job over a store; `test_shared.py` and `test_ranks.py` start it.
 
-    python rank.py SCENARIO FOLDER      with RANK and WORLD_SIZE in the environment
+    python rank.py SCENARIO FOLDER URL      with RANK and WORLD_SIZE in the environment
 
 What the rank saw goes into FOLDER/SCENARIO-RANK.json.
 """
@@ -24,12 +24,13 @@ from sadp_dist.store import Store, StoreUnavailable, buffer
 from sadp_dist.store.engine import Engine
 
 N = 103
+URL = sys.argv[3]
 RANK, WORLD_SIZE = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 PRUNING = PruningConfig(ratio=0.4, max_ratio=0.6, epochs=5, min_probability=0.1, seed=2)
 
 
 def new_store(pruning: PruningConfig = PRUNING, dataset_size: int = N) -> Store:
-    return connect("memory:", "job", dataset_size, pruning, labels=np.arange(dataset_size) % 4)
+    return connect(URL, "job", dataset_size, pruning, labels=np.arange(dataset_size) % 4)
 
 
 def push_mine(store: Store, epoch: int) -> None:
@@ -174,8 +175,47 @@ def lost_rank(folder: Path) -> dict:
     return {"error": "none"}
 
 
+def together(folder: Path) -> dict:
+    """A store elsewhere: what the ranks do together, goes right or wrong on all of them."""
+    store = new_store()
+    (folder / "text.npz").write_text("not a store")
+    last = WORLD_SIZE - 1 == RANK
+    push_mine(store, 0)
+    before = shard_of(store, 1)
+    with a_device_that_is_busy():
+        store.push(torch.tensor([3]), torch.tensor([float("nan") if last else 1.0]), epoch=0)
+    seen = {
+        "a push found bad late": refusal_of(store.flush),
+        "two calls": refusal_of(store.flush) if last else refusal_of(store.save, folder / "never.npz"),
+        "nowhere to save": refusal_of(store.save, folder / "none" / "store.npz"),
+        "not a store": refusal_of(store.load, folder / "text.npz"),
+        "same plan after it all": shard_of(store, 1) == before,
+        "never saved": not (folder / "never.npz").exists(),
+        "seen": store.stats().seen,
+    }
+    dist.barrier()
+    push_mine(store, 4)  # on its way when the run begins anew
+    store.reset()
+    seen["seen after reset"] = store.stats().seen
+    dist.barrier()
+    push_mine(store, 0)
+    seen["same plan anew"] = shard_of(store, 1) == before
+    seen["rejected frames"] = store.stats().rejected_frames
+    dist.barrier()
+    store.close()
+    return seen
+
+
+def connected_too_early(store: Store) -> dict:
+    calls = {"flush": (), "plan": (0,), "reset": (), "save": ("x",), "load": ("x",)}
+    seen = {name: refusal_of(getattr(store, name), *arguments) for name, arguments in calls.items()}
+    store.close()
+    return seen
+
+
 if __name__ == "__main__":
     scenario, folder = sys.argv[1], Path(sys.argv[2])
+    early = new_store() if scenario == "early" else None
     dist.init_process_group(
         "gloo",
         init_method=f"file://{folder}/rendezvous-{scenario}",
@@ -183,7 +223,14 @@ if __name__ == "__main__":
         world_size=WORLD_SIZE,
         timeout=timedelta(seconds=60),
     )
-    scenarios = {"same_plans": same_plans, "refusals": refusals, "closing": closing, "lost_rank": lost_rank}
+    scenarios = {
+        "same_plans": same_plans,
+        "refusals": refusals,
+        "closing": closing,
+        "lost_rank": lost_rank,
+        "together": together,
+        "early": lambda folder: connected_too_early(early),
+    }
     seen = scenarios[scenario](folder)
     (folder / f"{scenario}-{RANK}.json").write_text(json.dumps(seen))
     if scenario == "lost_rank":

@@ -15,12 +15,14 @@ RANK_PROGRAM = Path(__file__).with_name("rank.py")
 pytestmark = pytest.mark.slow
 
 
-def run_job(scenario: str, folder: Path, world_size: int, lost: tuple[int, ...] = ()) -> list[dict]:
+def run_job(
+    scenario: str, folder: Path, world_size: int, lost: tuple[int, ...] = (), url: str = "memory:"
+) -> list[dict]:
     """What each rank saw, by rank; None for a lost one."""
     folder.mkdir()
     processes = [
         subprocess.Popen(
-            [sys.executable, str(RANK_PROGRAM), scenario, str(folder)],
+            [sys.executable, str(RANK_PROGRAM), scenario, str(folder), url],
             env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world_size), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
