@@ -92,7 +92,7 @@ class Stations:
         self.shards = [join(self.parts.each("shard", 0, rank, RANKS, self.count)) for rank in range(RANKS)]
 
     def arrays(self) -> list[NDArray]:
-        """What a plan reads and works out, the probabilities too, of which there is only a block at a time."""
+        """What a plan reads and works out; of the probabilities there is only a block at a time."""
         whole = join(self.parts.each("drawn", 0))
         return [
             self.scores,

@@ -121,7 +121,7 @@ def score_figures(parts: Parts) -> tuple[dict[str, float] | None, Histogram]:
     Args:
         parts: `ScoreTable`s.
     """
-    counts, least, largest = zip(*parts.each("look", count_by_upper_bits), strict=True)
+    counts, least, largest = zip(*parts.each("look", "scores", count_by_upper_bits), strict=True)
     upper = sum(counts)
     up_to = np.cumsum(upper)
     n = int(up_to[-1])
@@ -130,7 +130,7 @@ def score_figures(parts: Parts) -> tuple[dict[str, float] | None, Histogram]:
     edges = _edges(min(least), max(largest))
     places = np.array([max(math.ceil(share * n), 1) for share in QUANTILES])
     groups, group_of = np.unique(np.searchsorted(up_to, places), return_inverse=True)
-    found = parts.each("look", count_within, groups, _first_scores_from(edges[:-1]))
+    found = parts.each("look", "scores", count_within, groups, _first_scores_from(edges[:-1]))
     lower, (zeros, *bins) = (sum(counts) for counts in zip(*found, strict=True))
     inside = places - (up_to - upper)[groups][group_of]
     low = [np.searchsorted(np.cumsum(lower[g]), place) for g, place in zip(group_of, inside, strict=True)]
@@ -147,7 +147,7 @@ def staleness_figures(parts: Parts, epoch: int | None) -> tuple[float | None, di
         epoch: of the latest plan. That is now, unless there are scores of a later one.
     """
     counts: Counter[int] = Counter()
-    for of_part in parts.each("look", count_epochs):
+    for of_part in parts.each("look", "score_epochs", count_epochs):
         counts.update(of_part)
     if not counts:
         return None, None
@@ -158,9 +158,19 @@ def staleness_figures(parts: Parts, epoch: int | None) -> tuple[float | None, di
     return mean, _by_share(staleness[np.searchsorted(up_to, [max(math.ceil(s * n), 1) for s in QUANTILES])])
 
 
-def count_by_upper_bits(
-    scores: NDArray[np.float32], score_epochs: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], float, float]:
+def may_be_best(scores: NDArray[np.float32], k: int, lowest: bool) -> NDArray[np.bool_]:
+    """Which scores may be among the k highest (or lowest), (n,) bool: little more than k, as a rule."""
+    up_to = np.cumsum(count_by_upper_bits(scores)[0])
+    if k >= up_to[-1]:
+        return ~np.isnan(scores)
+    if lowest:
+        beyond = np.uint32((np.searchsorted(up_to, k) + 1) << 16)
+        return scores < beyond.view(np.float32)
+    first = np.uint32(np.searchsorted(up_to, up_to[-1] - k, side="right") << 16)
+    return scores >= first.view(np.float32)
+
+
+def count_by_upper_bits(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], float, float]:
     """How many scores have which upper 16 bits, the smallest positive score and the largest.
 
     Returns:
@@ -175,7 +185,6 @@ def count_by_upper_bits(
 
 def count_within(
     scores: NDArray[np.float32],
-    score_epochs: NDArray[np.int32],
     groups: NDArray[np.int64],
     bounds: NDArray[np.uint32],
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -183,7 +192,6 @@ def count_within(
 
     Args:
         scores: (n,).
-        score_epochs: (n,); not needed.
         groups: (g,) upper 16 bits.
         bounds: (b,) scores as integers, ascending.
 
@@ -199,7 +207,7 @@ def count_within(
     return lower, between
 
 
-def count_epochs(scores: NDArray[np.float32], score_epochs: NDArray[np.int32]) -> dict[int, int]:
+def count_epochs(score_epochs: NDArray[np.int32]) -> dict[int, int]:
     """How many scores are of which epoch."""
     latest = int(score_epochs.max(initial=-1))
     recent = np.zeros((4, _RECENT), np.int64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.selection.part import Part
+from sadp_dist.store.stats import may_be_best
 
 UNSEEN = -1
 
@@ -46,12 +47,12 @@ class ScoreTable(Part):
 
     def top(self, k: int, lowest: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k examples of highest score (or lowest) of this range, best first; see `Store.top`."""
-        seen = np.flatnonzero(self.score_epochs != UNSEEN)
-        return best(seen + self.range.start, self.scores[seen], k, lowest)
+        candidates = np.flatnonzero(may_be_best(self.scores, k, lowest))
+        return best(candidates + self.range.start, self.scores[candidates], k, lowest)
 
-    def look(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """function(scores, score_epochs, *arguments), which gives something small; see `stats`."""
-        return function(self.scores, self.score_epochs, *arguments)
+    def look(self, array: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """function(scores or score_epochs, *arguments), which gives something small; see `stats`."""
+        return function(getattr(self, array), *arguments)
 
     def state(self) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Scores and their epochs, not copied."""

@@ -126,6 +126,21 @@ def test_counting_finds_what_sorting_finds(tables, draw):
     assert list(found_histogram.counts) == counts
 
 
+@pytest.mark.parametrize("lowest", [False, True])
+@pytest.mark.parametrize("k", [0, 1, 50, 4_000, 49_000, 10**12])
+@pytest.mark.parametrize("ties", [0, 2, 6])
+def test_top_of_many_is_the_sorted_order(k, lowest, ties):
+    scores = np.random.default_rng(1).lognormal(size=50_000).round(6 - ties).astype(np.float32)
+    scores[::9] = np.nan
+    seen = np.flatnonzero(~np.isnan(scores))
+    table = ScoreTable(range(50_000), 50_000)
+    table.merge(seen, scores[seen], epoch=0)
+    expected = seen[np.argsort(scores[seen] if lowest else -scores[seen], kind="stable")[:k]]
+    indices, values = table.top(k, lowest)
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_array_equal(values, scores[expected])
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.one_of(st.integers(-1, 12), st.integers(0, 5000), st.just(2**31 - 1)), max_size=40),
