@@ -232,7 +232,7 @@ def _guess(sample: NDArray[np.floating], kept: float, offset: float) -> float:
 
 def every(scores: NDArray[np.floating], step: int) -> NDArray[np.floating]:
     """Every `step`-th score."""
-    return scores[::step].copy()
+    return scores[::step]
 
 
 def count_positive(scores: NDArray[np.floating]) -> int:
