@@ -35,6 +35,7 @@ class RedisServer:
         tls: serve TLS alone, with a certificate for `host` of an own authority (`ca_file`).
         maxmemory: bytes after which writes are refused; 0 is no limit.
         replica_of: another server, of which this one is a read-only copy.
+        cluster: be a node of one, which `form_cluster` makes.
         host: the address it listens at.
         port: None takes a free one.
     """
@@ -48,6 +49,7 @@ class RedisServer:
         tls: bool = False,
         maxmemory: int = 0,
         replica_of: RedisServer | None = None,
+        cluster: bool = False,
         host: str = "127.0.0.1",
         port: int | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class RedisServer:
             (folder / "redis.conf").write_text(conf.read_text().replace("PASSWORD_SHA256", password_hash))
             self._command.append(str(folder / "redis.conf"))
         self._set(bind=host, dir=folder, maxmemory=maxmemory, **{"maxmemory-policy": "noeviction"})
+        self._set(**{"protected-mode": "no"})  # else a host that is not the loopback refuses everybody
         self._set(**({"tls-port": self.port, "port": 0} if tls else {"port": self.port}))
         if conf is None:
             self._set(save="", appendonly="yes" if aof else "no")
@@ -69,6 +72,9 @@ class RedisServer:
             for name, file in (("cert", "server.crt"), ("key", "server.key"), ("ca-cert", "ca.crt")):
                 self._set(**{f"tls-{name}-file": folder / file})
             self._set(**{"tls-auth-clients": "no"})
+        if cluster:
+            self.bus_port = free_port(host)
+            self._set(**{"cluster-enabled": "yes", "cluster-port": self.bus_port})
         if replica_of is not None:
             self._set(replicaof=f"{replica_of.host} {replica_of.port}")
 
@@ -219,6 +225,24 @@ def until(
         if time.monotonic() > deadline:
             raise AssertionError(otherwise())
         time.sleep(0.02)
+
+
+def form_cluster(nodes: list[RedisServer]) -> None:
+    """Make one Redis Cluster of some nodes, each with an equal part of the hash slots."""
+    first, slots = nodes[0], 16384
+    for number, node in enumerate(nodes):
+        begin, end = (slots * n // len(nodes) for n in (number, number + 1))
+        node.client().execute_command("CLUSTER ADDSLOTSRANGE", begin, end - 1)
+        node.client().execute_command("CLUSTER MEET", first.host, first.port, first.bus_port)
+
+    def whole() -> bool:
+        states = [node.client().cluster("info") for node in nodes]
+        return all(
+            state["cluster_state"] == "ok" and state["cluster_known_nodes"] == str(len(nodes))
+            for state in states
+        )
+
+    until(whole)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

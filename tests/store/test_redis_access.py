@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,7 +22,16 @@ from sadp_dist.store import StoreOptions
 from sadp_dist.store.redis import attach, list_runs, remove_run
 from sadp_dist.store.redis import home as home_module
 from sadp_dist.store.redis.address import Address
-from tests.store.redis_server import PASSWORD, ROOT, USER, RedisServer, ServeProcess, free_port, until
+from tests.store.redis_server import (
+    PASSWORD,
+    ROOT,
+    USER,
+    RedisServer,
+    ServeProcess,
+    form_cluster,
+    free_port,
+    until,
+)
 
 N = 400
 PRUNING = PruningConfig(ratio=0.4, epochs=6, seed=4)
@@ -79,6 +89,7 @@ def everything(url: str, run: str, folder: Path) -> None:
         remove_run(url, name)
 
 
+@pytest.mark.slow
 def test_the_user_of_docker_redis_conf_may_do_all_that_the_store_does(restricted, tmp_path):
     everything(url_of(restricted), "acl", tmp_path)
 
@@ -104,6 +115,7 @@ def test_the_user_of_docker_redis_conf_may_do_nothing_else(restricted):
     client.unlink("sadp_dist:{x}:meta")
 
 
+@pytest.mark.slow
 def test_every_command_that_docker_redis_conf_allows_is_one_that_the_store_uses(tmp_path):
     lines = (ROOT / "docker" / "redis.conf").read_text().splitlines()
     rules = next(line for line in lines if line.startswith("user sadp_dist ")).split()
@@ -146,6 +158,34 @@ def test_each_database_has_its_own_runs(tmp_path):
             train(url_of(server, "", rest=f"/{database}"), f"in {database}")
         assert [found["run"] for found in list_runs(url_of(server, "", rest="/3"))] == ["in 3"]
         assert set(server.client().info("keyspace")) == {"db0", "db3"}
+
+
+@pytest.mark.slow
+def test_a_redis_cluster_keeps_each_run_at_one_node_whichever_one_is_told_of(tmp_path):
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(RedisServer(tmp_path / str(n), cluster=True)) for n in range(3)]
+        form_cluster(nodes)
+        names = [f"run {number}" for number in range(5)]
+        with ServeProcess(url_of(nodes[0], "")) as server:
+            for number, name in enumerate(names):
+                planner = "server" if number % 2 else "rank0"
+                train(url_of(nodes[number % 3], ""), name, planner=planner)
+            assert server.terminate() == 0
+        for node in nodes:
+            assert [found["run"] for found in list_runs(url_of(node, ""))] == names
+        homes = {name: [n for n, node in enumerate(nodes) if has(node, name)] for name in names}
+        assert all(len(at) == 1 for at in homes.values())
+        assert len({at[0] for at in homes.values()}) > 1
+        for name in names:
+            with attach(url_of(nodes[0], ""), name, StoreOptions()) as reader:
+                assert reader.stats().seen > 0
+            remove_run(url_of(nodes[0], ""), name)
+        assert list_runs(url_of(nodes[1], "")) == []
+
+
+def has(node: RedisServer, run: str) -> bool:
+    """Whether a node of a cluster has keys of a run."""
+    return any(quote(run).encode() in key for key in node.client().keys("*"))
 
 
 SECRET = "hunter2-very-secret"

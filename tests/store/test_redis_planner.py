@@ -90,6 +90,7 @@ def job(redis: RedisServer, run: str, planner: str = "server") -> Iterator[Job]:
         yield Job([first, second])
 
 
+@pytest.mark.slow
 def test_two_servers_and_a_rank_that_could_plan_are_harmless_together(shared):
     with (
         ServeProcess(shared.url) as one,
@@ -191,6 +192,7 @@ def test_each_holder_of_the_lease_has_a_larger_token_and_the_former_one_cannot_w
         each.release()
 
 
+@pytest.mark.slow
 def test_a_rank_leaves_the_run_to_a_server_and_takes_it_back_when_that_ends(shared):
     with job(shared, "back", "auto") as run:
         run.epoch(0)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.base import Store
 from sadp_dist.store.client import AttachedStore, RemoteStore
+from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.redis.address import Address
 from sadp_dist.store.redis.connection import RedisConnection, RedisReader
-from sadp_dist.store.redis.keys import REMOVED, REMOVED_FOR, RUNS, Keys, Meta
+from sadp_dist.store.redis.directory import Directory
+from sadp_dist.store.redis.keys import REMOVED, REMOVED_FOR, Keys, Meta
 from sadp_dist.store.redis.lease import holder
 from sadp_dist.store.redis.planner import Planner
 from sadp_dist.store.redis.server import Server
@@ -27,6 +30,8 @@ from sadp_dist.store.service import Service
 
 PATIENCE = 10.0
 """Seconds that a Redis may take to come up when one wants to connect."""
+
+T = TypeVar("T")
 
 
 def connect(
@@ -49,7 +54,9 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnectio
         UsageError: the run there is another one.
     """
     server = Server(Address.parse(url))
-    meta = until_reached(lambda: _join(server, run), min(options.timeout, PATIENCE))
+    meta = _patiently(lambda: _join(server, run))
+    with Directory(server.address) as directory:
+        _patiently(lambda: directory.add(run.name))
     planner = None
     if options.planner != "server" and _rank() == 0:
         planner = Planner(server, run.name, "rank 0", yields=options.planner == "auto")
@@ -64,17 +71,34 @@ def attach(url: str, run: str, options: StoreOptions) -> Store:
         UsageError: there is no such run.
     """
     server = Server(Address.parse(url))
-    meta = until_reached(lambda: _find(server, run), min(options.timeout, PATIENCE))
+    meta = _patiently(lambda: _look_at(server, run)[0])
+    if meta is None:
+        raise _no_such_run(server, run)
     return AttachedStore(RedisReader(server, meta), options)
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
     """The runs of a Redis, by name, as plain JSON."""
-    server = Server(Address.parse(url))
-    try:
-        return until_reached(lambda: _list(server), PATIENCE)
-    finally:
-        server.close()
+    address = Address.parse(url)
+    server, found = Server(address), []
+    with Directory(address) as directory:
+        names = _patiently(directory.names)
+    for name in names:
+        meta, planner = _patiently(lambda: _look_at(server, name))  # noqa: B023
+        if meta is not None:
+            found.append(
+                {
+                    "run": name,
+                    "dataset_size": meta.facts["dataset_size"],
+                    "method": meta.facts["pruning.method"],
+                    "epoch": meta.epoch,
+                    "created": meta.created,
+                    "last_snapshot": meta.saved,
+                    "planner": planner,
+                }
+            )
+    server.close()
+    return found
 
 
 def remove_run(url: str, run: str) -> None:
@@ -84,10 +108,21 @@ def remove_run(url: str, run: str) -> None:
         UsageError: there is no such run.
     """
     server = Server(Address.parse(url))
+    _patiently(lambda: _remove(server, run))
+    with Directory(server.address) as directory:
+        _patiently(lambda: directory.remove(run))
+    server.close()
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """The answer of a call to a Redis that is perhaps just being started."""
     try:
-        until_reached(lambda: _remove(server, run), PATIENCE)
-    finally:
-        server.close()
+        return until_reached(call, PATIENCE)
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, Unreachable):
+            problem = error.__cause__
+            raise StoreUnavailable(f"{problem}; is this the right address, and does it run?") from problem
+        raise
 
 
 def _join(server: Server, run: Run) -> Meta:
@@ -101,7 +136,6 @@ def _join(server: Server, run: Run) -> Meta:
                     meta, _ = begin(server, keys, Service(Engine(run), secrets.randbits(64)), raw)
                 except Changed:
                     continue  # another rank was quicker
-            server.redis.sadd(RUNS, run.name)
             unlike = differences(meta.facts, run.facts())
             if unlike:
                 raise UsageError(
@@ -111,53 +145,31 @@ def _join(server: Server, run: Run) -> Meta:
             return meta
 
 
-def _find(server: Server, run: str) -> Meta:
+def _look_at(server: Server, run: str) -> tuple[Meta | None, str | None]:
+    """A run, if it is there, and who plans it."""
+    keys = Keys(run)
     with server.faults():
-        meta = Meta.unpack(server.redis.get(Keys(run).meta))
-    if meta is None:
-        names = ", ".join(figures["run"] for figures in _list(server)) or "none"
-        raise UsageError(f"run={run!r} is not at {server.address}; there are: {names}")
-    return meta
+        return Meta.unpack(server.redis.get(keys.meta)), holder(server.redis.get(keys.lease))
 
 
-def _list(server: Server) -> list[dict[str, Any]]:
-    found = []
-    with server.faults():
-        for name in sorted(member.decode() for member in server.redis.smembers(RUNS)):
-            keys = Keys(name)
-            with server.redis.pipeline(transaction=False) as pipe:
-                pipe.get(keys.meta)
-                pipe.get(keys.lease)
-                raw, lease = pipe.execute()
-            meta = Meta.unpack(raw)
-            if meta is not None:
-                found.append(
-                    {
-                        "run": name,
-                        "dataset_size": meta.facts["dataset_size"],
-                        "method": meta.facts["pruning.method"],
-                        "epoch": meta.epoch,
-                        "created": meta.created,
-                        "last_snapshot": meta.saved,
-                        "planner": holder(lease),
-                    }
-                )
-    return found
+def _no_such_run(server: Server, run: str) -> UsageError:
+    with Directory(server.address) as directory:
+        names = ", ".join(_patiently(directory.names)) or "none"
+    return UsageError(f"run={run!r} is not at {server.address}; there are: {names}")
 
 
 def _remove(server: Server, run: str) -> None:
-    meta, keys = _find(server, run), Keys(run)
+    keys = Keys(run)
     with server.faults(), server.redis.pipeline() as pipe:
+        pipe.watch(keys.meta)
+        meta = Meta.unpack(pipe.get(keys.meta))
+        if meta is None:
+            raise _no_such_run(server, run)
+        pipe.multi()
         pipe.set(keys.meta, REMOVED, ex=REMOVED_FOR)
-        pipe.unlink(
-            keys.log(meta.generation),
-            keys.shards(meta.generation),
-            keys.snapshot(meta.snapshot),
-            keys.status,
-            keys.fence,
-        )
+        pipe.unlink(keys.log(meta.generation), keys.shards(meta.generation), keys.snapshot(meta.snapshot))
+        pipe.unlink(keys.status, keys.fence)
         pipe.execute()
-        server.redis.srem(RUNS, run)
 
 
 def _rank() -> int:

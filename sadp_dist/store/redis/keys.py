@@ -10,9 +10,6 @@ from urllib.parse import quote
 
 from sadp_dist.errors import StoreUnavailable
 
-RUNS = "sadp_dist:runs"
-"""A set: the names of all runs."""
-
 REMOVED = b'{"removed": true}'
 """Stands in a removed run's `meta` for a while, so that its planner does not take it for a loss."""
 REMOVED_FOR = 3600
@@ -95,8 +92,11 @@ class Meta:
         """
         if data is None or data == REMOVED:
             return None
-        fields = json.loads(data)
-        version = fields.pop("version", None)
+        try:
+            fields = json.loads(data)
+            version = fields.pop("version")
+        except (ValueError, AttributeError, KeyError):
+            version = "unknown"
         if version != VERSION:
             raise StoreUnavailable(
                 f"a run in this Redis is of version {version}, {VERSION} is needed: use the sadp_dist that "

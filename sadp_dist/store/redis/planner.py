@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,9 @@ from redis.exceptions import ResponseError, WatchError
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.redis import shards
-from sadp_dist.store.redis.keys import REMOVED, RUNS, Meta, entry_number, new_name
-from sadp_dist.store.redis.lease import Lease, LeaseLost, acquire
+from sadp_dist.store.redis.directory import Directory
+from sadp_dist.store.redis.keys import REMOVED, Meta, entry_number, new_name
+from sadp_dist.store.redis.lease import TTL, Lease, LeaseLost, acquire
 from sadp_dist.store.redis.log import Entries, Ready, Replica, decoded
 from sadp_dist.store.redis.server import Server
 from sadp_dist.store.redis.state import PIECE, Changed, adopt, begin, pieces, upload
@@ -42,7 +44,8 @@ class Planner:
         server: where the run is.
         run: its name.
         title: what it is, for people to read.
-        yields: leave the run to a planner outside the job where one is announced.
+        outside: it is not part of the job that trains, and tells those that are.
+        yields: leave the run to a planner outside the job, if there is one.
         say: is told in one line what happens.
     """
 
@@ -51,18 +54,20 @@ class Planner:
         server: Server,
         run: str,
         title: str,
+        outside: bool = False,
         yields: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._server, self._run, self._yields, self._say = server, run, yields, say
-        self._replica = Replica(server, run)
+        self._server, self._run, self._outside, self._yields = server, run, outside, yields
+        self._say = say
+        self._replica, self._directory = Replica(server, run), Directory(server.address)
         self._keys = self._replica.keys
         self._name = f"{title} at {socket.gethostname()}:{os.getpid()}"
         self._lease: Lease | None = None
         self._process: str | None = None  # of Redis, when the log was last known to be whole
         self._ready: Ready = []  # shards to be published
         self._waits: dict[str, list[int]] | None = None  # as published
-        self._looked = 0.0
+        self._looked, self._yielding = -LOOK, False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._plan_on, name="sadp_dist planner", daemon=True)
         self.failure: Exception | None = None
@@ -98,6 +103,9 @@ class Planner:
             self.failure = error
         finally:
             self._let_go()
+            if self._outside:
+                with suppress(Unreachable), self._server.faults():
+                    self._server.redis.unlink(self._keys.server)
 
     def _take_turns(self) -> None:
         waits, trouble = pauses(), False
@@ -125,7 +133,7 @@ class Planner:
 
     def _take_lease(self) -> Lease | None:
         """Take the run, if it is free and this planner's to take."""
-        if self._yields and self._server.redis.get(self._keys.server) is not None:
+        if self._should_yield():
             return None
         there = self._server.redis.get(self._keys.meta) is not None
         if not there and self._replica.service is None:
@@ -155,16 +163,21 @@ class Planner:
                 self._settle(lease, start)
 
     def _should_yield(self) -> bool:
-        now = time.monotonic()
-        if not self._yields or now < self._looked + LOOK:
-            return False
-        self._looked = now
-        return self._server.redis.get(self._keys.server) is not None
+        """Whether a planner outside the job is there; one that is outside says so."""
+        if time.monotonic() < self._looked + LOOK:
+            return self._yielding
+        self._looked = time.monotonic()
+        if self._outside:
+            self._server.redis.set(self._keys.server, self._name, px=int(TTL * 1000))
+        if self._yields:
+            self._yielding = self._server.redis.get(self._keys.server) is not None
+        return self._yielding
 
     def _catch_up(self, lease: Lease) -> None:
         """Bring what is in memory and what is in Redis together, whichever knows more."""
         replica = self._replica
         raw = self._server.redis.get(self._keys.meta)
+        process = self._server.process  # the one that has just answered, or one that came after it
         if raw == REMOVED:
             replica.forget()
         before, meta = replica.meta, Meta.unpack(raw)
@@ -172,7 +185,7 @@ class Planner:
             lease.release()
             raise LeaseLost
         if replica.service is not None and before is not None:
-            restarted = self._process != self._server.process
+            restarted = self._process != process
             if meta is None or (restarted and meta.generation == before.generation):
                 self._begin_anew(lease, raw)
                 return
@@ -181,8 +194,7 @@ class Planner:
         if before is None or before.origin != replica.meta.origin:
             self._ready.clear()
         self._ready += ready
-        self._process = self._server.process
-        self._waits = None
+        self._process, self._waits = process, None
         self._say(f"run {self._run}: took over at epoch {_number(replica.meta.epoch)}")
 
     def _begin_anew(self, lease: Lease, over: bytes | None) -> None:
@@ -190,8 +202,8 @@ class Planner:
         replica = self._replica
         assert replica.service is not None
         process = self._server.process
+        self._directory.add(self._run)
         replica.meta, replica.raw = begin(self._server, self._keys, replica.service, over, lease.guard)
-        self._server.redis.sadd(RUNS, self._run)
         replica.position, replica.read = replica.meta.position, 0
         self._process, self._waits = process, None
         self._say(f"run {self._run}: {self._server.address} may have lost some of it; gave it back")

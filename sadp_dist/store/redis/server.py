@@ -23,6 +23,7 @@ class Server:
 
     It tries nothing twice: who calls knows what may be repeated. With every new socket it asks which process
     answers, since one that was restarted, or another one that took over, may lack what the last acknowledged.
+    In a Redis Cluster it moves to the node that has what it is asked for, so it is good for one run.
 
     Attributes:
         address: of the server.
@@ -33,20 +34,7 @@ class Server:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.process: str | None = None
-        tls: dict[str, Any] = {"ssl": True, **dict(address.tls_files)} if address.tls else {}
-        self.redis: Any = redis.Redis(  # its own types leave open whether text or bytes come back
-            host=address.host,
-            port=address.port,
-            db=address.database,
-            username=address.username,
-            password=address.password,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            redis_connect_func=self._greet,  # type: ignore[arg-type]
-            **tls,
-        )
+        self.redis = self._client(address.host, address.port)
 
     def close(self) -> None:
         self.redis.close()
@@ -58,8 +46,32 @@ class Server:
             yield
         except exceptions.WatchError:
             raise Unreachable(f"others write to {self.address} at the same time") from None
+        except exceptions.AskError as error:
+            if isinstance(error, exceptions.MovedError):  # all keys of a run are at one node of a cluster
+                self.redis = self._client(error.host or self.address.host, error.port)
+            raise Unreachable(f"{self.address} is in a cluster that has the run at another node") from None
         except exceptions.RedisError as error:
+            if isinstance(error, exceptions.ReadOnlyError):  # its name may lead to the new primary by now
+                self.redis.connection_pool.disconnect(inuse_connections=False)
             raise _meaning(error, self.address) from None
+
+    def _client(self, host: str, port: int) -> Any:  # redis-py's types leave open whether bytes come back
+        address = self.address
+        tls: dict[str, Any] = {"ssl": True, **dict(address.tls_files)} if address.tls else {}
+        return redis.Redis(
+            host=host,
+            port=port,
+            db=address.database,
+            username=address.username,
+            password=address.password,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            redis_connect_func=self._greet,  # type: ignore[arg-type]
+            **tls,
+        )
 
     def _greet(self, connection: Any) -> None:
         connection.on_connect()
@@ -86,10 +98,6 @@ def _meaning(error: exceptions.RedisError, address: Address) -> Exception:
         return UsageError(
             f"{address} does not take this user and password; give the right ones in the URL or in "
             f"{USERNAME} and {PASSWORD}"
-        )
-    if isinstance(error, exceptions.MovedError | exceptions.AskError):
-        return UsageError(
-            f"{address} is one node of a Redis Cluster and the run is at another; give that one's"
         )
     for kind, reason in _PASSING.items():
         if isinstance(error, kind):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.redis.address import Address
-from sadp_dist.store.redis.keys import RUNS, Keys
+from sadp_dist.store.redis.directory import Directory
 from sadp_dist.store.redis.lease import TTL
 from sadp_dist.store.redis.planner import Planner
 from sadp_dist.store.redis.server import Server
@@ -33,44 +30,32 @@ def serve(url: str, run: str | None, say: Callable[[str], None], stopped: thread
     Raises:
         UsageError: the URL is wrong, or the Redis does not take us.
     """
-    server = Server(Address.parse(url))
+    address = Address.parse(url)
+    directory = Directory(address)
     planners: dict[str, Planner] = {}
     told: dict[str, str] = {}
-    waits, reached = pauses(), None
+    waits, reached, complained = pauses(), False, False
     while not stopped.is_set():
         try:
-            with server.faults():
-                names = {member.decode() for member in server.redis.smembers(RUNS)}
-                for name in sorted(names if run is None else names & {run}):
-                    if name not in planners:
-                        planners[name] = Planner(server, name, "sadp-dist serve", say=say)
-                        planners[name].start()
-                _announce(server, planners)
-            if not reached:
-                say(f"planning for {server.address}" + (f", run {run}" if run is not None else ""))
-            waits, reached = pauses(), True
-            _bury(planners, told, say)
-            stopped.wait(LOOK)
-        except Unreachable as problem:
-            if reached is None:
+            names = directory.names()
+        except Unreachable as problem:  # once it was reached, the planners say so
+            if not reached and not complained:
                 say(f"{problem}; trying on")
-            reached = reached or False
+                complained = True
             stopped.wait(next(waits))
-    for name, planner in planners.items():
+            continue
+        if not reached:
+            say(f"planning for {address}" + (f", run {run}" if run is not None else ""))
+        waits, reached = pauses(), True
+        for name in names:
+            if name not in planners and run in (None, name):
+                planners[name] = Planner(Server(address), name, "sadp-dist serve", outside=True, say=say)
+                planners[name].start()
+        _bury(planners, told, say)
+        stopped.wait(LOOK)
+    for planner in planners.values():
         planner.stop(timeout=TTL)
-        with suppress(Unreachable), server.faults():
-            server.redis.unlink(Keys(name).server)  # the planners inside the jobs take over
-    server.close()
-
-
-def _announce(server: Server, planners: dict[str, Planner]) -> None:
-    """Tell the planners inside the jobs to leave the runs to these."""
-    name = f"sadp-dist serve at {socket.gethostname()}:{os.getpid()}"
-    with server.redis.pipeline(transaction=False) as pipe:
-        for run, planner in planners.items():
-            if planner.alive:
-                pipe.set(Keys(run).server, name, px=int(TTL * 1000))
-        pipe.execute()
+    directory.close()
 
 
 def _bury(planners: dict[str, Planner], told: dict[str, str], say: Callable[[str], None]) -> None:
