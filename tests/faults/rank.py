@@ -1,0 +1,112 @@
+"""One rank of a run whose store breaks under it; `job.py` starts it, as a process.
+
+The rank goes through the epochs as training does: asks for its shard, then pushes a score for each of its
+examples, in many small pushes with pauses between them. Into a folder it writes
+
+    FOLDER/RANK.err             what goes to stderr
+
+    FOLDER/RANK.progress        a line for each point it has come to, such as "ask 2" or "push 1 25"
+    FOLDER/RANK.hold            while this file names a point, the rank waits there
+    FOLDER/RANK-EPOCH.npz       its shard: indices, weights
+    FOLDER/RANK.npz             at the end: the score of every example, as the store has it
+    FOLDER/RANK.json            at the end: the longest time that a call to the store took, in seconds
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist import PruningConfig, connect
+from sadp_dist.errors import UsageError
+from sadp_dist.loading import PruningSampler
+from sadp_dist.store import Store, StoreUnavailable
+from tests.faults.network import enter
+
+N = 20_000
+EPOCHS = 3
+PRUNING = PruningConfig(ratio=0.5, max_ratio=0.7, epochs=EPOCHS, min_probability=0.1, seed=1)
+PUSHES = 30  # an epoch
+PAUSE = 0.02  # seconds after each
+
+
+def scores_of(epoch: int) -> NDArray[np.float32]:
+    """(N,) what an example scores in an epoch, whoever trains on it."""
+    return np.random.default_rng(epoch).lognormal(size=N).astype(np.float32)
+
+
+class Progress:
+    """Tells where this rank is, and waits there while it is told to."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._lines = (folder / f"{rank}.progress").open("w", buffering=1, encoding="utf-8")
+        self._hold = folder / f"{rank}.hold"
+
+    def reach(self, point: str) -> None:
+        self._lines.write(point + "\n")
+        while self._hold.exists() and self._hold.read_text(encoding="utf-8") == point:
+            time.sleep(0.01)
+
+
+def train(store: Store, folder: Path, rank: int, world_size: int, progress: Progress) -> float:
+    """All epochs; returns the longest time that a call to the store took, in seconds."""
+    longest = 0.0
+    sampler = PruningSampler(store, batch_size=64, rank=rank, world_size=world_size)
+    for epoch in range(EPOCHS):
+        progress.reach(f"ask {epoch}")
+        started = time.monotonic()
+        sampler.set_epoch(epoch)
+        longest = max(longest, time.monotonic() - started)
+        shard = sampler.shard
+        np.savez(folder / f"{rank}-{epoch}.npz", indices=shard.indices, weights=shard.weights)
+        scores = scores_of(epoch)
+        mine = shard.indices[shard.weights > 0]
+        for number, some in enumerate(np.array_split(mine, PUSHES)):
+            progress.reach(f"push {epoch} {number}")
+            started = time.monotonic()
+            store.push(some, scores[some], epoch=epoch)
+            longest = max(longest, time.monotonic() - started)
+            time.sleep(PAUSE)
+    progress.reach("flush")
+    started = time.monotonic()
+    store.flush()
+    progress.reach("flushed")
+    return max(longest, time.monotonic() - started)
+
+
+def run(
+    url: str, folder: Path, rank: int, world_size: int, options: Mapping[str, Any], network: str | None
+) -> None:
+    """What the process does.
+
+    Args:
+        url, options: of `sadp_dist.connect`.
+        folder: to write to.
+        rank, world_size: as in torch.distributed, which is not there.
+        network: the network namespace to be in, None for this machine's.
+    """
+    os.dup2(os.open(folder / f"{rank}.err", os.O_WRONLY), sys.stderr.fileno())
+    if network is not None:
+        enter(network)
+    os.environ["RANK"] = str(rank)
+    try:
+        with connect(url, "job", N, PRUNING, **options) as store:
+            longest = train(store, folder, rank, world_size, Progress(folder, rank))
+            while not all(has_flushed(folder, other) for other in range(world_size)):
+                time.sleep(0.01)
+            np.savez(folder / f"{rank}.npz", scores=store.scores(np.arange(N)))
+            (folder / f"{rank}.json").write_text(json.dumps({"longest": longest}))
+    except (StoreUnavailable, UsageError) as error:
+        sys.exit(str(error))
+
+
+def has_flushed(folder: Path, rank: int) -> bool:
+    return "flushed\n" in (folder / f"{rank}.progress").read_text(encoding="utf-8")

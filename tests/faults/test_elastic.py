@@ -1,0 +1,80 @@
+"""Ranks and nodes of a torchrun job die, leave and join: what is drawn is trained on exactly once an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.case import BOUNDARY, GOES_ON, MIDDLE, Case, Outcome
+from tests.faults.torchrun import ElasticJob
+from tests.store.redis_server import RedisServer
+
+pytestmark = pytest.mark.slow
+
+
+def lose_rank_in_the_middle(job: ElasticJob) -> None:
+    job.wait(job.trains(world_size=2, epoch=1))
+    job.kill_rank(1)
+
+
+def lose_rank_at_the_boundary(job: ElasticJob) -> None:
+    job.hold(2, ranks=[1])
+    job.waits_for(1)
+    job.kill_rank(1)
+    job.release()
+
+
+def nodes_leave_and_join(job: ElasticJob) -> None:
+    job.join()
+    job.wait(job.trains(world_size=2, epoch=1))
+    job.kill_node()
+    job.wait(job.trains(world_size=1, epoch=1))
+    job.hold(2, ranks=range(3))
+    job.join()
+    job.join()
+    job.wait(lambda: job.attempts()[-1][:2] == (3, (2, 0)))
+    job.release()
+    job.wait(job.trains(world_size=3, epoch=3))
+    job.kill_node()
+    job.wait(job.trains(world_size=2, epoch=4))
+
+
+FAULTS: dict[tuple[str, str], tuple[Callable[[ElasticJob], None], dict[str, Any]]] = {
+    (
+        "kill -9 of a rank, `torchrun --max-restarts`",
+        MIDDLE,
+    ): (lose_rank_in_the_middle, {"nodes": "1", "ranks": 2}),
+    (
+        "kill -9 of a rank, `torchrun --max-restarts`",
+        BOUNDARY,
+    ): (lose_rank_at_the_boundary, {"nodes": "1", "ranks": 2}),
+    (
+        "kill -9 of a node, new nodes, `torchrun --nnodes 1:3 --max-restarts`",
+        "middle of an epoch and between two",
+    ): (nodes_leave_and_join, {"nodes": "1:3"}),
+}
+
+
+def case(name: str, when: str) -> Case:
+    happen, size = FAULTS[name, when]
+
+    def run(folder: Path) -> Outcome:
+        with RedisServer(folder / "redis", aof=True) as redis:
+            with ElasticJob(redis.url, folder / "job", **size) as job:
+                happen(job)
+                job.end()
+                job.check_same_as_undisturbed()
+        return Outcome(GOES_ON, None)
+
+    return Case(name, when, "Redis", run)
+
+
+CASES = [case(name, when) for name, when in FAULTS]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_each_example_drawn_is_trained_on_exactly_once(running, check_row, case):
+    check_row(case, running[case].result())

@@ -1,0 +1,40 @@
+"""The network between one rank and the store is cut, with a cable that is really pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
+from tests.faults.job import Job
+from tests.faults.network import Cable
+from tests.store.redis_server import RedisServer
+
+pytestmark = pytest.mark.slow
+
+
+def case(name: str, when: str, seconds: float, options: Mapping[str, Any]) -> Case:
+    def run(folder: Path) -> Outcome:
+        with Cable() as cable, RedisServer(folder / "redis", aof=True, host=cable.here) as redis:
+            job = Job(redis.url, folder / "job", options, networks={1: cable.name})
+            return break_in(job, when, lambda: cable.pulled(seconds))
+
+    return Case(name, when, "Redis", run)
+
+
+CASES = [
+    case(name, when, seconds, options)
+    for name, seconds, options in (
+        ("network between rank 1 and the store cut for 20 s", 20.0, {}),
+        ("network between rank 1 and the store cut for longer than `timeout`", 15.0, {"timeout": 8}),
+    )
+    for when in (MIDDLE, BOUNDARY)
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_run_goes_on_or_stops_with_a_line_on_every_rank(running, check_row, case):
+    check_row(case, running[case].result())

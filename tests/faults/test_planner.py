@@ -1,0 +1,116 @@
+"""The planner beside a real Redis breaks: another one goes on where it was, or the run says what is missing."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sadp_dist.store.redis.lease import TTL
+from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
+from tests.faults.job import Job
+from tests.faults.planner import Planner
+from tests.store.redis_server import RedisServer
+
+pytestmark = pytest.mark.slow
+
+Fault = Callable[[RedisServer, Planner, Planner], AbstractContextManager[None]]
+
+
+@contextmanager
+def another_starts(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+    first.kill()
+    yield
+    time.sleep(2)
+    second.start()
+
+
+@contextmanager
+def nobody_starts_another(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+    first.kill()
+    yield
+
+
+@contextmanager
+def two_at_once(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+    second.start()
+    yield
+
+
+@contextmanager
+def frozen_past_its_lease(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+    second.start()
+    first.signal(signal.SIGSTOP)
+    yield
+    time.sleep(TTL + 2)
+    first.signal(signal.SIGCONT)
+
+
+@contextmanager
+def redis_restarted_empty(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+    redis.restart_empty()
+    yield
+
+
+@contextmanager
+def redis_restarted_empty_without_planner(
+    redis: RedisServer, first: Planner, second: Planner
+) -> Iterator[None]:
+    first.kill()
+    redis.restart_empty()
+    second.start()
+    yield
+
+
+FAULTS: dict[str, tuple[Fault, Mapping[str, Any]]] = {
+    "kill -9 of `sadp-dist serve`, another one started after 2 s": (another_starts, {"planner": "server"}),
+    "kill -9 of `sadp-dist serve`, `planner: auto`": (nobody_starts_another, {"planner": "auto"}),
+    "kill -9 of `sadp-dist serve`, `planner: server`, no other started": (
+        nobody_starts_another,
+        {"planner": "server", "timeout": 8},
+    ),
+    "two planners at once": (two_at_once, {"planner": "server"}),
+    "planner stopped (SIGSTOP) past its lease, another takes over, then it goes on": (
+        frozen_past_its_lease,
+        {"planner": "server"},
+    ),
+    "redis-server restarted empty, `sadp-dist serve` still there": (
+        redis_restarted_empty,
+        {"planner": "server"},
+    ),
+    "redis-server restarted empty, and its planner killed and started again": (
+        redis_restarted_empty_without_planner,
+        {"planner": "server", "timeout": 8},
+    ),
+}
+
+
+def case(name: str, when: str) -> Case:
+    fault, options = FAULTS[name]
+
+    def run(folder: Path) -> Outcome:
+        log = folder / "planner.log"
+        with (
+            RedisServer(folder / "redis", aof=True) as redis,
+            Planner(redis.url, log) as first,
+            Planner(redis.url, log) as second,
+        ):
+            first.start()
+            first.ready()
+            job = Job(redis.url, folder / "job", options)
+            return break_in(job, when, lambda: fault(redis, first, second))
+
+    return Case(name, when, "Redis", run)
+
+
+CASES = [case(name, when) for name in FAULTS for when in (MIDDLE, BOUNDARY)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_run_goes_on_or_stops_with_a_line(running, check_row, case):
+    check_row(case, running[case].result())

@@ -1,0 +1,115 @@
+"""A rank of a real training is killed: torchrun starts it again, and it ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+import yaml
+
+from sadp_dist.training import load_config, read_metrics
+from tests.faults.case import GOES_ON, MIDDLE, Case, Outcome
+from tests.faults.torchrun import ENVIRONMENT
+from tests.store.redis_server import RedisServer
+from tests.training.conftest import ROOT, newest_state
+from tests.training.test_resume import TIMES, kill_9, wait_for_checkpoint_in_epoch
+
+pytestmark = pytest.mark.slow
+
+
+def recipe(folder: Path, name: str, url: str) -> Path:
+    images = str(folder / "images")
+    data = {"train": images, "train_split": "train", "test": images, "test_split": "test"}
+    path = folder / f"{name}.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": name,
+                "output": str(folder / "{name}"),
+                "data": {**data, "loader": "torch", "workers": 0, "image_size": 8, "classes": 10},
+                "network": {"name": "small_cnn", "time_steps": 2},
+                "training": {"epochs": 3, "batch_size": 64, "checkpoint_every": 4},
+                "pruning": {"ratio": 0.5, "max_ratio": 0.7, "min_probability": 0.3},
+                "store": {"url": url},
+            }
+        )
+    )
+    return path
+
+
+def start(recipe: Path) -> subprocess.Popen[bytes]:
+    """Two ranks, which torchrun starts again up to two times."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"),
+            *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
+            *("-m", "sadp_dist", "train", str(recipe), "--resume"),
+        ],
+        env=ENVIRONMENT,
+        stdout=recipe.with_suffix(".log").open("wb"),
+        stderr=subprocess.STDOUT,
+    )
+
+
+def kill_rank(job: subprocess.Popen[bytes], rank: int) -> None:
+    """kill -9."""
+    children = psutil.Process(job.pid).children(recursive=True)
+    (process,) = (child for child in children if child.environ().get("RANK") == str(rank))
+    process.kill()
+
+
+def train_with_a_rank_killed(folder: Path) -> Outcome:
+    script = ROOT / "examples" / "digits_images.py"
+    subprocess.run([sys.executable, script, folder / "images"], check=True, stdout=subprocess.DEVNULL)
+    with RedisServer(folder / "redis", aof=True) as redis:
+        recipes = [recipe(folder, name, redis.url) for name in ("undisturbed", "disturbed")]
+        jobs = [start(path) for path in recipes]
+        try:
+            checkpoints = load_config(recipes[1]).run_dir / "checkpoints"
+            wait_for_checkpoint_in_epoch(checkpoints, 1, jobs[1])
+            kill_rank(jobs[1], 1)
+            for job, path in zip(jobs, recipes, strict=True):
+                assert job.wait(100) == 0, path.with_suffix(".log").read_text()
+        finally:
+            for job in jobs:
+                if job.poll() is None:
+                    kill_9(job)
+    assert "going on at epoch 2, batch" in recipes[1].with_suffix(".log").read_text()
+    check_same(*(load_config(path).run_dir for path in recipes))
+    return Outcome(GOES_ON, None)
+
+
+def check_same(undisturbed: Path, disturbed: Path) -> None:
+    """Bit by bit the same network in the end, and the same subsets and losses on the way."""
+    expected, got = (newest_state(run_dir)["network"] for run_dir in (undisturbed, disturbed))
+    assert expected and all(torch.equal(tensor, got[name]) for name, tensor in expected.items())
+    expected_records, records = (
+        [
+            {key: value for key, value in record.items() if key not in TIMES}
+            for record in read_metrics(run_dir)
+            if record["event"] == "epoch"
+        ]
+        for run_dir in (undisturbed, disturbed)
+    )
+    assert len(expected_records) == len(records) == 3
+    for record, expected_record in zip(records, expected_records, strict=True):
+        assert record == pytest.approx(expected_record)
+
+
+CASES = [
+    Case(
+        "kill -9 of a rank of `sadp-dist train --resume`, `torchrun --max-restarts`",
+        MIDDLE,
+        "Redis",
+        train_with_a_rank_killed,
+    )
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_weights_are_those_of_an_undisturbed_training(running, check_row, case):
+    check_row(case, running[case].result())
