@@ -9,7 +9,7 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from sadp_dist.store.ray.cluster import NAMESPACE
+from sadp_dist.store.ray.cluster import RUNS
 
 MEMORY = 300 << 20
 FAST_DETECTION = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
@@ -48,7 +48,7 @@ class RayCluster:
 
     def kill_actor(self, name: str) -> None:
         """ray.kill, after which Ray starts it anew."""
-        ray.kill(ray.get_actor(name, NAMESPACE), no_restart=False)
+        ray.kill(ray.get_actor(name, RUNS), no_restart=False)
 
     def kill_process(self, name: str) -> None:
         """kill -9 of the process that an actor lives in, after which Ray starts it anew."""

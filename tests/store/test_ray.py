@@ -84,9 +84,9 @@ class Job:
             store.close()
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size):
-    job = Job(run, world_size, tmp_path)
+@pytest.mark.parametrize(("world_size", "shards"), [(1, 1), (2, 1), (4, 1), (1, 3), (2, 3), (4, 3)])
+def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size, shards):
+    job = Job(run, world_size, tmp_path, shards)
     job.assert_same_plan(0)
     for epoch in range(3):
         job.push(epoch)

@@ -7,30 +7,32 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import PlanFigures
+from sadp_dist.selection.probabilities import Capping
 from sadp_dist.store.connection import Unreachable, Waiting
-from sadp_dist.store.engine import Engine
+from sadp_dist.store.engine import Engine, Outline, Pieces
+from sadp_dist.store.ray.creation import Creation
 from sadp_dist.store.ray.files import SnapshotFiles
-from sadp_dist.store.run import Run
+from sadp_dist.store.ray.table import TableLost
+from sadp_dist.store.ray.tables import Left, TableActors, TableHere, Tables
+from sadp_dist.store.run import Run, check_rank
 from sadp_dist.store.service import Service
-from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
 
 T = TypeVar("T")
 
 
 class State(NamedTuple):
-    """What an actor holds, as far as its clients have to know; every reply carries it.
+    """What a run's actor holds, as far as its clients have to know; every reply carries it.
 
     Attributes:
-        incarnation: random, another one each time that the actor's process starts.
+        incarnation: random, another one each time that the actor's process, or that of a table, starts anew.
         origin: of the run.
         snapshots: how many it has written. With fewer, one that comes back has lost a plan that it gave out.
     """
@@ -40,95 +42,73 @@ class State(NamedTuple):
     snapshots: int
 
 
-class Creation(NamedTuple):
-    """What an actor is created with, and again whenever its process starts.
-
-    Attributes:
-        name: of the run.
-        dataset_size: N.
-        pruning: how epochs are planned.
-        origin: of the run at first.
-        folder: where its snapshots go, on a path that fsspec reads.
-    """
-
-    name: str
-    dataset_size: int
-    pruning: PruningConfig
-    origin: int
-    folder: str
-
-
 class RunActor:
     """One run. Ray starts it anew when its process or node is lost; it then goes on from its newest snapshot.
 
     What it acknowledged after that snapshot is the clients' to send again, all of it before any of them asks
     for a plan. So calls come with the state that the client believes in: one that is behind gets the actor's
-    own state and no answer, and nothing is done.
+    own state and no answer, and nothing is done. Between a plan and its snapshot no score is stored and no
+    shard given out; a snapshot needs no plan, which can be made again from the scores in it.
 
-    Calls wait on an event loop and are carried out one at a time, in a thread.
+    Calls wait on an event loop and are carried out one at a time, in a thread. Large arrays stay with Ray
+    where they are, for clients to fetch.
     """
 
     def __init__(self, creation: Creation) -> None:
         self._creation = creation
         self._planner = f"ray actor {creation.name}"
-        self._files = SnapshotFiles(creation.folder, token=creation.origin)
-        self._service: Service | None = None
-        self._state = State(secrets.randbits(63), creation.origin, snapshots=0)
+        self._files = SnapshotFiles(creation.folder, creation.token, "run")
+        self._kept: _Kept | None = None
+        self._state = State(secrets.randbits(63), creation.token, snapshots=0)
         self._last_snapshot: float | None = None
-        self._durable = False  # whether the newest snapshot has all plans
+        self._not_written: int | None = None  # the epoch of a plan
         self._turn = asyncio.Lock()
         self._news = asyncio.Condition()
 
-    async def open(self) -> tuple[State, dict[str, Any] | None]:
-        """The state, and the facts of the run; None for them as long as nobody has begun it."""
+    async def open(self) -> tuple[State, Creation, dict[str, Any] | None]:
+        """The state, what the run was made with, and its facts; None for these until somebody begins it."""
         async with self._turn:
-            service = await asyncio.to_thread(self._open)
-            return self._state, None if service is None else service.engine.run.facts()
+            kept = await self._carry_out(self._open)
+            return self._state, self._creation, None if kept is None else kept.engine.run.facts()
 
-    async def begin(self, labels: NDArray[Any] | None) -> None:
+    async def begin(self, checksum: str | None, labels: Sequence[Any]) -> None:
         """Begin an empty run, unless there is one.
 
-        They do not come with the creation: what is large would be lost to restarts with the process that made
-        the actor.
-
         Args:
-            labels: of the run, (N,) or None.
+            checksum: of the labels; None without.
+            labels: of each table's range, left with Ray; None without.
         """
 
         def begin() -> None:
             if self._open() is None:
-                name, dataset_size, pruning, origin, _ = self._creation
-                self._service = Service(Engine(Run(name, dataset_size, pruning, labels)), origin)
+                engine, tables = self._new_engine(checksum)
+                tables.each_its("begin_run", [(of_table,) for of_table in labels])
+                self._kept = _Kept(Service(engine, self._creation.token), engine, tables)
+                self._state = State(self._state.incarnation, self._creation.token, snapshots=0)
+                self._not_written = None
 
         async with self._turn:
-            await asyncio.to_thread(begin)
-
-    def _open(self) -> Service | None:
-        newest = self._files.newest() if self._service is None else None
-        if newest is not None:
-            saved = self._files.read(newest)
-            # Whoever had asked has to send again what came after this snapshot, before it asks again.
-            self._service = Service.from_snapshot(replace(saved, service={**saved.service, "asked": []}))
-            self._state = State(self._state.incarnation, self._service.origin, newest)
-            self._durable = True
-        return self._service
+            await self._carry_out(begin)
 
     async def receive(self, believed: State, frames: Sequence[NDArray[np.uint8]]) -> tuple[State, None]:
         """Store frames."""
 
-        def receive(service: Service) -> None:
+        def receive(kept: _Kept) -> None:
+            self._write_plan(kept)
             for frame in frames:
-                service.receive(frame.data)
+                kept.service.receive(frame.data)
 
         return await self._answer(believed, receive)
 
     async def ask(self, believed: State, epoch: int, rank: int, world_size: int) -> tuple[State, None]:
         """See `Service.ask`."""
 
-        def ask(service: Service) -> None:
-            planned = service.engine.has_plan(epoch)
-            service.ask(epoch, rank, world_size)
-            self._durable &= planned or not service.engine.has_plan(epoch)
+        def ask(kept: _Kept) -> None:
+            self._write_plan(kept)
+            planned = kept.engine.has_plan(epoch)
+            kept.service.ask(epoch, rank, world_size)
+            if not planned and kept.engine.has_plan(epoch):
+                self._not_written = epoch
 
         reply = await self._answer(believed, ask)
         await self._tell()
@@ -136,89 +116,166 @@ class RunActor:
 
     async def shard(
         self, believed: State, epoch: int, rank: int, world_size: int, patience: float
-    ) -> tuple[State, Shard | Waiting | None]:
-        """A rank's shard as soon as it is there; after `patience` seconds, who is waited for."""
+    ) -> tuple[State, tuple[PlanFigures, list[Left]] | Waiting | None]:
+        """A rank's shard from every table once there is one; after `patience` seconds who is missing."""
 
-        def shard(service: Service) -> Shard | Waiting:
-            if not self._durable:
-                self._write(service)
-            shard = service.shard(epoch, rank, world_size)
-            return Waiting(service.missing(epoch, world_size), self._planner) if shard is None else shard
+        def shard(kept: _Kept) -> tuple[PlanFigures, list[Left]] | Waiting:
+            self._write_plan(kept)
+            if not kept.engine.has_plan(epoch):
+                return Waiting(kept.service.missing(epoch, world_size), self._planner)
+            plan = kept.engine.plan(epoch)
+            return plan, kept.tables.leave("shard", epoch, *check_rank(rank, world_size), plan.drawn)
 
         def has_news() -> bool:
-            service = self._service_for(believed)
-            return service is None or service.engine.has_plan(epoch)
+            kept = self._kept_for(believed)
+            return kept is None or kept.engine.has_plan(epoch)
 
         with suppress(TimeoutError):
             async with asyncio.timeout(patience), self._news:
                 await self._news.wait_for(has_news)
         return await self._answer(believed, shard)
 
-    async def snapshot(self, believed: State) -> tuple[State, Snapshot | None]:
-        """Everything."""
-        return await self._answer(believed, lambda service: _owning(service.snapshot()))
+    async def snapshot(
+        self, believed: State
+    ) -> tuple[State, tuple[Outline, list[Left], list[list[Left]]] | None]:
+        """Everything, as `Pieces` that are left with Ray."""
 
-    async def restore(self, snapshot: Snapshot, origin: int) -> State:
-        """Replace everything, under a new origin."""
+        def snapshot(kept: _Kept) -> tuple[Outline, list[Left], list[list[Left]]]:
+            outline = kept.engine.outline()
+            drawn = [kept.tables.leave("drawn", plan.epoch) for plan in outline.plans]
+            return outline, kept.tables.leave("state"), drawn
+
+        return await self._answer(believed, snapshot)
+
+    async def restore(
+        self, outline: Outline, states: list[Any], drawn: list[list[Any]], origin: int
+    ) -> State:
+        """Replace everything by `Pieces` whose arrays are left with Ray, under a new origin."""
 
         def restore() -> None:
-            service = self._open()
-            if service is None:
+            kept = self._open()
+            if kept is None:
                 raise Unreachable(f"{self._planner} waits for a rank to begin the run")
-            service.restore(_owning(snapshot), origin)
+            kept.engine.take_over(Pieces(outline, states, drawn))
+            kept.service.begin_anew(origin)
             self._state = self._state._replace(origin=origin)
-            self._write(service)
+            self._write(kept)
 
         async with self._turn:
-            await asyncio.to_thread(restore)
+            await self._carry_out(restore)
         await self._tell()
         return self._state
 
     async def stats(self, believed: State) -> tuple[State, StoreStats | None]:
         """See `Store.stats`."""
-        return await self._answer(believed, lambda service: service.stats(self._planner, self._last_snapshot))
+        return await self._answer(
+            believed, lambda kept: kept.service.stats(self._planner, self._last_snapshot)
+        )
 
-    async def top(self, believed: State, k: int, lowest: bool) -> tuple[State, Any]:
+    async def top(
+        self, believed: State, k: int, lowest: bool
+    ) -> tuple[State, tuple[NDArray[np.int64], NDArray[np.float32]] | None]:
         """See `Store.top`."""
-        return await self._answer(believed, lambda service: service.engine.top(k, lowest))
+        return await self._answer(believed, lambda kept: kept.engine.top(k, lowest))
 
     async def scores(
         self, believed: State, indices: NDArray[np.int64]
     ) -> tuple[State, NDArray[np.float32] | None]:
         """See `Store.scores`."""
-        return await self._answer(believed, lambda service: service.engine.scores(indices))
+        return await self._answer(believed, lambda kept: kept.engine.scores(indices))
 
     async def forget(self) -> None:
-        """Remove the snapshots: the actor is about to be killed."""
-        async with self._turn:
-            await asyncio.to_thread(self._files.remove)
+        """Remove the snapshots: the actors are about to be killed."""
 
-    async def _answer(self, believed: State, step: Callable[[Service], T]) -> tuple[State, T | None]:
+        def forget() -> None:
+            if self._kept is not None:
+                self._kept.tables.each("remove_files")
+            self._files.remove_folder()
+
+        async with self._turn:
+            await self._carry_out(forget)
+
+    async def _answer(self, believed: State, step: Callable[[_Kept], T]) -> tuple[State, T | None]:
         """Carry a step out for a client who believes in the present state."""
         async with self._turn:
-            service = self._service_for(believed)
-            result = None if service is None else await asyncio.to_thread(step, service)
+            kept = self._kept_for(believed)
+            result = None if kept is None else await self._carry_out(step, kept)
             return self._state, result
+
+    async def _carry_out(self, step: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return await asyncio.to_thread(step, *arguments)
+        except TableLost:  # what it had is gone, and what the others have cannot be trusted
+            self._kept = None
+            self._state = self._state._replace(incarnation=secrets.randbits(63))
+            await self._tell()
+            raise
 
     async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
 
-    def _service_for(self, believed: State) -> Service | None:
+    def _kept_for(self, believed: State) -> _Kept | None:
         same_line = (believed.incarnation, believed.origin) == (self._state.incarnation, self._state.origin)
-        return self._service if same_line else None
+        return self._kept if same_line else None
 
-    def _write(self, service: Service) -> None:
+    def _open(self) -> _Kept | None:
+        """The run as of the newest snapshot, if it is not there already."""
+        newest = self._files.newest() if self._kept is None else None
+        if newest is not None:
+            header, _ = self._files.read(newest)
+            engine, tables = self._new_engine(header["labels"])
+            tables.each("read", newest)
+            engine.resume(Outline(header["seen"], header["counters"], tuple(map(_plan, header["plans"]))))
+            if header["planned"] is not None:
+                engine.plan(header["planned"])
+            # Whoever had asked has to send again what came after this snapshot, before it asks again.
+            service = Service.resume(engine, {**header["service"], "asked": []})
+            self._kept = _Kept(service, engine, tables)
+            self._state = State(self._state.incarnation, service.origin, newest)
+            self._not_written = None
+        return self._kept
+
+    def _new_engine(self, labels: str | None) -> tuple[Engine, Tables]:
+        creation = self._creation
+        run = Run(creation.name, creation.dataset_size, creation.pruning, labels_elsewhere=labels)
+        tables = TableHere(creation) if len(creation.ranges) == 1 else TableActors(creation)
+        return Engine(run, tables), tables
+
+    def _write_plan(self, kept: _Kept) -> None:
+        if self._not_written is not None:
+            self._write(kept, self._not_written)
+
+    def _write(self, kept: _Kept, planned: int | None = None) -> None:
+        """Write a snapshot: the tables first, which nobody reads before there is the header.
+
+        Args:
+            kept: the run.
+            planned: the epoch of the plan that was made from just these scores; None writes all plans.
+        """
         number = self._state.snapshots + 1
-        try:
-            self._files.write(number, service.snapshot())
-        except Exception as error:  # a file system raises what it likes
-            raise Unreachable(f"snapshot={self._creation.folder!r} cannot be written: {error}") from error
+        outline = kept.engine.outline()
+        plans = outline.plans if planned is None else ()
+        kept.tables.each("write", number, [plan.epoch for plan in plans])
+        header = {
+            "labels": kept.engine.run.labels_elsewhere,
+            "seen": outline.seen,
+            "counters": outline.counters,
+            "plans": [asdict(plan) for plan in plans],
+            "planned": planned,
+            "service": kept.service.state(),
+        }
+        self._files.write(number, header)
         self._state = self._state._replace(snapshots=number)
         self._last_snapshot = time.time()
-        self._durable = True
+        self._not_written = None
 
 
-def _owning(snapshot: Snapshot) -> Snapshot:
-    """A copy that nobody else writes to, and that can be written to: what comes through Ray cannot."""
-    return replace(snapshot, scores=snapshot.scores.copy(), score_epochs=snapshot.score_epochs.copy())
+class _Kept(NamedTuple):
+    service: Service
+    engine: Engine
+    tables: Tables
+
+
+def _plan(figures: dict[str, Any]) -> PlanFigures:
+    return PlanFigures(**{**figures, "capping": Capping(**figures["capping"])})

@@ -19,7 +19,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.store.base import StoreUnavailable
 from sadp_dist.store.connection import Unreachable
 
-NAMESPACE = "sadp_dist"
+RUNS, TABLES = "sadp_dist", "sadp_dist tables"  # namespaces
 KNOCK_TIMEOUT = 5.0
 """Seconds for a cluster's machine to take a connection."""
 REPLY_TIMEOUT = 20.0
@@ -77,15 +77,41 @@ def find(run: str, url: str) -> Any:
         UsageError: there is none.
     """
     try:
-        return ray.get_actor(run, NAMESPACE)
+        return ray.get_actor(run, RUNS)
     except ValueError:
         raise UsageError(f"run={run!r} is not in {url!r}; there: {', '.join(names()) or 'none'}") from None
 
 
-def names() -> list[str]:
-    """All runs of the cluster."""
+def names(namespace: str = RUNS) -> list[str]:
+    """All runs of the cluster, or all names of their tables, "RUN/NUMBER"."""
     actors = ray.util.list_named_actors(all_namespaces=True)
-    return sorted(actor["name"] for actor in actors if actor["namespace"] == NAMESPACE)
+    return sorted(actor["name"] for actor in actors if actor["namespace"] == namespace)
+
+
+def make(kind: type, name: str, namespace: str, *args: Any, **options: Any) -> Any:
+    """The actor of a name, which is made if there is none.
+
+    It needs no processor for itself, outlives the job that made it, and starts anew wherever its process or
+    its node was lost.
+
+    Args:
+        kind: class of the actor.
+        name: of the actor.
+        namespace: `RUNS` or `TABLES`.
+        args: for the constructor; small, since Ray calls it again.
+        options: more of Ray's.
+    """
+    actor: Any = ray.remote(kind).options(
+        name=name,
+        namespace=namespace,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        **options,
+    )
+    return actor.remote(*args)
 
 
 def ask(actor: Any, method: str, *args: Any, wait: float = 0.0) -> Any:
@@ -101,28 +127,37 @@ def ask(actor: Any, method: str, *args: Any, wait: float = 0.0) -> Any:
         Unreachable: no answer yet; the actor may be starting anew.
         StoreUnavailable: it is gone.
     """
-    with answers():
-        return ray.get(getattr(actor, method).remote(*args), timeout=wait + REPLY_TIMEOUT)
+    return fetch([getattr(actor, method).remote(*args)], wait)[0]
+
+
+def fetch(answers: list[Any], wait: float = 0.0) -> list[Any]:
+    """What is left with Ray, or will be; as `ask`."""
+    with errors_of_ray():
+        return ray.get(answers, timeout=wait + REPLY_TIMEOUT)
 
 
 @contextmanager
-def answers() -> Iterator[None]:
-    """Within it, Ray's errors are those of a `Connection`."""
+def errors_of_ray(no_answer: type[Unreachable] = Unreachable) -> Iterator[None]:
+    """Within it, Ray's errors are those of a `Connection`.
+
+    Args:
+        no_answer: raised where an actor has not answered.
+    """
     try:
         yield
-    except exceptions.RayTaskError as error:  # of the actor's own
-        if isinstance(error.cause, UsageError | Unreachable):
+    except exceptions.RayTaskError as error:
+        if isinstance(error.cause, UsageError | StoreUnavailable | Unreachable):  # the actor says so
             raise error.cause from None
         raise
     except exceptions.ActorDiedError as error:
         raise StoreUnavailable(
-            f"the run's actor is gone from the Ray cluster: {gist(error)}; "
+            f"an actor of the run is gone from the Ray cluster: {gist(error)}; "
             "go on from the last checkpoint with --resume"
         ) from error
     except exceptions.GetTimeoutError as error:
-        raise Unreachable("the run's Ray actor does not answer") from error
+        raise no_answer("an actor of the run does not answer") from error
     except (exceptions.RayError, ConnectionError) as error:
-        raise Unreachable(f"the run's Ray actor cannot be reached: {gist(error)}") from error
+        raise no_answer(f"an actor of the run cannot be reached: {gist(error)}") from error
 
 
 def gist(error: Exception) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,11 +12,14 @@ import ray
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import PlanFigures
+from sadp_dist.selection.sharding import Shard, join
 from sadp_dist.store.base import StoreUnavailable
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
+from sadp_dist.store.engine import Pieces
 from sadp_dist.store.frames import Frame, encode
 from sadp_dist.store.ray import cluster
+from sadp_dist.store.ray.files import WHAT_TO_DO
 from sadp_dist.store.run import Run, differences
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
@@ -46,17 +48,14 @@ class RayConnection(Connection):
         self._actor = actor
         self._name = name
         self._run = run
-        self._dataset_size = 0
         self._lock = threading.Lock()
         self._state = self._open()
 
     def send(self, frames: Sequence[Frame]) -> None:
         state = self._state
-        encoded = [encode(frame, state.origin, self._dataset_size) for frame in frames]
+        encoded = [encode(frame, state.origin, self._creation.dataset_size) for frame in frames]
         calls = [self._actor.receive.remote(state, batch) for batch in _batches(encoded)]
-        with cluster.answers():
-            replies: list[tuple[State, None]] = ray.get(calls, timeout=cluster.REPLY_TIMEOUT)
-        for reply, _ in replies:
+        for reply, _ in cluster.fetch(calls):
             self._check(state, reply)
 
     def ask(self, epoch: int, rank: int, world_size: int) -> None:
@@ -64,9 +63,10 @@ class RayConnection(Connection):
 
     def shard(self, epoch: int, rank: int, world_size: int, patience: float) -> Shard | Waiting:
         answer = self._fenced("shard", epoch, rank, world_size, patience, wait=patience)
-        if isinstance(answer, Shard):  # out of Ray's memory, which it would hold on to
-            return replace(answer, indices=answer.indices.copy(), weights=answer.weights.copy())
-        return cast(Waiting, answer)
+        if isinstance(answer, Waiting):
+            return answer
+        plan, left = answer
+        return cast(PlanFigures, plan).as_shard(*map(_own, join(cluster.fetch(left))))
 
     def stats(self) -> StoreStats:
         return cast(StoreStats, self._fenced("stats"))
@@ -78,11 +78,17 @@ class RayConnection(Connection):
         return cast(NDArray[np.float32], self._fenced("scores", indices))
 
     def snapshot(self) -> Snapshot:
-        return cast(Snapshot, self._fenced("snapshot"))
+        outline, states, drawn = self._fenced("snapshot")
+        pieces = Pieces(outline, cluster.fetch(states), [cluster.fetch(shares) for shares in drawn])
+        assert self._run is not None, "who only asks saves nothing"
+        return pieces.snapshot(self._run)
 
     def restore(self, snapshot: Snapshot) -> None:
         self._open()
-        self._state = cluster.ask(self._actor, "restore", snapshot, secrets.randbits(63))
+        pieces = Pieces.of(snapshot, self._creation.ranges)
+        states = [(ray.put(scores), ray.put(score_epochs)) for scores, score_epochs in pieces.states]
+        drawn = [[ray.put(share) for share in shares] for shares in pieces.drawn]
+        self._state = cluster.ask(self._actor, "restore", pieces.outline, states, drawn, secrets.randbits(63))
 
     def rejoin(self) -> None:
         self._state = self._open()
@@ -116,23 +122,23 @@ class RayConnection(Connection):
             if now.origin != left.origin or now.snapshots < self._state.snapshots:
                 raise StoreUnavailable(
                     f"run={self._name!r}: its Ray actor came back without its latest snapshot, which was "
-                    "lost with a node; go on from the last checkpoint with --resume, and set store.snapshot "
-                    "to storage that all nodes share"
+                    f"lost with a node: {WHAT_TO_DO}"
                 )
             self._state = now
 
     def _open(self) -> State:
         """The actor's state, once it keeps this run."""
-        state, facts = cluster.ask(self._actor, "open")
+        state, self._creation, facts = cluster.ask(self._actor, "open")
         if facts is None:
             if self._run is None:
                 raise Unreachable(f"run={self._name!r} waits for its ranks, since its Ray actor has started")
-            cluster.ask(self._actor, "begin", self._run.labels)
-            state, facts = cluster.ask(self._actor, "open")
+            labels, ranges = self._run.labels, self._creation.ranges
+            left = [None if labels is None else ray.put(labels[r.start : r.stop]) for r in ranges]
+            cluster.ask(self._actor, "begin", self._run.facts()["labels"], left)
+            state, _, facts = cluster.ask(self._actor, "open")
         unlike = "" if self._run is None else differences(facts, self._run.facts())
         if unlike:
             raise UsageError(f"run={self._name!r} is already in the Ray cluster as another run: {unlike}")
-        self._dataset_size = facts["dataset_size"]
         return cast("State", state)
 
 
@@ -147,3 +153,8 @@ def _batches(frames: Sequence[bytes]) -> Iterator[list[NDArray[np.uint8]]]:
         batch.append(np.frombuffer(frame, np.uint8))
         size += len(frame)
     yield batch
+
+
+def _own(array: NDArray[Any]) -> NDArray[Any]:
+    """An array in this process's memory; Ray would hold on to its own."""
+    return array if array.flags.writeable else array.copy()

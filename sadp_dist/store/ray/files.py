@@ -1,16 +1,26 @@
-"""Where an actor's snapshots lie: the state that it comes back to when its process or its node is lost."""
+"""Where the snapshots of a run lie: what its actors come back to when a process or a node is lost."""
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import tempfile
+from contextlib import suppress
+from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from fsspec.core import url_to_fs
+from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.base import StoreUnavailable
+from sadp_dist.store.connection import Unreachable
+
+WHAT_TO_DO = (
+    "go on from the last checkpoint with --resume, and set store.snapshot to a folder that all nodes share"
+)
 
 
 def folder_of(run: str, base: str | None) -> str:
@@ -33,52 +43,80 @@ def folder_of(run: str, base: str | None) -> str:
 
 
 class SnapshotFiles:
-    """The numbered snapshots of one actor, from its creation to its end.
+    """The numbered files of one actor.
 
     Args:
         folder: of the run; see `folder_of`.
-        token: of the actor's creation. An actor that was made later under the same name has another, so that
-            it never comes back to a state which is not its own.
+        token: of the creation of the run's actors. Later ones of the same name have another, so that they
+            never come back to a state that is not their own.
+        content: what is in the files, one word.
     """
 
-    def __init__(self, folder: str, token: int) -> None:
+    def __init__(self, folder: str, token: int, content: str) -> None:
         self._files, self._folder = url_to_fs(folder)
-        self._prefix = f"{token:016x}-"
+        self._prefix = f"{token:016x}-{content}-"
 
-    def write(self, number: int, snapshot: Snapshot) -> None:
-        """Write a snapshot under a number, whole or not at all, and let go of the earlier ones.
+    def write(self, number: int, header: dict[str, Any], **arrays: NDArray[Any]) -> None:
+        """Write a file, whole or not at all, and remove those that are older than the one before it.
+
+        Args:
+            number: of the file, larger than those before.
+            header: plain JSON.
+            arrays: by name.
 
         Raises:
-            OSError: it cannot be written.
+            Unreachable: it cannot be written now.
         """
-        self._files.makedirs(self._folder, exist_ok=True)
         path = self._path(number)
         temporary = posixpath.join(self._folder, f".tmp-{posixpath.basename(path)}")
-        with self._files.open(temporary, "wb") as file:
-            snapshot.write(file)
-        self._files.mv(temporary, path)
-        for older in self._numbers():
-            if older < number:
-                self._files.rm_file(self._path(older))
+        try:
+            self._files.makedirs(self._folder, exist_ok=True)
+            with self._files.open(temporary, "wb") as file:
+                text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+                np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
+            self._files.mv(temporary, path)
+            for old in self._numbers():
+                if old < number - 1:
+                    self._files.rm_file(self._path(old))
+        except Exception as error:  # a file system raises what it likes
+            raise Unreachable(f"snapshot {path!r} cannot be written: {error}") from error
 
-    def newest(self) -> int | None:
-        """The number of the newest snapshot, or None."""
-        return max(self._numbers(), default=None)
-
-    def read(self, number: int) -> Snapshot:
-        """The snapshot of a number.
+    def read(self, number: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The header and the arrays of a file.
 
         Raises:
-            UsageError: it is damaged.
+            StoreUnavailable: it is not there.
+            Unreachable: it cannot be read now.
         """
         path = self._path(number)
-        with self._files.open(path, "rb") as file:
-            return Snapshot.read_from(file, f"snapshot {path!r}")
+        try:
+            with self._files.open(path, "rb") as file:
+                arrays = dict(np.load(file, allow_pickle=False))
+        except FileNotFoundError:
+            raise StoreUnavailable(f"snapshot {path!r} is gone: {WHAT_TO_DO}") from None
+        except Exception as error:
+            raise Unreachable(f"snapshot {path!r} cannot be read: {error}") from error
+        return json.loads(arrays.pop("header").tobytes()), arrays
 
-    def remove(self) -> None:
-        """Remove the run's folder, with what earlier actors left in it."""
+    def newest(self) -> int | None:
+        """The number of the newest file; None where there is none.
+
+        Raises:
+            Unreachable: the folder cannot be read now.
+        """
+        try:
+            return max(self._numbers(), default=None)
+        except Exception as error:
+            raise Unreachable(f"snapshots {self._folder!r} cannot be read: {error}") from error
+
+    def remove_folder(self) -> None:
+        """Remove all that is left of the run; its other actors may be about it, too."""
         if self._files.exists(self._folder):
-            self._files.rm(self._folder, recursive=True)
+            for path in self._files.ls(self._folder, detail=False):
+                with suppress(FileNotFoundError):
+                    self._files.rm_file(path)
+            with suppress(OSError):
+                self._files.rmdir(self._folder)
 
     def _path(self, number: int) -> str:
         return posixpath.join(self._folder, f"{self._prefix}{number:08d}.npz")

@@ -16,14 +16,17 @@ from sadp_dist.store.client import AttachedStore, RemoteStore
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.ray import cluster
-from sadp_dist.store.ray.actor import Creation, RunActor
+from sadp_dist.store.ray.actor import RunActor
 from sadp_dist.store.ray.connection import RayConnection
+from sadp_dist.store.ray.creation import Creation
 from sadp_dist.store.ray.files import folder_of
 from sadp_dist.store.retry import until_reached
 from sadp_dist.store.run import Run
 
 MAX_WAITING = 10_000
 """Calls that may be under way at once in an actor: every rank has one while it waits."""
+SHARD = 2**24
+"""Examples of a shard, about: 128 MiB of scores, and a plan in about a second."""
 SUMMARY = ("run", "dataset_size", "method", "epoch", "seen")
 
 
@@ -48,19 +51,21 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
         StoreUnavailable: there is no cluster, or it does not answer.
     """
     cluster.join(url)
+    shards = options.shards or _shards_for(run.dataset_size)
     folder = folder_of(run.name, options.snapshot)
-    creation = Creation(run.name, run.dataset_size, run.pruning, secrets.randbits(63), folder)
-    actor = ray.remote(RunActor).options(
-        name=run.name,
-        namespace=cluster.NAMESPACE,
-        get_if_exists=True,
-        lifetime="detached",
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=-1,
-        max_concurrency=MAX_WAITING,
-    )
-    return until_reached(lambda: RayConnection(actor.remote(creation), run.name, run), options.timeout)
+    creation = Creation(run.name, run.dataset_size, run.pruning, shards, folder, secrets.randbits(63))
+
+    def connection() -> RayConnection:
+        actor = cluster.make(RunActor, run.name, cluster.RUNS, creation, max_concurrency=MAX_WAITING)
+        return RayConnection(actor, run.name, run)
+
+    return until_reached(connection, options.timeout)
+
+
+def _shards_for(dataset_size: int) -> int:
+    """One up to `SHARD` examples, and no more than there are nodes: on one node they would only share it."""
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    return max(min(-(-dataset_size // SHARD), nodes), 1)
 
 
 def attach(url: str, run: str, options: StoreOptions) -> Store:
@@ -98,4 +103,6 @@ def remove_run(url: str, run: str) -> None:
     actor = cluster.find(run, url)
     with suppress(Unreachable, StoreUnavailable):  # one that is down for good has to go, too
         cluster.ask(actor, "forget")
-    ray.kill(actor, no_restart=True)
+    tables = [name for name in cluster.names(cluster.TABLES) if name.rpartition("/")[0] == run]
+    for each in (actor, *(ray.get_actor(name, cluster.TABLES) for name in tables)):
+        ray.kill(each, no_restart=True)

@@ -1,0 +1,100 @@
+"""A score table that outlasts its process, and the actor of one where a run has several."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.selection.sharding import Drawn
+from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.ray.creation import Creation
+from sadp_dist.store.ray.files import SnapshotFiles
+from sadp_dist.store.table import UNSEEN, ScoreTable
+
+
+class KeptTable(ScoreTable):
+    """A table that writes its state to files and comes back to it.
+
+    Args:
+        creation: of the run.
+        number: of the table's range.
+    """
+
+    def __init__(self, creation: Creation, number: int) -> None:
+        super().__init__(creation.ranges[number], creation.dataset_size)
+        self._files = SnapshotFiles(creation.folder, creation.token, f"scores{number}")
+        self._label_files = SnapshotFiles(creation.folder, creation.token, f"labels{number}")
+
+    def begin_run(self, labels: NDArray[np.integer] | None) -> None:
+        """Be empty, with the labels of this range."""
+        self.scores.fill(np.nan)
+        self.score_epochs.fill(UNSEEN)
+        self._drawn.clear()
+        self._labels = None if labels is None else labels.copy()
+        if labels is not None:
+            self._label_files.write(0, {}, labels=labels)
+
+    def restore(self, scores: NDArray[np.float32], score_epochs: NDArray[np.int32]) -> None:
+        """See `ScoreTable.restore`; copied, since what comes through Ray cannot be written to."""
+        super().restore(scores.copy(), score_epochs.copy())
+
+    def take(self, epoch: int, drawn: Drawn) -> None:
+        """See `Part.take`; copied, since Ray would hold on to its memory."""
+        positions = None if drawn.positions is None else drawn.positions.copy()
+        super().take(epoch, Drawn(positions, drawn.indices.copy(), drawn.weights.copy()))
+
+    def write(self, number: int, plans: Sequence[int]) -> None:
+        """Write a snapshot: scores, their epochs, and what is drawn in the plans of some epochs."""
+        arrays = {
+            f"{field}{epoch}": array
+            for epoch in plans
+            for field, array in self.drawn(epoch)._asdict().items()
+            if array is not None
+        }
+        self._files.write(
+            number, {"plans": list(plans)}, scores=self.scores, score_epochs=self.score_epochs, **arrays
+        )
+
+    def read(self, number: int) -> None:
+        """Come back to what `write` wrote."""
+        header, arrays = self._files.read(number)
+        super().restore(arrays["scores"], arrays["score_epochs"])
+        for epoch in header["plans"]:
+            positions = arrays.get(f"positions{epoch}")
+            super().take(epoch, Drawn(positions, arrays[f"indices{epoch}"], arrays[f"weights{epoch}"]))
+        if self._labels is None and self._label_files.newest() is not None:
+            self._labels = self._label_files.read(0)[1]["labels"]
+
+    def remove_files(self) -> None:
+        """Remove what this machine, or the shared folder, has of the run."""
+        self._files.remove_folder()
+
+
+class TableLost(Unreachable):
+    """A table's actor has started anew since it was last used, or does not answer."""
+
+
+class TableActor:
+    """One of several tables of a run. Only the run's actor talks to it, and hears when it starts anew."""
+
+    def __init__(self, creation: Creation, number: int) -> None:
+        self._table = KeptTable(creation, number)
+        self._incarnation = secrets.randbits(63)
+
+    def incarnation(self) -> int:
+        """Random, another one each time that the actor's process starts."""
+        return self._incarnation
+
+    def call(self, incarnation: int, method: str, *arguments: Any) -> Any:
+        """Call a method of the table, if it is still the one that the caller knows.
+
+        Raises:
+            TableLost: it has started anew.
+        """
+        if incarnation != self._incarnation:
+            raise TableLost("a table of the run has started anew")
+        return getattr(self._table, method)(*arguments)
