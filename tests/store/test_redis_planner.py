@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -326,6 +328,11 @@ def test_serve_refuses_a_wrong_url_in_one_line(url, message):
         server.wait_for(message)
         assert len(server.lines) == 1
         assert "secret" not in server.lines[0]
+
+
+def test_the_planner_needs_no_torch():
+    program = "import sys; sys.modules['torch'] = None; import sadp_dist.store.redis.serving"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_a_planner_that_comes_goes_on_from_the_snapshot_and_the_log_behind_it(shared):

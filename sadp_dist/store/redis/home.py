@@ -1,4 +1,7 @@
-"""Runs in Redis: joining one, looking at one, listing and removing them."""
+"""Runs in Redis: joining one, looking at one, listing and removing them.
+
+Only a rank's side needs torch, and imports it when it is called for; `sadp-dist serve` starts without.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from numpy.typing import NDArray
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.base import Store
-from sadp_dist.store.client import AttachedStore, RemoteStore
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.options import StoreOptions
@@ -43,6 +45,8 @@ def connect(
     options: StoreOptions,
 ) -> Store:
     """A run's store; the first one to come begins the run."""
+    from sadp_dist.store.client import RemoteStore
+
     ours = Run(run, dataset_size, pruning, labels)
     return RemoteStore(open_connection(url, ours, options), ours, options)
 
@@ -70,6 +74,8 @@ def attach(url: str, run: str, options: StoreOptions) -> Store:
     Raises:
         UsageError: there is no such run.
     """
+    from sadp_dist.store.client import AttachedStore
+
     server = Server(Address.parse(url))
     meta = _patiently(lambda: _look_at(server, run)[0])
     if meta is None:

@@ -141,6 +141,8 @@ class Planner:
         self._lease = acquire(self._server, self._keys, self._name)
         if self._lease is None and there:
             self._replica.forget()  # another one goes on; what is remembered here grows old
+        if self._lease is not None:
+            self._say(f"run {self._run}: took over")
         return self._lease
 
     def _let_go(self) -> None:
@@ -195,7 +197,6 @@ class Planner:
             self._ready.clear()
         self._ready += ready
         self._process, self._waits = process, None
-        self._say(f"run {self._run}: took over at epoch {_number(replica.meta.epoch)}")
 
     def _begin_anew(self, lease: Lease, over: bytes | None) -> None:
         """Give Redis the run back: everything, under a new generation, so that clients notice."""
@@ -345,7 +346,3 @@ class Planner:
 def shard_field(epoch: int, rank: int, world_size: int, piece: int) -> str:
     """Where in the hash of shards a piece of one is."""
     return f"{epoch}:{world_size}:{rank}:{piece}"
-
-
-def _number(epoch: int | None) -> str:
-    return "0" if epoch is None else str(epoch + 1)
