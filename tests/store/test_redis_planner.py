@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from sadp_dist import PruningConfig, connect
-from sadp_dist.store import Store, StoreOptions
+from sadp_dist.store import Store, StoreOptions, StoreUnavailable
 from sadp_dist.store.connection import Waiting
+from sadp_dist.store.engine import Engine
 from sadp_dist.store.redis import list_runs, remove_run
 from sadp_dist.store.redis.address import Address
 from sadp_dist.store.redis.home import open_connection
@@ -24,7 +25,9 @@ from sadp_dist.store.redis.keys import Keys, Meta
 from sadp_dist.store.redis.lease import Lease, LeaseLost, acquire, holder
 from sadp_dist.store.redis.planner import Planner
 from sadp_dist.store.redis.server import Server
+from sadp_dist.store.redis.state import begin
 from sadp_dist.store.run import Run
+from sadp_dist.store.service import Service
 from tests.store.redis_server import RedisServer, ServeProcess, free_port, until
 
 N = 2000
@@ -266,6 +269,37 @@ def test_a_planner_that_knows_nothing_waits_for_one_that_does_when_redis_comes_b
             redis.restart_empty()
             run.push(epoch, 0)
             run.plan(epoch + 1)
+
+
+@pytest.mark.slow
+def test_a_server_that_slept_while_another_one_planned_does_not_bring_back_what_it_remembers(redis):
+    with ServeProcess(redis.url) as asleep, job(redis, "stale") as run:
+        run.epoch(0)
+        run.flush()
+        os.kill(asleep.process.pid, signal.SIGSTOP)
+        with ServeProcess(redis.url):
+            run.epoch(1)
+            run.epoch(2)
+            run.plan(3)
+        redis.kill()
+        redis.start()
+        os.kill(asleep.process.pid, signal.SIGCONT)
+        run.push(3, 0)
+        run.plan(4)
+
+
+def test_ranks_stop_with_one_line_where_a_run_comes_back_older_than_their_latest_plan(shared):
+    with job(shared, "older", "rank0") as run:
+        server, keys = Server(Address.parse(shared.url)), Keys("older")
+        run.epoch(0)
+        run.plan(1)
+        old = Service(Engine(Run("older", N, PRUNING)), meta_of(shared, "older").origin)
+        begin(server, keys, old, shared.client().get(keys.meta))
+        with pytest.raises(
+            StoreUnavailable, match="came back without the plan of epoch 1 .* --resume"
+        ) as error:
+            run.ranks[0].plan(2, 0, 2)
+        assert "\n" not in str(error.value)
 
 
 def test_a_stream_that_somebody_deleted_is_begun_anew(shared):

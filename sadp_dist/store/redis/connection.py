@@ -48,6 +48,7 @@ class RedisConnection(Connection):
         self._keys = Keys(meta.run)
         self._replica = Replica(server, meta.run)
         self._lock = threading.Lock()
+        self._received = -1  # epoch of the latest plan
         self._take_up(meta)
         self._asked = 0.0
 
@@ -87,7 +88,9 @@ class RedisConnection(Connection):
                 raw, start, status, lease = pipe.execute()
                 self._check(raw)
                 if start is not None:
-                    return self._complete(start, epoch, rank, world_size)
+                    shard = self._complete(start, epoch, rank, world_size)
+                    self._received = max(self._received, epoch)
+                    return shard
             if self._planner is not None:
                 self._planner.check()
             now = time.monotonic()
@@ -146,6 +149,7 @@ class RedisConnection(Connection):
     def _up_to_date(self) -> Service:
         with self._server.faults():
             self._replica.follow()
+            self._replica.ready.clear()  # that is the planner's business
             self._check(self._replica.raw)
         assert self._replica.service is not None
         return self._replica.service
@@ -154,6 +158,7 @@ class RedisConnection(Connection):
         with self._lock:
             self._origin, self._generation = meta.origin, meta.generation
             self._process = self._server.process
+            self._received = -1
 
     def _check(self, raw: bytes | None) -> None:
         """Look whether the run is the one it was, in a Redis that has kept what it acknowledged.
@@ -169,6 +174,12 @@ class RedisConnection(Connection):
             raise StoreUnavailable(
                 f"run {self._run!r} at {self._server.address} was started anew by another job; "
                 "choose another run name, or stop one of the two"
+            )
+        planned = -1 if meta.epoch is None else meta.epoch
+        if meta.generation != self._generation and planned < self._received:
+            raise StoreUnavailable(
+                f"run {self._run!r} at {self._server.address} came back without the plan of epoch "
+                f"{self._received} and the scores before it: go on from the last checkpoint with --resume"
             )
         with self._lock:
             as_before = (self._generation, self._process) == (meta.generation, self._server.process)

@@ -21,7 +21,6 @@ MAX_WORLD_SIZE = 2**20
 TRIES = 20
 
 Entries = list[tuple[bytes, dict[bytes, bytes] | None]]
-Ready = list[tuple[int, int, int]]
 
 _ASK = struct.Struct("<III")
 
@@ -45,6 +44,8 @@ class Replica:
         raw: `meta` in Redis.
         position: id of the last entry read.
         read: bytes of entries since the snapshot that `meta` names.
+        ready: (epoch, rank, world size) whose shards could be had since the snapshot was loaded; whoever
+            publishes them clears it.
     """
 
     def __init__(self, server: Server, run: str) -> None:
@@ -57,19 +58,16 @@ class Replica:
         self.meta: Meta | None = None
         self.raw: bytes | None = None
         self.position, self.read = START, 0
+        self.ready: list[tuple[int, int, int]] = []
         self.count = MAX_ENTRIES // 16
 
-    def follow(self) -> Ready:
+    def follow(self) -> None:
         """Read on up to the end of the log, from a snapshot if the log does not reach back far enough.
-
-        Returns:
-            The (epoch, rank, world size) whose shards can be had now.
 
         Raises:
             StoreUnavailable: the run is gone for good.
             Unreachable: the run is not there now.
         """
-        ready: Ready = []
         for _ in range(TRIES):
             if self.service is None and not self._load():
                 continue
@@ -78,26 +76,24 @@ class Replica:
                 if entries is None:
                     break
                 last = len(entries) < self.count
-                ready += self.fold(entries)
+                self.fold(entries)
                 if last:
-                    return ready
+                    return
             self.service = None
         raise Unreachable(f"run {self._run!r} at {self._server.address} is replaced over and over")
 
-    def fold(self, entries: Entries) -> Ready:
-        """Apply entries that follow on `position`; returns as `follow` does."""
+    def fold(self, entries: Entries) -> None:
+        """Apply entries that follow on `position`."""
         assert self.service is not None
-        ready: Ready = []
         size = 0
         for entry, fields in entries:
             fields = fields or {}
             size += sum(map(len, fields.values()))
-            ready += _apply(self.service, fields)
+            self.ready += _apply(self.service, fields)
             self.position = entry.decode()
         self.read += size
         if entries:
             self.count = max(1, min(AT_ONCE * len(entries) // max(size, 1), MAX_ENTRIES))
-        return ready
 
     def _load(self) -> bool:
         """Take the state from the snapshot; False if it was replaced meanwhile."""
@@ -110,6 +106,7 @@ class Replica:
             return False
         self.service = Service.from_snapshot(snapshot)
         self.position, self.read = self.meta.position, 0
+        self.ready.clear()
         return True
 
     def _next(self) -> Entries | None:
@@ -139,7 +136,7 @@ def lost(raw: bytes | None, run: str, server: Server) -> Exception:
     )
 
 
-def _apply(service: Service, fields: dict[bytes, bytes]) -> Ready:
+def _apply(service: Service, fields: dict[bytes, bytes]) -> list[tuple[int, int, int]]:
     if FRAME in fields:
         service.receive(fields[FRAME])
         return []

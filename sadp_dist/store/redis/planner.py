@@ -16,14 +16,15 @@ from redis.client import Pipeline
 from redis.exceptions import ResponseError, WatchError
 
 from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.redis import shards
 from sadp_dist.store.redis.directory import Directory
 from sadp_dist.store.redis.keys import REMOVED, Meta, entry_number, new_name
 from sadp_dist.store.redis.lease import TTL, Lease, LeaseLost, acquire
-from sadp_dist.store.redis.log import Entries, Ready, Replica, decoded
+from sadp_dist.store.redis.log import Entries, Replica, decoded
 from sadp_dist.store.redis.server import Server
-from sadp_dist.store.redis.state import PIECE, Changed, adopt, begin, pieces, upload
+from sadp_dist.store.redis.state import Changed, adopt, begin, pieces, upload
 from sadp_dist.store.retry import pauses
 
 LOG_LIMIT = 64 << 20
@@ -65,7 +66,6 @@ class Planner:
         self._name = f"{title} at {socket.gethostname()}:{os.getpid()}"
         self._lease: Lease | None = None
         self._process: str | None = None  # of Redis, when the log was last known to be whole
-        self._ready: Ready = []  # shards to be published
         self._waits: dict[str, list[int]] | None = None  # as published
         self._looked, self._yielding = -LOOK, False
         self._stopped = threading.Event()
@@ -161,7 +161,7 @@ class Planner:
             entries = self._read(group)
             start = time.perf_counter()
             if entries:
-                self._ready += self._replica.fold(entries)
+                self._replica.fold(entries)
                 self._settle(lease, start)
 
     def _should_yield(self) -> bool:
@@ -182,21 +182,18 @@ class Planner:
         process = self._server.process  # the one that has just answered, or one that came after it
         if raw == REMOVED:
             replica.forget()
-        before, meta = replica.meta, Meta.unpack(raw)
+        meta = Meta.unpack(raw)
         if raw is None and replica.service is None:  # gone since the lease was taken
             lease.release()
             raise LeaseLost
-        if replica.service is not None and before is not None:
-            restarted = self._process != process
-            if meta is None or (restarted and meta.generation == before.generation):
-                self._begin_anew(lease, raw)
-                return
-        ready = replica.follow()
-        assert replica.meta is not None
-        if before is None or before.origin != replica.meta.origin:
-            self._ready.clear()
-        self._ready += ready
+        if replica.service is not None and meta is None:
+            self._begin_anew(lease, raw)
+            return
+        before, restarted = replica.service, self._process != process
+        replica.follow()
         self._process, self._waits = process, None
+        if restarted and before is not None and before is replica.service:
+            self._begin_anew(lease, replica.raw)
 
     def _begin_anew(self, lease: Lease, over: bytes | None) -> None:
         """Give Redis the run back: everything, under a new generation, so that clients notice."""
@@ -253,45 +250,37 @@ class Planner:
         replica = self._replica
         assert replica.service is not None and replica.meta is not None
         self._publish(lease)
-        epoch = replica.service.engine.latest_epoch
-        planned = epoch != replica.meta.epoch
-        if planned:
-            plan = replica.service.engine.plan(epoch) if epoch is not None else None
-            milliseconds = (time.perf_counter() - start) * 1000
-            if plan is not None:
-                self._say(
-                    f"run {self._run}: epoch {plan.epoch}, {plan.drawn:,} of {plan.dataset_size:,}, "
-                    f"{milliseconds:.0f} ms"
-                )
+        engine = replica.service.engine
+        epoch = engine.latest_epoch
+        planned = epoch is not None and epoch != replica.meta.epoch
+        if epoch is not None and planned:
+            plan, milliseconds = engine.plan(epoch), (time.perf_counter() - start) * 1000
+            share = f"{plan.drawn:,} of {plan.dataset_size:,}"
+            self._say(f"run {self._run}: epoch {epoch}, {share}, {milliseconds:.0f} ms")
         if planned or replica.read > LOG_LIMIT:
             self._save(lease)
 
     def _publish(self, lease: Lease) -> None:
-        service, meta = self._replica.service, self._replica.meta
-        assert service is not None and meta is not None
-        waits = {f"{epoch}:{size}": list(ranks) for (epoch, size), ranks in service.waits().items()}
-        if not self._ready and waits == self._waits:
-            return
-        key = self._keys.shards(meta.generation)
-        values: dict[Any, Any] = {}
-        for epoch, rank, size in self._ready:
-            shard = service.shard(epoch, rank, size)
-            if shard is None:
-                continue  # planned and replaced again in what was just read: nobody waits for it
-            for number, piece in enumerate(pieces(shards.encode(shard))):
-                values[shard_field(epoch, rank, size, number)] = piece
-            if sum(map(len, values.values())) > PIECE:
-                self._write(lease, lambda pipe, part=dict(values): pipe.hset(key, mapping=part))  # type: ignore[misc]
-                values.clear()
+        replica = self._replica
+        assert replica.service is not None
+        waits = {f"{epoch}:{size}": list(ranks) for (epoch, size), ranks in replica.service.waits().items()}
+        for epoch, rank, size in replica.ready:
+            shard = replica.service.shard(epoch, rank, size)
+            if shard is not None:  # else two later plans were in what was just read, and nobody waits for it
+                self._publish_shard(lease, shard, rank, size)
+        replica.ready.clear()
+        if waits != self._waits:
+            self._write(lease, lambda pipe: pipe.set(self._keys.status, json.dumps(waits)))
+            self._waits = waits
 
-        def commands(pipe: Pipeline) -> None:
-            if values:
-                pipe.hset(key, mapping=values)
-            pipe.set(self._keys.status, json.dumps(waits))
-
-        self._write(lease, commands)
-        self._ready.clear()
-        self._waits = waits
+    def _publish_shard(self, lease: Lease, shard: Shard, rank: int, world_size: int) -> None:
+        assert self._replica.meta is not None
+        key = self._keys.shards(self._replica.meta.generation)
+        values: Any = {
+            shard_field(shard.epoch, rank, world_size, number): piece
+            for number, piece in enumerate(pieces(shards.encode(shard)))
+        }
+        self._write(lease, lambda pipe: pipe.hset(key, mapping=values))
 
     def _save(self, lease: Lease) -> None:
         """Make a snapshot; then drop what it holds from the log, and the shards of plans that are gone."""

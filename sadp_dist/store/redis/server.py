@@ -16,6 +16,7 @@ from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.redis.address import CA, PASSWORD, USERNAME, Address
 
 TIMEOUT = 5.0
+READ_SIZE = 1 << 20
 
 
 class Server:
@@ -67,6 +68,7 @@ class Server:
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
             socket_keepalive=True,
+            socket_read_size=READ_SIZE,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
             redis_connect_func=self._greet,  # type: ignore[arg-type]
