@@ -1,14 +1,21 @@
 """A run in a real Ray cluster of two nodes: the plans of the embedded store, whatever is killed."""
 
+import os
+import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sadp_dist import PruningConfig, connect
-from sadp_dist.store import attach, list_runs, remove_run
+from sadp_dist.errors import UsageError
+from sadp_dist.store import StoreUnavailable, attach, list_runs, remove_run
+from sadp_dist.store.ray.home import _shards_for
 from tests.store.ray_cluster import RayCluster, free_port
 
 N = 40_000
@@ -29,7 +36,7 @@ def cluster():
 @pytest.fixture
 def run(request, cluster, tmp_path):
     """A run's name; the run is removed in the end."""
-    name = f"run {request.node.name}/..?"
+    name = f"run {abs(hash(request.node.name))}/..?"
     yield name
     if name in [found["run"] for found in list_runs("ray:auto")]:
         remove_run("ray:auto", name)
@@ -38,9 +45,11 @@ def run(request, cluster, tmp_path):
 class Job:
     """The ranks of a job, each with a store of its own, and beside them the same job in one process."""
 
-    def __init__(self, run: str, world_size: int, snapshot: Path, shards: int = 1, **options) -> None:
-        options = {"snapshot": str(snapshot), "shards": shards, "timeout": 60, **options}
-        self.stores = [connect("ray:auto", run, N, PRUNING, LABELS, **options) for _ in range(world_size)]
+    def __init__(
+        self, run: str, world_size: int, snapshot: Path, shards: int = 1, url: str = "ray:auto"
+    ) -> None:
+        options = {"snapshot": str(snapshot), "shards": shards, "timeout": 60}
+        self.stores = [connect(url, run, N, PRUNING, LABELS, **options) for _ in range(world_size)]
         self.alone = connect("memory:", run, N, PRUNING, LABELS)
         self.threads = ThreadPoolExecutor(world_size)
 
@@ -96,71 +105,233 @@ def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size, shards
         assert getattr(ours, name) == getattr(theirs, name)
     assert ours.waiting_ranks == [] and ours.last_snapshot > time.time() - 60
     np.testing.assert_array_equal(job.stores[-1].top(100), job.alone.top(100))
-    job.close()
 
 
-KILLS = ("kill_actor", "kill_process")
+def kill_actor(cluster, run):
+    cluster.kill_actor(run)
 
 
-@pytest.mark.parametrize("kill", KILLS)
-def test_an_actor_that_is_killed_in_an_epoch_changes_no_subset(cluster, run, tmp_path, kill):
-    job = Job(run, 2, tmp_path)
-    job.assert_same_plan(0)
-    for epoch in range(3):
-        job.push(epoch, slice(0, N // 2))
-        job.flush()
-        getattr(cluster, kill)(run)
-        job.push(epoch, slice(N // 2, N))
-        if epoch == 1:
-            job.flush()
-            job.assert_same_scores()
-        job.assert_same_plan(epoch + 1)
-    job.close()
+def kill_process(cluster, run):
+    cluster.kill_process(run)
 
 
-@pytest.mark.parametrize("kill", KILLS)
-def test_an_actor_that_is_killed_before_the_first_plan_is_given_everything_again(
-    cluster, run, tmp_path, kill
+def kill_table(cluster, run):
+    cluster.kill_process(f"{run}/1")
+
+
+KILLS = pytest.mark.parametrize(
+    ("kill", "shards"), [(kill_actor, 1), (kill_process, 1), (kill_process, 3), (kill_table, 3)]
+)
+
+
+@KILLS
+def test_an_actor_that_is_killed_in_an_epoch_changes_no_subset(cluster, run, tmp_path, kill, shards):
+    job = Job(run, 2, tmp_path, shards)
+    job.push(0)
+    job.assert_same_plan(1)
+    job.push(1, slice(0, N // 2))
+    job.flush()
+    kill(cluster, run)
+    job.push(1, slice(N // 2, N))
+    job.assert_same_scores()
+    job.assert_same_plan(2)
+    job.push(2)
+    job.assert_same_plan(3)
+
+
+@KILLS
+def test_an_actor_that_is_killed_before_the_first_plan_gets_everything_again(
+    cluster, run, tmp_path, kill, shards
 ):
-    job = Job(run, 2, tmp_path)
+    job = Job(run, 2, tmp_path, shards)
     job.push(0)
     job.flush()
-    getattr(cluster, kill)(run)
+    kill(cluster, run)
     job.assert_same_plan(1)
-    job.close()
 
 
-@pytest.mark.parametrize("kill", KILLS)
-def test_an_actor_that_is_killed_while_a_rank_waits_forgets_nobody(cluster, run, tmp_path, kill):
-    job = Job(run, 2, tmp_path)
+@KILLS
+def test_an_actor_that_is_killed_while_a_rank_waits_keeps_it_waiting_for_the_others(
+    cluster, run, tmp_path, kill, shards
+):
+    job = Job(run, 2, tmp_path, shards)
     job.assert_same_plan(0)
     job.push(0)
     job.flush()
     first = job.begin_plan(1, rank=0)
-    watching = attach("ray:auto", run)
-    while watching.stats().waiting_ranks != [1]:
-        time.sleep(0.01)
-    getattr(cluster, kill)(run)
+    with attach("ray:auto", run) as watching:
+        while watching.stats().waiting_ranks != [1]:
+            time.sleep(0.01)
+    kill(cluster, run)
     job.assert_same_shard(job.begin_plan(1, rank=1).result(60), 1, rank=1)
     job.assert_same_shard(first.result(60), 1, rank=0)
-    job.close()
 
 
-@pytest.mark.parametrize("kill", KILLS)
-def test_a_rank_gets_the_shard_of_a_plan_that_another_has_although_scores_came_after_it(
-    cluster, run, tmp_path, kill
+@KILLS
+def test_a_plan_that_one_rank_has_is_the_other_ranks_plan_though_scores_came_and_the_actor_was_killed(
+    cluster, run, tmp_path, kill, shards
 ):
-    job = Job(run, 2, tmp_path)
+    job = Job(run, 2, tmp_path, shards)
     job.push(0)
     job.flush()
     job.stores[1]._connection.ask(1, 1, 2)
     job.assert_same_shard(job.begin_plan(1, rank=0).result(60), 1, rank=0)
-    job.assert_same_shard(job.alone.plan(1, 0, 2), 1, rank=0)  # made before what follows
-    examples = np.arange(N)
     for store in (job.stores[0], job.alone):
-        store.push(examples, np.ones(N), epoch=1)
+        store.push(np.arange(N), np.ones(N), epoch=1)
     job.stores[0].flush()
-    getattr(cluster, kill)(run)
+    kill(cluster, run)
     job.assert_same_shard(job.begin_plan(1, rank=1).result(60), 1, rank=1)
     job.assert_same_plan(2)
-    job.close()
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_node_that_is_killed_changes_no_subset_where_snapshots_are_shared(cluster, run, tmp_path, shards):
+    job = job_on_another_node(cluster, run, tmp_path, shards)
+    job.push(0)
+    job.assert_same_plan(1)
+    job.push(1)
+    job.flush()
+    cluster.kill_node(cluster.node_of(run))
+    job.assert_same_plan(2)
+    cluster.add_node()
+
+
+def test_a_node_that_takes_the_snapshots_along_ends_the_run_with_one_line(cluster, run, tmp_path):
+    job = job_on_another_node(cluster, run, tmp_path, shards=1)
+    job.push(0)
+    job.assert_same_plan(1)
+    cluster.kill_node(cluster.node_of(run))
+    shutil.rmtree(tmp_path)
+    with pytest.raises(StoreUnavailable, match="lost with a node.*--resume.*store.snapshot") as lost:
+        job.stores[0].plan(2, 0, 2)
+    assert "\n" not in str(lost.value)
+    cluster.add_node()
+
+
+def job_on_another_node(cluster, run, folder, shards):
+    """A job whose actor is not on the node that this process belongs to."""
+    while True:
+        job = Job(run, 2, folder, shards)
+        if not cluster.is_head(cluster.node_of(run)):
+            return job
+        job.close()
+        remove_run("ray:auto", run)
+
+
+def test_a_run_restored_from_a_file_outlasts_its_actor(cluster, run, tmp_path):
+    job = Job(run, 1, tmp_path, shards=3)
+    (store,) = job.stores
+    job.push(0)
+    job.assert_same_plan(1)
+    job.push(1, slice(0, N // 3))
+    store.save(tmp_path / "ours.npz")
+    job.alone.save(tmp_path / "theirs.npz")
+    job.push(1)
+    job.assert_same_plan(2)
+    for path in ("theirs.npz", "ours.npz"):
+        store.load(tmp_path / path)
+        job.alone.load(tmp_path / path)
+        cluster.kill_process(run)
+        job.assert_same_plan(1)  # older than its scores
+        job.assert_same_scores()
+        job.push(1)
+        job.assert_same_plan(2)
+    store.reset()
+    job.alone.reset()
+    cluster.kill_process(run)
+    job.assert_same_scores()
+    job.assert_same_plan(0)
+
+
+def test_who_disagrees_is_refused_with_the_difference(run, tmp_path):
+    Job(run, 1, tmp_path)
+    with pytest.raises(UsageError, match=r"already .* another run: dataset_size=40000 \(here 5\)"):
+        connect("ray:auto", run, 5, PRUNING, LABELS[:5])
+    with pytest.raises(UsageError, match=r"pruning.seed=3 \(here 4\), labels="):
+        connect("ray:auto", run, N, replace(PRUNING, seed=4), LABELS[::-1])
+
+
+def test_a_job_whose_name_another_takes_over_stops(run, tmp_path):
+    mine, other = (Job(run, 1, tmp_path).stores[0] for _ in range(2))
+    other.reset()
+    mine.push([1], [2.0], 0)
+    with pytest.raises(StoreUnavailable, match="another job has taken over"):
+        mine.plan(1)
+    other.push([1], [3.0], 0)
+    assert other.scores([1]) == 3
+
+
+def test_runs_are_listed_and_removed_with_their_files(run, tmp_path):
+    job, other = Job(run, 1, tmp_path, shards=3), Job(f"{run}/0", 1, tmp_path)
+    job.push(0)
+    job.assert_same_plan(1)
+    before = {found["run"]: found for found in list_runs("ray:auto")}
+    assert list(before) == [run, f"{run}/0"]
+    assert before[run] == {"run": run, "dataset_size": N, "method": "sadp", "epoch": 1, "seen": N}
+    with attach("ray:auto", run) as watching:
+        np.testing.assert_array_equal(watching.top(10), job.alone.top(10))
+        with pytest.raises(UsageError, match="push"):
+            watching.push([1], [1.0], 0)
+    remove_run("ray:auto", run)
+    assert [found["run"] for found in list_runs("ray:auto")] == [f"{run}/0"]
+    assert len(list(tmp_path.iterdir())) == 0  # the other has written nothing
+    with pytest.raises(StoreUnavailable, match="gone from the Ray cluster"):
+        job.stores[0].plan(2)
+    for call in (remove_run, attach):
+        with pytest.raises(UsageError, match="is not in 'ray:auto'; there: run"):
+            call("ray:auto", run)
+    other.stores[0].plan(0)
+    remove_run("ray:auto", f"{run}/0")
+
+
+def test_a_snapshot_that_cannot_be_written_is_tried_again_until_it_can(run, tmp_path):
+    folder = tmp_path / "full"
+    folder.write_text("a disk that is full")
+    job = Job(run, 1, folder)
+    job.push(0)
+    waiting = job.begin_plan(1, rank=0)
+    time.sleep(1)
+    assert not waiting.done()
+    folder.unlink()
+    job.assert_same_shard(waiting.result(60), 1, rank=0)
+
+
+def test_a_client_outside_the_cluster_gets_the_same(run, tmp_path):
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from tests.store.test_ray import Job
+        job = Job(sys.argv[1], 1, Path(sys.argv[2]), shards=3, url=sys.argv[3])
+        job.push(0)
+        job.assert_same_plan(1)
+        job.stores[0].save(Path(sys.argv[2], "store.npz"))
+        job.stores[0].load(Path(sys.argv[2], "store.npz"))
+        job.assert_same_plan(1)
+    """
+    url = f"ray://127.0.0.1:{CLIENT_PORT}"
+    subprocess.run([sys.executable, "-c", program, run, str(tmp_path), url], check=True, timeout=120)
+
+
+def test_as_many_shards_as_the_examples_need_and_nodes_can_hold(cluster):
+    assert [_shards_for(n) for n in (1, 2**24, 2**24 + 1, 10**9)] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "says"),
+    [
+        ("ray:auto", "", "start one with: ray start --head"),
+        ("ray:auto", "127.0.0.1:4", "Connection refused"),
+        ("ray://127.0.0.1:4", "", "Connection refused"),
+        ("ray:127.0.0.1:4", "", 'use "ray:auto" or "ray://HOST:PORT"'),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_said_in_one_line(url, address, says, tmp_path):
+    program = f"from sadp_dist.store import list_runs; list_runs({url!r})"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "RAY_ADDRESS": address, "RAY_TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert says in ended.stderr.strip().splitlines()[-1]
