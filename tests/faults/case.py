@@ -1,4 +1,4 @@
-"""One fault at one moment: how it is brought about, and what came of it, as docs/reliability.md has it."""
+"""One fault at one moment and what came of it, as docs/reliability.md has them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.faults.job import Ended, Job
 
@@ -33,14 +32,14 @@ class Case:
     """A row of the table of faults.
 
     Attributes:
-        fault, when, store: as in the document.
-        run: brings the fault about, in a folder of its own.
+        fault: what happens to the run.
+        when: `MIDDLE` or `BOUNDARY`.
+        store: where the scores live.
     """
 
     fault: str
     when: str
     store: str
-    run: Callable[[Path], Outcome]
 
     def __str__(self) -> str:
         return f"{self.store}: {self.fault}, {self.when}"

@@ -24,11 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Case, Future[Outcome]]]:
-    """The module's cases, several at a time."""
+    """What the module's `observe(case, folder)` returns for its cases, several at a time."""
     items = [item for item in request.session.items if item.path == request.path]
     cases = [item.callspec.params["case"] for item in items if hasattr(item, "callspec")]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {case: pool.submit(case.run, tmp_path_factory.mktemp("case")) for case in cases}
+        observe = request.module.observe
+        yield {case: pool.submit(observe, case, tmp_path_factory.mktemp("case")) for case in cases}
         pool.shutdown(cancel_futures=True)
 
 

@@ -1,9 +1,9 @@
-"""One rank of an elastic torchrun job: it goes on from the newest checkpoint, with however many ranks there are.
+"""One rank of an elastic torchrun job: goes on from the newest checkpoint, with however many ranks there are.
 
     torchrun ... elastic_rank.py URL FOLDER
 
-What it trains on is all it does, in the trainer's order: a batch of the shard, its scores, at every few batches a
-checkpoint. Each start of the group is an attempt with a folder of its own:
+It does what the trainer does, in that order, but for the network: a batch of the shard, its scores, every few
+batches a checkpoint. Each start of the group is an attempt with a folder of its own:
 
     FOLDER/attempt-NUMBER/RANK      a line of JSON for the start: world size, epoch, batch;
                                     and one for each batch: epoch, batch, the examples of weight above 0

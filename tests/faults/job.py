@@ -1,4 +1,4 @@
-"""A run of real rank processes that a test can hold at a point, break the store of, and compare with an unbroken one."""
+"""A run of real rank processes that a test can hold at a point and compare with one left in peace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sadp_dist.store import attach
 from tests.faults.rank import EPOCHS, PRUNING, N, run, scores_of
 
 PATIENCE = 100.0  # seconds after which a test no longer waits for anything
-# Each rank is a fork of a process that has imported everything: starting Python and torch takes longer than the run.
+# Ranks are forks of a process that has imported everything: that would take longer than all they do.
 _START = multiprocessing.get_context("forkserver")
 _START.set_forkserver_preload(["tests.faults.rank"])
 
@@ -52,7 +52,7 @@ class Ended:
     Attributes:
         status: exit status; below 0 a signal.
         said: what it wrote to stderr.
-        longest: the longest time that a call to the store took, in seconds; 0 where it did not get to the end.
+        longest: the longest time that a call to the store took, in seconds; 0 if it did not end well.
     """
 
     status: int | None
@@ -68,6 +68,7 @@ class Job:
         folder: for what the ranks write; made here.
         options: of `sadp_dist.connect`.
         networks: rank -> the network namespace that it is in, where it is not this machine's.
+        environment: what the ranks' has more than this process's had.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Job:
         options: Mapping[str, Any] | None = None,
         world_size: int = 2,
         networks: Mapping[int, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.url = url
         self.folder = folder
@@ -85,7 +87,8 @@ class Job:
         self._ranks = [
             _START.Process(
                 target=run,
-                args=(url, folder, rank, world_size, dict(options or {}), (networks or {}).get(rank)),
+                args=(url, folder, rank, world_size, dict(options or {})),
+                kwargs={"environment": dict(environment or {}), "network": (networks or {}).get(rank)},
                 daemon=True,
             )
             for rank in range(world_size)

@@ -83,7 +83,13 @@ def train(store: Store, folder: Path, rank: int, world_size: int, progress: Prog
 
 
 def run(
-    url: str, folder: Path, rank: int, world_size: int, options: Mapping[str, Any], network: str | None
+    url: str,
+    folder: Path,
+    rank: int,
+    world_size: int,
+    options: Mapping[str, Any],
+    environment: Mapping[str, str],
+    network: str | None,
 ) -> None:
     """What the process does.
 
@@ -91,12 +97,13 @@ def run(
         url, options: of `sadp_dist.connect`.
         folder: to write to.
         rank, world_size: as in torch.distributed, which is not there.
+        environment: to be added to this process's.
         network: the network namespace to be in, None for this machine's.
     """
     os.dup2(os.open(folder / f"{rank}.err", os.O_WRONLY), sys.stderr.fileno())
     if network is not None:
         enter(network)
-    os.environ["RANK"] = str(rank)
+    os.environ.update(environment, RANK=str(rank))
     try:
         with connect(url, "job", N, PRUNING, **options) as store:
             longest = train(store, folder, rank, world_size, Progress(folder, rank))

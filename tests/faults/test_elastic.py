@@ -1,4 +1,4 @@
-"""Ranks and nodes of a torchrun job die, leave and join: what is drawn is trained on exactly once an epoch."""
+"""Ranks and nodes of a torchrun job die, leave and join: what is drawn is trained on once an epoch."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def lose_rank_in_the_middle(job: ElasticJob) -> None:
 
 def lose_rank_at_the_boundary(job: ElasticJob) -> None:
     job.hold(2, ranks=[1])
+    job.wait(job.trains(world_size=2, epoch=1))
     job.waits_for(1)
     job.kill_rank(1)
     job.release()
@@ -42,39 +43,27 @@ def nodes_leave_and_join(job: ElasticJob) -> None:
     job.wait(job.trains(world_size=2, epoch=4))
 
 
-FAULTS: dict[tuple[str, str], tuple[Callable[[ElasticJob], None], dict[str, Any]]] = {
-    (
-        "kill -9 of a rank, `torchrun --max-restarts`",
-        MIDDLE,
-    ): (lose_rank_in_the_middle, {"nodes": "1", "ranks": 2}),
-    (
-        "kill -9 of a rank, `torchrun --max-restarts`",
-        BOUNDARY,
-    ): (lose_rank_at_the_boundary, {"nodes": "1", "ranks": 2}),
-    (
-        "kill -9 of a node, new nodes, `torchrun --nnodes 1:3 --max-restarts`",
-        "middle of an epoch and between two",
-    ): (nodes_leave_and_join, {"nodes": "1:3"}),
+RANK = "kill -9 of a rank, `torchrun --max-restarts`"
+NODES = "kill -9 of nodes, others join, `torchrun --nnodes 1:3 --max-restarts`"
+FAULTS: dict[Case, tuple[Callable[[ElasticJob], None], dict[str, Any]]] = {
+    Case(RANK, MIDDLE, "Redis"): (lose_rank_in_the_middle, {"nodes": "1", "ranks": 2}),
+    Case(RANK, BOUNDARY, "Redis"): (lose_rank_at_the_boundary, {"nodes": "1", "ranks": 2}),
+    Case(NODES, f"{MIDDLE} and {BOUNDARY}", "Redis"): (nodes_leave_and_join, {"nodes": "1:3"}),
 }
 
 
-def case(name: str, when: str) -> Case:
-    happen, size = FAULTS[name, when]
-
-    def run(folder: Path) -> Outcome:
-        with RedisServer(folder / "redis", aof=True) as redis:
-            with ElasticJob(redis.url, folder / "job", **size) as job:
-                happen(job)
-                job.end()
-                job.check_same_as_undisturbed()
-        return Outcome(GOES_ON, None)
-
-    return Case(name, when, "Redis", run)
+def observe(case: Case, folder: Path) -> Outcome:
+    happen, size = FAULTS[case]
+    with (
+        RedisServer(folder / "redis", aof=True) as redis,
+        ElasticJob(redis.url, folder / "job", **size) as job,
+    ):
+        happen(job)
+        job.end()
+        job.check_same_as_undisturbed()
+    return Outcome(GOES_ON, None)
 
 
-CASES = [case(name, when) for name, when in FAULTS]
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", FAULTS, ids=str)
 def test_each_example_drawn_is_trained_on_exactly_once(running, check_row, case):
     check_row(case, running[case].result())

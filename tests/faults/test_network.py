@@ -16,23 +16,18 @@ from tests.store.redis_server import RedisServer
 pytestmark = pytest.mark.slow
 
 
-def case(name: str, when: str, seconds: float, options: Mapping[str, Any]) -> Case:
-    def run(folder: Path) -> Outcome:
-        with Cable() as cable, RedisServer(folder / "redis", aof=True, host=cable.here) as redis:
-            job = Job(redis.url, folder / "job", options, networks={1: cable.name})
-            return break_in(job, when, lambda: cable.pulled(seconds))
-
-    return Case(name, when, "Redis", run)
+FAULTS: dict[str, tuple[float, Mapping[str, Any]]] = {
+    "network between rank 1 and the store cut for 20 s": (20.0, {}),
+    "network between rank 1 and the store cut for longer than `timeout`": (15.0, {"timeout": 8}),
+}
+CASES = [Case(fault, when, "Redis") for fault in FAULTS for when in (MIDDLE, BOUNDARY)]
 
 
-CASES = [
-    case(name, when, seconds, options)
-    for name, seconds, options in (
-        ("network between rank 1 and the store cut for 20 s", 20.0, {}),
-        ("network between rank 1 and the store cut for longer than `timeout`", 15.0, {"timeout": 8}),
-    )
-    for when in (MIDDLE, BOUNDARY)
-]
+def observe(case: Case, folder: Path) -> Outcome:
+    seconds, options = FAULTS[case.fault]
+    with Cable() as cable, RedisServer(folder / "redis", aof=True, host=cable.here) as redis:
+        job = Job(redis.url, folder / "job", options, networks={1: cable.name})
+        return break_in(job, case.when, lambda: cable.pulled(seconds))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

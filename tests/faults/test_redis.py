@@ -1,4 +1,4 @@
-"""A real redis-server breaks while two ranks train: they go on with the same subsets, and no score is missing."""
+"""A real redis-server breaks while two ranks train: they draw the same subsets, and no score is missing."""
 
 from __future__ import annotations
 
@@ -84,15 +84,12 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def case(name: str, when: str) -> Case:
-    def run(folder: Path) -> Outcome:
-        with RedisServer(folder / "redis", aof=True) as redis:
-            return break_in(Job(redis.url, folder / "job"), when, lambda: FAULTS[name](redis))
-
-    return Case(name, when, "Redis", run)
+CASES = [Case(fault, when, "Redis") for fault in FAULTS for when in (MIDDLE, BOUNDARY)]
 
 
-CASES = [case(name, when) for name in FAULTS for when in (MIDDLE, BOUNDARY)]
+def observe(case: Case, folder: Path) -> Outcome:
+    with RedisServer(folder / "redis", aof=True) as redis:
+        return break_in(Job(redis.url, folder / "job"), case.when, lambda: FAULTS[case.fault](redis))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

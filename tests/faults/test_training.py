@@ -21,6 +21,9 @@ from tests.training.test_resume import TIMES, kill_9, wait_for_checkpoint_in_epo
 pytestmark = pytest.mark.slow
 
 
+CASES = [Case("kill -9 of a rank of `sadp-dist train --resume`, `torchrun --max-restarts`", MIDDLE, "Redis")]
+
+
 def recipe(folder: Path, name: str, url: str) -> Path:
     images = str(folder / "images")
     data = {"train": images, "train_split": "train", "test": images, "test_split": "test"}
@@ -62,7 +65,7 @@ def kill_rank(job: subprocess.Popen[bytes], rank: int) -> None:
     process.kill()
 
 
-def train_with_a_rank_killed(folder: Path) -> Outcome:
+def observe(case: Case, folder: Path) -> Outcome:
     script = ROOT / "examples" / "digits_images.py"
     subprocess.run([sys.executable, script, folder / "images"], check=True, stdout=subprocess.DEVNULL)
     with RedisServer(folder / "redis", aof=True) as redis:
@@ -98,16 +101,6 @@ def check_same(undisturbed: Path, disturbed: Path) -> None:
     assert len(expected_records) == len(records) == 3
     for record, expected_record in zip(records, expected_records, strict=True):
         assert record == pytest.approx(expected_record)
-
-
-CASES = [
-    Case(
-        "kill -9 of a rank of `sadp-dist train --resume`, `torchrun --max-restarts`",
-        MIDDLE,
-        "Redis",
-        train_with_a_rank_killed,
-    )
-]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -1,4 +1,4 @@
-"""A job under torchrun that can lose nodes and ranks and take on new ones, and a record of what it trained on."""
+"""A job under torchrun that loses ranks and nodes and takes on new ones, and what it trained on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RENDEZVOUS = "last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=3
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
-    # As docs/reliability.md says: ranks that are started again would find each other's old addresses (torch 2.15).
+    # As docs/reliability.md says: else ranks that are started again find each other's old addresses.
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
 
