@@ -11,19 +11,36 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-PERCENT = {"0": "min", "0.5": "median", "1": "max"}
+BAR_ROWS = 4
+QUANTILE_NAMES = {"0": "min", "0.5": "median", "1": "max"}
 
 
 def figures_table(figures: dict[str, Any]) -> Group:
-    """What ``StoreStats.to_dict`` gives, in four groups, and the histogram."""
-    table = Table(title=escape(f"run {figures['run']}"), title_justify="left", show_header=False)
-    table.add_column(style="dim")
-    table.add_column(justify="right", overflow="fold")
-    for group in (_examples, _plan, _scores, _store):
-        for name, value in group(figures).items():
-            table.add_row(name, escape(value))
-        table.add_section()
-    return Group(table, _histogram(figures["score_histogram"]))
+    """What ``StoreStats.to_dict`` gives, to fit on a terminal: examples and plan, the store, the scores."""
+    groups = Table.grid(padding=(0, 4, 0, 0))
+    groups.add_row(_pairs({**_examples(figures), **_plan(figures)}), _pairs(_store(figures)))
+    title = Text(f"run {figures['run']}", style="italic")
+    return Group(title, groups, "", _quantiles(figures), "", _histogram(figures["score_histogram"]))
+
+
+def show(value: Any) -> str:
+    """A figure in at most six digits, with thousands apart; "-" for what is not known."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def ago(moment: float | None) -> str:
+    """How long a moment is past, in whole seconds, minutes, hours or days."""
+    if moment is None:
+        return "-"
+    seconds = max(time.time() - moment, 0)
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
 
 
 def _examples(figures: dict[str, Any]) -> dict[str, str]:
@@ -36,72 +53,76 @@ def _examples(figures: dict[str, Any]) -> dict[str, str]:
 
 
 def _plan(figures: dict[str, Any]) -> dict[str, str]:
-    if figures["epoch"] is None:
-        return {"plan": "none yet"}
-    floor = show(figures["floor"]) + (" (above S/N: every example has the same)" * figures["floor_in_force"])
+    floor = show(figures["floor"])
     return {
         "planned epoch": show(figures["epoch"]),
         "pruning ratio r": show(figures["ratio"]),
         "subset size S": show(figures["subset_size"]),
         "drawn": show(figures["drawn"]),
         "capped at p = 1": show(figures["capped"]),
-        "floor of p": floor,
+        "floor of p": f"{floor}, all equal" if figures["floor_in_force"] else floor,
         "smoothing γ": show(figures["gamma"]),
         "largest weight": show(figures["largest_weight"]),
         "effective sample size": show(figures["effective_sample_size"]),
     }
 
 
-def _scores(figures: dict[str, Any]) -> dict[str, str]:
-    return {
-        "score quantiles": _quantiles(figures["score_quantiles"]),
-        "staleness, epochs": _quantiles(figures["staleness_quantiles"]),
-        "mean staleness": show(figures["staleness_mean"]),
-    }
-
-
 def _store(figures: dict[str, Any]) -> dict[str, str]:
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in figures["rejected_frames"].items())
-    saved = figures["last_snapshot"]
     return {
-        "pushes": f"{show(figures['pushes'])} ({show(figures['pushed_scores'])} scores)",
+        "pushes": show(figures["pushes"]),
+        "scores in them": show(figures["pushed_scores"]),
         "rejected pushes": show(figures["rejected_pushes"]),
         "rejected frames": rejected or "0",
         "received": decimal(figures["bytes_received"]),
         "memory": decimal(figures["memory_bytes"]),
         "shards": show(figures["shards"]),
         "planner": show(figures["planner"]),
-        "ranks waited for": ", ".join(map(str, figures["waiting_ranks"])) or "none",
-        "last snapshot": "-" if saved is None else f"{max(time.time() - saved, 0):,.0f} s ago",
+        "ranks waited for": show(figures["waiting_ranks"]),
+        "last snapshot": ago(figures["last_snapshot"]),
+        "mean staleness": show(figures["staleness_mean"]),
     }
 
 
-def show(value: Any) -> str:
-    """A figure in at most six digits, with thousands apart; "-" for what is not known."""
-    if isinstance(value, float):
-        return f"{value:,.6g}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+def _pairs(rows: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify="right", overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    return table
 
 
 def _with_share(count: int, of: int) -> str:
     return f"{count:,} ({count / of:.1%})"
 
 
-def _quantiles(quantiles: dict[str, float] | None) -> str:
-    if quantiles is None:
-        return "-"
-    names = [PERCENT.get(share, f"{float(share):.0%}") for share in quantiles]
-    return "\n".join(f"{name} {value:>10.4g}" for name, value in zip(names, quantiles.values(), strict=True))
+def _quantiles(figures: dict[str, Any]) -> Table | Text:
+    if figures["score_quantiles"] is None:
+        return Text("no scores yet", style="dim")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    shares = figures["score_quantiles"]
+    for _ in shares:
+        table.add_column(justify="right")
+    table.add_row("", *(f"[dim]{QUANTILE_NAMES.get(share, f'{float(share):.0%}')}[/]" for share in shares))
+    for name in ("score_quantiles", "staleness_quantiles"):
+        values = figures[name].values()
+        table.add_row(name.removesuffix("_quantiles"), *(f"{value:.4g}" for value in values))
+    return table
 
 
-def _histogram(histogram: dict[str, Any], width: int = 40) -> Text:
+def _histogram(histogram: dict[str, Any]) -> Text:
+    """Columns over the logarithm of the score, two characters wide and `BAR_ROWS` high."""
     counts = histogram["counts"]
+    zeros = f"{histogram['zeros']:,} scores are 0"
     if not any(counts):
-        return Text(f"no scores above 0 yet, {histogram['zeros']:,} of 0", style="dim")
-    lines = [
-        f"{low:>10.3g} .. {high:<10.3g} {'█' * round(width * count / max(counts))} {count:,}"
-        for low, high, count in zip(histogram["edges"][:-1], histogram["edges"][1:], counts, strict=True)
+        return Text(zeros if histogram["zeros"] else "", style="dim")
+    eighths = [round(8 * BAR_ROWS * count / max(counts)) or (count > 0) for count in counts]
+    rows = [
+        "".join(2 * " ▁▂▃▄▅▆▇█"[min(max(height - 8 * row, 0), 8)] for height in eighths)
+        for row in reversed(range(BAR_ROWS))
     ]
-    if histogram["zeros"]:
-        lines.insert(0, f"{'0':>10}    {'':<10} {histogram['zeros']:,}")
-    return Text("scores\n" + "\n".join(lines))
+    low, high = (f"{edge:.3g}" for edge in (histogram["edges"][0], histogram["edges"][-1]))
+    axis = f"{low}{high.rjust(2 * len(counts) - len(low))}  score, logarithmic"
+    return Text("\n".join([f"{rows[0]}  {max(counts):,} at most", *rows[1:], f"{axis}; {zeros}"]))

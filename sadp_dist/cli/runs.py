@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sadp_dist.cli.figures import show
+from sadp_dist.cli.figures import ago, show
 from sadp_dist.errors import UsageError
 
 StoreUrl = Annotated[
@@ -25,7 +25,7 @@ def runs(
 ) -> None:
     """List the runs in a store, and how far each is.
 
-        sadp-dist runs --store redis://localhost:6379
+    sadp-dist runs --store redis://localhost:6379
     """
     from sadp_dist.store import list_runs
     from sadp_dist.store.address import without_password
@@ -43,7 +43,7 @@ def runs(
     for name in names:
         table.add_column(name.replace("_", " "), justify="left" if name == "run" else "right")
     for run in found:
-        table.add_row(*(escape(_cell(run.get(name))) for name in names))
+        table.add_row(*(escape(_cell(name, run.get(name))) for name in names))
     console.print(table)
 
 
@@ -54,7 +54,7 @@ def remove(
 ) -> None:
     """Remove a run from a store: its scores, plans and snapshots there. Checkpoints stay.
 
-        sadp-dist rm --store redis://localhost:6379 --run digits-sadp
+    sadp-dist rm --store redis://localhost:6379 --run digits-sadp
     """
     from sadp_dist.store import list_runs, remove_run
 
@@ -64,10 +64,9 @@ def remove(
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"rm asks before it removes {run!r}, and there is no one to ask; add --yes")
-        facts = ", ".join(
-            f"{name} {_cell(value)}" for name, value in known[run].items() if name != "run" and value
-        )
-        if not typer.confirm(f"Remove the run {run} ({facts})?"):
+        facts = known[run]
+        progress = f"N = {show(facts['dataset_size'])}, epoch {show(facts['epoch'])}"
+        if not typer.confirm(f"Remove the run {run} ({progress}) and all its scores?"):
             raise typer.Exit(1)
     remove_run(store, run)
     Console(highlight=False).print(f"removed {run}", markup=False)
@@ -79,5 +78,5 @@ def runs_there(names: Iterable[str]) -> str:
     return f"the store holds {known}" if known else "the store holds no runs"
 
 
-def _cell(value: object) -> str:
-    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else show(value)
+def _cell(name: str, value: Any) -> str:
+    return ago(value) if name in ("created", "last_snapshot") else show(value)

@@ -237,6 +237,8 @@ class AttachedStore(ReadOnlyStore):
     def _ask(self, question: Callable[[], T]) -> T:
         while True:
             try:
-                return until_reached(question, self._timeout)
+                return until_reached(
+                    question, self._timeout, "see whether it runs, and whether one gets there"
+                )
             except Restarted:
                 continue  # nothing of this process is missing there

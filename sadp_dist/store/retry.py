@@ -12,6 +12,8 @@ from sadp_dist.store.connection import Unreachable
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
 
+ADVICE = "see to it and go on with --resume, or raise store.timeout"
+
 T = TypeVar("T")
 
 
@@ -24,15 +26,18 @@ def pauses() -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def unavailable(problem: Unreachable, timeout: float) -> StoreUnavailable:
+def unavailable(problem: Unreachable, timeout: float, advice: str = ADVICE) -> StoreUnavailable:
     """What is said when a place has not answered for too long."""
-    return StoreUnavailable(
-        f"{problem}; tried for {timeout:g} s: see to it and go on with --resume, or raise store.timeout"
-    )
+    return StoreUnavailable(f"{problem}; tried for {timeout:g} s: {advice}")
 
 
-def until_reached(call: Callable[[], T], timeout: float) -> T:
+def until_reached(call: Callable[[], T], timeout: float, advice: str = ADVICE) -> T:
     """The answer of a call that may raise `Unreachable`, which is tried again.
+
+    Args:
+        call: asks the place.
+        timeout: seconds after which it is given up.
+        advice: what to do then; the end of the line.
 
     Raises:
         StoreUnavailable: nothing for `timeout` seconds.
@@ -43,6 +48,6 @@ def until_reached(call: Callable[[], T], timeout: float) -> T:
             return call()
         except Unreachable as problem:
             if time.monotonic() + pause > deadline:
-                raise unavailable(problem, timeout) from problem
+                raise unavailable(problem, timeout, advice) from problem
         time.sleep(pause)
     raise AssertionError("pauses never end")

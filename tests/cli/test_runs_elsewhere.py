@@ -1,0 +1,174 @@
+"""The commands that look at runs in a store elsewhere, as typed at a shell, over a real Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from sadp_dist import PruningConfig, connect
+from tests.cli.test_commands import refused, sadp_dist_command
+from tests.store.redis_server import RedisServer, free_port
+
+pytestmark = pytest.mark.slow
+N = 1000
+PRUNING = PruningConfig(ratio=0.5, epochs=4, min_probability=0.2)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def training(server):
+    """A run that has planned an epoch and goes on, in which example i has the score i, and 3 none."""
+    with connect(server.url, "digits", N, PRUNING) as store:
+        indices = np.delete(np.arange(N), 3)
+        store.push(indices, indices.astype(np.float32), epoch=0)
+        store.plan(1)
+        yield store
+
+
+def test_stats_and_top_are_those_of_the_run_as_it_stands(server, training):
+    training.push([3], [5e3], epoch=1)
+    training.flush()
+    done = sadp_dist_command("stats", "--store", server.url, "--run", "digits", "--json")
+    assert done.returncode == 0, done.stderr
+    figures, ours = json.loads(done.stdout), training.stats().to_dict()
+    for changing in ("last_snapshot", "planner"):
+        assert figures.pop(changing) and ours.pop(changing)
+    assert figures == ours
+    assert (figures["seen"], figures["pushes"], figures["subset_size"]) == (N, 2, 500)
+    done = sadp_dist_command("top", "--store", server.url, "--run", "digits", "-k", 2, "--json")
+    assert json.loads(done.stdout) == [{"index": 3, "score": 5000.0}, {"index": 999, "score": 999.0}]
+
+
+def test_the_table_shows_every_figure(server, training):
+    table = sadp_dist_command("stats", "--store", server.url, "--run", "digits").stdout
+    assert max(map(len, table.splitlines())) <= 120
+    assert len(table.splitlines()) <= 24  # all of it fits on a terminal
+    cells = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines()]
+    shown = {name: value for row in cells for name, value in zip(row[::2], row[1::2], strict=False)}
+    stats = training.stats()
+    assert shown["dataset size N"] == "1,000"
+    assert shown["subset size S"] == shown["drawn"] == "500"
+    assert shown["pruning ratio r"] == "0.5"
+    assert shown["capped at p = 1"] == str(stats.capped)
+    assert shown["floor of p"] == "0.2"
+    assert shown["smoothing γ"] == f"{stats.gamma:.6g}"
+    assert shown["largest weight"] == f"{stats.largest_weight:.6g}"
+    assert shown["effective sample size"] == f"{stats.effective_sample_size:.6g}"
+    assert ["score", *(f"{value:.4g}" for value in stats.score_quantiles.values())] in cells
+    assert ["staleness", *(f"{value:.4g}" for value in stats.staleness_quantiles.values())] in cells
+    assert "██" in table
+    assert shown["mean staleness"] == f"{stats.staleness_mean:.6g}"
+    assert shown["rejected frames"] == shown["rejected pushes"] == "0"
+    assert shown["ranks waited for"] == "none"
+    assert shown["planner"] == stats.planner
+    assert shown["last snapshot"].endswith(" s ago")
+    assert {"seen", "unseen", "pushes", "received", "memory", "shards"} <= set(shown)
+
+
+def test_a_watched_run_is_seen_to_go_on_over_one_connection(server, training):
+    before = training.stats().pushes
+    with at_a_terminal("stats", "--store", server.url, "--run", "digits", "--watch") as (process, screen):
+        screen.wait_for("score, logarithmic")  # the last line
+        with server.client() as client:
+            served = client.info("stats")["total_connections_received"]
+            training.push([1], [1.0], epoch=3)
+            training.flush()
+            screen.wait_for(rf"pushes +{before + 1}\b")
+            assert client.info("stats")["total_connections_received"] == served
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+class Screen:
+    """What a command has written to its terminal."""
+
+    def __init__(self, terminal: int) -> None:
+        self.terminal, self.text = terminal, ""
+
+    def wait_for(self, pattern: str, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while not re.search(pattern, self.text):
+            ready, _, _ = select.select([self.terminal], [], [], max(deadline - time.monotonic(), 0))
+            assert ready, f"no {pattern!r} in {self.text}"
+            written = os.read(self.terminal, 10_000).decode(errors="replace")
+            self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)  # without colours
+
+
+@contextmanager
+def at_a_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Screen]]:
+    """A command that runs at a terminal of its own, 30 lines high."""
+    terminal, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (30, 120))
+    command = [sys.executable, "-m", "sadp_dist", *arguments]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    try:
+        yield process, Screen(terminal)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
+def test_runs_lists_what_there_is_and_rm_removes_one_if_one_says_so(server, training):
+    connect(server.url, "finished", 7, PruningConfig(method="random", ratio=0.3)).close()
+    listed = json.loads(sadp_dist_command("runs", "--store", server.url, "--json").stdout)
+    rows = {row["run"]: row for row in listed}
+    assert set(rows) == {"digits", "finished"}
+    assert (rows["finished"]["dataset_size"], rows["finished"]["method"]) == (7, "random")
+    assert (rows["digits"]["dataset_size"], rows["digits"]["epoch"]) == (N, 1)
+    table = sadp_dist_command("runs", "--store", server.url).stdout
+    assert "digits" in table and "finished" in table and "1,000" in table
+
+    remove = ("rm", "--store", server.url, "--run")
+    assert "add --yes" in refused(sadp_dist_command(*remove, "finished"))
+    assert answered(b"n\n", *remove, "finished") == 1
+    assert "finished" in sadp_dist_command("runs", "--store", server.url).stdout
+    assert answered(b"y\n", *remove, "finished") == 0
+    line = refused(sadp_dist_command(*remove, "finished", "--yes"))
+    assert line == "sadp-dist: there is no run 'finished'; the store holds digits\n"
+
+
+def answered(answer: bytes, *arguments: str) -> int:
+    """The exit status of a command on whose terminal somebody answers."""
+    with at_a_terminal(*arguments) as (process, screen):
+        screen.wait_for(r"\[y/N\]")
+        os.write(screen.terminal, answer)
+        return process.wait(60)
+
+
+def test_a_run_that_is_not_there_is_a_line_with_those_that_are(server, training):
+    line = refused(sadp_dist_command("stats", "--store", server.url, "--run", "nothing"))
+    assert "nothing" in line and "digits" in line
+    line = refused(sadp_dist_command("top", "--store", server.url))
+    assert line.startswith("sadp-dist: --run is needed; the store holds digits")
+
+
+def test_a_store_that_cannot_be_reached_is_one_line_without_the_password():
+    url = f"redis://me:secret@127.0.0.1:{free_port()}/0"
+    done = sadp_dist_command("runs", "--store", url)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "cannot be reached" in done.stderr
+    assert "secret" not in done.stderr + done.stdout
+    assert "secret" not in refused(sadp_dist_command("runs", "--store", "redsi://me:secret@host"))
