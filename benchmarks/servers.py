@@ -53,7 +53,7 @@ def ray_cluster() -> Iterator[str]:
     """A cluster of one node, which is "ray:auto" in this process and in those that it starts."""
     import ray
 
-    node = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    node = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     os.environ["RAY_ADDRESS"] = node.address_info["address"]
     try:
         yield "ray:auto"
