@@ -34,7 +34,7 @@ __all__ = [
 
 HOMES = {
     "memory": "sadp_dist.store.embedded",
-    "ray": "sadp_dist.store.ray",
+    "ray": "sadp_dist.store.ray.home",
     "redis": "sadp_dist.store.redis",
     "rediss": "sadp_dist.store.redis",
 }

@@ -1,4 +1,7 @@
-"""A run in a Ray cluster: a named actor keeps its engine, wherever the cluster has room."""
+"""A run in a Ray cluster: actors keep it, wherever the cluster has room. `home` is where it is joined.
+
+Actors need neither torch nor the rest of what a rank does, so that they are small, and soon back.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,3 @@ except ImportError as error:
     from sadp_dist.errors import MissingExtra
 
     raise MissingExtra("ray", "ray") from error
-
-from sadp_dist.store.ray.home import attach, connect, list_runs, remove_run
-
-__all__ = ["attach", "connect", "list_runs", "remove_run"]

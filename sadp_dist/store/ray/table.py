@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.errors import UsageError
 from sadp_dist.selection.sharding import Drawn
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.ray.creation import Creation
@@ -30,13 +31,19 @@ class KeptTable(ScoreTable):
         self._label_files = SnapshotFiles(creation.folder, creation.token, f"labels{number}")
 
     def begin_run(self, labels: NDArray[np.integer] | None) -> None:
-        """Be empty, with the labels of this range."""
+        """Be empty, with the labels of this range.
+
+        Raises:
+            UsageError: the folder for snapshots cannot be written to.
+        """
         self.scores.fill(np.nan)
         self.score_epochs.fill(UNSEEN)
         self._drawn.clear()
         self._labels = None if labels is None else labels.copy()
-        if labels is not None:
-            self._label_files.write(0, {}, labels=labels)
+        try:
+            self._label_files.write(0, {}, **({} if labels is None else {"labels": labels}))
+        except Unreachable as problem:  # before anything is at stake
+            raise UsageError(f"{problem}; set store.snapshot to a folder that can be") from problem
 
     def restore(self, scores: NDArray[np.float32], score_epochs: NDArray[np.int32]) -> None:
         """See `ScoreTable.restore`; copied, since what comes through Ray cannot be written to."""
@@ -66,8 +73,8 @@ class KeptTable(ScoreTable):
         for epoch in header["plans"]:
             positions = arrays.get(f"positions{epoch}")
             super().take(epoch, Drawn(positions, arrays[f"indices{epoch}"], arrays[f"weights{epoch}"]))
-        if self._labels is None and self._label_files.newest() is not None:
-            self._labels = self._label_files.read(0)[1]["labels"]
+        if self._labels is None:
+            self._labels = self._label_files.read(0)[1].get("labels")
 
     def remove_files(self) -> None:
         """Remove what this machine, or the shared folder, has of the run."""
