@@ -20,16 +20,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-docs", action="store_true", help="write the table of docs/reliability.md anew")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Case, Future[Outcome]]]:
-    """What the module's `observe(case, folder)` returns for its cases, several at a time."""
-    items = [item for item in request.session.items if item.path == request.path]
-    cases = [item.callspec.params["case"] for item in items if hasattr(item, "callspec")]
+    """What the modules' `observe(case, folder)` return for their cases, of which several run at a time."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        observe = request.module.observe
-        yield {case: pool.submit(observe, case, tmp_path_factory.mktemp("case")) for case in cases}
+        futures = {}
+        for item in request.session.items:
+            if "running" in getattr(item, "fixturenames", ()):
+                case = item.callspec.params["case"]
+                futures[case] = pool.submit(item.module.observe, case, tmp_path_factory.mktemp("case"))
+        yield futures
         pool.shutdown(cancel_futures=True)
 
 

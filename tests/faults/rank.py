@@ -32,9 +32,9 @@ from sadp_dist.store import Store, StoreUnavailable
 from tests.faults.network import enter
 
 N = 20_000
-EPOCHS = 3
+EPOCHS = 4
 PRUNING = PruningConfig(ratio=0.5, max_ratio=0.7, epochs=EPOCHS, min_probability=0.1, seed=1)
-PUSHES = 30  # an epoch
+PUSHES = 25  # an epoch
 PAUSE = 0.02  # seconds after each
 
 

@@ -15,16 +15,16 @@ from tests.store.redis_server import RedisServer
 pytestmark = pytest.mark.slow
 
 
-def lose_rank_in_the_middle(job: ElasticJob) -> None:
+def lose_rank_0_in_the_middle(job: ElasticJob) -> None:
     job.wait(job.trains(world_size=2, epoch=1))
-    job.kill_rank(1)
+    job.kill_rank(0)
 
 
-def lose_rank_at_the_boundary(job: ElasticJob) -> None:
+def lose_rank_0_at_the_boundary(job: ElasticJob) -> None:
     job.hold(2, ranks=[1])
     job.wait(job.trains(world_size=2, epoch=1))
     job.waits_for(1)
-    job.kill_rank(1)
+    job.kill_rank(0)
     job.release()
 
 
@@ -43,13 +43,14 @@ def nodes_leave_and_join(job: ElasticJob) -> None:
     job.wait(job.trains(world_size=2, epoch=4))
 
 
-RANK = "kill -9 of a rank, `torchrun --max-restarts`"
-NODES = "kill -9 of nodes, others join, `torchrun --nnodes 1:3 --max-restarts`"
+RANK = "kill -9 of rank 0, which plans, `torchrun --max-restarts`"
+NODES = "kill -9 of nodes, then others join, `torchrun --nnodes 1:3`"
 FAULTS: dict[Case, tuple[Callable[[ElasticJob], None], dict[str, Any]]] = {
-    Case(RANK, MIDDLE, "Redis"): (lose_rank_in_the_middle, {"nodes": "1", "ranks": 2}),
-    Case(RANK, BOUNDARY, "Redis"): (lose_rank_at_the_boundary, {"nodes": "1", "ranks": 2}),
+    Case(RANK, MIDDLE, "Redis"): (lose_rank_0_in_the_middle, {"nodes": "1", "ranks": 2}),
+    Case(RANK, BOUNDARY, "Redis"): (lose_rank_0_at_the_boundary, {"nodes": "1", "ranks": 2}),
     Case(NODES, f"{MIDDLE} and {BOUNDARY}", "Redis"): (nodes_leave_and_join, {"nodes": "1:3"}),
 }
+CASES = [*FAULTS]
 
 
 def observe(case: Case, folder: Path) -> Outcome:
@@ -64,6 +65,6 @@ def observe(case: Case, folder: Path) -> Outcome:
     return Outcome(GOES_ON, None)
 
 
-@pytest.mark.parametrize("case", FAULTS, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_each_example_drawn_is_trained_on_exactly_once(running, check_row, case):
     check_row(case, running[case].result())

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from sadp_dist.store.redis.lease import TTL
 from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
 from tests.faults.job import Job
 from tests.faults.planner import Planner
@@ -19,11 +18,11 @@ from tests.store.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow
 
-Fault = Callable[[RedisServer, Planner, Planner], AbstractContextManager[None]]
+Fault = Callable[[RedisServer, Planner, Planner, Job], AbstractContextManager[None]]
 
 
 @contextmanager
-def another_starts(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+def another_starts(redis: RedisServer, first: Planner, second: Planner, job: Job) -> Iterator[None]:
     first.kill()
     yield
     time.sleep(2)
@@ -31,35 +30,35 @@ def another_starts(redis: RedisServer, first: Planner, second: Planner) -> Itera
 
 
 @contextmanager
-def nobody_starts_another(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+def nobody_starts_another(redis: RedisServer, first: Planner, second: Planner, job: Job) -> Iterator[None]:
     first.kill()
     yield
 
 
 @contextmanager
-def two_at_once(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+def two_at_once(redis: RedisServer, first: Planner, second: Planner, job: Job) -> Iterator[None]:
     second.start()
     yield
 
 
 @contextmanager
-def frozen_past_its_lease(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+def frozen_past_its_lease(redis: RedisServer, first: Planner, second: Planner, job: Job) -> Iterator[None]:
     second.start()
     first.signal(signal.SIGSTOP)
     yield
-    time.sleep(TTL + 2)
+    job.reached(0, "push 2 0")  # of a plan that the second has made
     first.signal(signal.SIGCONT)
 
 
 @contextmanager
-def redis_restarted_empty(redis: RedisServer, first: Planner, second: Planner) -> Iterator[None]:
+def redis_restarted_empty(redis: RedisServer, first: Planner, second: Planner, job: Job) -> Iterator[None]:
     redis.restart_empty()
     yield
 
 
 @contextmanager
 def redis_restarted_empty_without_planner(
-    redis: RedisServer, first: Planner, second: Planner
+    redis: RedisServer, first: Planner, second: Planner, job: Job
 ) -> Iterator[None]:
     first.kill()
     redis.restart_empty()
@@ -104,7 +103,7 @@ def observe(case: Case, folder: Path) -> Outcome:
         first.start()
         first.ready()
         job = Job(redis.url, folder / "job", options)
-        return break_in(job, case.when, lambda: fault(redis, first, second))
+        return break_in(job, case.when, lambda: fault(redis, first, second, job))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
