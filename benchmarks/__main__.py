@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("selection", "scoring_step", "store", "service", "soak", "loading", "epoch_time")
+NAMES = ("selection", "scoring_step", "store", "service", "ray_shards", "soak", "loading", "epoch_time")
 
 if __name__ == "__main__":
     for name in NAMES:
