@@ -80,8 +80,8 @@ class Lease:
                     pipe.multi()
                     pipe.pexpire(self._key, int(TTL * 1000))
                     pipe.execute()
-            except (LeaseLost, exceptions.RedisError):
-                continue  # after a fault it may still be ours
+            except (LeaseLost, exceptions.RedisError, ValueError):
+                continue  # after a fault it may still be ours; a ValueError: the job has closed the socket
 
 
 def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
