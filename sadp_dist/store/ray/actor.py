@@ -100,19 +100,22 @@ class RunActor:
 
         return await self._answer(believed, receive)
 
-    async def ask(self, believed: State, epoch: int, rank: int, world_size: int) -> tuple[State, None]:
-        """See `Service.ask`."""
+    async def ask(self, believed: State, epoch: int, rank: int, world_size: int) -> tuple[State, bool | None]:
+        """See `Service.ask`; whether that has made the plan."""
 
-        def ask(kept: _Kept) -> None:
+        def ask(kept: _Kept) -> bool:
             self._write_plan(kept)
             planned = kept.engine.has_plan(epoch)
             kept.service.ask(epoch, rank, world_size)
-            if not planned and kept.engine.has_plan(epoch):
-                self._not_written = epoch
+            if planned or not kept.engine.has_plan(epoch):
+                return False
+            self._not_written = epoch
+            return True
 
-        reply = await self._answer(believed, ask)
-        await self._tell()
-        return reply
+        state, made = await self._answer(believed, ask)
+        if made:
+            await self._tell()
+        return state, made
 
     async def shard(
         self, believed: State, epoch: int, rank: int, world_size: int, patience: float

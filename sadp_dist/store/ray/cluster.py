@@ -53,7 +53,7 @@ def _knock(address: str) -> None:
     """See whether anybody listens: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=KNOCK_TIMEOUT).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_TIMEOUT).close()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import posixpath
 import tempfile
+import zipfile
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -85,7 +86,7 @@ class SnapshotFiles:
         """The header and the arrays of a file.
 
         Raises:
-            StoreUnavailable: it is not there.
+            StoreUnavailable: it is not there, or damaged.
             Unreachable: it cannot be read now.
         """
         path = self._path(number)
@@ -94,6 +95,8 @@ class SnapshotFiles:
                 arrays = dict(np.load(file, allow_pickle=False))
         except FileNotFoundError:
             raise StoreUnavailable(f"snapshot {path!r} is gone: {WHAT_TO_DO}") from None
+        except (zipfile.BadZipFile, ValueError, EOFError) as error:
+            raise StoreUnavailable(f"snapshot {path!r} is damaged ({error}): {WHAT_TO_DO}") from error
         except Exception as error:
             raise Unreachable(f"snapshot {path!r} cannot be read: {error}") from error
         return json.loads(arrays.pop("header").tobytes()), arrays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import ray
@@ -18,7 +18,7 @@ ROUND_TIMEOUT = 300.0
 SENT_ONCE = 2**17
 """Bytes from which an array that goes to all tables is put where all can read it."""
 
-Left = ray.ObjectRef[Any]
+Left: TypeAlias = "ray.ObjectRef[Any]"
 """Something that lies with Ray, to be fetched by whoever needs it."""
 
 
