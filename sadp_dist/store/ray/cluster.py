@@ -127,7 +127,9 @@ def ask(actor: Any, method: str, *args: Any, wait: float = 0.0) -> Any:
         Unreachable: no answer yet; the actor may be starting anew.
         StoreUnavailable: it is gone.
     """
-    return fetch([getattr(actor, method).remote(*args)], wait)[0]
+    with errors_of_ray():  # over "ray://" a call itself can find the line cut, or the actor's name just taken
+        answer = getattr(actor, method).remote(*args)
+    return fetch([answer], wait)[0]
 
 
 def fetch(answers: list[Any], wait: float = 0.0) -> list[Any]:
@@ -158,6 +160,13 @@ def errors_of_ray(no_answer: type[Unreachable] = Unreachable) -> Iterator[None]:
         raise no_answer("an actor of the run does not answer") from error
     except (exceptions.RayError, ConnectionError) as error:
         raise no_answer(f"an actor of the run cannot be reached: {gist(error)}") from error
+    except Exception as error:
+        if not str(error).startswith("Ray Client is not connected"):  # which has no type of its own
+            raise
+        raise StoreUnavailable(
+            "the head of the Ray cluster is gone, or was out of reach for too long: see to it and go on "
+            "from the last checkpoint with --resume"
+        ) from error
 
 
 def gist(error: Exception) -> str:

@@ -54,7 +54,8 @@ class RayConnection(Connection):
     def send(self, frames: Sequence[Frame]) -> None:
         state = self._state
         encoded = [encode(frame, state.origin, self._creation.dataset_size) for frame in frames]
-        calls = [self._actor.receive.remote(state, batch) for batch in _batches(encoded)]
+        with cluster.errors_of_ray():
+            calls = [self._actor.receive.remote(state, batch) for batch in _batches(encoded)]
         for reply, _ in cluster.fetch(calls):
             self._check(state, reply)
 

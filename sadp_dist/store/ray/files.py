@@ -114,12 +114,11 @@ class SnapshotFiles:
 
     def remove_folder(self) -> None:
         """Remove all that is left of the run; its other actors may be about it, too."""
-        if self._files.exists(self._folder):
+        with suppress(OSError):
             for path in self._files.ls(self._folder, detail=False):
-                with suppress(FileNotFoundError):
+                with suppress(OSError):
                     self._files.rm_file(path)
-            with suppress(OSError):
-                self._files.rmdir(self._folder)
+            self._files.rmdir(self._folder)
 
     def _path(self, number: int) -> str:
         return posixpath.join(self._folder, f"{self._prefix}{number:08d}.npz")
