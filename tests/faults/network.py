@@ -34,9 +34,9 @@ class Cable:
     def __enter__(self) -> Cable:
         try:
             _ip("netns", "add", self.name)
+            _ip("link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
         except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"no network namespaces here: {getattr(error, 'stderr', error)}")
-        _ip("link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+            pytest.skip(f"no network namespaces on this machine: {getattr(error, 'stderr', error)}")
         _ip("address", "add", f"{self.here}/30", "dev", self.name)
         _ip("link", "set", self.name, "up")
         _ip("-n", self.name, "address", "add", f"{self._there}/30", "dev", "eth0")

@@ -57,6 +57,18 @@ def redis_restarted_empty(redis: RedisServer, first: Planner, second: Planner, j
 
 
 @contextmanager
+def redis_restarted_empty_behind_a_slow_planner(
+    redis: RedisServer, first: Planner, second: Planner, job: Job
+) -> Iterator[None]:
+    """What the ranks push meanwhile is in Redis alone when that is lost."""
+    first.signal(signal.SIGSTOP)
+    yield
+    time.sleep(0.3)
+    redis.restart_empty()
+    first.signal(signal.SIGCONT)
+
+
+@contextmanager
 def redis_restarted_empty_without_planner(
     redis: RedisServer, first: Planner, second: Planner, job: Job
 ) -> Iterator[None]:
@@ -80,6 +92,10 @@ FAULTS: dict[str, tuple[Fault, Mapping[str, Any]]] = {
     ),
     "redis-server restarted empty, `sadp-dist serve` still there": (
         redis_restarted_empty,
+        {"planner": "server"},
+    ),
+    "redis-server restarted empty while `sadp-dist serve` is behind (SIGSTOP)": (
+        redis_restarted_empty_behind_a_slow_planner,
         {"planner": "server"},
     ),
     "redis-server restarted empty, and its planner killed and started again": (
