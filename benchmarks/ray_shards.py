@@ -5,7 +5,7 @@
 For each size, with one actor and with four: the seconds from the last rank's asking to the plan; of the
 snapshot that is written before a shard is given out; and from asking for a shard, 1/8 of the plan, to having
 it. Beside them bytes an example: what is kept, and the most that all actors together had in memory of their
-own at a time, less what they had at first. Then by how much each grows from one size to the next.
+own at a time, less what as many without examples have. Then by how much each grows from one size to the next.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ from benchmarks.servers import ray_cluster
 from benchmarks.store import table_of
 from sadp_dist import PruningConfig
 from sadp_dist.selection import Shard
+from sadp_dist.selection.parts import BLOCK
 from sadp_dist.store import StoreOptions, remove_run
 from sadp_dist.store.frames import MAX_COUNT, Frame
 from sadp_dist.store.ray.connection import RayConnection
 from sadp_dist.store.ray.home import open_connection
 from sadp_dist.store.records import Records
+from sadp_dist.store.retry import until_reached
 from sadp_dist.store.run import Run
 
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 SHARDS = (1, 4)
 RANKS = 8
+PATIENCE = 600.0
 PRUNING = PruningConfig(ratio=0.35, epochs=100, min_probability=0.25)
 ACTORS = ("ray::RunActor", "ray::TableActor")
 FIGURES = ("plan_s", "snapshot_s", "shard_s", "kept_bytes", "peak_bytes")
@@ -51,19 +54,24 @@ def send_scores(connection: RayConnection, dataset_size: int, epoch: int) -> Non
     for number, start in enumerate(range(0, dataset_size, MAX_COUNT), start=1):
         indices = np.arange(start, min(start + MAX_COUNT, dataset_size))
         scores = chance.lognormal(size=len(indices)).astype(np.float32)
-        connection.send([Frame(client, number, 1, Records(indices, scores, epoch))])
+        frame = Frame(client, number, 1, Records(indices, scores, epoch))
+        until_reached(lambda frame=frame: connection.send([frame]), PATIENCE)
 
 
 def turn(connection: RayConnection, epoch: int) -> tuple[list[float], Shard]:
     """Seconds of the plan, of its snapshot and of a shard; and the shard."""
+
+    def ask(rank: int) -> None:
+        until_reached(lambda: connection.ask(epoch, rank, RANKS), PATIENCE)
+
     for rank in range(1, RANKS):
-        connection.ask(epoch, rank, RANKS)
+        ask(rank)
     times = [perf_counter()]
-    connection.ask(epoch, 0, RANKS)
+    ask(0)
     times.append(perf_counter())
-    connection.ask(epoch, 0, RANKS)  # whatever comes after a plan has it written first
+    ask(0)  # whatever comes after a plan has it written first
     times.append(perf_counter())
-    shard = connection.shard(epoch, 0, RANKS, patience=1)
+    shard = until_reached(lambda: connection.shard(epoch, 0, RANKS, patience=1), PATIENCE)
     times.append(perf_counter())
     assert isinstance(shard, Shard)
     return np.diff(times).tolist(), shard
@@ -71,8 +79,12 @@ def turn(connection: RayConnection, epoch: int) -> tuple[list[float], Shard]:
 
 def measure(url: str, dataset_size: int, shards: int, folder: str, epochs: int) -> tuple[dict, Shard]:
     """The figures of one size and number of actors, and the last shard."""
+    options = StoreOptions(shards=shards, snapshot=folder)
+    open_connection(url, Run("small", shards * BLOCK, PRUNING), options)
+    small = own_memory()
+    remove_run(url, "small")
     run = Run(f"{dataset_size} on {shards}", dataset_size, PRUNING)
-    connection = open_connection(url, run, StoreOptions(shards=shards, snapshot=folder))
+    connection = open_connection(url, run, options)
     seconds = []
     with peak_memory() as peak:
         for epoch in range(epochs):
@@ -82,20 +94,19 @@ def measure(url: str, dataset_size: int, shards: int, folder: str, epochs: int) 
     figures: dict[str, Any] = {"dataset_size": dataset_size, "shards": shards}
     figures |= zip(FIGURES[:3], (median(its) for its in zip(*seconds[1:], strict=True)), strict=True)
     figures["kept_bytes"] = connection.stats().memory_bytes / dataset_size
-    figures["peak_bytes"] = peak[0] / dataset_size
+    figures["peak_bytes"] = (peak[0] - small) / dataset_size
     remove_run(url, run.name)
     return figures, shard
 
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """The most that the actors take within it, beyond what they take at first: its one element."""
-    first, over = own_memory(), threading.Event()
-    peak = [0]
+    """The most that the actors take within it: its one element."""
+    peak, over = [0], threading.Event()
 
     def watch() -> None:
         while not over.wait(0.02):
-            peak[0] = max(peak[0], own_memory() - first)
+            peak[0] = max(peak[0], own_memory())
 
     watching = threading.Thread(target=watch)
     watching.start()
