@@ -16,7 +16,7 @@ import pytest
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import UsageError
 from sadp_dist.store import StoreUnavailable, attach, list_runs, remove_run
-from sadp_dist.store.ray.home import _shards_for
+from sadp_dist.store.ray.home import shards_for
 from tests.store.ray_cluster import RayCluster, free_port
 
 N = 40_000
@@ -321,7 +321,7 @@ def test_a_client_outside_the_cluster_gets_the_same(run, tmp_path):
 
 
 def test_as_many_shards_as_the_examples_need_and_nodes_can_hold(cluster):
-    assert [_shards_for(n) for n in (1, 2**24, 2**24 + 1, 10**9)] == [1, 1, 2, 2]
+    assert [shards_for(n) for n in (1, 2**24, 2**24 + 1, 10**9)] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -19,13 +19,11 @@ from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiti
 from sadp_dist.store.engine import Pieces
 from sadp_dist.store.frames import Frame, encode
 from sadp_dist.store.ray import cluster
+from sadp_dist.store.ray.actor import State
 from sadp_dist.store.ray.files import WHAT_TO_DO
 from sadp_dist.store.run import Run, differences
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
-
-if TYPE_CHECKING:
-    from sadp_dist.store.ray.actor import State
 
 CALL_BYTES = 2**20
 """Frames go in calls of about this size, of which several are under way."""
@@ -140,7 +138,7 @@ class RayConnection(Connection):
         unlike = "" if self._run is None else differences(facts, self._run.facts())
         if unlike:
             raise UsageError(f"run={self._name!r} is already in the Ray cluster as another run: {unlike}")
-        return cast("State", state)
+        return cast(State, state)
 
 
 def _batches(frames: Sequence[bytes]) -> Iterator[list[NDArray[np.uint8]]]:

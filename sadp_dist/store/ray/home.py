@@ -51,7 +51,7 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
         StoreUnavailable: there is no cluster, or it does not answer.
     """
     cluster.join(url)
-    shards = options.shards or _shards_for(run.dataset_size)
+    shards = options.shards or shards_for(run.dataset_size)
     folder = folder_of(run.name, options.snapshot)
     creation = Creation(run.name, run.dataset_size, run.pruning, shards, folder, secrets.randbits(63))
 
@@ -62,7 +62,7 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
     return until_reached(connection, options.timeout)
 
 
-def _shards_for(dataset_size: int) -> int:
+def shards_for(dataset_size: int) -> int:
     """One up to `SHARD` examples, and no more than there are nodes: on one node they would only share it."""
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     return max(min(-(-dataset_size // SHARD), nodes), 1)

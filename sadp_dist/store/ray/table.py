@@ -86,22 +86,23 @@ class TableLost(Unreachable):
 
 
 class TableActor:
-    """One of several tables of a run. Only the run's actor talks to it, and hears when it starts anew."""
+    """One of several tables of a run, for the run's actor alone, which hears when this one starts anew."""
 
     def __init__(self, creation: Creation, number: int) -> None:
         self._table = KeptTable(creation, number)
-        self._incarnation = secrets.randbits(63)
+        self._pass = 0
 
-    def incarnation(self) -> int:
-        """Random, another one each time that the actor's process starts."""
-        return self._incarnation
+    def admit(self) -> int:
+        """Let the caller in, and nobody else from now on: not the run's actor as it was before a fault."""
+        self._pass = secrets.randbits(63)
+        return self._pass
 
-    def call(self, incarnation: int, method: str, *arguments: Any) -> Any:
-        """Call a method of the table, if it is still the one that the caller knows.
+    def call(self, admitted: int, method: str, *arguments: Any) -> Any:
+        """Call a method of the table.
 
         Raises:
-            TableLost: it has started anew.
+            TableLost: this process has not admitted the caller, or another one since.
         """
-        if incarnation != self._incarnation:
+        if admitted != self._pass:
             raise TableLost("a table of the run has started anew")
         return getattr(self._table, method)(*arguments)

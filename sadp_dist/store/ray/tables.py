@@ -65,7 +65,7 @@ class TableActors:
             )
             for number in range(len(self.ranges))
         ]
-        self._incarnations = self._get([actor.incarnation.remote() for actor in self._actors])
+        self._admitted = self._get([actor.admit.remote() for actor in self._actors])
 
     def each(self, method: str, *arguments: Any) -> list[Any]:
         """See `Parts.each`."""
@@ -82,8 +82,8 @@ class TableActors:
         return results
 
     def _call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Left]:
-        calls = zip(self._actors, self._incarnations, arguments, strict=True)
-        return [actor.call.remote(incarnation, method, *its) for actor, incarnation, its in calls]
+        calls = zip(self._actors, self._admitted, arguments, strict=True)
+        return [actor.call.remote(admitted, method, *its) for actor, admitted, its in calls]
 
     def _get(self, results: list[Left]) -> list[Any]:
         with cluster.errors_of_ray(no_answer=TableLost):
@@ -91,7 +91,7 @@ class TableActors:
 
 
 def _fetched(argument: Any) -> Any:
-    return ray.get(argument, timeout=ROUND_TIMEOUT) if isinstance(argument, ray.ObjectRef) else argument
+    return cluster.fetch([argument], ROUND_TIMEOUT)[0] if isinstance(argument, ray.ObjectRef) else argument
 
 
 def _put_if_large(argument: Any) -> Any:
