@@ -32,4 +32,4 @@ def write_rows(table: Mapping[Case, Outcome]) -> None:
 
 
 def _rounded(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.0f} s"
+    return "" if seconds is None else f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"

@@ -62,7 +62,7 @@ def train(url: str, folder: Path, process: Process) -> None:
     with (new_attempt(folder, process) / str(process.rank)).open("w", buffering=1) as records:
         records.write(json.dumps([process.world_size, state["epoch"], start]) + "\n")
         for epoch in range(state["epoch"], EPOCHS):
-            while hold.exists() and hold.read_text() == str(epoch):
+            while is_held_at(epoch, hold):
                 time.sleep(0.01)
             sampler.set_epoch(epoch, start_batch=start)
             scores = scores_of(epoch)
@@ -80,6 +80,13 @@ def train(url: str, folder: Path, process: Process) -> None:
     if process.is_first:
         np.savez(folder / "scores.npz", scores=store.scores(np.arange(N)))
     store.close()
+
+
+def is_held_at(epoch: int, hold: Path) -> bool:
+    try:
+        return hold.read_text() == str(epoch)
+    except FileNotFoundError:
+        return False
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ The rank goes through the epochs as training does: asks for its shard, then push
 examples, in many small pushes with pauses between them. Into a folder it writes
 
     FOLDER/RANK.err             what goes to stderr
-
     FOLDER/RANK.progress        a line for each point it has come to, such as "ask 2" or "push 1 25"
     FOLDER/RANK.hold            while this file names a point, the rank waits there
     FOLDER/RANK-EPOCH.npz       its shard: indices, weights
@@ -52,8 +51,14 @@ class Progress:
 
     def reach(self, point: str) -> None:
         self._lines.write(point + "\n")
-        while self._hold.exists() and self._hold.read_text(encoding="utf-8") == point:
+        while self._is_held_at(point):
             time.sleep(0.01)
+
+    def _is_held_at(self, point: str) -> bool:
+        try:
+            return self._hold.read_text(encoding="utf-8") == point
+        except FileNotFoundError:
+            return False
 
 
 def train(store: Store, folder: Path, rank: int, world_size: int, progress: Progress) -> float:
