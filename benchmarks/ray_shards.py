@@ -129,8 +129,7 @@ def growth(smaller: dict[str, Any], larger: dict[str, Any]) -> dict[str, Any]:
     times = larger["dataset_size"] / smaller["dataset_size"]
     grown = {name: larger[name] / smaller[name] * (times if "bytes" in name else 1) for name in FIGURES}
     return {
-        "from": smaller["dataset_size"],
-        "to": larger["dataset_size"],
+        "dataset_size": larger["dataset_size"],
         "shards": larger["shards"],
         **grown,
     }
@@ -153,7 +152,7 @@ def main() -> None:
     grown = [growth(*pair) for pair in zip(rows, rows[len(SHARDS) :], strict=False)]
     console = Console()
     console.print(table_of("seconds, and bytes an example", rows))
-    console.print(table_of("times as many", grown))
+    console.print(table_of("times as much as at a tenth of the size", grown))
     if options.json is not None:
         options.json.write_text(json.dumps({"sizes": rows, "growth": grown}, indent=2) + "\n")
 
