@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
+from numbers import Integral, Real
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
@@ -55,14 +55,19 @@ class PruningConfig:
         check_choice("zero_scores", self.zero_scores, ZERO_SCORES)
         check_choice("unseen", self.unseen, UNSEEN)
         check_schedule(self.ratio, self.max_ratio, self.epochs)
-        if not 0 <= self.min_probability <= 1:
-            raise UsageError(f"min_probability={self.min_probability} is outside [0, 1]")
+        if not isinstance(self.min_probability, Real) or not 0 <= self.min_probability <= 1:
+            raise UsageError(f"min_probability={self.min_probability!r} is not a number in [0, 1]")
         if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**64:
-            raise UsageError(f"seed={self.seed} is not an integer in [0, 2^64 - 1]")
+            raise UsageError(f"seed={self.seed!r} is not an integer in [0, 2^64 - 1]")
         if self.stratify != "none" and self.scheme == "bernoulli":
             raise UsageError(
                 f'stratify="{self.stratify}" needs scheme="systematic"; "bernoulli" draws each by itself'
             )
+        # Python's own numbers, for the configuration becomes JSON.
+        for name, kind in (("ratio", float), ("epochs", int), ("min_probability", float), ("seed", int)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
+        if self.max_ratio is not None:
+            object.__setattr__(self, "max_ratio", float(self.max_ratio))
         _ = self.schedule  # made here so that its warning about an empty epoch comes once, at the start
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral
+from numbers import Integral, Real
 
 from sadp_dist.errors import UsageError
 
@@ -14,12 +14,12 @@ def check_schedule(ratio: float, max_ratio: float | None, epochs: int) -> None:
     Raises:
         UsageError: r outside [0, 1], r_max outside [r, min(1, 2r)] or K below 1.
     """
-    if not 0 <= ratio <= 1:
-        raise UsageError(f"ratio={ratio} is outside [0, 1]")
+    if not isinstance(ratio, Real) or not 0 <= ratio <= 1:
+        raise UsageError(f"ratio={ratio!r} is not a number in [0, 1]")
     highest = min(1.0, 2 * ratio)
-    if max_ratio is not None and not ratio <= max_ratio <= highest:
+    if max_ratio is not None and (not isinstance(max_ratio, Real) or not ratio <= max_ratio <= highest):
         raise UsageError(
-            f"max_ratio={max_ratio} is outside [{ratio:g}, {highest:g}], "
+            f"max_ratio={max_ratio!r} is outside [{ratio:g}, {highest:g}], "
             f"what ratio={ratio:g} allows: ratio <= max_ratio <= min(1, 2 * ratio)"
         )
     if not isinstance(epochs, Integral) or epochs < 1:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
+from sadp_dist.store.run import is_integer
 
 PLANNERS = ("auto", "server", "rank0")
+LONGEST = 365 * 86400.0
+"""Seconds: a timeout above counts as this one, for not every clock can wait longer."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,10 @@ class StoreOptions:
 
     def __post_init__(self) -> None:
         check_choice("planner", self.planner, PLANNERS)
-        if self.shards is not None and not 1 <= self.shards <= 1024:
-            raise UsageError(f"shards={self.shards} is outside [1, 1024]")
-        if not 0 < self.timeout < float("inf"):
-            raise UsageError(f"timeout={self.timeout} is not a number of seconds above 0")
+        if self.shards is not None and not (is_integer(self.shards) and 1 <= self.shards <= 1024):
+            raise UsageError(f"shards={self.shards!r} is not an integer in [1, 1024]")
+        if self.snapshot is not None and not isinstance(self.snapshot, str):
+            raise UsageError(f"snapshot={self.snapshot!r} is not the path of a folder: a string")
+        if not isinstance(self.timeout, Real) or not 0 < self.timeout < float("inf"):
+            raise UsageError(f"timeout={self.timeout!r} is not a number of seconds above 0")
+        object.__setattr__(self, "timeout", min(float(self.timeout), LONGEST))

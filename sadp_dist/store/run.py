@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 
+MAX_WORLD_SIZE = 2**16
+"""Ranks at most: what a store keeps of those that ask stays small, whatever comes over the wire."""
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -36,10 +39,10 @@ class Run:
     labels_elsewhere: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise UsageError(f"run={self.name!r} is not a name: a string that is not empty")
+        check_name(self.name)
         if not is_integer(self.dataset_size) or self.dataset_size < 1:
             raise UsageError(f"dataset_size={self.dataset_size!r} is not an integer of 1 or more")
+        object.__setattr__(self, "dataset_size", int(self.dataset_size))  # NumPy's has no JSON
         if not isinstance(self.pruning, PruningConfig):
             raise UsageError(f"pruning={self.pruning!r} is not a PruningConfig")
         if self.labels is not None:
@@ -75,12 +78,30 @@ class Run:
 def differences(theirs: dict[str, Any], ours: dict[str, Any], here: str = "here") -> str:
     """The facts in which two runs differ, "key=theirs (here ours)", in one line; empty if there is none.
 
-    Labels are compared where both have them.
+    Labels are compared where both have them. What only one of them knows of, another release added or took
+    away.
     """
-    differ = [key for key in ours if theirs[key] != ours[key]]
+
+    def value(facts: dict[str, Any], key: str) -> str:
+        return repr(facts[key]) if key in facts else "unknown"
+
+    differ = [key for key in {**ours, **theirs} if value(theirs, key) != value(ours, key)]
     if theirs["labels"] is None or ours["labels"] is None:
         differ = [key for key in differ if key != "labels"]
-    return ", ".join(f"{key}={theirs[key]!r} ({here} {ours[key]!r})" for key in differ)
+    return ", ".join(f"{key}={value(theirs, key)} ({here} {value(ours, key)})" for key in differ)
+
+
+def check_name(name: Any) -> None:
+    """
+    Raises:
+        UsageError: it is no name of a run: a string of Unicode characters, not empty.
+    """
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"run={name!r} is not a name: a string that is not empty")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"run={name!r} is not a name: it has a character that is not Unicode's") from None
 
 
 def is_integer(value: Any) -> bool:
@@ -92,10 +113,11 @@ def check_rank(rank: int, world_size: int) -> tuple[int, int]:
     """A rank and its world size as Python ints.
 
     Raises:
-        UsageError: world_size is not an integer >= 1, or rank not one in [0, world_size - 1].
+        UsageError: world_size is not an integer in [1, MAX_WORLD_SIZE], or rank not one in
+            [0, world_size - 1].
     """
-    if not is_integer(world_size) or world_size < 1:
-        raise UsageError(f"world_size={world_size!r} is not an integer of 1 or more")
+    if not is_integer(world_size) or not 1 <= world_size <= MAX_WORLD_SIZE:
+        raise UsageError(f"world_size={world_size!r} is not an integer in 1..{MAX_WORLD_SIZE}")
     if not is_integer(rank) or not 0 <= rank < world_size:
         raise UsageError(
             f"rank={rank!r} is not an integer in 0..{world_size - 1}, as world_size={world_size} asks"

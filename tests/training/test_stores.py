@@ -90,7 +90,7 @@ def test_a_store_that_is_not_there_is_one_line_and_exit_1(recipe, launch):
     [
         ({"planner": "rank1"}, 'planner=\'rank1\' is not known; use one of "auto", "server", "rank0"'),
         ({"timeout": 0}, "timeout=0.0 is not a number of seconds above 0"),
-        ({"shards": 0}, "shards=0 is outside [1, 1024]"),
+        ({"shards": 0}, "shards=0 is not an integer in [1, 1024]"),
         ({"sards": 2}, "unknown key 'sards' in section store; did you mean 'shards'?"),
     ],
 )
