@@ -126,6 +126,7 @@ def top(
 def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], Store]]:
     """Gives the store at each call: a run's in other processes stays open, of saved ones it is the newest."""
     from sadp_dist.store import HOMES, attach, list_runs, open_snapshot
+    from sadp_dist.store.address import without_password
 
     if "://" in store or store.partition(":")[0] in HOMES:
         if run is None:
@@ -135,8 +136,14 @@ def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], Store]]:
             yield lambda: attached
         return
 
+    path = Path(store)
+    if not path.exists():
+        raise UsageError(
+            f"--store {without_password(store)} is neither a URL, such as redis://HOST, nor a run directory or "
+            "saved file that exists"
+        )
+
     def newest() -> Store:
-        path = Path(store)
         opened = open_snapshot(path / run if run is not None and (path / run).exists() else path)
         name = opened.stats().run
         if run is not None and run != name:

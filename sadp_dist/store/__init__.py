@@ -16,6 +16,7 @@ from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.address import without_password
 from sadp_dist.store.base import Store, StoreUnavailable
 from sadp_dist.store.options import StoreOptions
+from sadp_dist.store.run import check_name
 from sadp_dist.store.saved import open_snapshot
 from sadp_dist.store.stats import StoreStats
 
@@ -84,6 +85,7 @@ def attach(url: str, run: str, **options: Any) -> Store:
         UsageError: there is no such run.
         StoreUnavailable: the place cannot be reached.
     """
+    check_name(run)
     store: Store = _shared_home(url).attach(url, run, _options(options))
     return store
 
@@ -106,6 +108,7 @@ def remove_run(url: str, run: str) -> None:
         UsageError: there is no such run.
         StoreUnavailable: the place cannot be reached.
     """
+    check_name(run)
     _shared_home(url).remove_run(url, run)
 
 
@@ -118,7 +121,7 @@ def _options(given: dict[str, Any]) -> StoreOptions:
 def _shared_home(url: str) -> ModuleType:
     home = _home(url)
     if not hasattr(home, "attach"):
-        raise UsageError(f"url={url!r} lives in the processes that train; give the run's directory")
+        raise UsageError(f"url={without_password(url)!r} lives in the processes that train; give the run's directory")
     return home
 
 

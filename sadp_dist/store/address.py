@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 
-def without_password(url: str) -> str:
-    """A URL to print: "***" stands for the password, wherever it is in it."""
-    scheme, separator, rest = url.partition("://")
-    userinfo, at, place = rest.rpartition("@")
-    if at:
-        user, colon, _ = userinfo.partition(":")
-        rest = f"{user}{colon}{'***' * bool(colon)}@{place}"
-    return re.sub(r"([?&]password=)[^&#]*", r"\1***", f"{scheme}{separator}{rest}")
+def without_password(text: str) -> str:
+    """A URL, or what was meant for one, to print: "***" stands for who logs in and with which password.
+
+    What comes before the last "@" may be a password whatever separates it, for in a mistyped URL anything
+    does.
+    """
+    text = re.sub(r"([?&]password=)[^&#]*", r"\1***", text)
+    return re.sub(r"([^:/@]*(?:://|//|:/|:))?.*@", r"\1***@", text, flags=re.DOTALL)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.address import without_password
 from sadp_dist.store.base import Store, on_host
 from sadp_dist.store.buffer import PushBuffer
 from sadp_dist.store.collective import CONNECTED_TOO_EARLY, has_other_ranks
@@ -34,7 +35,7 @@ def connect(
 ) -> Store:
     """The store that the processes of a torch.distributed job share, if there are several; else one's own."""
     if url not in ("memory:", "memory://"):
-        raise UsageError(f'url={url!r}: the embedded store has no address; use "memory:"')
+        raise UsageError(f'url={without_password(url)!r}: the embedded store has no address; use "memory:"')
     if has_other_ranks():
         from sadp_dist.store.shared import SharedStore
 

@@ -99,7 +99,7 @@ class OptimizationConfig:
 class StoreConfig(StoreOptions):
     """Where the scores live; see ``sadp_dist.connect``."""
 
-    url: str = "memory:"
+    url: str = field(default="memory:", repr=False)  # a password may be in it
 
 
 @dataclass(frozen=True)
@@ -174,27 +174,28 @@ def parse_config(raw: dict[str, Any], source: str = "configuration") -> TrainCon
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:
+    shown = without_password(override)
     path, equals, text = override.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):
-        raise UsageError(f"override {override!r} must look like section.key=value, such as pruning.ratio=0.5")
+        raise UsageError(f"override {shown!r} must look like section.key=value, such as pruning.ratio=0.5")
     section: Any = raw
     for key in keys[:-1]:
         if section.get(key) is None:
             section[key] = {}
         section = section[key]
         if not isinstance(section, dict):
-            raise UsageError(f"override {override!r}: {key} is a value, not a section")
+            raise UsageError(f"override {shown!r}: {key} is a value, not a section")
     try:
         section[keys[-1]] = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise UsageError(f"override {override!r}: {text!r} is not a YAML value") from None
+        raise UsageError(f"override {shown!r}: what follows the = is not a YAML value") from None
 
 
 def _refuse_unknown_keys(section: Any, kind: type, path: tuple[str, ...], source: str) -> None:
     if not isinstance(section, Mapping):
         where = ".".join(path) or "the file"
-        raise UsageError(f"{source}: {where} must be a section with keys of its own, got {section!r}")
+        raise UsageError(f"{source}: {where} must be a section with keys of its own, got {_shown(section)}")
     hints = typing.get_type_hints(kind)
     known = [f.name for f in dataclasses.fields(kind)]
     for key, value in section.items():
@@ -202,7 +203,7 @@ def _refuse_unknown_keys(section: Any, kind: type, path: tuple[str, ...], source
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
             where = f"in section {'.'.join(path)}" if path else "at the top level"
             raise UsageError(
-                f"{source}: unknown key {key!r} {where}; did you mean {near[0]!r}? Known: {', '.join(known)}"
+                f"{source}: unknown key {_shown(key)} {where}; did you mean {near[0]!r}? Known: {', '.join(known)}"
             )
         if dataclasses.is_dataclass(hints[key]) and value is not None:
             _refuse_unknown_keys(value, typing.cast(type, hints[key]), (*path, key), source)
@@ -215,8 +216,14 @@ def _first_problem(error: ValidationError) -> str:
         return f"{where} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":  # one of our own checks, which names the value
+        message = without_password(message)
         return f"{where}: {message}" if where else message
-    return f"{where} is {problem['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{where} is {_shown(problem['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    """A value as an error repeats it: it may be the store's URL in the wrong place."""
+    return without_password(repr(value))
 
 
 def first_difference(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str | None:

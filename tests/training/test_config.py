@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from sadp_dist.errors import UsageError
+from sadp_dist.store import connect
 from sadp_dist.training.config import first_difference, load_config, parse_config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -93,6 +94,44 @@ def test_a_missing_key_or_file_or_broken_yaml_is_said(tmp_path):
         load_config(broken, ["pruning.ratio"])
     with pytest.raises(UsageError, match="name is a value, not a section"):
         load_config(broken, ["name.ratio=1"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:S3CRET@h:6379/0",
+        "redis://S3CRET@h",
+        "redis//:S3CRET@h",
+        "reddis:u:S3CRET@h",
+        "redis:/u:S3/CR3ET?S3CRET#@S3CRET@h",
+        "redis://h?password=S3CRET",
+    ],
+)
+def test_no_password_is_shown_whatever_is_wrong_with_the_url_or_its_place(url, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(raw()))
+    config = parse_config(raw(store={"url": url}))
+    assert config.store.url == url
+    for shown in (repr(config), repr(config.store), str(config.to_dict())):
+        assert "S3CRET" not in shown
+    wrong = [
+        {"store": {"url": [url]}},
+        {"store": {"planner": url}},
+        {"store": {"shards": url}},
+        {"store": {url: 1}},
+        {"store": url},
+    ]
+    calls = [lambda sections=sections: parse_config(raw(**sections)) for sections in wrong]
+    calls += [
+        lambda: load_config(path, [f"store.url:{url}"]),
+        lambda: load_config(path, [f"name.url={url}"]),
+        lambda: load_config(path, [f"store.url=[{url}"]),
+        lambda: connect(url.replace("redis", "rediss", 1).replace("ss://", "s//", 1), "run", 5, config.pruning),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError) as refusal:
+            call()
+        assert "S3CRET" not in str(refusal.value)
 
 
 def test_the_first_difference_between_two_configurations_is_named():
