@@ -187,7 +187,7 @@ def count_within(
     scores: NDArray[np.float32],
     groups: NDArray[np.int64],
     bounds: NDArray[np.uint32],
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """How many scores of some groups have which lower 16 bits, and how many lie between which bounds.
 
     Args:
@@ -201,7 +201,7 @@ def count_within(
     group_of = np.full(1 << 16, -1, np.int8)
     group_of[groups] = np.arange(len(groups))
     at_or_below = np.searchsorted(bounds, np.arange(1 << 16, dtype=np.uint32) << 16, side="right")
-    lower = np.zeros((len(groups), 1 << 16), np.int32)
+    lower = np.zeros((len(groups), 1 << 16), np.int64)
     between = np.zeros(len(bounds) + 1, np.int64)
     _count_within(scores.view(np.uint32), group_of, at_or_below.astype(np.int8), bounds, lower, between)
     return lower, between
@@ -257,7 +257,7 @@ def _count_within(
     group_of: NDArray[np.int8],
     at_or_below: NDArray[np.int8],
     bounds: NDArray[np.uint32],
-    lower: NDArray[np.int32],
+    lower: NDArray[np.int64],
     between: NDArray[np.int64],
 ) -> None:
     for score in scores:

@@ -67,6 +67,23 @@ def test_stats_agree_with_the_arrays(store, scores):
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
+class ManyAlike:
+    """Parts of which each answers as the one that is there."""
+
+    def __init__(self, part: ScoreTable, count: int) -> None:
+        self._part, self._count = part, count
+
+    def each(self, method, *arguments):
+        return [getattr(self._part, method)(*arguments)] * self._count
+
+
+def test_more_equal_scores_than_32_bits_count_are_counted():
+    size, count = 2**20, 2**12 + 1
+    quantiles, histogram = score_figures(ManyAlike(table_of(np.full(size, 3.0, np.float32)), count))
+    assert histogram.counts == (size * count,)
+    assert set(quantiles.values()) == {3.0}
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(0, width=32, allow_infinity=False), max_size=30))
 def test_the_histogram_holds_every_score_once_between_bounds_that_grow(values):
