@@ -48,13 +48,16 @@ class RemoteStore(Store):
         connection: to the run's home; the store closes it.
         run: what is trained, which the home has been found to agree with.
         options: of these the timeout.
+        ranks: the job's, for the store to close; None for a process by itself.
     """
 
-    def __init__(self, connection: Connection, run: Run, options: StoreOptions) -> None:
+    def __init__(
+        self, connection: Connection, run: Run, options: StoreOptions, ranks: Collective | None = None
+    ) -> None:
         self._connection = connection
         self._run = run
         self._timeout = options.timeout
-        self._ranks = Collective(self._timeout + GRACE) if has_other_ranks() else None
+        self._ranks = ranks
         self._sender = Sender(connection, run.dataset_size, options.timeout)
         self._buffer = PushBuffer(run.dataset_size, self._sender.add)
 
@@ -74,7 +77,7 @@ class RemoteStore(Store):
         return shard
 
     def flush(self) -> None:
-        self._together("flush", self._deliver)
+        self._with_everything("flush", self._sender.flush)
 
     def stats(self) -> StoreStats:
         return self._up_to_date(self._connection.stats)
@@ -87,10 +90,13 @@ class RemoteStore(Store):
         return self._up_to_date(lambda: self._connection.scores(checked))
 
     def save(self, path: str | PathLike[str]) -> None:
-        saved = False
-        while not saved:  # a home that comes back with less meanwhile needs the scores of every rank again
-            self._together("save", self._deliver)
-            saved = self._on_rank_zero(lambda: self._save(path))
+        taken: list[Snapshot] = []
+
+        def take() -> None:
+            taken[:] = [until_reached(self._connection.snapshot, self._timeout)]
+
+        self._with_everything("save", take)
+        self._on_rank_zero(lambda: taken[0].save(path))
 
     def load(self, path: str | PathLike[str]) -> None:
         def loaded() -> Snapshot:
@@ -166,14 +172,29 @@ class RemoteStore(Store):
             )
         return f"{waited} the planner, {waiting.planner}; see its output, or raise store.timeout"
 
-    def _save(self, path: str | PathLike[str]) -> bool:
-        try:
-            snapshot = until_reached(self._connection.snapshot, self._timeout)
-        except Restarted:
-            self._sender.resend()
-            return False
-        snapshot.save(path)
-        return True
+    def _with_everything(self, call: str, step: Callable[[], None]) -> None:
+        """Run a step on rank 0 while the home has all that any rank has pushed.
+
+        A home that comes back with less needs the scores of every rank again. Rank 0 notices, in whichever
+        thread: its count of that is taken before any rank delivers and compared after the step.
+        """
+        resends, done = 0, False
+
+        def note() -> None:
+            nonlocal resends
+            resends = self._sender.resends
+
+        def run_step() -> bool:
+            try:
+                step()
+            except Restarted:
+                self._sender.resend()
+            return self._sender.resends == resends
+
+        while not done:
+            self._together(call, note)
+            self._together(call, self._deliver)
+            done = self._on_rank_zero(run_step)
 
     def _replace(self, call: str, state: Callable[[], Snapshot]) -> None:
         """Give the run another state, which rank 0 makes."""
@@ -207,6 +228,33 @@ class RemoteStore(Store):
     def _refuse_if_connected_too_early(self) -> None:
         if self._ranks is None and has_other_ranks():
             raise UsageError(CONNECTED_TOO_EARLY)
+
+
+def join(line: Callable[[], tuple[Connection, Run]], options: StoreOptions) -> RemoteStore:
+    """A rank's store over a line that each rank of the job opens; all of them get there, or none.
+
+    Args:
+        line: opens it, and says of which run.
+        options: of the store.
+
+    Raises:
+        UsageError, StoreUnavailable: it went wrong on a rank.
+    """
+    ranks = Collective(options.timeout + GRACE) if has_other_ranks() else None
+    opened: list[tuple[Connection, Run]] = []
+
+    def step() -> None:
+        opened.append(line())
+
+    try:
+        step() if ranks is None else ranks.agree("connect", step)
+    except BaseException:
+        for connection, _ in opened:
+            connection.close()
+        if ranks is not None:
+            ranks.close()
+        raise
+    return RemoteStore(*opened[0], options, ranks)
 
 
 class AttachedStore(ReadOnlyStore):

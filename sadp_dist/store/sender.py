@@ -40,9 +40,13 @@ class Sender:
         connection: its `send` is called by this thread alone.
         dataset_size: N.
         timeout: seconds without an answer after which it gives up.
+
+    Attributes:
+        resends: how often the store has come back with less than it had.
     """
 
     def __init__(self, connection: Connection, dataset_size: int, timeout: float) -> None:
+        self.resends = 0
         self._connection = connection
         self._timeout = timeout
         self._index_dtype = index_dtype(dataset_size)
@@ -158,6 +162,7 @@ class Sender:
             self._queue.append(frame)
 
     def _resend(self) -> None:
+        self.resends += 1
         frames = self._journal.take()
         self._queue.extendleft(reversed(frames))
         self._unsent += sum(frame.count for frame in frames)

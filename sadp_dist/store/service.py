@@ -14,8 +14,23 @@ from sadp_dist.store.run import check_rank
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
 
-MAX_WORLD_SIZE = 2**16
-"""Ranks at most: what is kept of those that ask stays small, whatever comes over the wire."""
+
+def refuse_if_over(epoch: int, latest: int | None, run: str) -> None:
+    """Who asks for an epoch before the latest plan has not begun the run anew, and is on an old one's scores.
+
+    Args:
+        epoch: asked for.
+        latest: epoch of the latest plan; None before the first.
+        run: the run's name.
+
+    Raises:
+        UsageError: it is over.
+    """
+    if latest is not None and epoch < latest:
+        raise UsageError(
+            f"epoch={epoch} of run {run!r} is over, which has got to epoch {latest}: store.reset() begins it "
+            "anew, store.load() goes back to a saved state, sadp-dist rm removes it"
+        )
 
 
 class Service:
@@ -62,12 +77,11 @@ class Service:
             The (rank, world size) whose shards can be had now and could not before this call.
 
         Raises:
-            UsageError: an argument is out of its range.
+            UsageError: an argument is out of its range, or the epoch is over.
         """
         epoch = self.engine.run.check_epoch(epoch)
         rank, world_size = check_rank(rank, world_size)
-        if world_size > MAX_WORLD_SIZE:
-            raise UsageError(f"world_size={world_size} is above {MAX_WORLD_SIZE}")
+        refuse_if_over(epoch, self.engine.latest_epoch, self.engine.run.name)
         if self.engine.has_plan(epoch):
             return [(rank, world_size)]
         asked = self._asked.setdefault((epoch, world_size), set())

@@ -178,6 +178,7 @@ def lost_rank(folder: Path) -> dict:
 def together(folder: Path) -> dict:
     """A store elsewhere: what the ranks do together, goes right or wrong on all of them."""
     store = new_store()
+    groups = len(distributed_c10d._world.pg_names)
     (folder / "text.npz").write_text("not a store")
     last = WORLD_SIZE - 1 == RANK
     push_mine(store, 0)
@@ -189,6 +190,9 @@ def together(folder: Path) -> dict:
         "two calls": refusal_of(store.flush) if last else refusal_of(store.save, folder / "never.npz"),
         "nowhere to save": refusal_of(store.save, folder / "none" / "store.npz"),
         "not a store": refusal_of(store.load, folder / "text.npz"),
+        "another dataset": refusal_of(new_store, dataset_size=N + RANK),
+        "a bad argument": refusal_of(new_store, dataset_size=0 if last else N),
+        "groups left": len(distributed_c10d._world.pg_names) - groups,
         "same plan after it all": shard_of(store, 1) == before,
         "never saved": not (folder / "never.npz").exists(),
         "seen": store.stats().seen,

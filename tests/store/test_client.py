@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection import PruningConfig
-from sadp_dist.store import Store, StoreOptions, connect, sender
+from sadp_dist.store import Store, StoreOptions, connect, open_snapshot, sender
 from sadp_dist.store import journal as journal_module
 from sadp_dist.store.client import AttachedStore, RemoteStore
 from sadp_dist.store.connection import Waiting
@@ -238,6 +238,57 @@ def test_after_any_sequence_of_faults_the_plans_are_those_without(sequence):
     assert (counts.pushes, counts.pushed_scores) == (embedded.stats().pushes, embedded.stats().pushed_scores)
 
 
+class ThreadRanks:
+    """Ranks of a job that are threads; what `Collective` is for processes."""
+
+    def __init__(self, rank: int, barrier: threading.Barrier, said: dict) -> None:
+        self.rank, self._barrier, self._said = rank, barrier, said
+
+    def agree(self, call, step):
+        self._said[self.rank] = step()
+        self._barrier.wait(20)
+
+    def on_rank_zero(self, step):
+        if self.rank == 0:
+            self._said["zero"] = step()
+        self._barrier.wait(20)
+        said = self._said["zero"]
+        self._barrier.wait(20)
+        return said
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("call", ["save", "flush"])
+def test_scores_of_a_rank_that_had_delivered_before_the_home_lost_them_are_there_when_all_are_through(
+    home, call, tmp_path
+):
+    barrier, said = threading.Barrier(2), {}
+    ranks = [
+        RemoteStore(Nearby(home), RUN, StoreOptions(timeout=20), ThreadRanks(rank, barrier, said))
+        for rank in range(2)
+    ]
+    arguments = (tmp_path / "store.npz",) if call == "save" else ()
+    line_of(ranks[0]).open.clear()
+    ranks[0].push([0], [1.0], epoch=0)
+    ranks[1].push(np.arange(1, N), scores_of(0)[1:], epoch=0)
+    done = [in_a_thread(lambda store=store: getattr(store, call)(*arguments)) for store in ranks]
+    deadline = time.monotonic() + 20
+    while home.service.engine.stats().seen < N - 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)  # rank 1 has its acknowledgement, and waits for rank 0
+    home.restart()
+    assert home.service.engine.stats().seen == 0
+    line_of(ranks[0]).open.set()  # whose sending thread is the first to notice
+    for result in done:
+        result()
+    kept = open_snapshot(*arguments) if arguments else home.service.engine
+    assert kept.stats().seen == N
+    for store in ranks:
+        store.close()
+
+
 def test_two_ranks_push_at_once_from_two_threads_and_get_the_plan_of_both(home, new_store):
     expected = expected_shards(4)
     stores = [new_store(), new_store()]
@@ -378,6 +429,22 @@ def test_a_file_of_another_run_is_refused_and_the_store_stays_as_it_was(new_stor
     with pytest.raises(UsageError, match="cannot be written"):
         store.save(tmp_path / "none" / "store.npz")
     np.testing.assert_array_equal(store.scores(np.arange(N)), scores_of(0))
+
+
+def test_a_job_that_begins_on_the_run_of_an_old_one_is_told_before_it_trains_on_old_scores(new_store, tmp_path):
+    old, expected = new_store(), expected_shards(3)
+    for epoch in range(2):
+        old.plan(epoch)
+        push_all(old, epoch)
+    old.save(tmp_path / "store.npz")
+    new = new_store()
+    with pytest.raises(UsageError, match=r"epoch=0 of run 'nearby' is over, which has got to epoch 1"):
+        new.plan(0)
+    assert_same(new.plan(1), expected[1])  # who comes back while its epoch lasts goes on
+    new.reset()
+    assert_same(new.plan(0), expected[0])
+    new.load(tmp_path / "store.npz")
+    assert_same(new.plan(2), expected[2])
 
 
 def test_a_reset_run_is_as_one_that_has_just_begun(new_store, home):

@@ -52,6 +52,8 @@ def together(tmp_path_factory, url) -> list[dict]:
         ("two calls", "the ranks called different things at the same time: rank 0 save(), rank 1 flush()"),
         ("nowhere to save", "rank 0: path="),
         ("not a store", "text.npz' is not a saved store"),
+        ("another dataset", "is another one: dataset_size=103 (here 104)"),
+        ("a bad argument", "rank 1: dataset_size=0 is not an integer of 1 or more"),
     ],
 )
 def test_what_goes_wrong_on_one_rank_is_the_same_line_on_all(together, fault, message):
@@ -65,6 +67,7 @@ def test_after_every_refusal_the_store_is_as_it_was_on_every_rank(together):
     for seen in together:
         assert seen["same plan after it all"]
         assert seen["never saved"]
+        assert seen["groups left"] == 0
         assert seen["seen"] == 103
 
 

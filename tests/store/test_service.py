@@ -61,7 +61,10 @@ class PlainService:
         self.counts["bytes_received"] += len(data)
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
-    def ask(self, epoch, rank, size) -> list[tuple[int, int]]:
+    def ask(self, epoch, rank, size) -> list[tuple[int, int]] | None:
+        """None: it is refused."""
+        if epoch < max(self.plans, default=0):
+            return None
         if epoch in self.plans:
             return [(rank, size)]
         self.asks.append((epoch, rank, size))
@@ -121,7 +124,12 @@ def test_after_any_history_it_answers_as_the_plain_one_also_if_it_was_written_an
             service.receive(what[0])
             plain.receive_other(*what)
         elif kind == "ask":
-            assert sorted(service.ask(*what)) == plain.ask(*what)
+            expected = plain.ask(*what)
+            if expected is None:
+                with pytest.raises(UsageError, match=r"epoch=\d of run 'plain' is over"):
+                    service.ask(*what)
+            else:
+                assert sorted(service.ask(*what)) == expected
         else:
             service = restarted(service)
         for epoch in range(EPOCHS):
@@ -207,7 +215,7 @@ def test_what_is_not_of_this_run_is_counted_by_its_reason_and_touches_nothing_el
     [
         ((EPOCHS, 0, 1), "epoch=4 is not an epoch of this run"),
         ((0, 2, 2), r"rank=2 is not an integer in 0\.\.1"),
-        ((0, 0, 10**9), "world_size=1000000000 is above 65536"),
+        ((0, 0, 10**9), r"world_size=1000000000 is not an integer in 1\.\.65536"),
     ],
 )
 def test_an_ask_out_of_range_is_refused_and_not_kept(ask, message):
@@ -215,6 +223,18 @@ def test_an_ask_out_of_range_is_refused_and_not_kept(ask, message):
     with pytest.raises(UsageError, match=message):
         service.ask(*ask)
     assert service.waits() == {}
+
+
+def test_who_begins_without_resetting_a_run_that_has_got_further_is_told_how():
+    service = new_service()
+    service.ask(0, 0, 1)
+    service.ask(1, 0, 1)
+    before = service.state()
+    with pytest.raises(UsageError, match=r"has got to epoch 1: store.reset\(\) begins it anew") as refusal:
+        service.ask(0, 0, 1)  # though that plan is still kept
+    assert "\n" not in str(refusal.value)
+    assert service.state() == before
+    assert service.ask(1, 1, 2) == [(1, 2)]  # who comes back while its epoch lasts goes on
 
 
 def test_a_restored_service_begins_from_the_snapshot_under_its_new_origin():

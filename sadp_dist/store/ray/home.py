@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.base import Store, StoreUnavailable
-from sadp_dist.store.client import AttachedStore, RemoteStore
+from sadp_dist.store.client import AttachedStore, join
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.ray import cluster
@@ -39,8 +39,12 @@ def connect(
     options: StoreOptions,
 ) -> Store:
     """A run's store; the first one to come makes the actor."""
-    ours = Run(run, dataset_size, pruning, labels)
-    return RemoteStore(open_connection(url, ours, options), ours, options)
+
+    def line() -> tuple[RayConnection, Run]:
+        ours = Run(run, dataset_size, pruning, labels)
+        return open_connection(url, ours, options), ours
+
+    return join(line, options)
 
 
 def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:

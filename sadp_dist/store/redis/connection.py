@@ -25,7 +25,7 @@ from sadp_dist.store.redis.planner import Planner, shard_field
 from sadp_dist.store.redis.server import Server
 from sadp_dist.store.redis.state import Changed, begin
 from sadp_dist.store.run import differences
-from sadp_dist.store.service import Service
+from sadp_dist.store.service import Service, refuse_if_over
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
 
@@ -69,7 +69,9 @@ class RedisConnection(Connection):
         with self._server.faults(), self._server.redis.pipeline() as pipe:
             # WATCH ties the transaction to one socket: what answers now is what gets the entry, or it fails.
             pipe.watch(self._keys.meta)
-            self._check(pipe.get(self._keys.meta))
+            raw = pipe.get(self._keys.meta)
+            self._check(raw)
+            self._refuse_if_over(raw, epoch)
             pipe.multi()
             pipe.xadd(
                 self._keys.log(self._generation), {ASK: pack_ask(epoch, rank, world_size)}, nomkstream=True
@@ -91,6 +93,7 @@ class RedisConnection(Connection):
                     shard = self._complete(start, epoch, rank, world_size)
                     self._received = max(self._received, epoch)
                     return shard
+                self._refuse_if_over(raw, epoch)
             if self._planner is not None:
                 self._planner.check()
             now = time.monotonic()
@@ -186,6 +189,10 @@ class RedisConnection(Connection):
             self._generation, self._process = meta.generation, self._server.process
         if not as_before:
             raise Restarted
+
+    def _refuse_if_over(self, raw: bytes | None, epoch: int) -> None:
+        meta = Meta.unpack(raw)
+        refuse_if_over(epoch, None if meta is None else meta.epoch, self._run)
 
     def _complete(self, start: bytes, epoch: int, rank: int, world_size: int) -> Shard:
         """A shard from its first piece on."""

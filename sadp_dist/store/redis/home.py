@@ -45,10 +45,13 @@ def connect(
     options: StoreOptions,
 ) -> Store:
     """A run's store; the first one to come begins the run."""
-    from sadp_dist.store.client import RemoteStore
+    from sadp_dist.store.client import join
 
-    ours = Run(run, dataset_size, pruning, labels)
-    return RemoteStore(open_connection(url, ours, options), ours, options)
+    def line() -> tuple[RedisConnection, Run]:
+        ours = Run(run, dataset_size, pruning, labels)
+        return open_connection(url, ours, options), ours
+
+    return join(line, options)
 
 
 def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnection:
