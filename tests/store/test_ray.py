@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 
 from sadp_dist import PruningConfig, connect
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.store import StoreUnavailable, attach, list_runs, remove_run
+from sadp_dist.store.ray.files import SnapshotFiles, folder_of
 from sadp_dist.store.ray.home import shards_for
 from tests.store.ray_cluster import RayCluster, free_port
 
@@ -247,6 +249,56 @@ def test_who_disagrees_is_refused_with_the_difference(run, tmp_path):
         connect("ray:auto", run, 5, PRUNING, LABELS[:5])
     with pytest.raises(UsageError, match=r"pruning.seed=3 \(here 4\), labels="):
         connect("ray:auto", run, N, replace(PRUNING, seed=4), LABELS[::-1])
+
+
+def test_a_job_that_begins_on_the_run_of_an_old_one_is_told(run, tmp_path):
+    old = Job(run, 1, tmp_path).stores[0]
+    for epoch in range(3):
+        old.plan(epoch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        new = Job(run, 1, tmp_path).stores[0]  # the same options
+    for epoch in (0, 1):
+        with pytest.raises(
+            UsageError, match=rf"epoch={epoch} of run {re.escape(repr(run))} is over, .* epoch 2: st"
+        ):
+            new.plan(epoch)
+    new.reset()
+    new.plan(0)
+
+
+def test_options_that_come_too_late_are_said_to_change_nothing(run, tmp_path):
+    Job(run, 1, tmp_path / "here")
+    with pytest.warns(UserWarning) as warned:
+        Job(run, 1, tmp_path / "there", shards=2)
+    says = sorted(str(warning.message) for warning in warned)
+    assert re.match(
+        rf"store.shards=2 changes nothing: run {re.escape(repr(run))} is in .* already, with 1; ", says[0]
+    )
+    assert re.match(r"store.snapshot='.*there' changes nothing: .* with 'file:.*/here/run-", says[1])
+    assert not (tmp_path / "there").exists()
+
+
+def test_files_that_clusters_before_left_of_the_run_are_removed(run, tmp_path):
+    folder = Path(folder_of(run, str(tmp_path)).removeprefix("file://"))
+    SnapshotFiles(str(folder), 5, "scores0").write(1, {})
+    SnapshotFiles(str(folder), 5, "run").write(1, {})
+    Job(run, 1, tmp_path)
+    assert [path.name for path in folder.iterdir() if path.name.startswith(f"{5:016x}")] == []
+    assert len(list(folder.iterdir())) == 1  # the labels of the new one
+
+
+def test_a_package_that_is_missing_is_said_with_how_to_get_it():
+    code = """if True:
+        import sys
+        sys.modules["fsspec"] = None
+        import sadp_dist
+        try:
+            sadp_dist.connect("ray:auto", "run", 10, sadp_dist.PruningConfig())
+        except sadp_dist.errors.UsageError as error:
+            print(error)"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{MissingExtra('fsspec', 'ray')}\n"
 
 
 def test_a_job_whose_name_another_takes_over_stops(run, tmp_path):

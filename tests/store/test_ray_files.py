@@ -37,6 +37,20 @@ def test_actors_made_later_and_other_content_are_not_mistaken_for_ones_own(folde
         assert SnapshotFiles(folder, token, content).newest() is None
 
 
+def test_what_earlier_clusters_left_of_a_run_is_removed_and_nothing_of_this_one(folder):
+    for token in range(5):
+        SnapshotFiles(folder, token, "scores0").write(1, {})
+    mine = [SnapshotFiles(folder, 7, content) for content in ("scores0", "scores1")]
+    for files in mine:
+        files.write(3, {"mine": True})
+    SnapshotFiles(f"{folder}2", 0, "scores0").write(1, {})
+    mine[0].remove_older_runs()
+    mine[1].remove_older_runs()
+    assert [SnapshotFiles(folder, token, "scores0").newest() for token in range(5)] == [None] * 5
+    assert [files.read(3)[0] for files in mine] == [{"mine": True}] * 2
+    assert SnapshotFiles(f"{folder}2", 0, "scores0").newest() == 1
+
+
 def test_a_file_that_a_kill_cut_short_is_not_there(tmp_path):
     files = SnapshotFiles(folder_of("run", str(tmp_path)), 5, "run")
     files.write(1, {})

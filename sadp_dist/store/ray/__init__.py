@@ -6,8 +6,9 @@ Actors need neither torch nor the rest of what a rank does, so that they are sma
 from __future__ import annotations
 
 try:
+    import fsspec  # noqa: F401
     import ray  # noqa: F401
 except ImportError as error:
     from sadp_dist.errors import MissingExtra
 
-    raise MissingExtra("ray", "ray") from error
+    raise MissingExtra(error.name or "ray", "ray") from error

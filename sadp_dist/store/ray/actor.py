@@ -22,7 +22,7 @@ from sadp_dist.store.ray.files import SnapshotFiles
 from sadp_dist.store.ray.table import TableLost
 from sadp_dist.store.ray.tables import Left, TableActors, TableHere, Tables
 from sadp_dist.store.run import Run, check_rank
-from sadp_dist.store.service import Service
+from sadp_dist.store.service import Service, refuse_if_over
 from sadp_dist.store.stats import StoreStats
 
 T = TypeVar("T")
@@ -125,6 +125,7 @@ class RunActor:
         def shard(kept: _Kept) -> tuple[PlanFigures, list[Left]] | Waiting:
             self._write_plan(kept)
             if not kept.engine.has_plan(epoch):
+                refuse_if_over(epoch, kept.engine.latest_epoch, kept.engine.run.name)
                 return Waiting(kept.service.missing(epoch, world_size), self._planner)
             plan = kept.engine.plan(epoch)
             return plan, kept.tables.leave("shard", epoch, *check_rank(rank, world_size), plan.drawn)

@@ -37,6 +37,9 @@ class RayConnection(Connection):
         name: the run's.
         run: what the actor has to agree on; None for one who only asks.
 
+    Attributes:
+        creation: what the actor was made with, perhaps by an earlier job.
+
     Raises:
         UsageError: the actor keeps a run of this name that is another.
         Unreachable: it does not answer now.
@@ -51,7 +54,7 @@ class RayConnection(Connection):
 
     def send(self, frames: Sequence[Frame]) -> None:
         state = self._state
-        encoded = [encode(frame, state.origin, self._creation.dataset_size) for frame in frames]
+        encoded = [encode(frame, state.origin, self.creation.dataset_size) for frame in frames]
         with cluster.errors_of_ray():
             calls = [self._actor.receive.remote(state, batch) for batch in _batches(encoded)]
         for reply, _ in cluster.fetch(calls):
@@ -84,7 +87,7 @@ class RayConnection(Connection):
 
     def restore(self, snapshot: Snapshot) -> None:
         self._open()
-        pieces = Pieces.of(snapshot, self._creation.ranges)
+        pieces = Pieces.of(snapshot, self.creation.ranges)
         states = [(ray.put(scores), ray.put(score_epochs)) for scores, score_epochs in pieces.states]
         drawn = [[ray.put(share) for share in shares] for shares in pieces.drawn]
         self._state = cluster.ask(self._actor, "restore", pieces.outline, states, drawn, secrets.randbits(63))
@@ -127,11 +130,11 @@ class RayConnection(Connection):
 
     def _open(self) -> State:
         """The actor's state, once it keeps this run."""
-        state, self._creation, facts = cluster.ask(self._actor, "open")
+        state, self.creation, facts = cluster.ask(self._actor, "open")
         if facts is None:
             if self._run is None:
                 raise Unreachable(f"run={self._name!r} waits for its ranks, since its Ray actor has started")
-            labels, ranges = self._run.labels, self._creation.ranges
+            labels, ranges = self._run.labels, self.creation.ranges
             left = [None if labels is None else ray.put(labels[r.start : r.stop]) for r in ranges]
             cluster.ask(self._actor, "begin", self._run.facts()["labels"], left)
             state, _, facts = cluster.ask(self._actor, "open")

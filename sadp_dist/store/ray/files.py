@@ -55,7 +55,8 @@ class SnapshotFiles:
 
     def __init__(self, folder: str, token: int, content: str) -> None:
         self._files, self._folder = url_to_fs(folder)
-        self._prefix = f"{token:016x}-{content}-"
+        self._token = f"{token:016x}-"
+        self._prefix = f"{self._token}{content}-"
 
     def write(self, number: int, header: dict[str, Any], **arrays: NDArray[Any]) -> None:
         """Write a file, whole or not at all, and remove those that are older than the one before it.
@@ -111,6 +112,14 @@ class SnapshotFiles:
             return max(self._numbers(), default=None)
         except Exception as error:
             raise Unreachable(f"snapshots {self._folder!r} cannot be read: {error}") from error
+
+    def remove_older_runs(self) -> None:
+        """Remove what actors made before left of a run of this name; several may be about it at once."""
+        with suppress(OSError):
+            for path in self._files.ls(self._folder, detail=False):
+                if self._token not in posixpath.basename(path):
+                    with suppress(OSError):
+                        self._files.rm_file(path)
 
     def remove_folder(self) -> None:
         """Remove all that is left of the run; its other actors may be about it, too."""

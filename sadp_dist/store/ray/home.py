@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from contextlib import suppress
 from typing import Any
 
@@ -63,7 +64,19 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
         actor = cluster.make(RunActor, run.name, cluster.RUNS, creation, max_concurrency=MAX_WAITING)
         return RayConnection(actor, run.name, run)
 
-    return until_reached(connection, options.timeout)
+    opened = until_reached(connection, options.timeout)
+    there = opened.creation
+    for name, wanted, ours, theirs in (
+        ("shards", options.shards, shards, there.shards),
+        ("snapshot", options.snapshot, folder, there.folder),
+    ):
+        if wanted is not None and ours != theirs:
+            warnings.warn(
+                f"store.{name}={wanted!r} changes nothing: run {run.name!r} is in the Ray cluster already, with "
+                f"{theirs!r}; to change that, sadp-dist rm it and begin anew or go on with --resume",
+                stacklevel=2,
+            )
+    return opened
 
 
 def shards_for(dataset_size: int) -> int:

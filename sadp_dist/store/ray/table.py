@@ -44,6 +44,7 @@ class KeptTable(ScoreTable):
             self._label_files.write(0, {}, **({} if labels is None else {"labels": labels}))
         except Unreachable as problem:  # before anything is at stake
             raise UsageError(f"{problem}; set store.snapshot to a folder that can be") from problem
+        self._files.remove_older_runs()
 
     def restore(self, scores: NDArray[np.float32], score_epochs: NDArray[np.int32]) -> None:
         """See `ScoreTable.restore`; copied, since what comes through Ray cannot be written to."""
