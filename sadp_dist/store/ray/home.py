@@ -72,8 +72,8 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
     ):
         if wanted is not None and ours != theirs:
             warnings.warn(
-                f"store.{name}={wanted!r} changes nothing: run {run.name!r} is in the Ray cluster already, with "
-                f"{theirs!r}; to change that, sadp-dist rm it and begin anew or go on with --resume",
+                f"store.{name}={wanted!r} changes nothing: run {run.name!r} is in the Ray cluster already, "
+                f"with {theirs!r}; to change that, sadp-dist rm it and begin anew or go on with --resume",
                 stacklevel=2,
             )
     return opened
