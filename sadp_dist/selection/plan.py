@@ -66,17 +66,6 @@ class EpochPlan(PlanFigures):
         """What `rank` of `world_size` trains on; see `sharding.shard`."""
         return self.as_shard(*shard(self.indices, self.weights, rank, world_size))
 
-    @property
-    def largest_weight(self) -> float:
-        """max(w), by which the gradient of an example is scaled at most; 0 for an empty plan."""
-        return float(self.weights.max(initial=0.0))
-
-    @property
-    def effective_sample_size(self) -> float:
-        """(Σ w)² / Σ w² (Kish): the number of equally weighted examples that would be worth as much."""
-        squares = float(self.weights @ self.weights)
-        return float(self.weights.sum()) ** 2 / squares if squares else 0.0
-
 
 def plan_epoch(
     scores: ArrayLike, epoch: int, config: PruningConfig, labels: ArrayLike | None = None
@@ -140,7 +129,12 @@ def largest_seen(scores: NDArray[np.floating]) -> float:
 
 
 def weight_figures(parts: Parts, epoch: int) -> tuple[float, float]:
-    """`EpochPlan.largest_weight` and `effective_sample_size` of a plan that lies with its parts."""
+    """Two figures of a plan's weights; both are 0 for an empty plan.
+
+    Returns:
+        max(w), by which the gradient of an example is scaled at most; and (Σ w)² / Σ w² (Kish), the number of
+        equally weighted examples that would be worth as much.
+    """
     sums, sums_of_squares, largest = zip(*parts.each("weight_sums", epoch), strict=True)
     squares = math.fsum(np.concatenate(sums_of_squares))
     return max(largest), math.fsum(np.concatenate(sums)) ** 2 / squares if squares else 0.0

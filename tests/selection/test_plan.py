@@ -101,9 +101,7 @@ def test_indices_weights_and_sizes_are_what_they_say() -> None:
     assert plan.indices.dtype == np.int64 and plan.weights.dtype == np.float64
     assert len(set(plan.indices)) == plan.drawn == S
     np.testing.assert_allclose(plan.weights, S / (61 * p[plan.indices]))
-    assert plan.largest_weight == plan.weights.max() <= S / 61 / 0.25
-    assert plan.effective_sample_size == pytest.approx(plan.weights.sum() ** 2 / (plan.weights**2).sum())
-    assert plan.effective_sample_size <= S
+    assert plan.weights.max() <= S / 61 / 0.25
     assert plan.capping.gamma > 0 and not plan.capping.floor_in_force
 
 
@@ -138,7 +136,6 @@ def test_an_epoch_that_prunes_everything_is_empty() -> None:
     config = PruningConfig(ratio=0.5, max_ratio=1.0, epochs=4, min_probability=0.2)
     plan = plan_epoch(SCORES, 3, config)
     assert plan.drawn == plan.subset_size == 0
-    assert (plan.largest_weight, plan.effective_sample_size) == (0, 0)
     assert not plan.capping.floor_in_force
     for s in shards_of(plan, 3):
         assert len(s.indices) == len(s.weights) == 0
@@ -256,8 +253,8 @@ def test_what_does_not_fit_a_plan_is_refused(arguments: dict[str, Any], message:
         ({"stratify": "clas"}, r"did you mean \"class\"\?"),
         ({"zero_scores": "flor"}, r"did you mean \"floor\"\?"),
         ({"unseen": "median"}, r"unseen='median' is not known; use one of \"mean\", \"max\""),
-        ({"min_probability": -0.1}, r"min_probability=-0.1 is outside \[0, 1\]"),
-        ({"min_probability": float("nan")}, r"min_probability=nan is outside"),
+        ({"min_probability": -0.1}, r"min_probability=-0.1 is not a number in \[0, 1\]"),
+        ({"min_probability": float("nan")}, r"min_probability=nan is not a number in"),
         ({"seed": -1}, r"seed=-1 is not an integer in"),
         ({"seed": 2**64}, r"is not an integer in"),
         ({"scheme": "bernoulli", "stratify": "class"}, r"stratify=\"class\" needs scheme=\"systematic\""),
