@@ -238,8 +238,12 @@ def what_is_said(url: str, kind: type[Exception], caplog, capfd) -> str:
         (f"redis://u:{SECRET}@localhost:notaport/0", UsageError, "host or port that cannot be read"),
         (f"redis://u:{SECRET}/0", UsageError, "host or port that cannot be read"),
         (f"redis://u:{SECRET}@/0", UsageError, "names no host"),
-        (f"redis://u:{SECRET}@localhost/db", UsageError, "a number is needed"),
-        (f"redis://u:{SECRET}@localhost/0?password={SECRET}", UsageError, "parameter 'password'"),
+        (f"redis://u:{SECRET}@localhost/db", UsageError, "a database that is not a number"),
+        (f"redis://u:{SECRET}@localhost/0?password={SECRET}", UsageError, "unknown parameter"),
+        (f"redis://u:12/{SECRET}@localhost", UsageError, "a number.*percent-encoded"),
+        (f"redis://u:12?{SECRET}@localhost", UsageError, "unknown parameter.*percent-encoded"),
+        (f"redis://u:12#{SECRET}@localhost", UsageError, "percent-encoded"),
+        (f"redis://{SECRET}@localhost:x", UsageError, "host or port that cannot be read"),
         (f"rediss://u:{SECRET}@localhost/0?ssl_ca_certs=/no/ca", UsageError, "'/no/ca' .* is not a file"),
     ],
 )
@@ -270,6 +274,17 @@ def test_serve_refuses_a_wrong_password_in_one_line_that_does_not_have_it(restri
         server.wait_for("does not take this user and password")
         assert len(server.lines) == 1
         assert SECRET not in server.lines[0]
+
+
+def test_a_redis_that_answers_is_not_asked_whether_it_runs(tmp_path, quick):
+    with RedisServer(tmp_path) as server:
+        server.configure(maxmemory=server.client().info("memory")["used_memory"])
+        with pytest.raises(StoreUnavailable, match="out of memory: raise its maxmemory") as refused:
+            connect(server.url, "no", N, PRUNING)
+        assert "does it run" not in str(refused.value)
+        server.kill()
+        with pytest.raises(StoreUnavailable, match="is this the right address, and does it run"):
+            connect(server.url, "no", N, PRUNING)
 
 
 def test_rights_that_are_too_few_are_named(tmp_path, quick):

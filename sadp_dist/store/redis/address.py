@@ -12,6 +12,7 @@ from sadp_dist.errors import UsageError
 USERNAME, PASSWORD, CA = (f"SADP_DIST_REDIS_{name}" for name in ("USERNAME", "PASSWORD", "CA"))
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 FORM = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss://...[?ssl_ca_certs=FILE] for TLS"
+ENCODE = "a user or password with one of :/?#[]@ in it has that percent-encoded"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Address:
             raise UsageError(f"the store's URL names no host: {FORM} is needed")
         database = parts.path.strip("/") or "0"
         if not database.isdecimal():
-            raise UsageError(f"the store's URL has {parts.path!r} for a database: a number is needed, {FORM}")
+            raise UsageError(f"the store's URL has a database that is not a number: {FORM}; {ENCODE}")
         tls = parts.scheme == "rediss"
         username = unquote(parts.username) if parts.username else os.environ.get(USERNAME)
         password = unquote(parts.password) if parts.password else os.environ.get(PASSWORD)
@@ -71,22 +72,24 @@ class Address:
 
 
 def _split(url: str) -> tuple[SplitResult, int]:
+    """A URL's parts, and its port. What cannot be read is not repeated: it may be a part of a password."""
     try:
         parts = urlsplit(url)
+        if parts.fragment:
+            raise ValueError
         return parts, 6379 if parts.port is None else parts.port
     except ValueError:
-        pass  # it repeats what may be a password
-    raise UsageError(
-        "the store's URL has a host or port that cannot be read; a user or password with one of :/?#[]@ "
-        f"in it has that percent-encoded: {FORM}"
-    )
+        pass  # its message has a part of the URL
+    raise UsageError(f"the store's URL has a host or port that cannot be read; {ENCODE}: {FORM}")
 
 
 def _tls_files(query: str, tls: bool) -> tuple[tuple[str, str], ...]:
     files = dict(parse_qsl(query, keep_blank_values=True))
     for name in files:
         if name not in TLS_FILES:
-            raise UsageError(f"the store's URL has a parameter {name!r}: {', '.join(TLS_FILES)} are known")
+            raise UsageError(
+                f"the store's URL has an unknown parameter: {', '.join(TLS_FILES)} are known; {ENCODE}"
+            )
     if files and not tls:
         raise UsageError(f"the store's URL has {next(iter(files))}, but is not encrypted: use rediss://")
     if tls and CA in os.environ:
