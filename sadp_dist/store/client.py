@@ -16,7 +16,7 @@ from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.base import ReadOnlyStore, Store, on_host
 from sadp_dist.store.buffer import PushBuffer
 from sadp_dist.store.collective import CONNECTED_TOO_EARLY, Collective, has_other_ranks
-from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
+from sadp_dist.store.connection import Connection, Questions, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.records import check_indices, in_range
@@ -265,7 +265,7 @@ class AttachedStore(ReadOnlyStore):
         options: of these the timeout.
     """
 
-    def __init__(self, connection: Connection, options: StoreOptions) -> None:
+    def __init__(self, connection: Questions, options: StoreOptions) -> None:
         self._connection = connection
         self._timeout = options.timeout
 

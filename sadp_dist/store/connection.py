@@ -35,7 +35,27 @@ class Waiting(NamedTuple):
     planner: str | None
 
 
-class Connection(ABC):
+class Questions(ABC):
+    """What may be asked of a run by anybody. Every call but `close` may raise `Unreachable`."""
+
+    @abstractmethod
+    def stats(self) -> StoreStats:
+        """See `Store.stats`; of everything acknowledged."""
+
+    @abstractmethod
+    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See `Store.top`; of everything acknowledged."""
+
+    @abstractmethod
+    def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See `Store.scores`; of everything acknowledged."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the line; the run stays."""
+
+
+class Connection(Questions):
     """A rank's line to its run. `send` is called by one thread, the rest by another, at the same time.
 
     Every call may raise `Unreachable`, which the caller answers by trying again. Every call but `restore`,
@@ -63,33 +83,13 @@ class Connection(ABC):
         """
 
     @abstractmethod
-    def stats(self) -> StoreStats:
-        """See `Store.stats`; of everything acknowledged."""
-
-    @abstractmethod
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """See `Store.top`; of everything acknowledged."""
-
-    @abstractmethod
-    def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """See `Store.scores`; of everything acknowledged."""
-
-    @abstractmethod
     def snapshot(self) -> Snapshot:
         """Everything acknowledged, as one whole."""
 
     @abstractmethod
     def restore(self, snapshot: Snapshot) -> None:
-        """Replace everything by a snapshot, under a new origin, which is then this connection's.
-
-        Raises:
-            UsageError: it is of another run.
-        """
+        """Replace everything by a snapshot of this run, of a new origin, then this connection's."""
 
     @abstractmethod
     def rejoin(self) -> None:
         """Take up the origin that another rank's `restore` has made."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of the line; the run stays."""

@@ -86,7 +86,7 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any], here: str = "here"
         return repr(facts[key]) if key in facts else "unknown"
 
     differ = [key for key in {**ours, **theirs} if value(theirs, key) != value(ours, key)]
-    if theirs["labels"] is None or ours["labels"] is None:
+    if theirs.get("labels") is None or ours.get("labels") is None:
         differ = [key for key in differ if key != "labels"]
     return ", ".join(f"{key}={value(theirs, key)} ({here} {value(ours, key)})" for key in differ)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store, StoreOptions
 from sadp_dist.store.frames import Frame, encode
 from sadp_dist.store.records import Records
-from sadp_dist.store.redis import attach, list_runs, planner, remove_run
+from sadp_dist.store.redis import attach, list_runs, publishing, remove_run
 from sadp_dist.store.redis.keys import Keys, Meta
 from sadp_dist.store.redis.log import ASK, FRAME, pack_ask
 from tests.store.redis_server import RedisServer, until
@@ -156,7 +158,7 @@ def test_what_a_run_takes_in_redis_does_not_grow_with_its_epochs(redis):
 
 
 def test_a_long_epoch_is_snapshotted_in_its_middle(redis, monkeypatch):
-    monkeypatch.setattr(planner, "LOG_LIMIT", 100_000)
+    monkeypatch.setattr(publishing, "LOG_LIMIT", 100_000)
     with rank_of(redis, "middle") as store:
         store.plan(0, 0, 1)
         for round_ in range(10):
@@ -196,13 +198,65 @@ def test_two_jobs_of_one_name_do_not_mix_the_first_one_stops(redis):
         second.reset()
         first.push([2], [1.0], epoch=0)
         with pytest.raises(
-            StoreUnavailable, match="run 'name' .* was started anew by another job; choose"
+            StoreUnavailable,
+            match="run 'name' .* another job has started it anew .* another run name.*--resume",
         ) as e:
             first.flush()
         assert "\n" not in str(e.value)
         second.push([3], [1.0], epoch=0)
         second.flush()
         assert second.stats().seen == 1
+
+
+RUINS = {
+    "a fact more and one less": lambda meta: {**meta, "facts": {"dataset_size": N, "new": 1}},
+    "a field less": lambda meta: {name: meta[name] for name in meta if name != "pieces"},
+    "a field more": lambda meta: {**meta, "new": 1},
+    "nearly nothing": lambda meta: {"version": 1},
+    "another version": lambda meta: {**meta, "version": 7},
+    "no object": lambda meta: [1, 2],
+}
+
+
+@pytest.mark.parametrize("ruin", RUINS)
+def test_a_run_of_another_release_is_one_line_does_not_hide_the_others_and_can_be_removed(redis, ruin):
+    name = f"theirs with {ruin}"
+    with rank_of(redis, name) as store:
+        store.push([1], [1.0], epoch=0)
+        store.plan(0, 0, 1)
+    rank_of(redis, "ours").close()
+    client, key = redis.client(), Keys(name).meta
+    client.set(key, json.dumps(RUINS[ruin](json.loads(client.get(key)))))
+    with pytest.raises((UsageError, StoreUnavailable), match="sadp-dist rm") as refused:
+        rank_of(redis, name)
+    assert "\n" not in str(refused.value)
+    listed = {found["run"]: found for found in list_runs(redis.url)}
+    assert listed["ours"]["dataset_size"] == N and "problem" not in listed["ours"]
+    assert set(listed["ours"]) <= set(listed[name])
+    if ruin != "a fact more and one less":
+        assert "another release" in listed[name]["problem"]
+    json.dumps(list(listed.values()))
+    remove_run(redis.url, name)
+    assert name not in {found["run"] for found in list_runs(redis.url)}
+    if ruin not in ("nearly nothing", "no object"):  # else nothing says what its other keys are called
+        assert bytes_in(redis, quote(name)) < 1000
+
+
+def test_a_value_in_redis_is_small_enough_for_a_slow_line(redis):
+    examples = 1_500_000
+    with connect(redis.url, "large", examples, PruningConfig(ratio=0, epochs=2), planner="rank0") as store:
+        assert len(store.plan(0, 0, 1).indices) == examples
+        until(lambda: meta_of(redis, "large").epoch == 0)
+        meta, client = meta_of(redis, "large"), redis.client()
+        assert meta.pieces > 4
+        for key in (
+            Keys("large").snapshot(meta.snapshot),
+            Keys("large").shards(meta.generation),
+        ):
+            sizes = [client.hstrlen(key, field) for field in client.hkeys(key)]
+            assert len(sizes) > 4
+            assert max(sizes) <= 4 << 20
+    remove_run(redis.url, "large")
 
 
 def test_a_removed_run_is_gone_and_who_trains_it_stops_with_one_line(redis):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from sadp_dist import PruningConfig, connect
 from sadp_dist.store import Store, StoreOptions, StoreUnavailable
 from sadp_dist.store.connection import Waiting
 from sadp_dist.store.engine import Engine
-from sadp_dist.store.redis import list_runs, remove_run
+from sadp_dist.store.redis import list_runs, remove_run, serving
 from sadp_dist.store.redis.address import Address
 from sadp_dist.store.redis.home import open_connection
 from sadp_dist.store.redis.keys import Keys, Meta
@@ -288,6 +289,35 @@ def test_a_server_that_slept_while_another_one_planned_does_not_bring_back_what_
         run.plan(4)
 
 
+@pytest.mark.slow
+def test_redis_that_lost_a_plan_and_has_no_planner_who_remembers_is_not_written_to(redis):
+    with job(redis, "cut") as run:
+        with ServeProcess(redis.url) as server:
+            run.epoch(0)
+            run.flush()
+            log = next((redis.folder / "appendonlydir").glob("*.incr.aof"))
+            on_disk = log.stat().st_size
+            run.plan(1)
+            server.kill()
+        redis.kill()
+        with log.open("r+b") as file:
+            file.truncate(on_disk)
+        redis.start()
+        for store in run.ranks:
+            store._timeout = store._sender._timeout = 3.0
+        with ServeProcess(redis.url) as server:
+            server.wait_for("run cut: took over")
+            length = redis.client().xlen(Keys("cut").log(meta_of(redis, "cut").generation))
+            run.push(1, 0)
+            for rank, store in enumerate(run.ranks):
+                with pytest.raises(
+                    StoreUnavailable, match="without the plan of epoch 1 .* --resume"
+                ) as error:
+                    store.plan(2, rank, 2)
+                assert "\n" not in str(error.value)
+            assert redis.client().xlen(Keys("cut").log(meta_of(redis, "cut").generation)) == length
+
+
 def test_ranks_stop_with_one_line_where_a_run_comes_back_older_than_their_latest_plan(shared):
     with job(shared, "older", "rank0") as run:
         server, keys = Server(Address.parse(shared.url)), Keys("older")
@@ -348,12 +378,47 @@ def test_serve_forgets_a_run_that_is_removed_and_plans_one_of_the_same_name(shar
             run.plan(1)
 
 
+def test_serve_lets_go_of_a_run_that_nobody_writes_to_and_takes_it_again_when_somebody_does(
+    shared, monkeypatch
+):
+    name, lines, stopped = "quiet", [], threading.Event()
+    monkeypatch.setattr(serving, "IDLE", 0.5)
+
+    def threads() -> list[str]:
+        return [
+            thread.name
+            for thread in threading.enumerate()
+            if thread.name in ("sadp_dist planner", "sadp_dist lease")
+        ]
+
+    with ThreadPoolExecutor(1) as pool, job(shared, name) as run:
+        serving_ = pool.submit(serving.serve, shared.url, name, lines.append, stopped)
+        try:
+            for epoch in range(3):
+                run.epoch(epoch)
+                run.flush()
+                until(lambda: len([line for line in lines if "rests" in line]) == epoch + 1)  # noqa: B023
+                assert planner_of(shared, name) is None
+                assert threads() == []
+            asking = run.ranks[0]._connection
+            asking.ask(3, 0, 2)
+            until(lambda: len([line for line in lines if "rests" in line]) == 4)
+            waiting = asking.shard(3, 0, 2, patience=0.1)
+            assert waiting.ranks == (1,)
+            assert "serve" in waiting.planner
+            run.plan(3)
+            remove_run(shared.url, name)
+        finally:
+            stopped.set()
+        serving_.result(20)
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
         ("memory:", "--store is not a redis:// or rediss:// URL"),
         ("redis://:secret@/0", "names no host"),
-        ("redis://127.0.0.1/x", "a number is needed"),
+        ("redis://127.0.0.1/x", "a database that is not a number"),
     ],
 )
 def test_serve_refuses_a_wrong_url_in_one_line(url, message):

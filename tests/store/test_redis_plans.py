@@ -18,6 +18,7 @@ from sadp_dist.store.connection import Waiting
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.redis import list_runs
 from sadp_dist.store.redis.home import open_connection
+from sadp_dist.store.redis.keys import Keys
 from sadp_dist.store.run import Run
 from tests.store.redis_server import RedisServer
 
@@ -89,7 +90,8 @@ def test_the_world_size_may_change_and_a_plan_once_made_is_the_same_for_all_who_
             other.push(np.arange(N), scores_of(5), epoch=1)
         with rank_of(redis, "elastic") as late:  # a rank that was started again
             assert_same(late.plan(1, 1, 3), expected.plan(1, 1, 3))
-            assert_same(late.plan(0, 0, 1), expected.plan(0, 0, 1))
+            with pytest.raises(UsageError, match="epoch=0 .* is over"):
+                late.plan(0, 0, 1)
 
 
 def connection_to(redis: RedisServer, run: str, planner: str = "server"):
@@ -129,13 +131,22 @@ def test_a_plan_that_does_not_come_names_who_is_missing(redis, planner, message)
 
 
 def test_ranks_that_come_at_the_same_time_make_one_run(redis):
+    before = redis.client().info("commandstats").get("cmdstat_hset", {"calls": 0})
     with ThreadPoolExecutor(8) as pool:
         connections = list(pool.map(lambda _: connection_to(redis, "at once"), range(8)))
+    assert redis.client().info("commandstats")["cmdstat_hset"]["calls"] == before["calls"] + 1  # one uploads
     assert len({connection._origin for connection in connections}) == 1
     names = [key for key in redis.client().keys("*at%20once*") if b":snapshot:" in key or b":log:" in key]
     assert len(names) == 2
     for connection in connections:
         connection.close()
+
+
+def test_a_rank_that_dies_while_it_begins_the_run_leaves_it_to_another(redis):
+    redis.client().set(Keys("half begun").beginning, b"1", px=1000)
+    connection_to(redis, "half begun").close()
+    assert "half begun" in {found["run"] for found in list_runs(redis.url)}
+    assert redis.client().get(Keys("half begun").beginning) is None
 
 
 def test_a_run_remembers_what_it_is_and_refuses_who_disagrees_in_one_line(redis):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,12 +20,13 @@ from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.redis.address import Address
-from sadp_dist.store.redis.connection import RedisConnection, RedisReader
+from sadp_dist.store.redis.connection import RedisConnection
 from sadp_dist.store.redis.directory import Directory
-from sadp_dist.store.redis.keys import REMOVED, REMOVED_FOR, Keys, Meta
+from sadp_dist.store.redis.keys import REMOVED, REMOVED_FOR, Keys, Meta, Unreadable
 from sadp_dist.store.redis.lease import holder
 from sadp_dist.store.redis.planner import Planner
-from sadp_dist.store.redis.server import Server
+from sadp_dist.store.redis.reader import Reader
+from sadp_dist.store.redis.server import NoAnswer, Server
 from sadp_dist.store.redis.state import Changed, begin
 from sadp_dist.store.retry import until_reached
 from sadp_dist.store.run import Run, differences
@@ -32,6 +34,11 @@ from sadp_dist.store.service import Service
 
 PATIENCE = 10.0
 """Seconds that a Redis may take to come up when one wants to connect."""
+FACTS = ("dataset_size", "method", "epoch", "created", "last_snapshot", "planner")
+LOOK = 0.05
+"""Seconds between looks whether another rank has begun the run."""
+BEGINNING_FOR = 30.0
+"""Seconds that a rank has to begin a run, before another one tries."""
 
 T = TypeVar("T")
 
@@ -61,7 +68,7 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnectio
         UsageError: the run there is another one.
     """
     server = Server(Address.parse(url))
-    meta = _patiently(lambda: _join(server, run))
+    meta = _join(server, run)
     with Directory(server.address) as directory:
         _patiently(lambda: directory.add(run.name))
     planner = None
@@ -80,34 +87,20 @@ def attach(url: str, run: str, options: StoreOptions) -> Store:
     from sadp_dist.store.client import AttachedStore
 
     server = Server(Address.parse(url))
-    meta = _patiently(lambda: _look_at(server, run)[0])
-    if meta is None:
+    if _patiently(lambda: _look_at(server, run)[0]) is None:
         raise _no_such_run(server, run)
-    return AttachedStore(RedisReader(server, meta), options)
+    return AttachedStore(Reader(server, run), options)
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
-    """The runs of a Redis, by name, as plain JSON."""
+    """The runs of a Redis, by name, as plain JSON; one that cannot be read has a "problem"."""
     address = Address.parse(url)
-    server, found = Server(address), []
     with Directory(address) as directory:
         names = _patiently(directory.names)
-    for name in names:
-        meta, planner = _patiently(lambda: _look_at(server, name))  # noqa: B023
-        if meta is not None:
-            found.append(
-                {
-                    "run": name,
-                    "dataset_size": meta.facts["dataset_size"],
-                    "method": meta.facts["pruning.method"],
-                    "epoch": meta.epoch,
-                    "created": meta.created,
-                    "last_snapshot": meta.saved,
-                    "planner": planner,
-                }
-            )
+    server = Server(address)
+    found = [_described(server, name) for name in names]
     server.close()
-    return found
+    return [run for run in found if run is not None]
 
 
 def remove_run(url: str, run: str) -> None:
@@ -128,30 +121,64 @@ def _patiently(call: Callable[[], T]) -> T:
     try:
         return until_reached(call, PATIENCE)
     except StoreUnavailable as error:
-        if isinstance(error.__cause__, Unreachable):
-            problem = error.__cause__
+        problem = error.__cause__
+        if isinstance(problem, NoAnswer):
             raise StoreUnavailable(f"{problem}; is this the right address, and does it run?") from problem
+        if isinstance(problem, Unreachable):
+            raise StoreUnavailable(str(problem)) from problem
         raise
 
 
 def _join(server: Server, run: Run) -> Meta:
+    """A run's meta. The first to come begins the run, and the others wait for that."""
+    while (meta := _patiently(lambda: _find_or_begin(server, run))) is None:
+        time.sleep(LOOK)
+    unlike = differences(meta.facts, run.facts())
+    if unlike:
+        raise UsageError(
+            f"run {run.name!r} at {server.address} is another one: {unlike}; choose another name, "
+            "or remove it with sadp-dist rm"
+        )
+    return meta
+
+
+def _find_or_begin(server: Server, run: Run) -> Meta | None:
+    """A run's meta; None while another rank begins the run: all its examples are to be written only once."""
     keys = Keys(run.name)
     with server.faults():
-        while True:
-            raw = server.redis.get(keys.meta)
-            meta = Meta.unpack(raw)
-            if meta is None:
-                try:
-                    meta, _ = begin(server, keys, Service(Engine(run), secrets.randbits(64)), raw)
-                except Changed:
-                    continue  # another rank was quicker
-            unlike = differences(meta.facts, run.facts())
-            if unlike:
-                raise UsageError(
-                    f"run {run.name!r} at {server.address} is another one: {unlike}; choose another name, "
-                    "or remove it with sadp-dist rm"
-                )
+        meta = Meta.unpack(server.redis.get(keys.meta))
+        if meta is not None or not server.redis.set(
+            keys.beginning, b"1", nx=True, px=int(BEGINNING_FOR * 1000)
+        ):
             return meta
+        try:
+            raw = server.redis.get(keys.meta)  # once more: another one may have done it just now
+            meta = Meta.unpack(raw)
+            return meta or begin(server, keys, Service(Engine(run), secrets.randbits(64)), raw)[0]
+        except Changed:
+            return None
+        finally:
+            server.redis.unlink(keys.beginning)
+
+
+def _described(server: Server, run: str) -> dict[str, Any] | None:
+    """What is said of a run in a list; None if it is not there any more."""
+    described: dict[str, Any] = {"run": run, **dict.fromkeys(FACTS)}
+    try:
+        meta, planner = _patiently(lambda: _look_at(server, run))
+    except Unreadable as problem:
+        return {**described, "problem": str(problem)}
+    if meta is None:
+        return None
+    return {
+        **described,
+        "dataset_size": meta.facts.get("dataset_size"),
+        "method": meta.facts.get("pruning.method"),
+        "epoch": meta.epoch,
+        "created": meta.created,
+        "last_snapshot": meta.saved,
+        "planner": planner,
+    }
 
 
 def _look_at(server: Server, run: str) -> tuple[Meta | None, str | None]:
@@ -171,13 +198,12 @@ def _remove(server: Server, run: str) -> None:
     keys = Keys(run)
     with server.faults(), server.redis.pipeline() as pipe:
         pipe.watch(keys.meta)
-        meta = Meta.unpack(pipe.get(keys.meta))
-        if meta is None:
+        raw = pipe.get(keys.meta)
+        if raw is None or raw == REMOVED:
             raise _no_such_run(server, run)
         pipe.multi()
         pipe.set(keys.meta, REMOVED, ex=REMOVED_FOR)
-        pipe.unlink(keys.log(meta.generation), keys.shards(meta.generation), keys.snapshot(meta.snapshot))
-        pipe.unlink(keys.status, keys.fence)
+        pipe.unlink(*keys.named_in(raw), keys.status, keys.fence)
         pipe.execute()
 
 

@@ -26,12 +26,13 @@ class Keys:
         fence: how many have planned.
         server: a planner outside the job, while it lives.
         status: who waits for whom.
+        beginning: a rank begins the run, while it lives.
     """
 
     def __init__(self, run: str) -> None:
         self._run = f"sadp_dist:{{{quote(run, safe='')}}}"
-        self.meta, self.lease, self.fence, self.server, self.status = (
-            f"{self._run}:{name}" for name in ("meta", "lease", "fence", "server", "status")
+        self.meta, self.lease, self.fence, self.server, self.status, self.beginning = (
+            f"{self._run}:{name}" for name in ("meta", "lease", "fence", "server", "status", "beginning")
         )
 
     def log(self, generation: str) -> str:
@@ -45,6 +46,19 @@ class Keys:
     def snapshot(self, name: str) -> str:
         """A hash: a state of the run, in pieces."""
         return f"{self._run}:snapshot:{name}"
+
+    def named_in(self, raw: bytes) -> list[str]:
+        """The keys that a run's meta names, as far as it can be read."""
+        try:
+            fields = json.loads(raw)
+            generation, snapshot = fields["generation"], fields["snapshot"]
+        except (ValueError, TypeError, KeyError):
+            return []
+        return [self.log(generation), self.shards(generation), self.snapshot(snapshot)]
+
+
+class Unreadable(StoreUnavailable):
+    """What Redis has of a run is not what this release writes."""
 
 
 def new_name() -> str:
@@ -88,21 +102,22 @@ class Meta:
         """What `pack` wrote; None where there is no run.
 
         Raises:
-            StoreUnavailable: it is of another version.
+            Unreadable: it is of another version, or damaged.
         """
         if data is None or data == REMOVED:
             return None
+        version = "unknown"
         try:
             fields = json.loads(data)
             version = fields.pop("version")
-        except (ValueError, AttributeError, KeyError):
-            version = "unknown"
-        if version != VERSION:
-            raise StoreUnavailable(
-                f"a run in this Redis is of version {version}, {VERSION} is needed: use the sadp_dist that "
-                "made it, or another database"
-            )
-        return cls(**fields)
+            if version == VERSION:
+                return cls(**fields)
+        except (ValueError, AttributeError, KeyError, TypeError):
+            pass
+        raise Unreadable(
+            f"a run in this Redis is damaged or of another release of sadp_dist (version {version!r}, here "
+            f"{VERSION}): use that release, or remove the run with sadp-dist rm"
+        )
 
     @property
     def entry(self) -> tuple[int, int]:

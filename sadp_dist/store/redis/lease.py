@@ -39,10 +39,12 @@ class Lease:
         self.token = token
         self._server, self._key, self._value = server, keys.lease, value
         self._over = threading.Event()
-        threading.Thread(target=self._renew, name="sadp_dist lease", daemon=True).start()
+        self._thread = threading.Thread(target=self._renew, name="sadp_dist lease", daemon=True)
+        self._thread.start()
 
     def check(self) -> None:
-        """
+        """Find out, without asking Redis, whether it may still be this holder's.
+
         Raises:
             LeaseLost: it is known to be over.
         """
@@ -61,7 +63,9 @@ class Lease:
             raise LeaseLost
 
     def release(self) -> None:
-        """Let another one have it at once, if Redis can be told."""
+        """Let another one have it at once, if Redis can be told; nothing is renewed any more."""
+        self._over.set()
+        self._thread.join(TTL)
         try:
             with self._server.redis.pipeline() as pipe:
                 self.guard(pipe)
@@ -70,7 +74,6 @@ class Lease:
                 pipe.execute()
         except (LeaseLost, exceptions.RedisError):
             pass  # it runs out by itself
-        self._over.set()
 
     def _renew(self) -> None:
         while not self._over.wait(RENEW):
@@ -80,8 +83,8 @@ class Lease:
                     pipe.multi()
                     pipe.pexpire(self._key, int(TTL * 1000))
                     pipe.execute()
-            except (LeaseLost, exceptions.RedisError, ValueError):
-                continue  # after a fault it may still be ours; a ValueError: the job has closed the socket
+            except (LeaseLost, exceptions.RedisError):
+                continue  # after a fault it may still be ours
 
 
 def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.connection import Unreachable
@@ -17,7 +16,6 @@ FRAME, ASK = b"f", b"a"
 AT_ONCE = 16 << 20
 """Bytes of entries to read in one go, roughly."""
 MAX_ENTRIES = 1024
-MAX_WORLD_SIZE = 2**20
 TRIES = 20
 
 Entries = list[tuple[bytes, dict[bytes, bytes] | None]]
@@ -142,15 +140,8 @@ def _apply(service: Service, fields: dict[bytes, bytes]) -> list[tuple[int, int,
         return []
     try:
         epoch, rank, world_size = _ASK.unpack(fields.get(ASK, b""))
-        if world_size > MAX_WORLD_SIZE:
-            raise UsageError(f"world_size={world_size}")
         ready = service.ask(epoch, rank, world_size)
     except (struct.error, UsageError):
         service.reject("not a frame")
         return []
     return [(epoch, rank, world_size) for rank, world_size in ready]
-
-
-def decoded(reply: Any) -> Entries:
-    """The entries in an answer to XREADGROUP of one stream."""
-    return reply[0][1] if reply else []

@@ -1,34 +1,31 @@
-"""The planner of a run in Redis: reads its log, plans what all ranks have asked for, publishes the shards."""
+"""The planner of a run in Redis: takes the lease, reads the log, plans what all ranks have asked for."""
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from redis.client import Pipeline
-from redis.exceptions import ResponseError, WatchError
+from redis.exceptions import ResponseError
 
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.connection import Unreachable
-from sadp_dist.store.redis import shards
 from sadp_dist.store.redis.directory import Directory
-from sadp_dist.store.redis.keys import REMOVED, Meta, entry_number, new_name
+from sadp_dist.store.redis.keys import REMOVED, Meta, new_name
 from sadp_dist.store.redis.lease import TTL, Lease, LeaseLost, acquire
-from sadp_dist.store.redis.log import Entries, Replica, decoded
+from sadp_dist.store.redis.log import Entries, Replica
+from sadp_dist.store.redis.publishing import Publisher
+from sadp_dist.store.redis.resting import Resting
 from sadp_dist.store.redis.server import Server
-from sadp_dist.store.redis.state import Changed, adopt, begin, pieces, upload
+from sadp_dist.store.redis.state import Changed, begin
 from sadp_dist.store.retry import pauses
 
-LOG_LIMIT = 64 << 20
-"""Bytes of log after which a snapshot is made in the middle of an epoch."""
 POLL = 0.25
 """Seconds between looks at who else plans, and whether to stop."""
 LOOK = 1.0
@@ -45,9 +42,14 @@ class Planner:
         server: where the run is.
         run: its name.
         title: what it is, for people to read.
-        outside: it is not part of the job that trains, and tells those that are.
+        outside: it is not part of the job that trains, and tells those that are; it closes `server`.
         yields: leave the run to a planner outside the job, if there is one.
+        idle: seconds without an entry of the log after which it ends.
         say: is told in one line what happens.
+
+    Attributes:
+        failure: why it has ended, if something went wrong.
+        resting: how it has left the run, if nobody wrote to it any more.
     """
 
     def __init__(
@@ -57,20 +59,21 @@ class Planner:
         title: str,
         outside: bool = False,
         yields: bool = False,
+        idle: float = math.inf,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._server, self._run, self._outside, self._yields = server, run, outside, yields
-        self._say = say
+        self._idle, self._say = idle, lambda line: say(f"run {run}: {line}")
         self._replica, self._directory = Replica(server, run), Directory(server.address)
         self._keys = self._replica.keys
         self._name = f"{title} at {socket.gethostname()}:{os.getpid()}"
         self._lease: Lease | None = None
         self._process: str | None = None  # of Redis, when the log was last known to be whole
-        self._waits: dict[str, list[int]] | None = None  # as published
         self._looked, self._yielding = -LOOK, False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._plan_on, name="sadp_dist planner", daemon=True)
         self.failure: Exception | None = None
+        self.resting: Resting | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -82,9 +85,10 @@ class Planner:
             self._thread.join(timeout)
 
     def check(self) -> None:
-        """
+        """Find out whether it has failed.
+
         Raises:
-            UsageError, StoreUnavailable: it has ended for that reason.
+            UsageError, StoreUnavailable: it has, for that reason.
         """
         if isinstance(self.failure, UsageError | StoreUnavailable):
             raise type(self.failure)(str(self.failure))
@@ -103,18 +107,21 @@ class Planner:
             self.failure = error
         finally:
             self._let_go()
+            self._directory.close()
             if self._outside:
-                with suppress(Unreachable), self._server.faults():
-                    self._server.redis.unlink(self._keys.server)
+                if self.resting is None:
+                    with suppress(Exception), self._server.faults():
+                        self._server.redis.unlink(self._keys.server)
+                self._server.close()
 
     def _take_turns(self) -> None:
         waits, trouble = pauses(), False
-        while not self._stopped.is_set():
+        while not self._stopped.is_set() and self.resting is None:
             try:
                 with self._server.faults():
                     lease = self._lease or self._take_lease()
                     if trouble:
-                        self._say(f"run {self._run}: {self._server.address} is back")
+                        self._say(f"{self._server.address} is back")
                     waits, trouble = pauses(), False
                     if lease is None:
                         self._stopped.wait(POLL)
@@ -127,7 +134,7 @@ class Planner:
                 continue
             except Unreachable as problem:
                 if not trouble:
-                    self._say(f"run {self._run}: {problem}; trying on")
+                    self._say(f"{problem}; trying on")
                 trouble = True
                 self._stopped.wait(next(waits))
 
@@ -142,7 +149,7 @@ class Planner:
         if self._lease is None and there:
             self._replica.forget()  # another one goes on; what is remembered here grows old
         if self._lease is not None:
-            self._say(f"run {self._run}: took over")
+            self._say("took over")
         return self._lease
 
     def _let_go(self) -> None:
@@ -152,17 +159,23 @@ class Planner:
         self._replica.forget()
 
     def _lead(self, lease: Lease) -> None:
-        """Plan until it is time to stop, or to leave it to a server."""
+        """Plan until it is time to stop, to leave it to a server, or to rest."""
         self._catch_up(lease)
-        group = self._join(lease)
-        self._settle(lease, time.perf_counter())
+        publisher = Publisher(self._server, self._replica, lease, self._say)
+        group = self._join(lease, publisher)
+        publisher.settle(time.perf_counter())
+        heard = time.monotonic()
         while not self._stopped.is_set() and not self._should_yield():
             lease.check()
             entries = self._read(group)
             start = time.perf_counter()
             if entries:
+                heard = time.monotonic()
                 self._replica.fold(entries)
-                self._settle(lease, start)
+                publisher.settle(start)
+            elif time.monotonic() > heard + self._idle:
+                self.resting = Resting(self._server, self._name, self._replica)
+                return
 
     def _should_yield(self) -> bool:
         """Whether a planner outside the job is there; one that is outside says so."""
@@ -191,7 +204,7 @@ class Planner:
             return
         before, restarted = replica.service, self._process != process
         replica.follow()
-        self._process, self._waits = process, None
+        self._process = process
         if restarted and before is not None and before is replica.service:
             self._begin_anew(lease, replica.raw)
 
@@ -203,10 +216,10 @@ class Planner:
         self._directory.add(self._run)
         replica.meta, replica.raw = begin(self._server, self._keys, replica.service, over, lease.guard)
         replica.position, replica.read = replica.meta.position, 0
-        self._process, self._waits = process, None
-        self._say(f"run {self._run}: {self._server.address} may have lost some of it; gave it back")
+        self._process = process
+        self._say(f"{self._server.address} may have lost some of it; gave it back")
 
-    def _join(self, lease: Lease) -> str:
+    def _join(self, lease: Lease, publisher: Publisher) -> str:
         """Begin to read behind `position`, in a consumer group that only this planner has ever had.
 
         Two planners in one group would take entries from each other, and so would this one from itself after
@@ -223,12 +236,12 @@ class Planner:
                     pipe.xgroup_destroy(log, other)
                 pipe.xgroup_create(log, group, replica.position)
 
-            self._write(lease, commands)
+            publisher.write(commands)
         except ResponseError as error:
             if "no such key" not in str(error) and "key to exist" not in str(error):
                 raise
             self._begin_anew(lease, replica.raw)
-            return self._join(lease)
+            return self._join(lease, publisher)
         return group
 
     def _read(self, group: str) -> Entries:
@@ -243,95 +256,9 @@ class Planner:
             if str(error).startswith(("NOGROUP", "UNBLOCKED", "WRONGTYPE")):
                 raise Changed from error  # the log was begun anew, or another planner has taken over
             raise
-        return decoded(answer)
-
-    def _settle(self, lease: Lease, start: float) -> None:
-        """Publish what the ranks wait for; after a new plan, or a long log, make a snapshot."""
-        replica = self._replica
-        assert replica.service is not None and replica.meta is not None
-        self._publish(lease)
-        engine = replica.service.engine
-        epoch = engine.latest_epoch
-        planned = epoch is not None and epoch != replica.meta.epoch
-        if epoch is not None and planned:
-            plan, milliseconds = engine.plan(epoch), (time.perf_counter() - start) * 1000
-            share = f"{plan.drawn:,} of {plan.dataset_size:,}"
-            self._say(f"run {self._run}: epoch {epoch}, {share}, {milliseconds:.0f} ms")
-        if planned or replica.read > LOG_LIMIT:
-            self._save(lease)
-
-    def _publish(self, lease: Lease) -> None:
-        replica = self._replica
-        assert replica.service is not None
-        waits = {f"{epoch}:{size}": list(ranks) for (epoch, size), ranks in replica.service.waits().items()}
-        for epoch, rank, size in replica.ready:
-            shard = replica.service.shard(epoch, rank, size)
-            if shard is not None:  # else two later plans were in what was just read, and nobody waits for it
-                self._publish_shard(lease, shard, rank, size)
-        replica.ready.clear()
-        if waits != self._waits:
-            self._write(lease, lambda pipe: pipe.set(self._keys.status, json.dumps(waits)))
-            self._waits = waits
-
-    def _publish_shard(self, lease: Lease, shard: Shard, rank: int, world_size: int) -> None:
-        assert self._replica.meta is not None
-        key = self._keys.shards(self._replica.meta.generation)
-        values: Any = {
-            shard_field(shard.epoch, rank, world_size, number): piece
-            for number, piece in enumerate(pieces(shards.encode(shard)))
-        }
-        self._write(lease, lambda pipe: pipe.hset(key, mapping=values))
-
-    def _save(self, lease: Lease) -> None:
-        """Make a snapshot; then drop what it holds from the log, and the shards of plans that are gone."""
-        replica = self._replica
-        service, meta = replica.service, replica.meta
-        assert service is not None and meta is not None
-        log, published = self._keys.log(meta.generation), self._keys.shards(meta.generation)
-        name, number = upload(self._server, self._keys, service)
-        meta = replace(
-            meta,
-            snapshot=name,
-            pieces=number,
-            position=replica.position,
-            saved=time.time(),
-            epoch=service.engine.latest_epoch,
-        )
-        old = [
-            field
-            for field in self._server.redis.hkeys(published)
-            if not service.engine.has_plan(int(field.split(b":")[0]))
-        ]
-
-        def also(pipe: Pipeline) -> None:
-            milliseconds, count = entry_number(replica.position)
-            pipe.xtrim(log, minid=f"{milliseconds}-{count + 1}", approximate=False)
-            if old:
-                pipe.hdel(published, *old)
-
-        replica.raw = adopt(self._server, self._keys, meta, replica.raw, also, lease.guard)
-        replica.meta, replica.read = meta, 0
-
-    def _write(self, lease: Lease, commands: Callable[[Pipeline], object]) -> None:
-        """Write in one transaction, if the lease is still ours and the run still the one that was read.
-
-        Raises:
-            LeaseLost: it is not.
-            Changed: it is not.
-        """
-        try:
-            with self._server.redis.pipeline() as pipe:
-                pipe.watch(self._keys.meta)
-                lease.guard(pipe)
-                if pipe.get(self._keys.meta) != self._replica.raw:
-                    raise Changed
-                pipe.multi()
-                commands(pipe)
-                pipe.execute()
-        except WatchError as error:
-            raise Changed from error
+        return _decoded(answer)
 
 
-def shard_field(epoch: int, rank: int, world_size: int, piece: int) -> str:
-    """Where in the hash of shards a piece of one is."""
-    return f"{epoch}:{world_size}:{rank}:{piece}"
+def _decoded(reply: Any) -> Entries:
+    """The entries in an answer to XREADGROUP of one stream."""
+    return reply[0][1] if reply else []

@@ -19,6 +19,10 @@ TIMEOUT = 5.0
 READ_SIZE = 1 << 20
 
 
+class NoAnswer(Unreachable):
+    """There is no server, or it does not answer."""
+
+
 class Server:
     """A client of one server, for any number of threads.
 
@@ -38,7 +42,14 @@ class Server:
         self.redis = self._client(address.host, address.port)
 
     def close(self) -> None:
-        self.redis.close()
+        """Close the sockets that no thread uses at this moment; the others with the client."""
+        self.redis.connection_pool.disconnect(inuse_connections=False)
+
+    @property
+    def node(self) -> tuple[str, int]:
+        """Host and port of the node that the client is for; in a cluster not always the address's."""
+        options = self.redis.connection_pool.connection_kwargs
+        return options["host"], options["port"]
 
     @contextmanager
     def faults(self) -> Iterator[None]:
@@ -49,6 +60,7 @@ class Server:
             raise Unreachable(f"others write to {self.address} at the same time") from None
         except exceptions.AskError as error:
             if isinstance(error, exceptions.MovedError):  # all keys of a run are at one node of a cluster
+                self.close()
                 self.redis = self._client(error.host or self.address.host, error.port)
             raise Unreachable(f"{self.address} is in a cluster that has the run at another node") from None
         except exceptions.RedisError as error:
@@ -101,6 +113,8 @@ def _meaning(error: exceptions.RedisError, address: Address) -> Exception:
             f"{address} does not take this user and password; give the right ones in the URL or in "
             f"{USERNAME} and {PASSWORD}"
         )
+    if isinstance(error, exceptions.TimeoutError):
+        return NoAnswer(f"{address} did not answer within {TIMEOUT:g} s")
     for kind, reason in _PASSING.items():
         if isinstance(error, kind):
             return Unreachable(f"{address} {reason}")
@@ -108,12 +122,11 @@ def _meaning(error: exceptions.RedisError, address: Address) -> Exception:
         if word in text:
             return Unreachable(f"{address} {reason}")
     if isinstance(error, exceptions.ConnectionError):
-        return Unreachable(f"{address} cannot be reached ({text})")
+        return NoAnswer(f"{address} cannot be reached ({text})")
     return StoreUnavailable(f"{address} refused what the store needs, Redis 6.2 or later ({text})")
 
 
 _PASSING: dict[type[Exception], str] = {
-    exceptions.TimeoutError: f"did not answer within {TIMEOUT:g} s",
     exceptions.BusyLoadingError: "is still loading its data",
     exceptions.OutOfMemoryError: "is out of memory: raise its maxmemory, or remove runs with sadp-dist rm",
     exceptions.ReadOnlyError: "is read-only, a replica: give the primary's address",

@@ -56,6 +56,11 @@ def encode(shard: Shard) -> bytes:
     return b"".join((header[:_BEFORE_CRC], checksum, header[_BEFORE_CRC + 4 :], *payload))
 
 
+def field(epoch: int, rank: int, world_size: int, piece: int) -> str:
+    """Where in the hash of shards a piece of one is."""
+    return f"{epoch}:{world_size}:{rank}:{piece}"
+
+
 def encoded_size(start: bytes) -> int:
     """How many bytes the shard has that starts with these, at least a header.
 

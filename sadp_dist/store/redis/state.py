@@ -14,8 +14,8 @@ from sadp_dist.store.redis.server import Server
 from sadp_dist.store.service import Service
 from sadp_dist.store.snapshot import Snapshot
 
-PIECE = 64 << 20
-"""Bytes of a value at most; Redis takes 512 MB."""
+PIECE = 4 << 20
+"""Bytes of a value at most: a line of 1 MB/s carries that well within the time that a call may take."""
 UNUSED_FOR = 3600
 """Seconds after which Redis forgets a snapshot that was never taken up."""
 START = "0-0"
