@@ -55,6 +55,8 @@ def connect(
 ) -> Store:
     """The store of a run. In a torch.distributed job every rank calls this, after `init_process_group`.
 
+    A store in another process may hold a run of this name already: `reset` begins it anew, `load` goes back.
+
     Args:
         url: where it lives; "memory:" is this process, or rank 0 of this job.
         run: name of the run.
@@ -64,7 +66,9 @@ def connect(
         options: of a store in another process, the fields of `StoreOptions`.
 
     Raises:
-        UsageError: an argument is wrong, on any rank; or the run is there already and was another one.
+        UsageError: an argument is wrong, or the run is there already and was another one; on every rank, if
+            that is so on one of them. A wrong `url` or option is refused on its rank alone, for which the
+            others wait until they time out.
         StoreUnavailable: the place cannot be reached.
     """
     home = _home(url)
@@ -121,7 +125,9 @@ def _options(given: dict[str, Any]) -> StoreOptions:
 def _shared_home(url: str) -> ModuleType:
     home = _home(url)
     if not hasattr(home, "attach"):
-        raise UsageError(f"url={without_password(url)!r} lives in the processes that train; give the run's directory")
+        raise UsageError(
+            f"url={without_password(url)!r} lives in the processes that train; give the run's directory"
+        )
     return home
 
 

@@ -66,7 +66,7 @@ class Store(ABC):
             world_size: number of shards; by default torch.distributed's, 1 without it.
 
         Raises:
-            UsageError: an argument out of its range.
+            UsageError: an argument out of its range; or the epoch is over, in a store that outlives its jobs.
             StoreUnavailable: the store or a rank was waited for in vain.
         """
 
@@ -110,6 +110,8 @@ class Store(ABC):
     def load(self, path: str | PathLike[str]) -> None:
         """Replace everything by what `save` wrote; every rank calls it. Pushes before it are forgotten.
 
+        Processes without torch.distributed are no ranks of one job: one loads before the others connect.
+
         Raises:
             UsageError: the file is not whole, or of another version, data set size or configuration. The
                 store stays as it was.
@@ -117,7 +119,11 @@ class Store(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Forget all scores and plans, as if the run had just begun; every rank calls it."""
+        """Forget all scores and plans, as if the run had just begun; every rank calls it.
+
+        A store that outlives its jobs may hold an old run of the same name: who begins resets it. Processes
+        without torch.distributed are no ranks of one job: one resets before the others connect.
+        """
 
     @abstractmethod
     def close(self) -> None:
