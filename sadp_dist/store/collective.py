@@ -37,9 +37,10 @@ class Collective:
     """
 
     def __init__(self, timeout: float | None = None) -> None:
-        group = dist.new_group(
-            backend="gloo", timeout=None if timeout is None else timedelta(seconds=timeout)
-        )
+        with _lost_peers():
+            group = dist.new_group(
+                backend="gloo", timeout=None if timeout is None else timedelta(seconds=timeout)
+            )
         assert isinstance(group, dist.ProcessGroup)  # this rank is a member: the group is of all ranks
         self._open_group: dist.ProcessGroup | None = group
         self.rank = dist.get_rank(group)
