@@ -139,8 +139,8 @@ def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], Store]]:
     path = Path(store)
     if not path.exists():
         raise UsageError(
-            f"--store {without_password(store)} is neither a URL, such as redis://HOST, nor a run directory or "
-            "saved file that exists"
+            f"--store {without_password(store)} is neither a URL, such as redis://HOST, nor a run "
+            "directory or saved file that exists"
         )
 
     def newest() -> Store:

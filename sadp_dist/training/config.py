@@ -203,7 +203,8 @@ def _refuse_unknown_keys(section: Any, kind: type, path: tuple[str, ...], source
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
             where = f"in section {'.'.join(path)}" if path else "at the top level"
             raise UsageError(
-                f"{source}: unknown key {_shown(key)} {where}; did you mean {near[0]!r}? Known: {', '.join(known)}"
+                f"{source}: unknown key {_shown(key)} {where}; did you mean {near[0]!r}? "
+                f"Known: {', '.join(known)}"
             )
         if dataclasses.is_dataclass(hints[key]) and value is not None:
             _refuse_unknown_keys(value, typing.cast(type, hints[key]), (*path, key), source)

@@ -431,7 +431,7 @@ def test_a_file_of_another_run_is_refused_and_the_store_stays_as_it_was(new_stor
     np.testing.assert_array_equal(store.scores(np.arange(N)), scores_of(0))
 
 
-def test_a_job_that_begins_on_the_run_of_an_old_one_is_told_before_it_trains_on_old_scores(new_store, tmp_path):
+def test_a_job_that_begins_on_the_run_of_an_old_one_is_told_before_it_trains(new_store, tmp_path):
     old, expected = new_store(), expected_shards(3)
     for epoch in range(2):
         old.plan(epoch)
