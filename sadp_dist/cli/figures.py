@@ -68,12 +68,12 @@ def _plan(figures: dict[str, Any]) -> dict[str, str]:
 
 
 def _store(figures: dict[str, Any]) -> dict[str, str]:
-    rejected = ", ".join(f"{reason} {count:,}" for reason, count in figures["rejected_frames"].items())
+    bad = ", ".join(f"{reason} {count:,}" for reason, count in figures["bad_frames"].items())
     return {
         "pushes": show(figures["pushes"]),
         "scores in them": show(figures["pushed_scores"]),
         "rejected pushes": show(figures["rejected_pushes"]),
-        "rejected frames": rejected or "0",
+        "bad frames": bad or "0",
         "received": decimal(figures["bytes_received"]),
         "memory": decimal(figures["memory_bytes"]),
         "shards": show(figures["shards"]),

@@ -191,7 +191,7 @@ class Engine:
             memory_bytes=sum(self._tables.each("memory_bytes")),
             shards=len(self._tables.ranges),
             bytes_received=0,
-            rejected_frames={},
+            bad_frames={},
             waiting_ranks=[],
             planner=None,
             last_snapshot=None,

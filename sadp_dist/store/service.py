@@ -46,7 +46,7 @@ class Service:
         self.origin = origin
         self._asked: dict[tuple[int, int], set[int]] = {}
         self._sequences: dict[int, int] = {}
-        self._rejected: Counter[str] = Counter()
+        self._bad_frames: Counter[str] = Counter()
         self._bytes = 0
 
     def receive(self, data: bytes | memoryview) -> None:
@@ -55,7 +55,7 @@ class Service:
         try:
             frame = decode(data, self.origin, self.engine.run.dataset_size)
         except BadFrame as bad:
-            self.reject(str(bad))
+            self.skip(str(bad))
             return
         repeat = frame.sequence <= self._sequences.get(frame.client, 0)
         self.engine.apply(frame.records, frame.pushes, repeat)
@@ -63,9 +63,9 @@ class Service:
             self.engine.reject(frame.rejected)
             self._sequences[frame.client] = frame.sequence
 
-    def reject(self, reason: str) -> None:
+    def skip(self, reason: str) -> None:
         """Count something that is none of this run's messages."""
-        self._rejected[reason] += 1
+        self._bad_frames[reason] += 1
 
     def ask(self, epoch: int, rank: int, world_size: int) -> list[tuple[int, int]]:
         """A rank wants its shard of an epoch; it has sent all that it has before.
@@ -115,7 +115,7 @@ class Service:
         return replace(
             self.engine.stats(),
             bytes_received=self._bytes,
-            rejected_frames=dict(self._rejected),
+            bad_frames=dict(self._bad_frames),
             waiting_ranks=list(self.waiting_ranks()),
             planner=planner,
             last_snapshot=last_snapshot,
@@ -127,7 +127,7 @@ class Service:
             "origin": self.origin,
             "asked": [[epoch, size, sorted(ranks)] for (epoch, size), ranks in self._asked.items()],
             "sequences": {str(client): sequence for client, sequence in self._sequences.items()},
-            "rejected": dict(self._rejected),
+            "bad_frames": dict(self._bad_frames),
             "bytes": self._bytes,
         }
 
@@ -137,7 +137,7 @@ class Service:
         service = cls(engine, state["origin"])
         service._asked = {(epoch, size): set(ranks) for epoch, size, ranks in state["asked"]}
         service._sequences = {int(client): sequence for client, sequence in state["sequences"].items()}
-        service._rejected = Counter(state["rejected"])
+        service._bad_frames = Counter(state["bad_frames"])
         service._bytes = state["bytes"]
         return service
 
@@ -161,7 +161,7 @@ class Service:
         self.origin = origin
         self._asked.clear()
         self._sequences.clear()
-        self._rejected.clear()
+        self._bad_frames.clear()
         self._bytes = 0
 
     @classmethod

@@ -64,7 +64,7 @@ class StoreStats:
         memory_bytes: host memory that scores, labels and plans take.
         shards: ranges of examples that the scores are kept in.
         bytes_received: bytes of scores that came from other processes.
-        rejected_frames: reason -> batches of scores that were skipped, since they could not be read.
+        bad_frames: reason -> batches of scores that were skipped, since they could not be read.
         waiting_ranks: ranks that have not asked yet for a plan that others have asked for.
         planner: which process makes the plans; None for the one that answers.
         last_snapshot: when the scores were last saved, in seconds since 1970.
@@ -95,7 +95,7 @@ class StoreStats:
     memory_bytes: int
     shards: int
     bytes_received: int
-    rejected_frames: dict[str, int]
+    bad_frames: dict[str, int]
     waiting_ranks: list[int]
     planner: str | None
     last_snapshot: float | None

@@ -76,7 +76,7 @@ def test_the_table_shows_every_figure(server, training):
     assert ["staleness", *(f"{value:.4g}" for value in stats.staleness_quantiles.values())] in cells
     assert "██" in table
     assert shown["mean staleness"] == f"{stats.staleness_mean:.6g}"
-    assert shown["rejected frames"] == shown["rejected pushes"] == "0"
+    assert shown["bad frames"] == shown["rejected pushes"] == "0"
     assert shown["ranks waited for"] == "none"
     assert shown["planner"] == stats.planner
     assert shown["last snapshot"].endswith(" s ago")

@@ -204,7 +204,7 @@ def together(folder: Path) -> dict:
     dist.barrier()
     push_mine(store, 0)
     seen["same plan anew"] = shard_of(store, 1) == before
-    seen["rejected frames"] = store.stats().rejected_frames
+    seen["bad frames"] = store.stats().bad_frames
     dist.barrier()
     store.close()
     return seen

@@ -75,7 +75,7 @@ def test_a_run_that_begins_anew_has_nothing_of_before_not_even_what_was_on_its_w
     for seen in together:
         assert seen["seen after reset"] == 0
         assert seen["same plan anew"]
-        assert seen["rejected frames"] == {}
+        assert seen["bad frames"] == {}
 
 
 def test_a_store_connected_before_the_job_was_joined_says_so(tmp_path, url):

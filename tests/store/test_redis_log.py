@@ -81,8 +81,8 @@ def test_what_is_no_message_of_this_run_is_counted_and_skipped_and_nothing_else_
         ]
         for fields in dirt:
             client.xadd(log, fields)
-        rejected = store.stats().rejected_frames
-        assert rejected == {
+        bad = store.stats().bad_frames
+        assert bad == {
             "truncated": 2,
             "oversized": 1,
             "version": 1,
@@ -91,7 +91,7 @@ def test_what_is_no_message_of_this_run_is_counted_and_skipped_and_nothing_else_
             "foreign run": 1,
             "values": 1,
         }
-        assert sum(rejected.values()) == len(dirt)
+        assert sum(bad.values()) == len(dirt)
         assert store.scores(np.arange(N)).tolist() == scores_of(0).tolist()
         assert store.plan(1, 0, 1).indices.tolist() == clean.plan(1, 0, 1).indices.tolist()
         client.xadd(log, {FRAME: good})

@@ -45,7 +45,7 @@ class PlainService:
         self.asks: list[tuple[int, int, int]] = []
         self.plans: dict[int, object] = {}
         self.counts = dict.fromkeys(("pushes", "pushed_scores", "rejected_pushes", "bytes_received"), 0)
-        self.rejected: dict[str, int] = {}
+        self.bad_frames: dict[str, int] = {}
 
     def receive_frame(self, data, rows, epoch, client, sequence, pushes, rejected) -> None:
         self.counts["bytes_received"] += len(data)
@@ -59,7 +59,7 @@ class PlainService:
 
     def receive_other(self, data, reason) -> None:
         self.counts["bytes_received"] += len(data)
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        self.bad_frames[reason] = self.bad_frames.get(reason, 0) + 1
 
     def ask(self, epoch, rank, size) -> list[tuple[int, int]] | None:
         """None: it is refused."""
@@ -147,7 +147,7 @@ def test_after_any_history_it_answers_as_the_plain_one_also_if_it_was_written_an
                 np.testing.assert_array_equal(shard.weights, expected.weights)
     stats = service.stats(planner="here", last_snapshot=5.0)
     assert {name: getattr(stats, name) for name in plain.counts} == plain.counts
-    assert stats.rejected_frames == plain.rejected
+    assert stats.bad_frames == plain.bad_frames
     assert stats.waiting_ranks == plain.waited_for()
     assert (stats.planner, stats.last_snapshot) == ("here", 5.0)
 
@@ -203,7 +203,7 @@ def test_what_is_not_of_this_run_is_counted_by_its_reason_and_touches_nothing_el
     for data in inputs.values():
         service.receive(data)
     stats = service.stats()
-    assert stats.rejected_frames == dict.fromkeys(REASONS, 1)
+    assert stats.bad_frames == dict.fromkeys(REASONS, 1)
     assert stats.bytes_received == len(frame_of([(4, 2.0)])) + sum(map(len, inputs.values()))
     assert (stats.pushes, stats.pushed_scores, stats.seen, stats.waiting_ranks) == (1, 1, 1, [1])
     np.testing.assert_array_equal(service.engine.scores(np.arange(N)), scores)
@@ -251,4 +251,4 @@ def test_a_restored_service_begins_from_the_snapshot_under_its_new_origin():
     assert service.waits() == {}
     service.receive(frame_of([(3, 7.0)], epoch=1, sequence=2))  # still on its way, of the old origin
     assert service.engine.stats().seen == 2
-    assert service.stats().rejected_frames == {"foreign run": 1}
+    assert service.stats().bad_frames == {"foreign run": 1}

@@ -142,6 +142,6 @@ def _apply(service: Service, fields: dict[bytes, bytes]) -> list[tuple[int, int,
         epoch, rank, world_size = _ASK.unpack(fields.get(ASK, b""))
         ready = service.ask(epoch, rank, world_size)
     except (struct.error, UsageError):
-        service.reject("not a frame")
+        service.skip("not a frame")
         return []
     return [(epoch, rank, world_size) for rank, world_size in ready]
