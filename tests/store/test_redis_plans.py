@@ -94,6 +94,25 @@ def test_the_world_size_may_change_and_a_plan_once_made_is_the_same_for_all_who_
                 late.plan(0, 0, 1)
 
 
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_script_that_runs_again_is_told_and_begins_anew_as_if_there_had_been_no_run(redis, epochs):
+    expected, name = embedded(), f"again-{epochs}"
+    with rank_of(redis, name, planner="rank0") as first:
+        for epoch in range(epochs):
+            first.plan(epoch)
+            first.push(np.arange(N), 1 / scores_of(epoch), epoch=epoch)
+        first.flush()
+    with rank_of(redis, name, planner="rank0", timeout=20) as second:
+        with pytest.raises(UsageError, match=f"epoch=0 .* got to epoch {epochs - 1}: store.reset"):
+            second.plan(0)
+        assert second.stats().bad_frames == {}  # what is refused is not written to the log
+        second.reset()
+        for epoch in range(epochs):
+            assert_same(second.plan(epoch), expected.plan(epoch))
+            for store in (second, expected):
+                store.push(np.arange(N), scores_of(epoch), epoch=epoch)
+
+
 def connection_to(redis: RedisServer, run: str, planner: str = "server"):
     return open_connection(redis.url, Run(run, N, PRUNING, LABELS), StoreOptions(planner=planner))
 
