@@ -156,7 +156,8 @@ def test_a_planner_without_the_lease_publishes_nothing(shared):
         run.flush()
         client, keys = shared.client(), Keys(name)
         before, published = client.get(keys.meta), client.hkeys(keys.shards(meta_of(shared, name).generation))
-        client.set(keys.lease, b'{"planner": "another"}')
+        for key in (keys.fence, keys.lease):
+            client.set(key, b'{"token": 9, "planner": "another"}')
         for connection in [store._connection for store in run.ranks]:
             for rank in range(2):
                 connection.ask(1, rank, 2)
@@ -187,15 +188,24 @@ def test_each_holder_of_the_lease_has_a_larger_token_and_the_former_one_cannot_w
         with pytest.raises(LeaseLost):
             leases[0].check()
         last.guard(pipe)
+        pipe.multi()
+        pipe.set(keys.status, "written")
+        shared.client().pexpire(keys.lease, 5000)  # renewed meanwhile
+        pipe.execute()
+        last.guard(pipe)
         shared.client().delete(keys.lease)
+        leases.append(acquire(server, keys, "next"))
         pipe.multi()
         pipe.set(keys.status, "written")
         with pytest.raises(Exception, match="Watched variable changed"):
             pipe.execute()
     leases[1].release()
-    assert acquire(server, keys, "next").token == 5
+    assert acquire(server, keys, "another") is None
     for each in (*leases, last):
         each.release()
+    one_more = acquire(server, keys, "one more")
+    assert one_more.token == 6
+    one_more.release()
 
 
 @pytest.mark.slow

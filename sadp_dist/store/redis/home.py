@@ -203,7 +203,8 @@ def _remove(server: Server, run: str) -> None:
             raise _no_such_run(server, run)
         pipe.multi()
         pipe.set(keys.meta, REMOVED, ex=REMOVED_FOR)
-        pipe.unlink(*keys.named_in(raw), keys.status, keys.fence)
+        pipe.unlink(*keys.named_in(raw), keys.status)
+        pipe.expire(keys.fence, REMOVED_FOR)
         pipe.execute()
 
 

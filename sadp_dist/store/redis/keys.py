@@ -23,7 +23,7 @@ class Keys:
     Attributes:
         meta: `Meta`.
         lease: who plans, while it lives.
-        fence: how many have planned.
+        fence: who has planned last, and how many before.
         server: a planner outside the job, while it lives.
         status: who waits for whom.
         beginning: a rank begins the run, while it lives.

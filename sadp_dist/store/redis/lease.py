@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 
 from redis import exceptions
 from redis.client import Pipeline
@@ -22,22 +24,23 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """A key that lives as long as a thread of the holder renews it.
+    """A key that lives as long as a thread of the holder renews it, and a fence beside it.
 
-    Its value is the fencing token: a number that is larger with each holder, and what no other holder has.
-    Redis itself compares it in the transaction of each write that matters, so a holder that was asleep while
-    its lease ran out changes nothing any more.
+    Both have the same value: a number that is larger with each holder, and what no other holder has. The
+    fence stays as it is until the next holder comes. Redis itself compares it in the transaction of each
+    write that matters, so a holder that was asleep while its lease ran out changes nothing any more; and
+    renewing does not disturb a transaction, however long it takes on a slow line.
 
     Args:
         server: where.
         keys: of the run.
         token: the number.
-        value: of the key, which has been set.
+        value: of the keys, which have been set.
     """
 
     def __init__(self, server: Server, keys: Keys, token: int, value: bytes) -> None:
         self.token = token
-        self._server, self._key, self._value = server, keys.lease, value
+        self._server, self._keys, self._value = server, keys, value
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="sadp_dist lease", daemon=True)
         self._thread.start()
@@ -52,39 +55,37 @@ class Lease:
             raise LeaseLost
 
     def guard(self, pipe: Pipeline) -> None:
-        """Let the transaction that follows fail unless the lease is this holder's.
+        """Let the transaction that follows fail if there is another holder by then.
 
         Raises:
-            LeaseLost: it is not.
+            LeaseLost: there is one already.
         """
-        pipe.watch(self._key)
-        if pipe.get(self._key) != self._value:
-            self._over.set()
-            raise LeaseLost
+        self._compare(pipe, self._keys.fence)
 
     def release(self) -> None:
         """Let another one have it at once, if Redis can be told; nothing is renewed any more."""
         self._over.set()
         self._thread.join(TTL)
-        try:
-            with self._server.redis.pipeline() as pipe:
-                self.guard(pipe)
-                pipe.multi()
-                pipe.unlink(self._key)
-                pipe.execute()
-        except (LeaseLost, exceptions.RedisError):
-            pass  # it runs out by itself
+        with suppress(LeaseLost, exceptions.RedisError):  # it runs out by itself
+            self._write(lambda pipe: pipe.unlink(self._keys.lease))
 
     def _renew(self) -> None:
         while not self._over.wait(RENEW):
-            try:
-                with self._server.redis.pipeline() as pipe:
-                    self.guard(pipe)
-                    pipe.multi()
-                    pipe.pexpire(self._key, int(TTL * 1000))
-                    pipe.execute()
-            except (LeaseLost, exceptions.RedisError):
-                continue  # after a fault it may still be ours
+            with suppress(LeaseLost, exceptions.RedisError):  # after a fault it may still be ours
+                self._write(lambda pipe: pipe.pexpire(self._keys.lease, int(TTL * 1000)))
+
+    def _write(self, command: Callable[[Pipeline], object]) -> None:
+        with self._server.redis.pipeline() as pipe:
+            self._compare(pipe, self._keys.lease)
+            pipe.multi()
+            command(pipe)
+            pipe.execute()
+
+    def _compare(self, pipe: Pipeline, key: str) -> None:
+        pipe.watch(key)
+        if pipe.get(key) != self._value:
+            self._over.set()
+            raise LeaseLost
 
 
 def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
@@ -95,12 +96,20 @@ def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
         keys: of the run.
         planner: who wants it, for people to read.
     """
-    if server.redis.get(keys.lease) is not None:
-        return None
-    token = server.redis.incr(keys.fence)
-    value = json.dumps({"token": token, "nonce": secrets.token_hex(8), "planner": planner}).encode()
-    if not server.redis.set(keys.lease, value, nx=True, px=int(TTL * 1000)):
-        return None
+    with server.redis.pipeline() as pipe:
+        pipe.watch(keys.lease, keys.fence)
+        if pipe.get(keys.lease) is not None:
+            return None
+        former = pipe.get(keys.fence)
+        token = 1 if former is None else json.loads(former)["token"] + 1
+        value = json.dumps({"token": token, "nonce": secrets.token_hex(8), "planner": planner}).encode()
+        pipe.multi()
+        pipe.set(keys.fence, value)
+        pipe.set(keys.lease, value, px=int(TTL * 1000))
+        try:
+            pipe.execute()
+        except exceptions.WatchError:
+            return None  # another one was quicker
     return Lease(server, keys, token, value)
 
 
