@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sadp_dist.store.redis import shards
+from sadp_dist.store.redis.log import pack_ask
 from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
 from tests.faults.job import Job
 from tests.faults.planner import Planner
@@ -78,6 +80,26 @@ def redis_restarted_empty_without_planner(
     yield
 
 
+def power_cut(first_lost: bytes, behind: bytes = b"") -> Fault:
+    """One machine has both. Its disk has Redis's log up to where some bytes begin, behind some others."""
+
+    @contextmanager
+    def fault(redis: RedisServer, first: Planner, second: Planner, job: Job) -> Iterator[None]:
+        first.kill()
+        redis.kill()
+        (log,) = (redis.folder / "appendonlydir").glob("*.incr.aof")
+        data = log.read_bytes()
+        log.write_bytes(data[: data.index(first_lost, data.index(behind))])
+        redis.start()
+        second.start()
+        yield
+
+    return fault
+
+
+LATEST_ASK, LATEST_SHARD = pack_ask(1, 1, 2), shards.field(1, 1, 2, 0).encode()
+
+
 FAULTS: dict[str, tuple[Fault, Mapping[str, Any]]] = {
     "kill -9 of `sadp-dist serve`, another one started after 2 s": (another_starts, {"planner": "server"}),
     "kill -9 of `sadp-dist serve`, `planner: auto`": (nobody_starts_another, {"planner": "auto"}),
@@ -101,6 +123,14 @@ FAULTS: dict[str, tuple[Fault, Mapping[str, Any]]] = {
     "redis-server restarted empty, and its planner killed and started again": (
         redis_restarted_empty_without_planner,
         {"planner": "server", "timeout": 8},
+    ),
+    "power cut of redis-server and of its planner, the latest plan not yet on the disk": (
+        power_cut(LATEST_ASK),
+        {"planner": "server", "timeout": 8},
+    ),
+    "power cut of redis-server and of its planner, the latest plan on the disk, not what came after": (
+        power_cut(b"XADD", behind=LATEST_SHARD),
+        {"planner": "server"},
     ),
 }
 
