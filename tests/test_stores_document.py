@@ -1,0 +1,43 @@
+"""What docs/stores.md says to type does what it says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.store.redis_server import free_port
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "stores.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_commands_for_redis_train_answer_and_clean_up(tmp_path):
+    commands = re.search(r"```sh\n(redis-server.*?)```", DOCUMENT, re.DOTALL).group(1)
+    port = str(free_port())
+    commands = commands.replace("6379", port).replace("digits.yaml", "digits.yaml training.epochs=2")
+    commands = commands.replace("torchrun", "torchrun --rdzv-backend c10d --rdzv-endpoint localhost:0")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    script = f"""set -euo pipefail
+    python {ROOT}/examples/digits_images.py data/digits/images
+    for split in train test; do
+      sadp-dist beton data/digits/images data/digits/$split.beton --split $split
+    done
+    trap 'kill %1; wait; redis-cli -p {port} shutdown nosave' EXIT
+    {commands}"""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    epochs, runs, stats, top, removed = (
+        done.stdout.find(text)
+        for text in ("epoch   2/2", "created", "effective sample size", "highest scores", "removed")
+    )
+    assert 0 < epochs < runs < stats < top < removed, done.stdout + done.stderr
+    assert (tmp_path / "runs" / "digits-sadp" / "metrics.jsonl").exists()
