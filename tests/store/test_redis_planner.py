@@ -388,6 +388,7 @@ def test_serve_forgets_a_run_that_is_removed_and_plans_one_of_the_same_name(shar
             run.plan(1)
 
 
+@pytest.mark.slow
 def test_serve_lets_go_of_a_run_that_nobody_writes_to_and_takes_it_again_when_somebody_does(
     shared, monkeypatch
 ):
