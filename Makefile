@@ -3,6 +3,7 @@
 VENV ?= .venv
 export VENV
 SLOW ?= 1
+JOBS ?= 2
 
 .PHONY: demo test lint bench setup clean
 
@@ -18,7 +19,7 @@ lint: setup
 	@$(VENV)/bin/mypy
 
 test: lint
-	@$(VENV)/bin/python -m pytest $(if $(filter 0,$(SLOW)),-m "not slow") $(ARGS)
+	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup $(if $(filter 0,$(SLOW)),-m "not slow") $(ARGS)
 
 bench: setup
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
