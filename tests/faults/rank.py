@@ -83,7 +83,6 @@ def train(store: Store, folder: Path, rank: int, world_size: int, progress: Prog
     progress.reach("flush")
     started = time.monotonic()
     store.flush()
-    progress.reach("flushed")
     return max(longest, time.monotonic() - started)
 
 
@@ -111,14 +110,19 @@ def run(
     os.environ.update(environment, RANK=str(rank))
     try:
         with connect(url, "job", N, PRUNING, **options) as store:
-            longest = train(store, folder, rank, world_size, Progress(folder, rank))
-            while not all(has_flushed(folder, other) for other in range(world_size)):
-                time.sleep(0.01)
+            progress = Progress(folder, rank)
+            meet("connected", folder, world_size, progress)  # a slow start is no fault
+            longest = train(store, folder, rank, world_size, progress)
+            meet("flushed", folder, world_size, progress)
             np.savez(folder / f"{rank}.npz", scores=store.scores(np.arange(N)))
             (folder / f"{rank}.json").write_text(json.dumps({"longest": longest}))
     except (StoreUnavailable, UsageError) as error:
         sys.exit(str(error))
 
 
-def has_flushed(folder: Path, rank: int) -> bool:
-    return "flushed\n" in (folder / f"{rank}.progress").read_text(encoding="utf-8")
+def meet(point: str, folder: Path, world_size: int, progress: Progress) -> None:
+    """Come to a point, and go on when all ranks have."""
+    progress.reach(point)
+    files = [folder / f"{rank}.progress" for rank in range(world_size)]
+    while not all(file.exists() and f"{point}\n" in file.read_text(encoding="utf-8") for file in files):
+        time.sleep(0.01)
