@@ -230,11 +230,14 @@ class RemoteStore(Store):
             raise UsageError(CONNECTED_TOO_EARLY)
 
 
-def join(line: Callable[[], tuple[Connection, Run]], options: StoreOptions) -> RemoteStore:
+def join(
+    open_connection: Callable[[Run], Connection], make_run: Callable[[], Run], options: StoreOptions
+) -> RemoteStore:
     """A rank's store over a line that each rank of the job opens; all of them get there, or none.
 
     Args:
-        line: opens it, and says of which run.
+        open_connection: opens the line to a run.
+        make_run: what is trained; a run that it refuses is refused on every rank.
         options: of the store.
 
     Raises:
@@ -244,7 +247,8 @@ def join(line: Callable[[], tuple[Connection, Run]], options: StoreOptions) -> R
     opened: list[tuple[Connection, Run]] = []
 
     def step() -> None:
-        opened.append(line())
+        run = make_run()
+        opened.append((open_connection(run), run))
 
     try:
         step() if ranks is None else ranks.agree("connect", step)

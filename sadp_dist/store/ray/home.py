@@ -41,11 +41,11 @@ def connect(
 ) -> Store:
     """A run's store; the first one to come makes the actor."""
 
-    def line() -> tuple[RayConnection, Run]:
-        ours = Run(run, dataset_size, pruning, labels)
-        return open_connection(url, ours, options), ours
-
-    return join(line, options)
+    return join(
+        lambda ours: open_connection(url, ours, options),
+        lambda: Run(run, dataset_size, pruning, labels),
+        options,
+    )
 
 
 def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:

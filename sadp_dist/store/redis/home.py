@@ -54,11 +54,11 @@ def connect(
     """A run's store; the first one to come begins the run."""
     from sadp_dist.store.client import join
 
-    def line() -> tuple[RedisConnection, Run]:
-        ours = Run(run, dataset_size, pruning, labels)
-        return open_connection(url, ours, options), ours
-
-    return join(line, options)
+    return join(
+        lambda ours: open_connection(url, ours, options),
+        lambda: Run(run, dataset_size, pruning, labels),
+        options,
+    )
 
 
 def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnection:
