@@ -44,6 +44,7 @@ missing_packages() {  # what FFCV is built from, what makes a virtual environmen
     command -v redis-server >/dev/null || echo redis-server
     command -v openssl >/dev/null || echo openssl
     command -v ip >/dev/null || echo iproute2
+    command -v chromium >/dev/null || echo chromium
   fi
   if [ -z "$python" ]; then
     printf '%s\n' python3 python3-dev python3-venv
