@@ -27,9 +27,22 @@ NotNegative = Annotated[float, Field(ge=0)]
 class DataConfig:
     """Where the images come from and what happens to them before the network.
 
-    ``loader: ffcv`` reads .beton files (``sadp-dist beton`` writes them); ``loader: torch`` reads an
-    ImageFolder folder, a .zip of one or a parquet file, of which ``train_split`` and ``test_split`` name
-    sub-folders.
+    Attributes:
+        train: the training images: a .beton file, or with `loader: torch` an ImageFolder folder, a .zip of
+            one or a parquet file.
+        test: the test images, likewise.
+        loader: "ffcv" reads .beton files, which `sadp-dist beton` writes; "torch" reads the others.
+        train_split: with `loader: torch`, the sub-folder of `train`; for parquet, how its files' names begin.
+        test_split: the same of `test`.
+        image_size: side of the square images that the network sees, in pixels.
+        classes: number of classes; None: as many as the training labels name.
+        mean: of the red, green and blue channel, in 0..255; it is subtracted.
+        std: of the channels, in 0..255; what is left is divided by it.
+        augment: "none", "crop" (pad, crop and flip) or "resized-crop"; keyed by seed, epoch and example.
+        padding: pixels that "crop" adds on each side.
+        flip: whether half of the images are mirrored, unless `augment` is "none".
+        cutout: side of a square that is blanked, in pixels, unless `augment` is "none"; 0 blanks none.
+        workers: threads (ffcv, at least one) or processes (torch) that load, on each rank.
     """
 
     train: str
@@ -38,21 +51,26 @@ class DataConfig:
     train_split: str | None = None
     test_split: str | None = None
     image_size: Positive = 32
-    classes: Positive | None = None  # None: as many as the training labels name
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of the channels, in 0..255
+    classes: Positive | None = None
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
-    augment: Literal["none", "crop", "resized-crop"] = (
-        "none"  # "crop": pad, crop (and flip); keyed by the example
-    )
+    augment: Literal["none", "crop", "resized-crop"] = "none"
     padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
-    cutout: Annotated[int, Field(ge=0)] = 0  # side of the square that is blanked, in pixels
+    cutout: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=0)] = 1
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network, for how many time steps T, of which neurons."""
+    """Which network, for how many time steps, of which neurons.
+
+    Attributes:
+        name: "small_cnn", "spiking_resnet18", "sew_resnet18", "sew_resnet34", "vgg11", or one that was
+            registered.
+        time_steps: T, how many times an image is shown.
+        neuron: the neurons of all layers.
+    """
 
     name: str = "small_cnn"
     time_steps: Positive = 4
@@ -61,7 +79,12 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """Whose gradients give the scores (Eq. 29): the last layer, all layers, or layers by name."""
+    """Whose gradients give the scores (Eq. 29).
+
+    Attributes:
+        layers: the "last" layer, "all" of them, or a list of names.
+        exact: the norm of the gradient and not its bound; linear layers only.
+    """
 
     layers: Literal["last", "all"] | list[str] = "last"
     exact: bool = False
@@ -71,8 +94,27 @@ class ScoringConfig:
 class OptimizationConfig:
     """The ``training:`` section: how the weights are learned.
 
-    ``batch_size`` counts the examples of one optimizer step over all ranks and accumulated micro-batches, so
-    that a recipe means the same on one GPU and on eight.
+    Attributes:
+        epochs: K, how often the data set is gone through.
+        batch_size: examples of one optimizer step, over all ranks and accumulated micro-batches, so that a
+            recipe means the same on one GPU and on eight.
+        accumulate: micro-batches into which a rank splits its part of a batch.
+        optimizer: "sgd" or "adamw".
+        learning_rate: the highest one; from there it falls along half a cosine to 0.
+        momentum: of "sgd".
+        nesterov: Nesterov's momentum, with "sgd".
+        weight_decay: of all parameters.
+        warmup_epochs: epochs in which the learning rate grows to its highest; may be a fraction.
+        loss: "cross-entropy" of the output's mean over time, or "tet", the mean of each step's.
+        label_smoothing: share of the target that is spread over all classes.
+        tet_lambda: weight of the regulariser of "tet".
+        precision: "fp32", "bf16" or "fp16"; the last two by torch.autocast.
+        channels_last: the memory layout that GPUs' convolutions prefer.
+        compile: whether torch.compile compiles the network; while scores are read, its graph ends at each
+            scored layer.
+        evaluate_every: epochs between evaluations on the test images; the last epoch always has one.
+        checkpoint_every: optimizer steps between checkpoints; None: at the end of each epoch alone.
+        keep_checkpoints: how many of the newest checkpoints are kept.
     """
 
     epochs: Positive
@@ -89,22 +131,39 @@ class OptimizationConfig:
     tet_lambda: Annotated[float, Field(ge=0, le=1)] = 0.05
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
-    compile: bool = False  # by torch.compile; while scores are read, its graph ends at each scored layer
-    evaluate_every: Positive = 1  # epochs; the last one always
-    checkpoint_every: Positive | None = None  # optimizer steps; None: at the end of each epoch alone
+    compile: bool = False
+    evaluate_every: Positive = 1
+    checkpoint_every: Positive | None = None
     keep_checkpoints: Positive = 2
 
 
 @dataclass(frozen=True)
 class StoreConfig(StoreOptions):
-    """Where the scores live; see ``sadp_dist.connect``."""
+    """Where the scores live; see ``sadp_dist.connect``.
+
+    Attributes:
+        url: "memory:", "redis://HOST:PORT/DB" ("rediss://" for TLS), "ray:auto" or "ray://HOST:PORT".
+    """
 
     url: str = field(default="memory:", repr=False)  # a password may be in it
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run."""
+    """One training run.
+
+    Attributes:
+        name: of the run: in its folder, and in a store that holds several.
+        data: the images.
+        training: how the weights are learned.
+        network: the network.
+        pruning: how much of an epoch is left out, and what.
+        scoring: where the scores come from.
+        store: where the scores live.
+        output: the run's folder; `{name}` stands for its name.
+        seed: of the weights at the start, of augmentation and, unless `pruning.seed` says otherwise, of what
+            is drawn.
+    """
 
     name: str
     data: DataConfig
