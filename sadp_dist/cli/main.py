@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from sadp_dist import __version__
-from sadp_dist.cli import beton, doctor, inspection, report, runs, serve, training
+from sadp_dist.cli import beton, check, doctor, inspection, rendezvous, report, runs, serve, training
 from sadp_dist.errors import AgreedError, StoreUnavailable, TrainingDiverged, UsageError
 
 app = typer.Typer(
@@ -44,12 +44,14 @@ def options(
 
 
 app.command()(training.train)
+app.command()(check.check)
 app.command()(beton.beton)
 app.command()(inspection.stats)
 app.command()(inspection.top)
 app.command()(runs.runs)
 app.command("rm")(runs.remove)
 app.command()(serve.serve)
+app.command()(rendezvous.rendezvous)
 app.command()(report.report)
 app.command()(doctor.doctor)
 

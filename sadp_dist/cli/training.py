@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from sadp_dist.errors import AgreedError, UsageError
 
+Config = Annotated[
+    Path, typer.Argument(help="The run's YAML file; configs/ holds ready ones.", metavar="CONFIG.yaml")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Values that replace the file's, such as pruning.ratio=0.7 seed=1.",
+        metavar="SECTION.KEY=VALUE",
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the run's newest checkpoint, if it has one.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run that the directory holds.")]
+
 
 def train(
-    config: Annotated[
-        Path, typer.Argument(help="The run's YAML file; configs/ holds ready ones.", metavar="CONFIG.yaml")
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Values that replace the file's, such as pruning.ratio=0.7 seed=1.",
-            metavar="SECTION.KEY=VALUE",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's newest checkpoint, if it has one.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Throw away the run that the directory holds.")
-    ] = False,
+    config: Config, overrides: Overrides = None, resume: Resume = False, overwrite: Overwrite = False
 ) -> None:
     """Train a network, each epoch on the subset that the scores of the last ones select.
 
@@ -47,8 +47,7 @@ def train(
     After a crash or a kill, the same command with --resume goes on in the middle of the epoch. Look at a run
     with `sadp-dist report RUN_DIR`, `sadp-dist stats --store RUN_DIR` and `tensorboard --logdir RUN_DIR`.
     """
-    if resume and overwrite:
-        raise AgreedError("--resume and --overwrite exclude each other; give one")
+    existing = existing_run(resume, overwrite)
     from sadp_dist.training import load_config
     from sadp_dist.training import train as train_run
 
@@ -56,4 +55,11 @@ def train(
         run = load_config(config, overrides or [])
     except UsageError as error:  # every rank reads the same file
         raise AgreedError(str(error)) from None
-    train_run(run, "resume" if resume else "overwrite" if overwrite else "refuse")
+    train_run(run, existing)
+
+
+def existing_run(resume: bool, overwrite: bool) -> Literal["refuse", "resume", "overwrite"]:
+    """What the options say about a run that the directory already holds."""
+    if resume and overwrite:
+        raise AgreedError("--resume and --overwrite exclude each other; give one")
+    return "resume" if resume else "overwrite" if overwrite else "refuse"

@@ -62,14 +62,16 @@ class Process:
 
 @contextmanager
 def join_job() -> Iterator[Process]:
-    """Join the job that torchrun's environment describes: NCCL with a GPU a rank, else gloo on the CPU.
+    """Join the job that the environment describes, by the names that torchrun and Ray Train give it.
+
+    NCCL with a GPU a rank, else gloo on the CPU; a process group that is there already stays.
 
     Raises:
         AgreedError: there are GPUs on this machine, but fewer than processes.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    device = _device(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    device = device_of(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     ours = world_size > 1 and not dist.is_initialized()
     if ours:
         # gloo beside nccl: what lives on the CPU (indices, weights, scores) never waits for the GPU.
@@ -80,7 +82,12 @@ def join_job() -> Iterator[Process]:
         dist.destroy_process_group()
 
 
-def _device(local_rank: int, local_world_size: int) -> torch.device:
+def device_of(local_rank: int, local_world_size: int) -> torch.device:
+    """Where a process of this machine computes, which is set for what follows.
+
+    Raises:
+        AgreedError: there are GPUs, but fewer than processes.
+    """
     if not torch.cuda.is_available():
         return torch.device("cpu")
     gpus = torch.cuda.device_count()

@@ -43,7 +43,7 @@ def train(
     """
     with join_job() as process:
         if existing != "overwrite":
-            process.agree(lambda: _check_run_dir(config, existing, process))
+            process.agree(lambda: check_run_dir(config, existing, process))
         trainer = Trainer(config, process)  # refuses what is wrong before anything is written or thrown away
         process.agree(lambda: _prepare_run_dir(config, existing, process))
         checkpoints = Checkpoints(config.run_dir, config.training.keep_checkpoints)
@@ -76,7 +76,7 @@ def train(
         return summary
 
 
-def _check_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
+def check_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
     """Refuse a directory that holds another run; rank 0 looks."""
     run_dir = config.run_dir
     if not process.is_first or not (run_dir / METRICS_FILE).exists():

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from sadp_dist.errors import TrainingDiverged, UsageError
+from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
 from sadp_dist.loading import PruningSampler
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.selection import RULES
 from sadp_dist.snn import build_network
 from sadp_dist.store import connect
 from sadp_dist.training.checkpoint import Checkpoints
-from sadp_dist.training.config import TrainConfig
+from sadp_dist.training.config import OptimizationConfig, TrainConfig
 from sadp_dist.training.datasets import open_data
 from sadp_dist.training.losses import build_loss, correct
 from sadp_dist.training.metrics import DeviceSums, MetricsLog
@@ -32,6 +32,21 @@ from sadp_dist.training.progress import Progress
 
 ADVICE = "training diverged: lower training.learning_rate, or warm it up with training.warmup_epochs"
 _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def batch_of_a_rank(training: OptimizationConfig, world_size: int) -> int:
+    """The examples that a rank has of each micro-batch.
+
+    Raises:
+        AgreedError: the batch does not divide among so many ranks.
+    """
+    parts = world_size * training.accumulate
+    if training.batch_size % parts:
+        raise AgreedError(
+            f"training.batch_size={training.batch_size}: must be a multiple of {parts}, that is of "
+            f"{world_size} rank(s) x training.accumulate={training.accumulate}"
+        )
+    return training.batch_size // parts
 
 
 class Trainer:
@@ -47,16 +62,9 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, process: Process) -> None:
         training = config.training
-        parts = process.world_size * training.accumulate
-        if training.batch_size % parts:
-            raise UsageError(
-                f"training.batch_size={training.batch_size}: must be a multiple of {parts}, that is of "
-                f"{process.world_size} rank(s) x training.accumulate={training.accumulate}"
-            )
+        batch_size = batch_of_a_rank(training, process.world_size)
         self.config, self.process, self.device = config, process, process.device
-        self.data = process.agree(
-            lambda: open_data(config.data, training.batch_size // parts, config.seed, process)
-        )
+        self.data = process.agree(lambda: open_data(config.data, batch_size, config.seed, process))
         self.store = connect(
             run=config.name,
             dataset_size=self.data.size,
@@ -65,7 +73,7 @@ class Trainer:
             **asdict(config.store),
         )
         self.sampler = PruningSampler(
-            self.store, training.batch_size // parts, rank=process.rank, world_size=process.world_size
+            self.store, batch_size, rank=process.rank, world_size=process.world_size
         )
         self.loader = self.data.train_loader(self.sampler)
 

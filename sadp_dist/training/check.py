@@ -1,0 +1,40 @@
+"""Whether a training run can start here, seen before its ranks do: ``sadp-dist check``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from sadp_dist.store import list_runs
+from sadp_dist.training.config import TrainConfig
+from sadp_dist.training.datasets import open_data
+from sadp_dist.training.processes import Process, device_of
+from sadp_dist.training.run import check_run_dir
+from sadp_dist.training.trainer import batch_of_a_rank
+
+
+def check(
+    config: TrainConfig,
+    existing: Literal["refuse", "resume", "overwrite"] = "refuse",
+    nodes: Iterable[int] = (1,),
+    ranks_a_node: int = 1,
+) -> None:
+    """Look at the run directory, the GPUs, the batch, the data and the store; change nothing.
+
+    Args:
+        config: the whole run.
+        existing: as in ``train``.
+        nodes: the numbers of nodes that the run may have.
+        ranks_a_node: processes on each, and so on this one.
+
+    Raises:
+        UsageError: what ``train`` would refuse.
+        StoreUnavailable: the place where the scores are to live does not answer.
+    """
+    process = Process(0, 1, device_of(0, ranks_a_node))
+    if existing != "overwrite":
+        check_run_dir(config, existing, process)
+    sizes = [batch_of_a_rank(config.training, number * ranks_a_node) for number in nodes]
+    open_data(config.data, min(sizes), config.seed, process)
+    if not config.store.url.startswith("memory:"):
+        list_runs(config.store.url)
