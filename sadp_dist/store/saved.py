@@ -38,7 +38,7 @@ def open_snapshot(path: str | PathLike[str]) -> Store:
     if not path.is_dir():
         return SavedStore(path)
     for _ in range(LOOKS):  # a run that goes on removes its old checkpoints, perhaps the one just found
-        newest = _newest(path)
+        newest = newest_in(path)
         if newest is None:
             continue
         try:
@@ -49,7 +49,8 @@ def open_snapshot(path: str | PathLike[str]) -> Store:
     raise UsageError(f"path={str(path)!r} holds no {FILE_NAME}: a run with a checkpoint is needed")
 
 
-def _newest(folder: Path) -> Path | None:
+def newest_in(folder: Path) -> Path | None:
+    """The newest store.npz in a folder, as `open_snapshot` takes it; None if there is none."""
     found: list[tuple[int, Path]] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".tmp")]
