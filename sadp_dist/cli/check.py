@@ -33,9 +33,10 @@ def check(
     existing = existing_run(resume, overwrite)
     nodes = _range(nnodes)
     from sadp_dist.training import load_config
-    from sadp_dist.training.check import check as check_run
 
     run = load_config(config, overrides or [])
+    from sadp_dist.training.check import check as check_run  # needs torch, for which a mistake did not wait
+
     check_run(run, existing, nodes, nproc_per_node)
     print(f"{config}: run {run.name!r} can start")
 

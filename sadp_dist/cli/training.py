@@ -49,12 +49,13 @@ def train(
     """
     existing = existing_run(resume, overwrite)
     from sadp_dist.training import load_config
-    from sadp_dist.training import train as train_run
 
     try:
         run = load_config(config, overrides or [])
     except UsageError as error:  # every rank reads the same file
         raise AgreedError(str(error)) from None
+    from sadp_dist.training.run import train as train_run  # needs torch, for which a mistake did not wait
+
     train_run(run, existing)
 
 
