@@ -1,0 +1,43 @@
+// The examples that training finds hardest, easiest, and has changed its mind about.
+
+import { byId, element } from "./dom.js";
+import { count, figure } from "./format.js";
+
+export const SHELVES = [
+  ["highest", { by: "score", lowest: false }],
+  ["lowest", { by: "score", lowest: true }],
+  ["changed", { by: "change", lowest: false }],
+];
+
+const EMPTY = {
+  highest: "No example has a score yet.",
+  lowest: "No example has a score yet.",
+  changed: "No example has been scored in two epochs yet.",
+};
+
+export function showShelf(name, examples) {
+  byId(name).replaceChildren(
+    ...(examples.length ? examples.map((example) => card(name, example)) : [element("li", { class: "empty" }, EMPTY[name])]),
+  );
+}
+
+export function showGalleryHint(images) {
+  byId("gallery-hint").textContent = images
+    ? "Mislabelled and odd examples gather among the highest scores, what the network has long learnt among the lowest."
+    : "To see the images, start the dashboard with where they are: --images SOURCE --split train (folder, .zip or parquet).";
+}
+
+function card(shelf, { index, value, score, label, name, image }) {
+  const title = name ?? (label === null || label === undefined ? null : `class ${label}`);
+  const number = shelf === "changed" ? `${value > 0 ? "+" : ""}${figure(value)}` : figure(value);
+  const words = [`example ${count(index)}`, title].filter((word) => word !== null).join(", ");
+  return element(
+    "li",
+    {},
+    image
+      ? element("img", { src: `${image.replace(/^\//, "")}?size=160`, alt: words, width: 96, height: 96, loading: "lazy", decoding: "async" })
+      : element("span", { class: "no-image", "aria-hidden": "true" }, `#${index}`),
+    element("span", { class: "label", title: words }, title ?? `#${index}`),
+    element("span", { class: "number", title: shelf === "changed" ? `now ${figure(score)}` : null }, number),
+  );
+}

@@ -1,0 +1,252 @@
+// The page's heart beat: ask the API every two seconds while somebody looks, and show what has changed.
+
+import { ApiError, get, logIn, ofRun } from "./api.js";
+import { redraw } from "./charts.js";
+import { showClasses } from "./classes.js";
+import { makeCurves, showCurves, showHeadline } from "./curves.js";
+import { byId, element, setText } from "./dom.js";
+import { duration, plural } from "./format.js";
+import { SHELVES, showGalleryHint, showShelf } from "./gallery.js";
+import { showHealth } from "./health.js";
+import { chosenRun, latestRun, showRuns } from "./runs.js";
+import { showScores, showStaleness } from "./scores.js";
+import { verdict, warnings } from "./verdict.js";
+
+const EVERY = 2000; // milliseconds between looks
+const GALLERY_EVERY = 6000; // the highest of millions of scores are not asked for at each
+const SYSTEM_DARK = matchMedia("(prefers-color-scheme: dark)");
+
+/** What is known of the chosen run. Another choice begins with another one. */
+class Look {
+  constructor(run) {
+    Object.assign(this, { run, stats: null, history: [], classes: null, epochs: null, rates: null });
+    this.shown = new Map(); // panel -> what it shows, as text: it is drawn again when that is another one
+    this.waiting = { ranks: "", since: 0 };
+    this.galleryAt = 0;
+  }
+
+  /** Whether a panel has to be drawn, since what it shows is not what it showed. */
+  changes(panel, ...shows) {
+    const text = JSON.stringify(shows);
+    const changed = this.shown.get(panel) !== text;
+    this.shown.set(panel, text);
+    return changed;
+  }
+}
+
+let look = new Look(null);
+let timer = null;
+let beating = false;
+let lastAnswer = null; // when the API last answered, in milliseconds
+
+async function beat() {
+  clearTimeout(timer);
+  if (beating || document.hidden) return;
+  beating = true;
+  try {
+    await ask();
+    lastAnswer = Date.now();
+    connection("live", "Live");
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    fail(error);
+  } finally {
+    beating = false;
+    if (byId("door").hidden && !document.hidden) timer = setTimeout(beat, EVERY);
+  }
+}
+
+async function ask() {
+  const [source, runs] = await Promise.all([get("health"), get("runs")]);
+  byId("door").hidden = true;
+  byId("dashboard").hidden = false;
+  setText(byId("source"), source.store);
+  const run = chosenRun() ?? latestRun(runs);
+  if (run !== look.run) look = new Look(run);
+  const current = look;
+  showRuns(runs, run);
+  const listed = runs.find((each) => each.run === run);
+  if (!listed) return showNothing(run, runs, source);
+
+  const [stats, history] = await Promise.all([
+    ofRun(run, "stats"),
+    ofRun(run, "history", { since: Math.max((look.history.at(-1)?.epoch ?? 0) - 1, 0) }),
+  ]);
+  if (look !== current) return; // another run was chosen in the meantime
+  look.rates = rates(look.stats, stats);
+  look.stats = stats;
+  look.history = merged(look.history, history, stats.epoch);
+  look.epochs = listed.epochs ?? null;
+  if (look.changes("asked for classes", stats.epoch)) look.classes = await ofRun(run, "classes");
+  if (look !== current) return;
+  show(look, listed, source);
+  await showGallery(look, source);
+}
+
+/** A history and what was asked for since: the newer record of an epoch holds; a run that began anew has fewer. */
+function merged(known, asked, epoch) {
+  const records = new Map([...known, ...asked].map((record) => [record.epoch, record]));
+  return [...records.values()].filter((record) => record.epoch <= (epoch ?? -1)).sort((a, b) => a.epoch - b.epoch);
+}
+
+function rates(before, now) {
+  if (before === null || now.at <= before.at || now.pushes < before.pushes) return null;
+  const seconds = now.at - before.at;
+  return {
+    scores: (now.pushed_scores - before.pushed_scores) / seconds,
+    pushes: (now.pushes - before.pushes) / seconds,
+  };
+}
+
+function show(current, listed, source) {
+  const { run, stats, history, epochs } = current;
+  const isRedis = /^rediss?:/.test(source.store ?? "");
+  const planner = isRedis ? (listed.planner ?? null) : stats.planner;
+  const seen = {
+    ...{ run, stats, history, epochs, planner, source, rates: current.rates, classes: current.classes },
+    planned: planner !== null || !isRedis, // elsewhere the store itself plans
+    waited: waited(current),
+    now: stats.at,
+  };
+  byId("panels").hidden = false;
+  document.title = `${run} · sadp_dist`;
+  setText(byId("run-name"), run);
+  setText(byId("facts"), facts(stats, listed));
+  setText(byId("verdict"), verdict(seen));
+  showWarnings(warnings(seen));
+  if (current.changes("headline", { ...stats, at: 0, answered_in: 0 }, history.at(-1)?.training, epochs)) showHeadline(seen);
+  if (current.changes("history", history)) {
+    showCurves(seen);
+    showScores(seen);
+  }
+  if (current.changes("staleness", history, stats.staleness_quantiles)) showStaleness(seen);
+  if (current.changes("classes", current.classes)) showClasses(seen);
+  showHealth(seen);
+}
+
+function facts(stats, listed) {
+  const begun = listed.created ? `begun ${duration(Math.max(stats.at - listed.created, 0))} ago` : null;
+  return [`method ${stats.method}`, plural(stats.dataset_size, "example"), begun].filter(Boolean).join(" · ");
+}
+
+/** Seconds that the same ranks have been waited for. */
+function waited(current) {
+  const { waiting_ranks: ranks, rank_epochs: epochs } = current.stats;
+  const key = JSON.stringify([ranks, epochs]);
+  if (ranks.length === 0 || current.waiting.ranks !== key) current.waiting = { ranks: key, since: Date.now() };
+  return (Date.now() - current.waiting.since) / 1000;
+}
+
+function showWarnings(found) {
+  const list = byId("warnings");
+  if (JSON.stringify([...list.children].map((item) => item.textContent)) === JSON.stringify(found)) return;
+  list.replaceChildren(...found.map((text) => element("li", {}, text)));
+}
+
+async function showGallery(current, source) {
+  showGalleryHint(source.images);
+  const k = Number(byId("gallery-size").value);
+  const key = [k, current.stats.epoch, current.stats.pushes, source.images];
+  const soon = Date.now() - current.galleryAt < GALLERY_EVERY && current.shown.get("gallery size") === String(k);
+  if (soon || !current.changes("gallery", key)) return;
+  current.galleryAt = Date.now();
+  current.shown.set("gallery size", String(k));
+  const shelves = await Promise.all(SHELVES.map(([, query]) => ofRun(current.run, "top", { k, ...query })));
+  if (look !== current) return;
+  SHELVES.forEach(([name], i) => {
+    if (current.changes(name, shelves[i])) showShelf(name, shelves[i]);
+  });
+}
+
+function showNothing(run, runs, source) {
+  byId("panels").hidden = true;
+  document.title = "sadp_dist";
+  setText(byId("facts"), "");
+  showWarnings([]);
+  setText(byId("run-name"), run ?? "No runs yet");
+  setText(
+    byId("verdict"),
+    run === null
+      ? `Nothing trains here yet. Start a run: sadp-dist train CONFIG.yaml store.url=${source.store}. It appears by itself.`
+      : `There is no run of this name${runs.length ? "; choose one from the list" : ""}.`,
+  );
+}
+
+function fail(error) {
+  if (error.status === 401) return askForToken();
+  connection("lost", "Not connected");
+  const since = lastAnswer === null ? "" : ` What you see is from ${new Date(lastAnswer).toLocaleTimeString()}.`;
+  const where = error.status === 404 ? "" : error.status === 503 ? "The store does not answer: " : "";
+  showWarnings([`${sentence(where + error.message)}${since} Trying again every two seconds.`]);
+  if (look.stats === null) {
+    setText(byId("run-name"), "No figures yet");
+    setText(byId("verdict"), "");
+  }
+}
+
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
+function connection(state, text) {
+  const node = byId("connection");
+  node.dataset.state = state;
+  setText(node, text);
+}
+
+function askForToken() {
+  if (!byId("door").hidden) return;
+  byId("dashboard").hidden = true;
+  byId("door").hidden = false;
+  connection("locked", "Locked");
+  byId("token").focus();
+}
+
+byId("login").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const field = byId("token");
+  byId("refused").textContent = "";
+  try {
+    await logIn(field.value);
+  } catch (error) {
+    byId("refused").textContent = error.status === 401 ? "This is not the token. Look again where the dashboard was started." : sentence(error.message);
+    field.select();
+    return;
+  }
+  field.value = "";
+  byId("door").hidden = true;
+  await beat();
+  byId("main").focus();
+});
+
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the part behind # in the address is the run
+  byId("main").focus();
+});
+
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : SYSTEM_DARK.matches;
+}
+
+function themeChanged() {
+  setText(byId("theme"), isDark() ? "Light" : "Dark");
+  redraw();
+}
+
+byId("theme").addEventListener("click", () => {
+  const theme = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem("sadp_dist theme", theme);
+  themeChanged();
+});
+
+SYSTEM_DARK.addEventListener("change", themeChanged);
+byId("gallery-size").addEventListener("change", beat);
+addEventListener("hashchange", beat);
+document.addEventListener("visibilitychange", beat);
+
+byId("runs-box").open = matchMedia("(min-width: 900px)").matches;
+makeCurves();
+themeChanged();
+beat();

@@ -1,0 +1,56 @@
+// The list of runs, and which one is looked at: the part of the address behind "#run=".
+
+import { byId, element } from "./dom.js";
+import { compact } from "./format.js";
+
+export function chosenRun() {
+  const hash = location.hash;
+  if (!hash.startsWith("#run=")) return null;
+  try {
+    return decodeURIComponent(hash.slice(5));
+  } catch {
+    return null; // not an encoded name
+  }
+}
+
+/** Keep the choice in the address; `hashchange` follows. */
+export function choose(run) {
+  location.hash = `run=${encodeURIComponent(run)}`;
+}
+
+/** The run to begin with: the latest that was created. */
+export function latestRun(runs) {
+  return runs.toSorted((a, b) => (b.created ?? 0) - (a.created ?? 0))[0]?.run ?? null;
+}
+
+/** Radio buttons: one stop of the Tab key, arrow keys within. They are kept where they are, and so is the focus. */
+export function showRuns(runs, chosen) {
+  byId("run-count").textContent = String(runs.length);
+  const box = byId("runs");
+  const there = new Map([...box.children].map((choice) => [choice.querySelector("input").value, choice]));
+  runs.forEach((run, place) => {
+    const choice = there.get(run.run) ?? makeChoice(run.run);
+    there.delete(run.run);
+    const facts = choice.querySelector(".facts");
+    facts.textContent = run.problem ?? describe(run);
+    facts.classList.toggle("problem", Boolean(run.problem));
+    choice.querySelector("input").checked = run.run === chosen;
+    if (box.children[place] !== choice) box.insertBefore(choice, box.children[place] ?? null);
+  });
+  for (const gone of there.values()) gone.remove();
+}
+
+function makeChoice(run) {
+  const input = element("input", { type: "radio", name: "run", value: run });
+  input.addEventListener("change", () => choose(run));
+  return element("label", { class: "choice" }, input, element("span", { class: "name" }, run), element("span", { class: "facts" }));
+}
+
+function describe({ epoch, dataset_size: size, method }) {
+  const parts = [
+    epoch === null ? "not started" : `epoch ${epoch + 1}`,
+    typeof size === "number" ? `${compact(size)} examples` : null,
+    method,
+  ];
+  return parts.filter((part) => part !== null && part !== undefined).join(" · ");
+}
