@@ -148,6 +148,36 @@ def test_user_password_and_authority_may_come_from_the_environment(restricted, e
         assert server.terminate() == 0
 
 
+def test_the_password_may_come_from_a_file(restricted, monkeypatch, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text(f"{PASSWORD}\n")
+    monkeypatch.setenv("SADP_DIST_REDIS_USERNAME", USER)
+    monkeypatch.setenv("SADP_DIST_REDIS_PASSWORD_FILE", str(secret))
+    train(restricted.url, "from a file")
+    secret.write_text("another")
+    with pytest.raises(UsageError, match="does not take this user and password"):
+        list_runs(restricted.url)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "No such file or directory"), (b"\xff\xfe", "it is not UTF-8 text")]
+)
+def test_a_file_of_the_password_that_cannot_be_read_is_named(content, message, monkeypatch, tmp_path):
+    secret = tmp_path / "secret"
+    if content:
+        secret.write_bytes(content)
+    monkeypatch.setenv("SADP_DIST_REDIS_PASSWORD_FILE", str(secret))
+    with pytest.raises(UsageError, match=f"_PASSWORD_FILE='{secret}' cannot be read: {message}"):
+        Address.parse("redis://localhost")
+
+
+def test_a_password_and_a_file_with_one_are_too_many(monkeypatch, tmp_path):
+    monkeypatch.setenv("SADP_DIST_REDIS_PASSWORD", SECRET)
+    monkeypatch.setenv("SADP_DIST_REDIS_PASSWORD_FILE", str(tmp_path))
+    with pytest.raises(UsageError, match="are both set: leave one out"):
+        Address.parse("redis://localhost")
+
+
 def test_tls_with_the_authority_in_the_url(encrypted, tmp_path):
     everything(encrypted.url, "tls", tmp_path)
 

@@ -9,7 +9,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from sadp_dist.errors import UsageError
 
-USERNAME, PASSWORD, CA = (f"SADP_DIST_REDIS_{name}" for name in ("USERNAME", "PASSWORD", "CA"))
+USERNAME, PASSWORD, PASSWORD_FILE, CA = (
+    f"SADP_DIST_REDIS_{name}" for name in ("USERNAME", "PASSWORD", "PASSWORD_FILE", "CA")
+)
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 FORM = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss://...[?ssl_ca_certs=FILE] for TLS"
 ENCODE = "a user or password with one of :/?#[]@ in it has that percent-encoded"
@@ -59,7 +61,7 @@ class Address:
             raise UsageError(f"the store's URL has a database that is not a number: {FORM}; {ENCODE}")
         tls = parts.scheme == "rediss"
         username = unquote(parts.username) if parts.username else os.environ.get(USERNAME)
-        password = unquote(parts.password) if parts.password else os.environ.get(PASSWORD)
+        password = unquote(parts.password) if parts.password else _password_of_environment()
         return cls(
             unquote(parts.hostname),
             port,
@@ -69,6 +71,20 @@ class Address:
             tls,
             _tls_files(parts.query, tls),
         )
+
+
+def _password_of_environment() -> str | None:
+    """The password itself, or the content of a file (a container's secret) without the line's end."""
+    if PASSWORD_FILE not in os.environ:
+        return os.environ.get(PASSWORD)
+    if PASSWORD in os.environ:
+        raise UsageError(f"{PASSWORD} and {PASSWORD_FILE} are both set: leave one out")
+    file = os.environ[PASSWORD_FILE]
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{PASSWORD_FILE}={file!r} cannot be read: {why}") from error
 
 
 def _split(url: str) -> tuple[SplitResult, int]:
