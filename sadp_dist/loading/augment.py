@@ -22,7 +22,8 @@ def pad_crop_flip(
     Args:
         images: (B, C, H, W), any dtype and device.
         index: integers (B,), which examples they are.
-        epoch, seed: the other parts of the key.
+        epoch: a part of the key.
+        seed: the last part of the key.
         padding: pixels on each side.
         flip: mirror left and right with probability 1/2.
         cutout: side of the square set to zero, in pixels (DeVries and Taylor, arXiv:1708.04552); 0 for

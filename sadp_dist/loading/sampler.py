@@ -27,8 +27,8 @@ class ShardSampler(Sampler[int], ABC):
 
     Args:
         batch_size: examples per batch on this rank.
-        rank, world_size: as in torch.distributed, and from there when left out (0 and 1 without a process
-            group).
+        rank: as in torch.distributed, and from there when left out (0 without a process group).
+        world_size: likewise (1 without a process group).
     """
 
     def __init__(self, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
@@ -131,7 +131,8 @@ class PruningSampler(ShardSampler):
     Args:
         store: what `sadp_dist.connect` returned.
         batch_size: examples per batch on this rank.
-        rank, world_size: as in torch.distributed, from where they come when left out.
+        rank: as in torch.distributed, from where it comes when left out.
+        world_size: likewise.
     """
 
     def __init__(

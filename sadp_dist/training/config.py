@@ -191,8 +191,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
     Raises:
         UsageError: the file is missing or not YAML, a key is unknown (the nearest known one is named), or a
-        value is
-            not allowed (the value and what is allowed are named).
+            value is not allowed (the value and what is allowed are named).
     """
     path = Path(path)
     if not path.is_file():
