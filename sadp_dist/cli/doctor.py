@@ -2,105 +2,96 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import platform
-import shutil
-import subprocess
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from sadp_dist import __version__
+from sadp_dist.doctor import Finding, State, Subject, examine
 
-@dataclass(frozen=True)
-class Part:
-    """Something that may be installed, what it is for, and how to get it."""
-
-    name: str
-    needed_for: str
-    how: str
-    required: bool = True
-
-
-PACKAGES = (
-    Part("torch", "everything", "pip install torch"),
-    Part("torchvision", "SpikingJelly's networks", "pip install torchvision"),
-    Part("spikingjelly", "spiking neurons and networks", "pip install spikingjelly"),
-    Part("numba", "selection", "pip install numba"),
-    Part("tensorboard", "curves while a run trains", "pip install tensorboard"),
-    Part(
-        "ffcv",
-        "loader: ffcv, sadp-dist beton",
-        "apt-get install pkg-config libopencv-dev libturbojpeg0-dev g++; pip install 'sadp_dist[ffcv]'",
-        False,
-    ),
-    Part("ray", "stores at ray:", "pip install 'sadp_dist[ray]'", False),
-    Part("redis", "stores at redis:", "pip install 'sadp_dist[redis]'", False),
-    Part("pyarrow", "parquet sources", "pip install 'sadp_dist[parquet]'", False),
-    Part("sklearn", "the digits of the demo", "pip install 'sadp_dist[digits]'", False),
-)
-_DISTRIBUTION = {"sklearn": "scikit-learn"}
+STYLES = {
+    State.OK: "green",
+    State.ABSENT: "dim",
+    State.SKIPPED: "dim",
+    State.WARNING: "yellow",
+    State.BROKEN: "bold red",
+}
+MENDING = {State.ABSENT: "to have it", State.WARNING: "better", State.BROKEN: "mend it"}
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    config: Annotated[
+        Path | None, typer.Argument(help="Look at what this run needs, too.", metavar="CONFIG.yaml")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Values that replace the file's, as with train.", metavar="SECTION.KEY=VALUE"),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store", help="Look at the store at this URL: redis://, rediss:// or ray:.", metavar="URL"
+        ),
+    ] = None,
+    dataset_size: Annotated[
+        int | None, typer.Option("--dataset-size", help="N: has the store room for so many examples?", min=1)
+    ] = None,
+    beton: Annotated[
+        list[Path] | None,
+        typer.Option("--beton", help="Look at this .beton file; may be repeated.", metavar="FILE"),
+    ] = None,
+    nproc_per_node: Annotated[
+        int | None,
+        typer.Option("--nproc-per-node", help="Processes of the run on this machine, as torchrun's.", min=1),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
-    """Say what is installed and works, what is missing, and how to get it.
+    """Say what is installed and works, what is missing or broken, and the command that mends it.
 
-    Exit status 1 if something is missing without which nothing trains.
+    This Python and this machine; beside them what a run, a store or a file needs:
+
+        sadp-dist doctor
+
+        sadp-dist doctor configs/digits.yaml store.url=redis://localhost:6379 --nproc-per-node 2
+
+        sadp-dist doctor --store redis://localhost:6379 --dataset-size 1281167
+
+        sadp-dist doctor --beton data/digits/train.beton
+
+    To look at a Redis, a run of 16 examples is begun there and removed again. Exit status 1 if something is
+    broken that is needed, 0 if all is well or only not as good as it could be.
     """
-    console = Console(highlight=False)
-    machine = _machine()  # first, for importing FFCV changes the number of threads
-    found = [(part, *_import(part.name)) for part in PACKAGES]
+    subject = Subject(config, tuple(overrides or ()), store, dataset_size, tuple(beton or ()), nproc_per_node)
+    console = Console(highlight=False, soft_wrap=True)
+    findings = list(examine(subject)) if as_json else list(_printed(examine(subject), console))
     if as_json:
-        packages = {part.name: {"version": version, "problem": problem} for part, version, problem in found}
-        console.print_json(data={"packages": packages, **machine})
+        about = {
+            "sadp_dist": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        }
+        console.print_json(data={**about, "checks": [asdict(finding) for finding in findings]})
     else:
-        table = Table(title="sadp-dist doctor", title_justify="left")
-        for column in ("part", "version", "needed for", "state"):
-            table.add_column(column, overflow="fold")
-        for part, version, problem in found:
-            state = f"[red]{escape(problem)}[/]; get it: {escape(part.how)}" if problem else "[green]works[/]"
-            table.add_row(part.name, version or "-", part.needed_for, state)
-        console.print(table)
-        for name, value in machine.items():
-            console.print(f"{name}: {value}", markup=False)
-    if any(problem and part.required for part, _, problem in found):
+        counts = Counter(finding.state for finding in findings)
+        console.print(", ".join(f"{counts[state]} {state}" for state in State if counts[state]), style="bold")
+    if any(finding.state is State.BROKEN for finding in findings):
         raise typer.Exit(1)
 
 
-def _import(name: str) -> tuple[str | None, str | None]:
-    """Version, and why the package does not import (None if it does)."""
-    try:
-        version = importlib.metadata.version(_DISTRIBUTION.get(name, name))
-    except importlib.metadata.PackageNotFoundError:
-        return None, "missing"
-    try:
-        importlib.import_module(name)
-    except Exception as error:  # a broken binary package fails in any way it likes
-        return version, f"does not import ({' '.join(str(error).split())})"
-    return version, None
-
-
-def _machine() -> dict[str, Any]:
-    facts: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
-    try:
-        import torch
-        import torch.distributed as dist
-    except Exception:
-        return facts
-    facts["CPU threads"] = torch.get_num_threads()
-    facts["GPUs"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or "none"
-    backends = [name for name in ("gloo", "nccl") if dist.is_available() and dist.is_backend_available(name)]
-    facts["torch.distributed"] = ", ".join(backends) or "not available"
-    redis = shutil.which("redis-server")
-    if redis:
-        version = subprocess.run([redis, "--version"], capture_output=True, text=True, check=False).stdout
-        facts["redis-server"] = next(
-            (w[2:] for w in version.split() if w.startswith("v=")), "unknown version"
+def _printed(findings: Iterator[Finding], console: Console) -> Iterator[Finding]:
+    """Each finding, once it has been printed."""
+    for finding in findings:
+        style = STYLES[finding.state]
+        console.print(
+            f"[{style}]{finding.state:>8}[/]  [bold]{escape(finding.name)}[/]: {escape(finding.found)}"
         )
-    return facts
+        if finding.mend is not None:
+            console.print(f"{MENDING[finding.state]:>18}: {escape(finding.mend)}")
+        yield finding

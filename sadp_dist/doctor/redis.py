@@ -1,0 +1,226 @@
+"""A Redis server as the home of the scores: reached, kept, large enough, and open to what the store does."""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import time
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sadp_dist.doctor.check import State, check
+from sadp_dist.doctor.machine import size
+from sadp_dist.doctor.runs import examples_of
+from sadp_dist.doctor.subject import Subject
+from sadp_dist.errors import StoreUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from sadp_dist.store.redis.server import Server
+
+OLDEST = (6, 2)
+BYTES_OF_AN_EXAMPLE = 200
+"""What a run needs in Redis at most; docker/redis.conf says the same."""
+SLOW = 0.1
+"""Seconds of a round trip, above which a rank notices it at the start of an epoch."""
+SKEW = 5.0
+"""Seconds that two clocks may differ before records are hard to compare."""
+TIMEOUT = 10.0
+"""Seconds for each step of the rehearsal."""
+REHEARSAL = 60.0
+
+
+def _is_redis(subject: Subject) -> bool:
+    return subject.store_kind == "redis"
+
+
+@check(
+    "Redis reached",
+    "A server answers at the store's URL, and takes the user and the password.",
+    "Start one with docker/redis.conf, or name another with `--store redis://HOST:PORT/DB`; user and "
+    "password go into `SADP_DIST_REDIS_USERNAME` and `SADP_DIST_REDIS_PASSWORD`.",
+    applies=_is_redis,
+    needs=("redis",),
+)
+def reached(subject: Subject) -> tuple[State, str]:
+    server = _server(subject)
+    try:
+        with server.faults():
+            server.redis.info("server")
+            times = []
+            for _ in range(5):
+                started = time.perf_counter()
+                server.redis.info("server")
+                times.append(time.perf_counter() - started)
+    except (StoreUnavailable, UsageError, RuntimeError) as error:
+        return State.BROKEN, str(error)
+    latency = statistics.median(times)
+    found = f"{server.address} answers in {1000 * latency:.2g} ms"
+    return State.OK if latency < SLOW else State.WARNING, found
+
+
+@check(
+    "Redis version",
+    "The store needs Redis 6.2 or later, or Valkey.",
+    "`sudo apt-get install redis-server`, or the image `redis:7`.",
+    applies=_is_redis,
+    needs=("Redis reached",),
+)
+def version(subject: Subject) -> tuple[State, str]:
+    found = str(_info(subject)["redis_version"])
+    numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdecimal())
+    return State.OK if numbers >= OLDEST else State.BROKEN, found
+
+
+@check(
+    "Redis persistence",
+    "With `appendonly yes` what Redis has acknowledged is there after a crash. Without, a server that is "
+    "killed comes back empty, and a job survives that only while its planner does.",
+    "`redis-cli -h HOST -p PORT config set appendonly yes`, and `appendonly yes` in its redis.conf.",
+    applies=_is_redis,
+    needs=("Redis reached",),
+)
+def persistence(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
+    info = _info(subject)
+    if not info["aof_enabled"]:
+        return State.WARNING, "appendonly is off", _cli(subject, "config set appendonly yes")
+    if info["aof_last_write_status"] != "ok" or info["aof_last_bgrewrite_status"] != "ok":
+        return (
+            State.BROKEN,
+            "appendonly is on, but it cannot write its file",
+            "Make room on Redis's disk, and look at its log.",
+        )
+    return State.OK, "appendonly is on"
+
+
+@check(
+    "Redis eviction",
+    "With `noeviction` Redis refuses writes when its memory is full, and training waits. With any other "
+    "policy it throws scores away.",
+    "`redis-cli -h HOST -p PORT config set maxmemory-policy noeviction`, and the same in its redis.conf.",
+    applies=_is_redis,
+    needs=("Redis reached",),
+)
+def eviction(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
+    info = _info(subject)
+    policy = info["maxmemory_policy"]
+    if policy == "noeviction":
+        return State.OK, policy
+    state = (
+        State.BROKEN if info["maxmemory"] else State.WARNING
+    )  # without a limit there is nothing to evict for
+    return state, f"maxmemory-policy is {policy}", _cli(subject, "config set maxmemory-policy noeviction")
+
+
+@check(
+    "Redis memory",
+    "A run needs up to 200 bytes an example. Where memory runs out, training waits until there is room.",
+    "`redis-cli -h HOST -p PORT config set maxmemory 4gb`, and the same in its redis.conf; or remove runs "
+    "with `sadp-dist rm`.",
+    applies=_is_redis,
+    needs=("Redis reached",),
+    patience=60,
+)
+def memory(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
+    info = _info(subject)
+    examples, runs = _examples(subject)
+    needed = BYTES_OF_AN_EXAMPLE * examples
+    limit, of = info["maxmemory"], "maxmemory"
+    if not limit:
+        limit, of = info.get("total_system_memory", 0), "its machine's memory"
+    found = (
+        f"{runs} need {size(needed)} of {size(limit)} ({of}), of which {size(info['used_memory'])} are in use"
+    )
+    if limit and max(needed, info["used_memory"]) > limit:
+        more = f"config set maxmemory {2 * max(needed, info['used_memory']) // 2**20 + 64}mb"
+        return State.BROKEN, found, _cli(subject, more)
+    return State.OK, found
+
+
+@check(
+    "Redis clock",
+    "Lists of runs say how long ago something was, by this machine's clock. What the store decides does not "
+    "depend on it.",
+    "`sudo timedatectl set-ntp true` on both machines.",
+    applies=_is_redis,
+    needs=("Redis reached",),
+)
+def clock(subject: Subject) -> tuple[State, str]:
+    server = _server(subject)
+    with server.faults():
+        now = server.redis.info("server").get("server_time_usec")
+    if now is None:
+        return State.OK, "this version does not tell its time"
+    ahead = now / 1e6 - time.time()
+    found = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+    return State.OK if abs(ahead) < SKEW else State.WARNING, found
+
+
+@check(
+    "Redis rehearsal",
+    "A run of 16 examples is begun, planned and removed again, so the user may do what the store does.",
+    "Give the user the rights of docker/redis.conf.",
+    applies=_is_redis,
+    needs=("Redis reached", "torch"),
+    patience=REHEARSAL,
+)
+def rehearsal(subject: Subject) -> tuple[State, str]:
+    from sadp_dist.selection import PruningConfig
+    from sadp_dist.store import connect, remove_run
+
+    assert subject.store is not None
+    name = f"doctor-{secrets.token_hex(4)}"
+    started = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pruning = PruningConfig(ratio=0.5, epochs=2)
+            with connect(subject.store, name, 16, pruning, planner="rank0", timeout=TIMEOUT) as store:
+                shard = store.plan(0, 0, 1)
+                store.push(shard.indices, shard.weights, epoch=0)
+                store.flush()
+                store.plan(1, 0, 1)
+            remove_run(subject.store, name)
+    except (StoreUnavailable, UsageError) as error:
+        return State.BROKEN, str(error)
+    return State.OK, f"a run was begun, planned and removed in {time.perf_counter() - started:.1f} s"
+
+
+@cache
+def _server(subject: Subject) -> Server:
+    from sadp_dist.store.redis.address import Address
+    from sadp_dist.store.redis.server import Server
+
+    assert subject.store is not None
+    return Server(Address.parse(subject.store))
+
+
+@cache
+def _info(subject: Subject) -> dict[str, Any]:
+    server = _server(subject)
+    with server.faults():
+        info: dict[str, Any] = server.redis.info()
+    return info
+
+
+def _examples(subject: Subject) -> tuple[int, str]:
+    """The examples of the runs that the server has, and of the one that is to come; and whose they are."""
+    from sadp_dist.store import list_runs
+
+    assert subject.store is not None
+    held = {run["run"]: run["dataset_size"] or 0 for run in list_runs(subject.store)}
+    coming = examples_of(subject)
+    whose = f"its {len(held)} runs"
+    if coming is not None and (subject.config is None or subject.config.name not in held):
+        return sum(held.values()) + coming, f"{whose} and one of {coming:,} examples"
+    return sum(held.values()), whose
+
+
+def _cli(subject: Subject, command: str) -> str:
+    """A command for the server, as its administrator types it."""
+    address = _server(subject).address
+    tls = " --tls" if address.tls else ""
+    setting = command.removeprefix("config set ")
+    return (
+        f"`redis-cli -h {address.host} -p {address.port}{tls} {command}`, and `{setting}` in its redis.conf"
+    )
