@@ -14,7 +14,18 @@ import typer
 from typer.core import TyperGroup
 
 from sadp_dist import __version__
-from sadp_dist.cli import beton, check, doctor, inspection, rendezvous, report, runs, serve, training
+from sadp_dist.cli import (
+    beton,
+    check,
+    dashboard,
+    doctor,
+    inspection,
+    rendezvous,
+    report,
+    runs,
+    serve,
+    training,
+)
 from sadp_dist.errors import AgreedError, StoreUnavailable, TrainingDiverged, UsageError
 
 app = typer.Typer(
@@ -52,6 +63,7 @@ app.command()(runs.runs)
 app.command("rm")(runs.remove)
 app.command()(serve.serve)
 app.command()(rendezvous.rendezvous)
+app.command()(dashboard.dashboard)
 app.command()(report.report)
 app.command()(doctor.doctor)
 

@@ -1,0 +1,22 @@
+"""A page that shows whether pruning works, and the JSON API, images and metrics behind it."""
+
+from __future__ import annotations
+
+try:
+    import fastapi  # noqa: F401
+    import fastapi_offline  # noqa: F401
+    import plotly  # type: ignore[import-untyped]  # noqa: F401
+    import prometheus_client  # noqa: F401
+    import uvicorn  # noqa: F401
+except ImportError as error:
+    from sadp_dist.errors import MissingExtra
+
+    raise MissingExtra(error.name or "fastapi", "dashboard") from error
+
+from sadp_dist.dashboard.app import create_app
+from sadp_dist.dashboard.images import Images
+from sadp_dist.dashboard.runs import Runs
+from sadp_dist.dashboard.server import is_loopback, serve
+from sadp_dist.dashboard.sources import open_source
+
+__all__ = ["Images", "Runs", "create_app", "is_loopback", "open_source", "serve"]

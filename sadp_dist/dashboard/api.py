@@ -1,0 +1,208 @@
+"""The JSON API: what there is to know about runs, for the page and for programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Hashable
+from typing import Annotated, Any, Literal, NamedTuple
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as PathParameter
+from fastapi.security import HTTPBearer
+
+import sadp_dist
+from sadp_dist.dashboard.images import LARGEST, SMALLEST, Images, NoSuchImage
+from sadp_dist.dashboard.models import Classes, Example, Health, Problem, RunSummary, Stats
+from sadp_dist.dashboard.runs import Runs
+from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.store import Store
+from sadp_dist.store.history import EpochRecord
+
+MOST_EXAMPLES = 1000
+
+RunName = Annotated[str, PathParameter(description="The run's name, percent-encoded.")]
+
+
+class Document(NamedTuple):
+    """JSON that is made once for all who ask."""
+
+    body: bytes
+    tag: str
+
+    @classmethod
+    def of(cls, content: Any) -> Document:
+        body = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+        return cls(body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def make_router(runs: Runs, images: Images | None) -> APIRouter:
+    """The API over some runs.
+
+    Args:
+        runs: what is shown.
+        images: of the data set that they train on.
+    """
+
+    def describes(problem: str) -> dict[str, Any]:
+        return {"model": Problem, "description": problem}
+
+    router = APIRouter(
+        prefix="/api",
+        # Access is checked before anything gets here; this says so on the OpenAPI page.
+        dependencies=[Depends(HTTPBearer(auto_error=False, description="The dashboard's token."))],
+        responses={401: describes("No token, or a wrong one")},
+    )
+    of_a_run: dict[int | str, dict[str, Any]] = {
+        404: describes("No such run"),
+        422: describes("A parameter is out of its range"),
+        503: describes("The store cannot be reached"),
+    }
+
+    async def answer(request: Request, run: str, key: Hashable, question: Callable[[Store], Any]) -> Response:
+        document = await runs.ask(run, key, lambda store: Document.of(question(store)))
+        return respond(request, document)
+
+    @router.get("/health")
+    async def health() -> Health:
+        """Whether the dashboard gets at its runs, and if not, why."""
+        problem = None
+        try:
+            await runs.list()
+        except (StoreUnavailable, UsageError) as error:
+            problem = str(error)
+        return Health(
+            reachable=problem is None,
+            problem=problem,
+            store=runs.name,
+            version=sadp_dist.__version__,
+            images=images is not None,
+        )
+
+    @router.get("/runs", responses={503: of_a_run[503]}, response_model_exclude_none=False)
+    async def list_runs() -> list[RunSummary]:
+        """The runs that there are, by name."""
+        return [RunSummary.model_validate(found) for found in await runs.list()]
+
+    @router.get("/runs/{run:path}/stats", responses=of_a_run, response_model=Stats)
+    async def stats(request: Request, run: RunName) -> Response:
+        """A run's figures as they are now: examples scored, the latest plan, the store, the scores."""
+        return await answer(request, run, "stats", _stats)
+
+    @router.get("/runs/{run:path}/history", responses=of_a_run, response_model=list[EpochRecord])
+    async def history(
+        request: Request,
+        run: RunName,
+        since: Annotated[int, Query(ge=0, description="The first epoch that is of interest.")] = 0,
+    ) -> Response:
+        """Every epoch that was planned, oldest first, with what training measured in it."""
+
+        def records(store: Store) -> list[dict[str, Any]]:
+            return [record.to_dict() for record in store.history() if record.epoch >= since]
+
+        return await answer(request, run, ("history", since), records)
+
+    @router.get("/runs/{run:path}/classes", responses=of_a_run, response_model=Classes | None)
+    async def classes(request: Request, run: RunName) -> Response:
+        """How much of each class the latest plan draws; null where the run knows no labels."""
+        return await answer(request, run, "classes", lambda store: _classes(store, images))
+
+    @router.get("/runs/{run:path}/top", responses=of_a_run, response_model=list[Example])
+    async def top(
+        request: Request,
+        run: RunName,
+        k: Annotated[int, Query(ge=1, le=MOST_EXAMPLES, description="How many.")] = 24,
+        by: Annotated[
+            Literal["score", "change"], Query(description="The score, or how much it has changed.")
+        ] = "score",
+        lowest: Annotated[bool, Query(description="The lowest, or the least changed, first.")] = False,
+    ) -> Response:
+        """The examples of highest (or lowest) score, or whose score has changed most (or least)."""
+        return await answer(
+            request, run, ("top", k, by, lowest), lambda store: _top(store, images, k, by, lowest)
+        )
+
+    @router.get(
+        "/images/{index}",
+        responses={
+            200: {"content": {"image/png": {}}, "description": "The image"},
+            404: describes("No such image, or no --images"),
+            422: of_a_run[422],
+            503: describes("The image cannot be read in time"),
+        },
+        response_class=Response,
+    )
+    async def image(
+        index: Annotated[int, PathParameter(description="Of the training example.")],
+        size: Annotated[
+            int, Query(ge=SMALLEST, le=LARGEST, description="Pixels each way at most; none is enlarged.")
+        ] = 96,
+    ) -> Response:
+        """A training example's image as PNG."""
+        if images is None:
+            raise NoSuchImage("the dashboard was started without --images")
+        png = await images.thumbnail(index, size)
+        return Response(png, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
+
+    return router
+
+
+def respond(request: Request, document: Document) -> Response:
+    """JSON, or 304 where the browser has it."""
+    headers = {"etag": document.tag, "cache-control": "private, no-cache"}
+    if document.tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(document.body, media_type="application/json", headers=headers)
+
+
+def _stats(store: Store) -> dict[str, Any]:
+    began = time.monotonic()
+    figures = store.stats()
+    answered_in = time.monotonic() - began
+    return Stats(**vars(figures), answered_in=answered_in, at=time.time()).to_dict()
+
+
+def _classes(store: Store, images: Images | None) -> dict[str, Any] | None:
+    figures = store.classes()
+    if figures is None:
+        return None
+    names = images.classes if images is not None and sum(figures.examples) == len(images) else []
+    rows = zip(figures.examples, figures.drawn, figures.score_mean, strict=True)
+    return {
+        "epoch": figures.epoch,
+        "classes": [
+            {
+                "label": label,
+                "name": names[label] if label < len(names) else None,
+                "examples": examples,
+                "drawn": drawn,
+                "keep_rate": drawn / examples if examples else None,
+                "score_mean": score_mean,
+            }
+            for label, (examples, drawn, score_mean) in enumerate(rows)
+        ],
+    }
+
+
+def _top(
+    store: Store, images: Images | None, k: int, by: Literal["score", "change"], lowest: bool
+) -> list[dict[str, Any]]:
+    indices, values = store.top(k, lowest=lowest, by=by)
+    scores = values if by == "score" else store.scores(indices)
+    # Images of another data set would be shown under its examples' numbers.
+    known = images is not None and store.stats().dataset_size == len(images)
+    rows = []
+    for index, value, score in zip(indices.tolist(), values.tolist(), scores.tolist(), strict=True):
+        label = images.label(index) if images is not None and known else None
+        rows.append(
+            {
+                "index": index,
+                "value": value,
+                "score": score,
+                "label": label,
+                "name": None if images is None or label is None else images.classes[label],
+                "image": None if label is None else f"/api/images/{index}",
+            }
+        )
+    return rows

@@ -1,0 +1,71 @@
+"""The examples' images, as small as a page shows them."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+from PIL import Image
+
+from sadp_dist.dashboard.asking import Asker
+from sadp_dist.data import open_images
+from sadp_dist.errors import UsageError
+
+KEPT = 512
+SMALLEST, LARGEST = 16, 256
+"""Sides of a thumbnail in pixels."""
+
+
+class NoSuchImage(LookupError):
+    """There is no image of this index, or it is damaged."""
+
+
+class Images:
+    """The images of the data set that was trained on, by index; what is asked for is never a path.
+
+    They are those of the runs that have as many examples.
+
+    Args:
+        source, split: as for `open_images`.
+
+    Raises:
+        UsageError, MissingExtra: as `open_images` does.
+    """
+
+    def __init__(self, source: str, split: str | None) -> None:
+        self._images = open_images(source, split)
+        self._asker = Asker(f"--images {source}")
+        self._thumbnail = lru_cache(KEPT)(self._draw)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names, by label."""
+        return self._images.classes
+
+    def label(self, index: int) -> int:
+        """Of an example."""
+        return int(self._images.labels[index])
+
+    async def thumbnail(self, index: int, size: int) -> bytes:
+        """An image as PNG, shrunk where it is larger than `size` pixels each way.
+
+        Raises:
+            NoSuchImage: there is none of this index, or it is damaged.
+            StoreUnavailable: reading it takes too long.
+        """
+        if not 0 <= index < len(self):
+            raise NoSuchImage(f"there is no image {index}: there are {len(self):,}, from 0")
+        return await self._asker.ask((index, size), lambda: self._thumbnail(index, size))
+
+    def _draw(self, index: int, size: int) -> bytes:
+        try:
+            image, _ = self._images[index]
+            image.thumbnail((size, size), Image.Resampling.LANCZOS)
+        except (UsageError, OSError) as error:
+            raise NoSuchImage(" ".join(str(error).split())) from None
+        file = io.BytesIO()
+        image.save(file, "png")
+        return file.getvalue()

@@ -1,0 +1,128 @@
+"""The runs' figures for Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sadp_dist.dashboard.runs import NoSuchRun, Runs
+from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.store import Store, StoreStats
+
+GAUGES = {
+    "epoch": ("epoch", "Epoch of the latest plan, from 0"),
+    "ratio": ("ratio", "Pruning ratio of the latest plan"),
+    "subset_size": ("subset_size", "Subset size S of the latest plan"),
+    "dataset_size": ("dataset_size", "Dataset size N"),
+    "seen_examples": ("seen", "Examples that have a score"),
+    "largest_weight": ("largest_weight", "Largest weight of those drawn"),
+    "effective_sample_size": ("effective_sample_size", "Effective sample size of those drawn"),
+    "gamma": ("gamma", "Smoothing that lifts the smallest probability to the floor"),
+    "capped_examples": ("capped", "Examples with probability 1"),
+    "staleness_mean_epochs": ("staleness_mean", "Mean number of epochs since a seen example was scored"),
+    "memory_bytes": ("memory_bytes", "Host memory that scores, labels and plans take"),
+}
+"""Name after sadp_dist_ -> attribute of `StoreStats`, help."""
+COUNTERS = {
+    "pushes": ("pushes", "Pushes stored"),
+    "pushed_scores": ("pushed_scores", "Scores in them"),
+    "rejected_pushes": ("rejected_pushes", "Pushes refused"),
+    "received_bytes": ("bytes_received", "Bytes of scores that came from other processes"),
+}
+
+
+class Figures(NamedTuple):
+    """What is measured of a run.
+
+    Attributes:
+        stats: as they are.
+        training: what training measured in the latest epoch for which it did.
+    """
+
+    stats: StoreStats
+    training: dict[str, float]
+
+
+async def metrics(runs: Runs) -> bytes:
+    """All runs' figures in Prometheus's text format. A run that does not answer is left out."""
+    try:
+        found = await runs.list()
+    except (StoreUnavailable, UsageError):
+        return _text(False, {})
+    names = [run["run"] for run in found]
+    answers = await asyncio.gather(*(_figures_of(runs, name) for name in names))
+    return _text(True, {name: figures for name, figures in zip(names, answers, strict=True) if figures})
+
+
+async def _figures_of(runs: Runs, run: str) -> Figures | None:
+    try:
+        return await runs.ask(run, "figures", _figures)
+    except (StoreUnavailable, UsageError, NoSuchRun):
+        return None
+
+
+def _figures(store: Store) -> Figures:
+    measured = [record.training for record in store.history() if record.training]
+    return Figures(store.stats(), measured[-1] if measured else {})
+
+
+def _text(up: bool, figures: dict[str, Figures]) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_Collector(up, figures))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, up: bool, figures: dict[str, Figures]) -> None:
+        self._up, self._figures = up, figures
+
+    def describe(self) -> list[Metric]:
+        """Nothing: it stands alone in its registry."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("sadp_dist_up", "Whether the store can be reached", value=self._up)
+        for name, (attribute, text) in GAUGES.items():
+            yield self._by_run(GaugeMetricFamily(f"sadp_dist_{name}", text, labels=["run"]), attribute)
+        for name, (attribute, text) in COUNTERS.items():
+            yield self._by_run(CounterMetricFamily(f"sadp_dist_{name}", text, labels=["run"]), attribute)
+        yield from self._others()
+
+    def _by_run(
+        self, family: GaugeMetricFamily | CounterMetricFamily, attribute: str
+    ) -> GaugeMetricFamily | CounterMetricFamily:
+        for run, figures in self._figures.items():
+            value = getattr(figures.stats, attribute)
+            if value is not None:
+                family.add_metric([run], value)
+        return family
+
+    def _others(self) -> Iterator[Metric]:
+        bad = CounterMetricFamily(
+            "sadp_dist_bad_frames", "Batches of scores that could not be read", labels=["run", "reason"]
+        )
+        waiting = GaugeMetricFamily(
+            "sadp_dist_waiting_ranks", "Ranks that a plan is held up by", labels=["run"]
+        )
+        ranks = GaugeMetricFamily("sadp_dist_ranks", "Ranks of the job that asks now", labels=["run"])
+        planner = GaugeMetricFamily("sadp_dist_planner_up", "Whether a planner is at work", labels=["run"])
+        score = GaugeMetricFamily("sadp_dist_score", "Quantiles of the scores", labels=["run", "quantile"])
+        training = GaugeMetricFamily(
+            "sadp_dist_training", "What training measured in its latest epoch", labels=["run", "figure"]
+        )
+        for run, (stats, measured) in self._figures.items():
+            for reason, count in stats.bad_frames.items():
+                bad.add_metric([run, reason], count)
+            waiting.add_metric([run], len(stats.waiting_ranks))
+            ranks.add_metric([run], len(stats.rank_epochs))
+            planner.add_metric([run], stats.planner is not None)
+            for quantile, value in (stats.score_quantiles or {}).items():
+                score.add_metric([run, quantile], value)
+            for figure, value in measured.items():
+                training.add_metric([run, figure], value)
+        yield from (bad, waiting, ranks, planner, score, training)

@@ -1,0 +1,162 @@
+"""Where the dashboard's runs come from: a store in other processes, or a folder of runs that saved theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from sadp_dist.errors import UsageError
+from sadp_dist.store import HOMES, Store, attach, list_runs, open_snapshot
+from sadp_dist.store.address import without_password
+from sadp_dist.store.saved import newest_in
+
+TIMEOUT = 2.0
+"""Seconds that a store is tried for before it counts as one that cannot be reached."""
+
+
+class OpenRun(Protocol):
+    """One run that is being looked at."""
+
+    def store(self) -> Store:
+        """The run's store as it is now, to read."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Source(Protocol):
+    """A place of runs. Every call may take its time.
+
+    Attributes:
+        name: the place, as it may be shown to anybody.
+    """
+
+    name: str
+
+    def runs(self) -> list[dict[str, Any]]:
+        """What runs there are, as `sadp_dist.store.list_runs` says it."""
+
+    def open(self, run: str) -> OpenRun:
+        """One of those that `runs` has found last; at once."""
+
+
+def open_source(store: str) -> Source:
+    """A place of runs by what a person typed: a store's URL, or a folder.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if "://" in store or store.partition(":")[0] in HOMES:
+        return UrlSource(store)
+    if Path(store).is_dir():
+        return FolderSource(Path(store))
+    raise UsageError(
+        f"--store {without_password(store)} is neither a URL, such as redis://HOST, nor a folder of runs "
+        "that exists"
+    )
+
+
+class UrlSource:
+    """The runs in Redis or Ray."""
+
+    def __init__(self, url: str) -> None:
+        import sadp_dist.store.client  # noqa: F401 - takes seconds, for which the first to ask would wait
+
+        self.name = without_password(url)
+        self._url = url
+
+    def runs(self) -> list[dict[str, Any]]:
+        return list_runs(self._url)
+
+    def open(self, run: str) -> OpenRun:
+        return AttachedRun(self._url, run)
+
+
+class AttachedRun:
+    """A run in Redis or Ray, over one connection."""
+
+    def __init__(self, url: str, run: str) -> None:
+        self._url, self._run = url, run
+        self._store: Store | None = None
+
+    def store(self) -> Store:
+        if self._store is None:
+            self._store = attach(self._url, self._run, timeout=TIMEOUT)
+        return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+class FolderSource:
+    """Runs by their folders' names, each as its newest checkpoint has it.
+
+    Args:
+        folder: of runs, or of one run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.name = str(folder)
+        self._folder = folder.resolve()
+        self._folders: dict[str, Path] = {}
+        self._described: dict[tuple[Path, float], dict[str, Any]] = {}
+
+    def runs(self) -> list[dict[str, Any]]:
+        self._folders = self._find_folders()
+        found = {(name, *at) for name, folder in self._folders.items() if (at := _newest(folder))}
+        self._described = {
+            (file, saved): self._described.get((file, saved)) or _describe(name, file, saved)
+            for name, file, saved in sorted(found)
+        }
+        return list(self._described.values())
+
+    def open(self, run: str) -> OpenRun:
+        return SavedRun(self._folders[run])
+
+    def _find_folders(self) -> dict[str, Path]:
+        if (self._folder / "checkpoints").is_dir():
+            return {self._folder.name: self._folder}
+        return {path.name: path for path in self._folder.iterdir() if path.is_dir()}
+
+
+class SavedRun:
+    """A run's newest checkpoint, which is another one whenever the run has written one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._at: tuple[Path, float] | None = None
+        self._store: Store | None = None
+
+    def store(self) -> Store:
+        newest = _newest(self._folder)
+        if self._store is None or newest != self._at:
+            self._store, self._at = open_snapshot(self._folder), newest
+        return self._store
+
+    def close(self) -> None:
+        self._store = self._at = None
+
+
+def _newest(folder: Path) -> tuple[Path, float] | None:
+    """A folder's newest saved store, and when it was saved; None if there is none, or just gone."""
+    try:
+        file = newest_in(folder)
+        return None if file is None else (file, file.stat().st_mtime)
+    except FileNotFoundError:
+        return None
+
+
+def _describe(run: str, file: Path, saved: float) -> dict[str, Any]:
+    try:
+        figures = open_snapshot(file).stats()
+    except UsageError as error:
+        return {"run": run, "last_snapshot": saved, "problem": str(error)}
+    return {
+        "run": run,
+        "dataset_size": figures.dataset_size,
+        "method": figures.method,
+        "epoch": figures.epoch,
+        "last_snapshot": saved,
+    }
