@@ -129,7 +129,12 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
 
 
 def _open_images(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
-    from torchvision.transforms import v2
+    try:
+        from torchvision.transforms import v2
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "data.loader is torch, which needs torchvision; install it with: pip install torchvision"
+        ) from error
 
     from sadp_dist.data import open_images
 

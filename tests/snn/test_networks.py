@@ -3,6 +3,8 @@
 import copy
 import gc
 import io
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -281,3 +283,22 @@ def test_what_cannot_be_built_is_refused_in_one_line(arguments, message):
     with pytest.raises(UsageError, match=message) as refusal:
         build_network(**{"name": SMALL, "num_classes": 10, **arguments})
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.slow
+def test_without_torchvision_there_is_the_small_network_and_the_others_say_what_is_missing():
+    program = (
+        "import sys; sys.modules['torchvision'] = None\n"
+        "from sadp_dist.errors import UsageError\n"
+        "from sadp_dist.snn import NETWORKS, build_network\n"
+        "for name in NETWORKS:\n"
+        "    try: build_network(name, num_classes=10)\n"
+        "    except UsageError as error: print(error)\n"
+        "    else: print(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    said = {
+        name: f'network "{name}" needs torchvision; install it with: pip install torchvision'
+        for name in NETWORKS
+    }
+    assert sorted(done.stdout.splitlines()) == sorted((said | {SMALL: SMALL}).values()), done.stderr

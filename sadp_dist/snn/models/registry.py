@@ -71,12 +71,19 @@ def build_network(
 
     Raises:
         UsageError: the name is not known, a number is not a positive integer, or the network needs larger
-            images.
+            images, or torchvision.
     """
     check_name("network", name, NETWORKS)
     check_positive("time_steps", time_steps)
     blueprint = Blueprint(num_classes, image_size, channels, (neuron or NeuronConfig()).build)
-    stem, body = NETWORKS[name](blueprint)
+    try:
+        stem, body = NETWORKS[name](blueprint)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("torchvision"):
+            raise
+        raise UsageError(
+            f'network "{name}" needs torchvision; install it with: pip install torchvision'
+        ) from error
     return SpikingNetwork(stem, body, time_steps)
 
 

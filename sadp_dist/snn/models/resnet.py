@@ -1,9 +1,10 @@
-"""Residual networks: SpikingJelly's Spiking ResNet and SEW-ResNet, with a stem for small images."""
+"""Residual networks: SpikingJelly's Spiking ResNet and SEW-ResNet, with a stem for small images.
+
+SpikingJelly's need torchvision, so they are imported when they are built.
+"""
 
 from __future__ import annotations
 
-from spikingjelly.activation_based.model.sew_resnet import sew_resnet18, sew_resnet34
-from spikingjelly.activation_based.model.spiking_resnet import spiking_resnet18
 from torch import nn
 
 from sadp_dist.snn.models.convolution import conv_norm
@@ -18,6 +19,8 @@ SMALL_IMAGE = 48
 @register_network("spiking_resnet18")
 def build_spiking_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     """ResNet18 with neurons for rectifiers: a block adds its shortcut to the current of its last neurons."""
+    from spikingjelly.activation_based.model.spiking_resnet import spiking_resnet18
+
     resnet = spiking_resnet18(num_classes=blueprint.num_classes, spiking_neuron=blueprint.neuron)
     return _with_stem(resnet, blueprint)
 
@@ -25,6 +28,8 @@ def build_spiking_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 @register_network("sew_resnet18")
 def build_sew_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     """SEW-ResNet18: a block adds its shortcut to its spikes (ADD), so that signals pass blocks unchanged."""
+    from spikingjelly.activation_based.model.sew_resnet import sew_resnet18
+
     resnet = sew_resnet18(num_classes=blueprint.num_classes, cnf="ADD", spiking_neuron=blueprint.neuron)
     return _with_stem(resnet, blueprint)
 
@@ -32,6 +37,8 @@ def build_sew_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 @register_network("sew_resnet34")
 def build_sew_resnet34(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     """SEW-ResNet34, see :func:`build_sew_resnet18`."""
+    from spikingjelly.activation_based.model.sew_resnet import sew_resnet34
+
     resnet = sew_resnet34(num_classes=blueprint.num_classes, cnf="ADD", spiking_neuron=blueprint.neuron)
     return _with_stem(resnet, blueprint)
 

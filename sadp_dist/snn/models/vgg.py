@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from spikingjelly.activation_based import layer
-from spikingjelly.activation_based.model.spiking_vgg import SpikingVGG
 from torch import nn
 
 from sadp_dist.errors import UsageError
@@ -23,6 +22,8 @@ def build_vgg11(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
             f"image_size={blueprint.image_size} is too small for vgg11, which needs at least {smallest}: "
             "use small_cnn, or enlarge the images"
         )
+    from spikingjelly.activation_based.model.spiking_vgg import SpikingVGG  # needs torchvision
+
     features = SpikingVGG.make_layers(VGG11, batch_norm=True, neuron=blueprint.neuron)
     for module in features:
         if isinstance(module, layer.Conv2d):
