@@ -15,6 +15,8 @@ from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.address import without_password
 from sadp_dist.store.base import Store, StoreUnavailable
+from sadp_dist.store.classes import ClassFigures
+from sadp_dist.store.history import EpochRecord
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.run import check_name
 from sadp_dist.store.saved import open_snapshot
@@ -22,6 +24,8 @@ from sadp_dist.store.stats import StoreStats
 
 __all__ = [
     "HOMES",
+    "ClassFigures",
+    "EpochRecord",
     "Store",
     "StoreOptions",
     "StoreStats",
@@ -78,7 +82,7 @@ def connect(
 
 
 def attach(url: str, run: str, **options: Any) -> Store:
-    """Questions (`stats`, `top`, `scores`) to a run that others train; it is not disturbed.
+    """Questions (`stats`, `top`, `history`, ...) to a run that others train; it is not disturbed.
 
     Args:
         url: where it lives; not "memory:".

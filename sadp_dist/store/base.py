@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.classes import ClassFigures
+from sadp_dist.store.history import EpochRecord
 from sadp_dist.store.stats import StoreStats
 
 if TYPE_CHECKING:
@@ -79,19 +82,54 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Keep what training measured in an epoch, for those who watch the run; see `history`.
+
+        One rank calls it, rank 0 under torchrun with "memory:". Like scores the figures go out in a thread,
+        and nothing waits for the store. What is recorded of an epoch replaces what was recorded of it before.
+
+        Args:
+            epoch: 0 <= epoch < K.
+            figures: finite numbers by name, such as loss and test_accuracy; 64 at most. A name is a letter,
+                then letters, digits and _ . / -, 48 characters at most.
+
+        Raises:
+            UsageError: something is wrong with an argument; nothing of it is kept.
+        """
+
+    @abstractmethod
+    def history(self) -> list[EpochRecord]:
+        """Every epoch planned so far, oldest first: its plan and scores in figures, and what was recorded."""
+
+    @abstractmethod
+    def classes(self) -> ClassFigures | None:
+        """How much of each class the latest plan has drawn, and the mean of its scores.
+
+        None where the run has no labels, or more than 65,536 classes.
+        """
+
+    @abstractmethod
     def stats(self) -> StoreStats:
         """Figures about the run as it stands."""
 
     @abstractmethod
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The k examples of highest score (or lowest), best first.
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k examples of highest score (or lowest), best first; or those whose score has changed most.
+
+        Args:
+            k: how many.
+            lowest: the other end of the order.
+            by: "score"; or "change", an example's score less the one of the epoch it was scored in before.
+                Those are ordered by their size, and come with their sign.
 
         Returns:
-            Indices and scores, both (min(k, seen),). Equal scores come in the order of their indices;
-            examples without a score are left out.
+            Indices and values, both (min(k, n),) of the n examples that have one: a score, or scores of two
+            epochs. Equal ones come in the order of their indices.
 
         Raises:
-            UsageError: k < 0.
+            UsageError: k < 0, or `by` is not known.
         """
 
     @abstractmethod
@@ -139,13 +177,16 @@ class Store(ABC):
 
 
 class ReadOnlyStore(Store):
-    """A store that answers `stats`, `top` and `scores`, and refuses all that would change it."""
+    """A store that answers questions, and refuses all that would change it."""
 
     def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
         self._refuse("push")
 
     def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
         self._refuse("plan")
+
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        self._refuse("record")
 
     def flush(self) -> None:
         """Nothing is ever waiting."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,9 +15,11 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.base import ReadOnlyStore, Store, on_host
 from sadp_dist.store.buffer import PushBuffer
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.collective import CONNECTED_TOO_EARLY, Collective, has_other_ranks
 from sadp_dist.store.connection import Connection, Questions, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine import Engine
+from sadp_dist.store.history import EpochRecord, Figures, check_figures
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.records import check_indices, in_range
 from sadp_dist.store.retry import pauses, unavailable, until_reached
@@ -79,11 +81,23 @@ class RemoteStore(Store):
     def flush(self) -> None:
         self._with_everything("flush", self._sender.flush)
 
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        self._sender.check()
+        self._sender.record(Figures(self._run.check_epoch(epoch), check_figures(figures)))
+
+    def history(self) -> list[EpochRecord]:
+        return self._up_to_date(self._connection.history)
+
+    def classes(self) -> ClassFigures | None:
+        return self._up_to_date(self._connection.classes)
+
     def stats(self) -> StoreStats:
         return self._up_to_date(self._connection.stats)
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._up_to_date(lambda: self._connection.top(k, lowest))
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._up_to_date(lambda: self._connection.top(k, lowest, by))
 
     def scores(self, indices: Array) -> NDArray[np.float32]:
         checked = in_range(check_indices(on_host(indices)), self._run.dataset_size)
@@ -273,11 +287,19 @@ class AttachedStore(ReadOnlyStore):
         self._connection = connection
         self._timeout = options.timeout
 
+    def history(self) -> list[EpochRecord]:
+        return self._ask(self._connection.history)
+
+    def classes(self) -> ClassFigures | None:
+        return self._ask(self._connection.classes)
+
     def stats(self) -> StoreStats:
         return self._ask(self._connection.stats)
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._ask(lambda: self._connection.top(k, lowest))
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._ask(lambda: self._connection.top(k, lowest, by))
 
     def scores(self, indices: Array) -> NDArray[np.float32]:
         checked = check_indices(on_host(indices)).astype(np.int64)

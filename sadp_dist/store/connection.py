@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.frames import Frame
+from sadp_dist.store.history import EpochRecord
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
 
@@ -43,7 +45,17 @@ class Questions(ABC):
         """See `Store.stats`; of everything acknowledged."""
 
     @abstractmethod
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def history(self) -> list[EpochRecord]:
+        """See `Store.history`; with everything acknowledged."""
+
+    @abstractmethod
+    def classes(self) -> ClassFigures | None:
+        """See `Store.classes`; of everything acknowledged."""
+
+    @abstractmethod
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `Store.top`; of everything acknowledged."""
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.address import without_password
 from sadp_dist.store.base import Store, on_host
 from sadp_dist.store.buffer import PushBuffer
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.collective import CONNECTED_TOO_EARLY, has_other_ranks
 from sadp_dist.store.engine import Engine
+from sadp_dist.store.history import EpochRecord, Figures, check_figures
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.run import Run
 from sadp_dist.store.snapshot import Snapshot
@@ -66,13 +69,25 @@ class EmbeddedStore(Store):
             self._engine.reject(self._buffer.rejected)
             self._buffer.rejected = 0
 
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        self._engine.record(Figures(epoch, check_figures(figures)))
+
+    def history(self) -> list[EpochRecord]:
+        return self._engine.history()
+
+    def classes(self) -> ClassFigures | None:
+        self.flush()
+        return self._engine.classes()
+
     def stats(self) -> StoreStats:
         self.flush()
         return self._engine.stats()
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         self.flush()
-        return self._engine.top(k, lowest)
+        return self._engine.top(k, lowest, by)
 
     def scores(self, indices: Array) -> NDArray[np.float32]:
         self.flush()

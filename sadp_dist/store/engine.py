@@ -3,77 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
+from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.parts import LocalParts, Parts
-from sadp_dist.selection.plan import EpochPlan, PlanFigures, plan_parts, weight_figures
-from sadp_dist.selection.sharding import Drawn, Shard, join
+from sadp_dist.selection.plan import PlanFigures, plan_parts, weight_figures
+from sadp_dist.selection.sharding import Shard, join
+from sadp_dist.store.classes import ClassFigures, class_figures
+from sadp_dist.store.history import EpochRecord, Figures, History, record_of
+from sadp_dist.store.pieces import Outline, Pieces
 from sadp_dist.store.records import Records, check_indices, in_range
 from sadp_dist.store.run import Run, check_rank, differences, is_integer
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats, score_figures, staleness_figures
-from sadp_dist.store.table import UNSEEN, ScoreTable, best
+from sadp_dist.store.table import RANKINGS, ScoreTable, best
 
 PLANS_KEPT = 2
-
-
-@dataclass(frozen=True)
-class Outline:
-    """What an engine knows beside what lies in its tables.
-
-    Attributes:
-        seen: examples that have a score.
-        counters: pushes and the like, by name.
-        plans: figures of those that are kept, oldest first.
-    """
-
-    seen: int
-    counters: dict[str, int]
-    plans: tuple[PlanFigures, ...]
-
-
-class Pieces(NamedTuple):
-    """A snapshot, table by table.
-
-    Attributes:
-        outline: of the engine.
-        states: of each table, scores and their epochs.
-        drawn: of each plan, what is drawn of each table.
-    """
-
-    outline: Outline
-    states: Sequence[tuple[NDArray[np.float32], NDArray[np.int32]]]
-    drawn: Sequence[Sequence[Drawn]]
-
-    @classmethod
-    def of(cls, snapshot: Snapshot, ranges: Sequence[range]) -> Pieces:
-        """A snapshot taken to pieces, which share its memory."""
-        states = [
-            (snapshot.scores[r.start : r.stop], snapshot.score_epochs[r.start : r.stop]) for r in ranges
-        ]
-        seen = sum(int(np.count_nonzero(score_epochs != UNSEEN)) for _, score_epochs in states)
-        wholes = [Drawn(None, plan.indices, plan.weights) for plan in snapshot.plans]
-        drawn = [
-            [whole] if len(ranges) == 1 else [whole.within(examples) for examples in ranges]
-            for whole in wholes
-        ]
-        plans = tuple(plan.figures() for plan in snapshot.plans)
-        return cls(Outline(seen, snapshot.counters, plans), states, drawn)
-
-    def snapshot(self, run: Run) -> Snapshot:
-        """The pieces put together; a single one is not copied."""
-        scores, score_epochs = (_joined(arrays) for arrays in zip(*self.states, strict=True))
-        plans = []
-        for plan, shares in zip(self.outline.plans, self.drawn, strict=True):
-            indices, weights = join(shares)
-            plans.append(EpochPlan(**vars(plan), indices=indices, weights=weights))
-        return Snapshot(run, scores, score_epochs, self.outline.counters, tuple(plans))
 
 
 class Engine:
@@ -94,7 +44,7 @@ class Engine:
         )
         self._seen = 0
         self._plans: dict[int, PlanFigures] = {}
-        self._weight_figures: dict[int, tuple[float, float]] = {}
+        self._history = History()
         self._pushes = 0
         self._pushed_scores = 0
         self._rejected_pushes = 0
@@ -137,6 +87,7 @@ class Engine:
         if epoch not in self._plans:
             plan = plan_parts(self._tables, epoch, self.run.pruning)
             self._plans[epoch] = plan
+            self._history.add(record_of(plan, self._seen, self._tables))
             for old in list(self._plans)[:-PLANS_KEPT]:
                 del self._plans[old]
                 self._tables.each("forget", old)
@@ -193,15 +144,38 @@ class Engine:
             bytes_received=0,
             bad_frames={},
             waiting_ranks=[],
+            rank_epochs=[],
             planner=None,
             last_snapshot=None,
         )
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def record(self, figures: Figures) -> None:
+        """Keep what training measured in an epoch.
+
+        Raises:
+            UsageError: the run has no such epoch.
+        """
+        self.run.check_epoch(figures.epoch)
+        self._history.record(figures)
+
+    def history(self) -> list[EpochRecord]:
+        """See `Store.history`."""
+        return self._history.records()
+
+    def classes(self) -> ClassFigures | None:
+        """See `Store.classes`."""
+        epoch = self.latest_epoch
+        parts = self._tables.each("class_sums", epoch)
+        return None if any(part is None for part in parts) else class_figures(epoch, parts)
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `Store.top`."""
+        check_choice("by", by, RANKINGS)
         if not is_integer(k) or k < 0:
             raise UsageError(f"k={k!r} is not a number of examples: an integer, 0 or more")
-        indices, scores = zip(*self._tables.each("top", k, lowest), strict=True)
+        indices, scores = zip(*self._tables.each("top", k, lowest, by), strict=True)
         return best(np.concatenate(indices), np.concatenate(scores), k, lowest)
 
     def scores(self, indices: ArrayLike) -> NDArray[np.float32]:
@@ -221,13 +195,13 @@ class Engine:
             "pushed_scores": self._pushed_scores,
             "rejected_pushes": self._rejected_pushes,
         }
-        return Outline(self._seen, counters, tuple(self._plans.values()))
+        return Outline(self._seen, counters, tuple(self._plans.values()), self._history)
 
     def resume(self, outline: Outline) -> None:
         """Go on where an engine was that had tables such as these are now."""
         self._seen = outline.seen
         self._plans = {plan.epoch: plan for plan in outline.plans}
-        self._weight_figures.clear()
+        self._history = outline.history
         self._pushes = outline.counters["pushes"]
         self._pushed_scores = outline.counters["pushed_scores"]
         self._rejected_pushes = outline.counters["rejected_pushes"]
@@ -276,9 +250,11 @@ class Engine:
             names = ("epoch", "ratio", "subset_size", "drawn", "capped", "floor", "floor_in_force", "gamma")
             return dict.fromkeys((*names, "largest_weight", "effective_sample_size"))
         plan = self._plans[next(reversed(self._plans))]
-        if plan.epoch not in self._weight_figures:
-            self._weight_figures = {plan.epoch: weight_figures(self._tables, plan.epoch)}
-        largest_weight, effective_sample_size = self._weight_figures[plan.epoch]
+        record = self._history.get(plan.epoch)
+        if record is None:  # of a file from before there was a history
+            largest_weight, effective_sample_size = weight_figures(self._tables, plan.epoch)
+        else:
+            largest_weight, effective_sample_size = record.largest_weight, record.effective_sample_size
         return {
             "epoch": plan.epoch,
             "ratio": plan.ratio,
@@ -291,7 +267,3 @@ class Engine:
             "largest_weight": largest_weight,
             "effective_sample_size": effective_sample_size,
         }
-
-
-def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

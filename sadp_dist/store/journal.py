@@ -2,70 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sadp_dist.store.frames import MAX_COUNT, Frame
+from sadp_dist.store.history import Figures
 from sadp_dist.store.records import Records
-from sadp_dist.store.table import UNSEEN, merge
+from sadp_dist.store.table import State, merge
 
 
 class Journal:
-    """Frames in the order in which they were sent, in memory that stays bounded.
+    """Frames in the order in which they were sent, those of figures last, in memory that stays bounded.
 
     Args:
-        dataset_size: N. Beyond 2 N scores, those that a later or larger one outdoes are dropped.
+        dataset_size: N. Beyond 3 N scores, those that later or larger ones outdo are dropped.
     """
 
     def __init__(self, dataset_size: int) -> None:
         self._dataset_size = dataset_size
         self._frames: list[Frame] = []
+        self._figures: dict[int, Frame] = {}
         self._count = 0
 
     def add(self, frame: Frame) -> None:
+        if isinstance(frame.content, Figures):
+            self._figures[frame.content.epoch] = frame
+            return
         self._frames.append(frame)
         self._count += frame.count
-        if self._count > 2 * self._dataset_size + MAX_COUNT:
+        if self._count > 3 * self._dataset_size + MAX_COUNT:
             self._frames = _condensed(self._frames, self._dataset_size)
             self._count = sum(frame.count for frame in self._frames)
 
     def take(self) -> list[Frame]:
         """All frames; the journal is empty then."""
-        frames = self._frames
+        frames = [*self._frames, *self._figures.values()]
         self.clear()
         return frames
 
     def forget(self, before_epoch: int) -> None:
-        """Drop the scores of earlier epochs."""
-        self._frames = [frame for frame in self._frames if frame.records.epoch >= before_epoch]
+        """Drop what is of earlier epochs."""
+        self._frames = [frame for frame in self._frames if frame.content.epoch >= before_epoch]
+        self._figures = {epoch: frame for epoch, frame in self._figures.items() if epoch >= before_epoch}
         self._count = sum(frame.count for frame in self._frames)
 
     def clear(self) -> None:
-        self._frames, self._count = [], 0
+        self._frames, self._figures, self._count = [], {}, 0
 
 
 def _condensed(frames: list[Frame], dataset_size: int) -> list[Frame]:
-    """Frames that leave a store with the same scores, with one score an example.
+    """Frames that leave a store with the same scores and scores before, two an example at most.
 
     Their sequence numbers are the latest ones, and their counts of pushes are only as good as that.
     """
-    scores = np.full(dataset_size, np.nan, np.float32)
-    score_epochs = np.full(dataset_size, UNSEEN, np.int32)
+    records = [frame.content for frame in frames if isinstance(frame.content, Records)]
+    latest = _merged(records, dataset_size)
+    before = _merged(_of_before(records, latest.score_epochs), dataset_size)
     pushes: dict[int, int] = {}
     for frame in frames:
-        records = frame.records
-        merge(scores, score_epochs, records.indices, records.scores, records.epoch)
-        pushes[records.epoch] = pushes.get(records.epoch, 0) + frame.pushes
-    dtype = frames[0].records.indices.dtype
+        pushes[frame.content.epoch] = pushes.get(frame.content.epoch, 0) + frame.pushes
     parts = []
-    for epoch in np.unique(score_epochs[score_epochs != UNSEEN]).tolist():
-        indices = np.flatnonzero(score_epochs == epoch)
+    for epoch in sorted(pushes):
+        found = [(state, np.flatnonzero(state.score_epochs == epoch)) for state in (before, latest)]
+        indices = np.concatenate([mine for _, mine in found]).astype(records[0].indices.dtype)
+        scores = np.concatenate([state.scores[mine] for state, mine in found])
         for start in range(0, len(indices), MAX_COUNT):
-            part = indices[start : start + MAX_COUNT].astype(dtype)
-            parts.append((Records(part, scores[part], epoch), pushes.pop(epoch, 0)))
-    latest = frames[len(frames) - len(parts) :]
+            part = slice(start, start + MAX_COUNT)
+            parts.append((Records(indices[part], scores[part], epoch), pushes.pop(epoch, 0)))
+    kept = frames[len(frames) - len(parts) :]
     return [
-        replace(frame, records=records, pushes=count)
-        for frame, (records, count) in zip(latest, parts, strict=True)
+        replace(frame, content=content, pushes=count)
+        for frame, (content, count) in zip(kept, parts, strict=True)
     ]
+
+
+def _merged(records: Iterable[Records], dataset_size: int) -> State:
+    state = State.empty(dataset_size)
+    for some in records:
+        merge(*state, some.indices, some.scores, some.epoch)
+    return state
+
+
+def _of_before(records: Sequence[Records], latest: NDArray[np.int32]) -> Iterator[Records]:
+    """What is left without the scores of each example's latest epoch."""
+    for indices, scores, epoch in records:
+        earlier = latest[indices] > epoch
+        yield Records(indices[earlier], scores[earlier], epoch)

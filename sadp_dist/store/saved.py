@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store.base import ReadOnlyStore, Store, on_host
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.engine import Engine
+from sadp_dist.store.history import EpochRecord
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
 
@@ -25,7 +27,7 @@ LOOKS = 5
 
 
 def open_snapshot(path: str | PathLike[str]) -> Store:
-    """A saved store, to ask for `stats`, `top` and `scores`.
+    """A saved store, to ask questions.
 
     Args:
         path: a file that `Store.save` wrote, or a folder, such as a run's: then the newest store.npz in it.
@@ -71,11 +73,19 @@ class SavedStore(ReadOnlyStore):
         self._path = path
         self._engine = Engine.from_snapshot(Snapshot.read(path))
 
+    def history(self) -> list[EpochRecord]:
+        return self._engine.history()
+
+    def classes(self) -> ClassFigures | None:
+        return self._engine.classes()
+
     def stats(self) -> StoreStats:
         return self._engine.stats()
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._engine.top(k, lowest)
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._engine.top(k, lowest, by)
 
     def scores(self, indices: Array) -> NDArray[np.float32]:
         return self._engine.scores(on_host(indices))

@@ -1,4 +1,4 @@
-"""The thread that carries a rank's pushes to a store in another process."""
+"""The thread that carries what a rank pushes and records to a store in another process."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.connection import Connection, Restarted, Unreachable
 from sadp_dist.store.frames import Frame, index_dtype
+from sadp_dist.store.history import Figures
 from sadp_dist.store.journal import Journal
 from sadp_dist.store.records import Records
 from sadp_dist.store.retry import pauses, unavailable
@@ -31,7 +32,8 @@ JOIN = 2.0
 
 
 class Sender:
-    """Copies of what is pushed, on their way; what has arrived is kept until a plan says that it is safe.
+    """Copies of what is pushed or recorded, on their way; what has arrived is kept until a plan says that it
+    is safe.
 
     The thread that pushes only fills the draft of a frame. All state is under one lock, which is never held
     while something is sent.
@@ -54,6 +56,7 @@ class Sender:
         self._sequence = 0
         self._changed = threading.Condition()
         self._draft: _Draft | None = None
+        self._figures: dict[int, Figures] = {}  # by epoch, not yet in a frame
         self._queue: deque[Frame] = deque()  # its first ones may be under way
         self._journal = Journal(dataset_size)
         self._unsent = 0  # scores in draft and queue
@@ -91,6 +94,12 @@ class Sender:
                     draft.pushes += 1
                     return
 
+    def record(self, figures: Figures) -> None:
+        """Send an epoch's figures, in the place of those of that epoch which have not gone yet."""
+        with self._changed:
+            self._figures[figures.epoch] = figures
+            self._changed.notify_all()
+
     def reject(self, pushes: int) -> None:
         """Have the store count pushes that were refused here."""
         with self._changed:
@@ -114,7 +123,7 @@ class Sender:
             self._resend()
 
     def forget(self, before_epoch: int) -> None:
-        """Scores of epochs before this one have gone into a plan: they need not be kept."""
+        """What is of epochs before this one has gone into a plan, or beside it: it need not be kept."""
         with self._changed:
             self._journal.forget(before_epoch)
 
@@ -123,6 +132,7 @@ class Sender:
         with self._changed:
             self._wait(lambda: not self._under_way)
             self._draft = None
+            self._figures.clear()
             self._queue.clear()
             self._journal.clear()
             self._unsent = self._rejected = 0
@@ -156,10 +166,17 @@ class Sender:
         if draft is None and self._rejected:
             draft = _Draft(0, self._index_dtype)
         if draft is not None:
-            self._sequence += 1
             rejected, self._rejected = self._rejected, 0
-            frame = Frame(self._client, self._sequence, draft.pushes, draft.records(), rejected)
-            self._queue.append(frame)
+            self._enqueue(draft.pushes, draft.records(), rejected)
+
+    def _seal_figures(self) -> None:
+        for figures in self._figures.values():
+            self._enqueue(0, figures)
+        self._figures.clear()
+
+    def _enqueue(self, pushes: int, content: Records | Figures, rejected: int = 0) -> None:
+        self._sequence += 1
+        self._queue.append(Frame(self._client, self._sequence, pushes, content, rejected))
 
     def _resend(self) -> None:
         self.resends += 1
@@ -205,11 +222,12 @@ class Sender:
     def _send_next(self) -> bool:
         """Send what there is, if there is something; False once the store is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._draft is not None or self._urgent())
+            self._changed.wait_for(lambda: self._draft is not None or self._figures or self._urgent())
             self._changed.wait_for(self._urgent, LINGER)
             if self._closed:
                 return False
             self._seal()
+            self._seal_figures()
             frames, turn, flushes = list(islice(self._queue, AT_ONCE)), self._turn, self._flushes
             self._under_way = True
         try:

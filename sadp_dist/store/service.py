@@ -10,6 +10,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.frames import BadFrame, decode
+from sadp_dist.store.history import Figures
 from sadp_dist.store.run import check_rank
 from sadp_dist.store.snapshot import Snapshot
 from sadp_dist.store.stats import StoreStats
@@ -48,17 +49,24 @@ class Service:
         self._sequences: dict[int, int] = {}
         self._bad_frames: Counter[str] = Counter()
         self._bytes = 0
+        self._rank_epochs: list[int] = []
 
     def receive(self, data: bytes | memoryview) -> None:
         """Store a frame. What is not one of this run is counted and changes nothing else."""
         self._bytes += len(data)
         try:
             frame = decode(data, self.origin, self.engine.run.dataset_size)
+            if isinstance(frame.content, Figures):
+                self.engine.record(frame.content)
+                return
         except BadFrame as bad:
             self.skip(str(bad))
             return
+        except UsageError:  # figures of an epoch that the run does not have
+            self.skip("values")
+            return
         repeat = frame.sequence <= self._sequences.get(frame.client, 0)
-        self.engine.apply(frame.records, frame.pushes, repeat)
+        self.engine.apply(frame.content, frame.pushes, repeat)
         if not repeat:
             self.engine.reject(frame.rejected)
             self._sequences[frame.client] = frame.sequence
@@ -82,6 +90,9 @@ class Service:
         epoch = self.engine.run.check_epoch(epoch)
         rank, world_size = check_rank(rank, world_size)
         refuse_if_over(epoch, self.engine.latest_epoch, self.engine.run.name)
+        if len(self._rank_epochs) != world_size:
+            self._rank_epochs = [-1] * world_size
+        self._rank_epochs[rank] = epoch
         if self.engine.has_plan(epoch):
             return [(rank, world_size)]
         asked = self._asked.setdefault((epoch, world_size), set())
@@ -117,6 +128,7 @@ class Service:
             bytes_received=self._bytes,
             bad_frames=dict(self._bad_frames),
             waiting_ranks=list(self.waiting_ranks()),
+            rank_epochs=list(self._rank_epochs),
             planner=planner,
             last_snapshot=last_snapshot,
         )
@@ -129,6 +141,7 @@ class Service:
             "sequences": {str(client): sequence for client, sequence in self._sequences.items()},
             "bad_frames": dict(self._bad_frames),
             "bytes": self._bytes,
+            "rank_epochs": self._rank_epochs,
         }
 
     @classmethod
@@ -139,6 +152,7 @@ class Service:
         service._sequences = {int(client): sequence for client, sequence in state["sequences"].items()}
         service._bad_frames = Counter(state["bad_frames"])
         service._bytes = state["bytes"]
+        service._rank_epochs = list(state.get("rank_epochs", ()))  # older states have none
         return service
 
     def snapshot(self) -> Snapshot:
@@ -162,6 +176,7 @@ class Service:
         self._asked.clear()
         self._sequences.clear()
         self._bad_frames.clear()
+        self._rank_epochs = []
         self._bytes = 0
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,8 +15,10 @@ from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.base import Store, on_host
 from sadp_dist.store.buffer import PushBuffer
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.collective import Collective
 from sadp_dist.store.engine import Engine
+from sadp_dist.store.history import EpochRecord, Figures, check_figures
 from sadp_dist.store.outbox import Outbox, Parcel
 from sadp_dist.store.run import Run, check_rank, differences
 from sadp_dist.store.snapshot import Snapshot
@@ -32,8 +34,8 @@ class SharedStore(Store):
     """One store for all ranks of a job, made by all of them together.
 
     Rank 0 stores its pushes at once; the others keep theirs until every rank calls `plan`, `flush` or `save`.
-    Those and `load` raise the same error on every rank. Rank 0 alone answers `stats`, `top` and `scores`,
-    from its own pushes and what the others have handed over.
+    Those and `load` raise the same error on every rank. Rank 0 alone records figures, and answers
+    questions from its own pushes and what the others have handed over.
 
     Raises:
         UsageError: an argument is wrong on some rank, or differs from rank 0's.
@@ -79,11 +81,22 @@ class SharedStore(Store):
     def flush(self) -> None:
         self._deliver("flush", lambda: None)
 
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        self._home("record").record(Figures(epoch, check_figures(figures)))
+
+    def history(self) -> list[EpochRecord]:
+        return self._home("history").history()
+
+    def classes(self) -> ClassFigures | None:
+        return self._up_to_date("classes").classes()
+
     def stats(self) -> StoreStats:
         return self._up_to_date("stats").stats()
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._up_to_date("top").top(k, lowest)
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._up_to_date("top").top(k, lowest, by)
 
     def scores(self, indices: Array) -> NDArray[np.float32]:
         return self._up_to_date("scores").scores(on_host(indices))

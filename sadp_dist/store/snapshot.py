@@ -18,7 +18,9 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.plan import EpochPlan
 from sadp_dist.selection.probabilities import Capping
+from sadp_dist.store.history import History
 from sadp_dist.store.run import Run
+from sadp_dist.store.table import State
 
 FORMAT = "sadp_dist store"
 VERSION = 1
@@ -30,19 +32,19 @@ class Snapshot:
 
     Attributes:
         run: what the scores are of.
-        scores: (N,) float32, NaN where unseen.
-        score_epochs: (N,) int32, the epoch of each score, -1 where unseen.
+        state: of all examples.
         counters: pushes and the like, by name.
         plans: the latest ones, oldest first. Scores move on while an epoch trains, so a run resumed in the
             middle of it needs the plan itself.
+        history: of the epochs so far.
         service: what a home knows beside the engine, plain JSON.
     """
 
     run: Run
-    scores: NDArray[np.float32]
-    score_epochs: NDArray[np.int32]
+    state: State
     counters: dict[str, int]
     plans: tuple[EpochPlan, ...]
+    history: History = field(default_factory=History)
     service: dict[str, Any] = field(default_factory=dict)
 
     def write(self, file: IO[bytes]) -> None:
@@ -59,8 +61,8 @@ class Snapshot:
         }
         arrays: dict[str, NDArray[Any]] = {
             "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
-            "scores": self.scores,
-            "score_epochs": self.score_epochs,
+            "history": self.history.lines(),
+            **self.state._asdict(),
         }
         if self.run.labels is not None:
             arrays["labels"] = self.run.labels
@@ -160,18 +162,12 @@ class Snapshot:
             _plan(figures, arrays[f"plan{number}_indices"], arrays[f"plan{number}_weights"])
             for number, figures in enumerate(header["plans"])
         )
-        snapshot = cls(
-            run=run,
-            scores=arrays["scores"],
-            score_epochs=arrays["score_epochs"],
-            counters=header["counters"],
-            plans=plans,
-            service=header.get("service", {}),  # older files have none
-        )
-        for array, dtype in ((snapshot.scores, np.float32), (snapshot.score_epochs, np.int32)):
+        state = State.of(arrays)
+        for array, dtype in zip(state, (np.float32, np.int32, np.float32), strict=True):
             if array.shape != (run.dataset_size,) or array.dtype != dtype:
                 raise ValueError(f"it holds {array.dtype} {array.shape} for {run.dataset_size} examples")
-        return snapshot
+        history, service = History.of(arrays), header.get("service", {})  # older files have neither
+        return cls(run, state, header["counters"], plans, history, service)
 
 
 def _plan_figures(plan: EpochPlan) -> dict[str, Any]:

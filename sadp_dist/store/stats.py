@@ -33,6 +33,10 @@ class Histogram:
     edges: tuple[float, ...]
     counts: tuple[int, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"zeros": self.zeros, "edges": list(self.edges), "counts": list(self.counts)}
+
 
 @dataclass(frozen=True)
 class StoreStats:
@@ -66,6 +70,7 @@ class StoreStats:
         bytes_received: bytes of scores that came from other processes.
         bad_frames: reason -> batches of scores that were skipped, since they could not be read.
         waiting_ranks: ranks that have not asked yet for a plan that others have asked for.
+        rank_epochs: by rank of the job that asks now, the epoch that it last asked for, -1 before the first.
         planner: which process makes the plans; None for the one that answers.
         last_snapshot: when the scores were last saved, in seconds since 1970.
     """
@@ -97,18 +102,13 @@ class StoreStats:
     bytes_received: int
     bad_frames: dict[str, int]
     waiting_ranks: list[int]
+    rank_epochs: list[int]
     planner: str | None
     last_snapshot: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: dicts, lists, strings, finite numbers, None."""
-        figures = asdict(self)
-        figures["score_histogram"] = {
-            "zeros": self.score_histogram.zeros,
-            "edges": list(self.score_histogram.edges),
-            "counts": list(self.score_histogram.counts),
-        }
-        return figures
+        return {**asdict(self), "score_histogram": self.score_histogram.to_dict()}
 
 
 def score_figures(parts: Parts) -> tuple[dict[str, float] | None, Histogram]:

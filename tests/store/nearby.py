@@ -87,9 +87,17 @@ class Nearby(Connection):
         with self.home.changed:
             return self._reach().stats(planner="nearby")
 
-    def top(self, k, lowest=False):
+    def history(self):
         with self.home.changed:
-            return self._reach().engine.top(k, lowest)
+            return self._reach().engine.history()
+
+    def classes(self):
+        with self.home.changed:
+            return self._reach().engine.classes()
+
+    def top(self, k, lowest=False, by="score"):
+        with self.home.changed:
+            return self._reach().engine.top(k, lowest, by)
 
     def scores(self, indices):
         with self.home.changed:

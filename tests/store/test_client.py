@@ -135,7 +135,7 @@ def test_small_pushes_travel_together_and_large_ones_in_parts(home):
         small = sum(map(len, home.received))
         store.push(np.arange(300_000), np.ones(300_000), epoch=0)
         stats = store.stats()
-    sizes = [len(frame.records.indices) for frames in home.received for frame in frames]
+    sizes = [len(frame.content.indices) for frames in home.received for frame in frames]
     assert 0 < small <= 10  # a hundred pushes
     assert (stats.pushes, stats.pushed_scores, max(sizes)) == (101, 325_600, sender.FRAME)
 

@@ -97,7 +97,7 @@ def test_a_snapshot_travels_as_bytes_with_what_its_home_knows(saved):
     arrived = Snapshot.from_bytes(data, "the snapshot")
     assert arrived.service == snapshot.service
     assert arrived.run.facts() == snapshot.run.facts()
-    np.testing.assert_array_equal(arrived.scores, snapshot.scores)
+    np.testing.assert_array_equal(arrived.state.scores, snapshot.state.scores)
     for plan, sent in zip(arrived.plans, snapshot.plans, strict=True):
         np.testing.assert_array_equal(plan.weights, sent.weights)
     with pytest.raises(UsageError, match="^the snapshot is not a saved store, or was cut short"):

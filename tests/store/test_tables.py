@@ -98,7 +98,7 @@ def test_no_more_than_two_plans_are_kept_anywhere():
         ]
     assert sizes[0] < sizes[1] == pytest.approx(sizes[4], rel=0.01)
     one = Engine(RUN)
-    assert one.stats().memory_bytes == N * (4 + 4 + 4)  # a score, its epoch, a label
+    assert one.stats().memory_bytes == N * 16  # a score, its epoch, the one before, a label
 
 
 @settings(max_examples=30, deadline=None)

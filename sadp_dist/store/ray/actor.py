@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from sadp_dist.selection.plan import PlanFigures
 from sadp_dist.selection.probabilities import Capping
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.connection import Unreachable, Waiting
-from sadp_dist.store.engine import Engine, Outline, Pieces
+from sadp_dist.store.engine import Engine
+from sadp_dist.store.history import EpochRecord, History
+from sadp_dist.store.pieces import Outline, Pieces
 from sadp_dist.store.ray.creation import Creation
 from sadp_dist.store.ray.files import SnapshotFiles
 from sadp_dist.store.ray.table import TableLost
@@ -176,11 +179,19 @@ class RunActor:
             believed, lambda kept: kept.service.stats(self._planner, self._last_snapshot)
         )
 
+    async def history(self, believed: State) -> tuple[State, list[EpochRecord] | None]:
+        """See `Store.history`."""
+        return await self._answer(believed, lambda kept: kept.engine.history())
+
+    async def classes(self, believed: State) -> tuple[State, ClassFigures | None]:
+        """See `Store.classes`."""
+        return await self._answer(believed, lambda kept: kept.engine.classes())
+
     async def top(
-        self, believed: State, k: int, lowest: bool
+        self, believed: State, k: int, lowest: bool, by: str
     ) -> tuple[State, tuple[NDArray[np.int64], NDArray[np.float32]] | None]:
         """See `Store.top`."""
-        return await self._answer(believed, lambda kept: kept.engine.top(k, lowest))
+        return await self._answer(believed, lambda kept: kept.engine.top(k, lowest, by))
 
     async def scores(
         self, believed: State, indices: NDArray[np.int64]
@@ -227,10 +238,11 @@ class RunActor:
         """The run as of the newest snapshot, if it is not there already."""
         newest = self._files.newest() if self._kept is None else None
         if newest is not None:
-            header, _ = self._files.read(newest)
+            header, arrays = self._files.read(newest)
             engine, tables = self._new_engine(header["labels"])
             tables.each("read", newest)
-            engine.resume(Outline(header["seen"], header["counters"], tuple(map(_plan, header["plans"]))))
+            plans = tuple(map(_plan, header["plans"]))
+            engine.resume(Outline(header["seen"], header["counters"], plans, History.of(arrays)))
             if header["planned"] is not None:
                 engine.plan(header["planned"])
             # Whoever had asked has to send again what came after this snapshot, before it asks again.
@@ -269,7 +281,7 @@ class RunActor:
             "planned": planned,
             "service": kept.service.state(),
         }
-        self._files.write(number, header)
+        self._files.write(number, header, history=outline.history.lines())
         self._state = self._state._replace(snapshots=number)
         self._last_snapshot = time.time()
         self._not_written = None

@@ -15,9 +15,11 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.plan import PlanFigures
 from sadp_dist.selection.sharding import Shard, join
 from sadp_dist.store.base import StoreUnavailable
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
-from sadp_dist.store.engine import Pieces
 from sadp_dist.store.frames import Frame, encode
+from sadp_dist.store.history import EpochRecord
+from sadp_dist.store.pieces import Pieces
 from sadp_dist.store.ray import cluster
 from sadp_dist.store.ray.actor import State
 from sadp_dist.store.ray.files import WHAT_TO_DO
@@ -73,8 +75,16 @@ class RayConnection(Connection):
     def stats(self) -> StoreStats:
         return cast(StoreStats, self._fenced("stats"))
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return cast(tuple[NDArray[np.int64], NDArray[np.float32]], self._fenced("top", k, lowest))
+    def history(self) -> list[EpochRecord]:
+        return cast(list[EpochRecord], self._fenced("history"))
+
+    def classes(self) -> ClassFigures | None:
+        return cast(ClassFigures | None, self._fenced("classes"))
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return cast(tuple[NDArray[np.int64], NDArray[np.float32]], self._fenced("top", k, lowest, by))
 
     def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         return cast(NDArray[np.float32], self._fenced("scores", indices))
@@ -88,7 +98,7 @@ class RayConnection(Connection):
     def restore(self, snapshot: Snapshot) -> None:
         self._open()
         pieces = Pieces.of(snapshot, self.creation.ranges)
-        states = [(ray.put(scores), ray.put(score_epochs)) for scores, score_epochs in pieces.states]
+        states = [tuple(map(ray.put, state)) for state in pieces.states]
         drawn = [[ray.put(share) for share in shares] for shares in pieces.drawn]
         self._state = cluster.ask(self._actor, "restore", pieces.outline, states, drawn, secrets.randbits(63))
 

@@ -14,7 +14,7 @@ from sadp_dist.selection.sharding import Drawn
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.ray.creation import Creation
 from sadp_dist.store.ray.files import SnapshotFiles
-from sadp_dist.store.table import UNSEEN, ScoreTable
+from sadp_dist.store.table import UNSEEN, ScoreTable, State
 
 
 class KeptTable(ScoreTable):
@@ -38,6 +38,7 @@ class KeptTable(ScoreTable):
         """
         self.scores.fill(np.nan)
         self.score_epochs.fill(UNSEEN)
+        self.scores_before.fill(np.nan)
         self._drawn.clear()
         self._labels = None if labels is None else labels.copy()
         try:
@@ -46,9 +47,14 @@ class KeptTable(ScoreTable):
             raise UsageError(f"{problem}; set store.snapshot to a folder that can be") from problem
         self._files.remove_older_runs()
 
-    def restore(self, scores: NDArray[np.float32], score_epochs: NDArray[np.int32]) -> None:
+    def restore(
+        self,
+        scores: NDArray[np.float32],
+        score_epochs: NDArray[np.int32],
+        scores_before: NDArray[np.float32],
+    ) -> None:
         """See `ScoreTable.restore`; copied, since what comes through Ray cannot be written to."""
-        super().restore(scores.copy(), score_epochs.copy())
+        super().restore(scores.copy(), score_epochs.copy(), scores_before.copy())
 
     def take(self, epoch: int, drawn: Drawn) -> None:
         """See `Part.take`; copied, since Ray would hold on to its memory."""
@@ -56,21 +62,19 @@ class KeptTable(ScoreTable):
         super().take(epoch, Drawn(positions, drawn.indices.copy(), drawn.weights.copy()))
 
     def write(self, number: int, plans: Sequence[int]) -> None:
-        """Write a snapshot: scores, their epochs, and what is drawn in the plans of some epochs."""
+        """Write a snapshot: the state, and what is drawn in the plans of some epochs."""
         arrays = {
             f"{field}{epoch}": array
             for epoch in plans
             for field, array in self.drawn(epoch)._asdict().items()
             if array is not None
         }
-        self._files.write(
-            number, {"plans": list(plans)}, scores=self.scores, score_epochs=self.score_epochs, **arrays
-        )
+        self._files.write(number, {"plans": list(plans)}, **self.state()._asdict(), **arrays)
 
     def read(self, number: int) -> None:
         """Come back to what `write` wrote."""
         header, arrays = self._files.read(number)
-        super().restore(arrays["scores"], arrays["score_epochs"])
+        super().restore(*State.of(arrays))
         for epoch in header["plans"]:
             positions = arrays.get(f"positions{epoch}")
             super().take(epoch, Drawn(positions, arrays[f"indices{epoch}"], arrays[f"weights{epoch}"]))

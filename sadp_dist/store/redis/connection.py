@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from sadp_dist.errors import StoreUnavailable
 from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine import Engine
 from sadp_dist.store.frames import Frame, encode
+from sadp_dist.store.history import EpochRecord
 from sadp_dist.store.redis import shards
 from sadp_dist.store.redis.keys import Keys, Meta
 from sadp_dist.store.redis.lease import holder
@@ -99,8 +101,16 @@ class RedisConnection(Connection):
     def stats(self) -> StoreStats:
         return self._read(self._reader.stats)
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._read(lambda: self._reader.top(k, lowest))
+    def history(self) -> list[EpochRecord]:
+        return self._read(self._reader.history)
+
+    def classes(self) -> ClassFigures | None:
+        return self._read(self._reader.classes)
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._read(lambda: self._reader.top(k, lowest, by))
 
     def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         return self._read(lambda: self._reader.scores(indices))

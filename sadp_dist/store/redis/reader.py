@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.connection import Questions
+from sadp_dist.store.history import EpochRecord
 from sadp_dist.store.redis.lease import holder
 from sadp_dist.store.redis.log import Replica
 from sadp_dist.store.redis.server import Server
@@ -37,8 +39,16 @@ class Reader(Questions):
             planner = holder(self._server.redis.get(self._replica.keys.lease))
         return service.stats(planner, self._replica.meta.saved)
 
-    def top(self, k: int, lowest: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._up_to_date().engine.top(k, lowest)
+    def history(self) -> list[EpochRecord]:
+        return self._up_to_date().engine.history()
+
+    def classes(self) -> ClassFigures | None:
+        return self._up_to_date().engine.classes()
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._up_to_date().engine.top(k, lowest, by)
 
     def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         return self._up_to_date().engine.scores(indices)
