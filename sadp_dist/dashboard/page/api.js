@@ -13,7 +13,10 @@ export class ApiError extends Error {
 export async function get(path) {
   let answer;
   try {
-    answer = await fetch(`api/${path}`, { signal: AbortSignal.timeout(PATIENCE), credentials: "same-origin" });
+    answer = await fetch(`api/${path}`, {
+      signal: AbortSignal.timeout(PATIENCE),
+      credentials: "same-origin",
+    });
   } catch {
     throw new ApiError(0, "the dashboard's server does not answer");
   }

@@ -17,7 +17,9 @@ export function showClasses({ run, classes }) {
     : many
       ? `Share of each class that epoch ${classes.epoch + 1} draws: how many of the ${count(sorted.length)} classes have which, then the ${ENDS} kept most and the ${ENDS} kept least.`
       : `Share of each class that epoch ${classes.epoch + 1} draws, the most kept first. Classes that the network finds hard are kept more.`;
-  const reason = sorted.length ? null : "No labels are known, or no epoch has been planned: sadp-dist train gives them, connect(..., labels=) in a script of your own.";
+  const reason = sorted.length
+    ? null
+    : "No labels are known, or no epoch has been planned: sadp-dist train gives them, connect(..., labels=) in a script of your own.";
   if (instead("classes-chart", reason) || !many) {
     byId("classes-chart").hidden = true;
   } else {
@@ -47,7 +49,10 @@ function drawRates(run, sorted) {
           x: counts.map((_, bin) => (bin + 0.5) / BINS),
           y: counts,
           marker: { color: palette.accent },
-          customdata: counts.map((number, bin) => `${count(number)} classes keep ${percent(bin / BINS, 0)} to ${percent((bin + 1) / BINS, 0)}`),
+          customdata: counts.map(
+            (number, bin) =>
+              `${count(number)} classes keep ${percent(bin / BINS, 0)} to ${percent((bin + 1) / BINS, 0)}`,
+          ),
           hovertemplate: "%{customdata}<extra></extra>",
         },
       ],
@@ -61,7 +66,15 @@ function table(caption, classes, quiet = false) {
     "table",
     { class: "classes" },
     element("caption", quiet ? { class: "unseen" } : {}, caption),
-    element("thead", {}, element("tr", {}, ...["Class", "Keep rate", "Drawn", "Mean score"].map((name) => element("th", { scope: "col" }, name)))),
+    element(
+      "thead",
+      {},
+      element(
+        "tr",
+        {},
+        ...["Class", "Keep rate", "Drawn", "Mean score"].map((name) => element("th", { scope: "col" }, name)),
+      ),
+    ),
     element("tbody", {}, ...classes.map(row)),
   );
 }
@@ -73,7 +86,7 @@ function row({ label, name, examples, drawn, keep_rate: rate, score_mean: score 
     "tr",
     {},
     element("th", { scope: "row", title: name ?? label }, name ?? label),
-    element("td", { class: "rate" }, bar, percent(rate, 0)),
+    element("td", {}, element("div", { class: "rate" }, bar, percent(rate, 0))),
     element("td", {}, `${count(drawn)} of ${count(examples)}`),
     element("td", {}, figure(score)),
   );

@@ -5,7 +5,8 @@ import { byId, element, pair } from "./dom.js";
 import { count, figure, percent } from "./format.js";
 import { latest, leftOut, worth } from "./verdict.js";
 
-const RECORD = 'Nothing was recorded. A script of your own says it with store.record(epoch, {"loss": loss, "test_accuracy": accuracy}).';
+const RECORD =
+  'Nothing was recorded. A script of your own says it with store.record(epoch, {"loss": loss, "test_accuracy": accuracy}).';
 
 const trained = (name) => (record) => record.training[name] ?? null;
 
@@ -27,7 +28,10 @@ const CHARTS = [
     title: "Loss",
     write: (value) => figure(value),
     axis: { rangemode: "tozero" },
-    lines: [["train", "second", trained("loss")], ["test", "accent", trained("test_loss")]],
+    lines: [
+      ["train", "second", trained("loss")],
+      ["test", "accent", trained("test_loss")],
+    ],
     empty: RECORD,
   },
   {
@@ -64,16 +68,38 @@ const CHARTS = [
 export function showHeadline({ stats, history, epochs }) {
   const accuracy = latest(history, "test_accuracy") ?? latest(history, "train_accuracy");
   const loss = latest(history, "loss");
-  const seen = stats.seen < stats.dataset_size ? `${percent(stats.seen / stats.dataset_size, 0)} have a score` : "all have a score";
-  const drawn = stats.drawn === stats.subset_size ? `of ${count(stats.dataset_size)}` : `${count(stats.drawn)} drawn, of ${count(stats.dataset_size)}`;
+  const seen =
+    stats.seen < stats.dataset_size
+      ? `${percent(stats.seen / stats.dataset_size, 0)} have a score`
+      : "all have a score";
+  const drawn =
+    stats.drawn === stats.subset_size
+      ? `of ${count(stats.dataset_size)}`
+      : `${count(stats.drawn)} drawn, of ${count(stats.dataset_size)}`;
   byId("headline").replaceChildren(
-    figurePair("Epoch", stats.epoch === null ? "–" : count(stats.epoch + 1), epochs ? `of ${count(epochs)}` : ""),
-    figurePair("Test accuracy", percent(accuracy?.value), accuracy ? `after epoch ${accuracy.epoch + 1}` : "not recorded"),
+    figurePair(
+      "Epoch",
+      stats.epoch === null ? "–" : count(stats.epoch + 1),
+      epochs ? `of ${count(epochs)}` : "",
+    ),
+    figurePair(
+      "Test accuracy",
+      percent(accuracy?.value),
+      accuracy ? `after epoch ${accuracy.epoch + 1}` : "not recorded",
+    ),
     figurePair("Loss", figure(loss?.value), loss ? `in epoch ${loss.epoch + 1}` : "not recorded"),
     figurePair("Pruning ratio", percent(stats.ratio), leftOutNote(history, stats)),
     figurePair("Subset", count(stats.subset_size), stats.subset_size === null ? "" : drawn),
-    figurePair("Largest weight", figure(stats.largest_weight), stats.capped === null ? "" : `${count(stats.capped)} surely drawn`),
-    figurePair("Effective sample size", count(Math.round(stats.effective_sample_size ?? NaN)), worth(stats) === null ? "" : `${percent(worth(stats), 0)} of the subset`),
+    figurePair(
+      "Largest weight",
+      figure(stats.largest_weight),
+      stats.capped === null ? "" : `${count(stats.capped)} with p = 1`,
+    ),
+    figurePair(
+      "Effective sample size",
+      count(Math.round(stats.effective_sample_size ?? NaN)),
+      worth(stats) === null ? "" : `${percent(worth(stats), 0)} of the subset`,
+    ),
     figurePair("Examples N", count(stats.dataset_size), seen),
   );
 }
@@ -94,7 +120,12 @@ export function makeCurves() {
       element(
         "figure",
         {},
-        element("figcaption", {}, element("span", { class: "name" }, title), element("span", { class: "now", id: `${id}-now` })),
+        element(
+          "figcaption",
+          {},
+          element("span", { class: "name" }, title),
+          element("span", { class: "now", id: `${id}-now` }),
+        ),
         element("div", { class: "chart", id: `${id}-chart` }),
       ),
     ),
@@ -104,9 +135,14 @@ export function makeCurves() {
 export function showCurves({ run, history }) {
   const epochs = history.map((record) => record.epoch + 1);
   for (const chart of CHARTS) {
-    const lines = chart.lines.map(([name, color, of]) => ({ name, color, values: history.map(of) })).filter(({ values }) => values.some(isNumber));
-    byId(`${chart.id}-now`).replaceChildren(...lines.map((line) => legend(line, lines.length > 1, chart.write)));
-    if (instead(`${chart.id}-chart`, lines.length ? null : (chart.empty ?? "No epoch has been planned yet."))) continue;
+    const lines = chart.lines
+      .map(([name, color, of]) => ({ name, color, values: history.map(of) }))
+      .filter(({ values }) => values.some(isNumber));
+    byId(`${chart.id}-now`).replaceChildren(
+      ...lines.map((line) => legend(line, lines.length > 1, chart.write)),
+    );
+    if (instead(`${chart.id}-chart`, lines.length ? null : (chart.empty ?? "No epoch has been planned yet.")))
+      continue;
     draw(`${chart.id}-chart`, summary(chart, lines, epochs), run, (palette) => ({
       traces: lines.map(({ name, color, values }) => ({
         name,
@@ -126,7 +162,12 @@ export function showCurves({ run, history }) {
 
 function legend({ name, color, values }, named, write) {
   const value = write(values.findLast(isNumber));
-  return element("span", {}, named ? element("i", { class: `key ${color}` }) : null, named ? `${name} ${value}` : value);
+  return element(
+    "span",
+    {},
+    named ? element("i", { class: `key ${color}` }) : null,
+    named ? `${name} ${value}` : value,
+  );
 }
 
 /** A chart in words: where each line began, its extremes, and where it is now. */
@@ -155,8 +196,18 @@ function showTable(history) {
     ...recorded.map((name) => [name.replaceAll("_", " "), (record) => figure(record.training[name], 4)]),
   ];
   byId("curves-table").replaceChildren(
-    element("thead", {}, element("tr", {}, ...columns.map(([name]) => element("th", { scope: "col" }, name)))),
-    element("tbody", {}, ...history.toReversed().map((record) => element("tr", {}, ...columns.map(([, write]) => element("td", {}, write(record)))))),
+    element(
+      "thead",
+      {},
+      element("tr", {}, ...columns.map(([name]) => element("th", { scope: "col" }, name))),
+    ),
+    element(
+      "tbody",
+      {},
+      ...history
+        .toReversed()
+        .map((record) => element("tr", {}, ...columns.map(([, write]) => element("td", {}, write(record))))),
+    ),
   );
 }
 

@@ -26,7 +26,9 @@ export function figure(value, digits = 3) {
     const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
     return `${mantissa.replace("-", "−")}${SPACE}×${SPACE}10${superscript(Number(exponent))}`;
   }
-  const formatted = new Intl.NumberFormat("en", { maximumSignificantDigits: Math.max(digits, Math.ceil(Math.log10(size + 1))) });
+  const formatted = new Intl.NumberFormat("en", {
+    maximumSignificantDigits: Math.max(digits, Math.ceil(Math.log10(size + 1))),
+  });
   return formatted.format(value).replace("-", "−");
 }
 
@@ -47,7 +49,11 @@ export function bytes(value) {
 export function duration(seconds) {
   if (!known(seconds)) return DASH;
   if (seconds < 1) return `${Math.max(Math.round(seconds * 1000), 1)}${SPACE}ms`;
-  for (const [unit, size] of [["days", 86400], ["h", 3600], ["min", 60]]) {
+  for (const [unit, size] of [
+    ["days", 86400],
+    ["h", 3600],
+    ["min", 60],
+  ]) {
     if (seconds >= 2 * size) return `${whole.format(Math.floor(seconds / size))}${SPACE}${unit}`;
   }
   return `${Math.round(seconds)}${SPACE}s`;

@@ -17,7 +17,9 @@ const EMPTY = {
 
 export function showShelf(name, examples) {
   byId(name).replaceChildren(
-    ...(examples.length ? examples.map((example) => card(name, example)) : [element("li", { class: "empty" }, EMPTY[name])]),
+    ...(examples.length
+      ? examples.map((example) => card(name, example))
+      : [element("li", { class: "empty" }, EMPTY[name])]),
   );
 }
 
@@ -27,6 +29,13 @@ export function showGalleryHint(images) {
     : "To see the images, start the dashboard with where they are: --images SOURCE --split train (folder, .zip or parquet).";
 }
 
+function picture(path, words) {
+  const src = `${path.replace(/^\//, "")}?size=160`;
+  const image = element("img", { src, alt: words, width: 96, height: 96, loading: "lazy", decoding: "async" });
+  image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth < 64)); // sharp, not blurred
+  return image;
+}
+
 function card(shelf, { index, value, score, label, name, image }) {
   const title = name ?? (label === null || label === undefined ? null : `class ${label}`);
   const number = shelf === "changed" ? `${value > 0 ? "+" : ""}${figure(value)}` : figure(value);
@@ -34,9 +43,7 @@ function card(shelf, { index, value, score, label, name, image }) {
   return element(
     "li",
     {},
-    image
-      ? element("img", { src: `${image.replace(/^\//, "")}?size=160`, alt: words, width: 96, height: 96, loading: "lazy", decoding: "async" })
-      : element("span", { class: "no-image", "aria-hidden": "true" }, `#${index}`),
+    image ? picture(image, words) : element("span", { class: "no-image", "aria-hidden": "true" }, `#${index}`),
     element("span", { class: "label", title: words }, title ?? `#${index}`),
     element("span", { class: "number", title: shelf === "changed" ? `now ${figure(score)}` : null }, number),
   );

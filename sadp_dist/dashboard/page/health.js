@@ -16,26 +16,63 @@ export function showHealth(seen) {
   const over = isOver(seen);
   const bad = Object.entries(stats.bad_frames);
   const rows = [
-    ["Store", stats.answered_in > SLOW ? "warn" : "good", `answered in ${duration(stats.answered_in)}`, source?.store],
-    ["Planner", planned || over ? "good" : "warn", planner ?? (planned ? "the store itself" : over ? "none, the run is over" : "none")],
+    [
+      "Store",
+      stats.answered_in > SLOW ? "warn" : "good",
+      `answered in ${duration(stats.answered_in)}`,
+      source?.store,
+    ],
+    [
+      "Planner",
+      planned || over ? "good" : "warn",
+      planner ?? (planned ? "the store itself" : over ? "none, the run is over" : "none"),
+    ],
     ranks(stats, over),
-    ["Scores arriving", "", rates === null ? "–" : `${compact(rates.scores)} a second`, rates === null ? null : `${compact(rates.pushes)} pushes a second, ${count(stats.pushes)} in all`],
+    [
+      "Scores arriving",
+      "",
+      rates === null ? "–" : `${compact(rates.scores)} a second`,
+      rates === null ? null : `${compact(rates.pushes)} pushes a second, ${count(stats.pushes)} in all`,
+    ],
     ["Rejected pushes", stats.rejected_pushes ? "warn" : "good", count(stats.rejected_pushes)],
-    ["Bad frames", bad.length ? "warn" : "good", bad.length ? list(bad.map(([reason, number]) => `${reason} ${count(number)}`)) : "0"],
-    ["Last snapshot", "", stats.last_snapshot === null ? "none yet" : `${duration(Math.max(now - stats.last_snapshot, 0))} ago`],
+    [
+      "Bad frames",
+      bad.length ? "warn" : "good",
+      bad.length ? list(bad.map(([reason, number]) => `${reason} ${count(number)}`)) : "0",
+    ],
+    [
+      "Last snapshot",
+      "",
+      stats.last_snapshot === null ? "none yet" : `${duration(Math.max(now - stats.last_snapshot, 0))} ago`,
+    ],
     ["Memory", "", bytes(stats.memory_bytes), stats.shards > 1 ? `in ${count(stats.shards)} shards` : null],
     ["Received", "", bytes(stats.bytes_received)],
   ];
-  byId("health").replaceChildren(...rows.map(([name, state, value, note]) => healthRow(name, state, value, note)));
+  byId("health").replaceChildren(
+    ...rows.map(([name, state, value, note]) => healthRow(name, state, value, note)),
+  );
 }
 
 function ranks(stats, over) {
   const { rank_epochs: epochs, waiting_ranks: waiting } = stats;
   if (epochs.length === 0) return ["Ranks", "", "not known", "this store does not say who asked"];
-  const shown = epochs.slice(0, RANKS_SHOWN).map((epoch, rank) => `rank ${rank}: ${epoch < 0 ? "none" : epoch + 1}`);
-  const note = `Epoch of each: ${shown.join(", ")}${epochs.length > RANKS_SHOWN ? ", …" : ""}`;
+  const note = new Set(epochs).size === 1 ? `at ${at(epochs[0])}` : ranksOneByOne(epochs);
   if (over || waiting.length === 0) return ["Ranks", "good", `${count(epochs.length)}, all up to date`, note];
-  return ["Ranks", "warn", `${count(epochs.length)}, waiting for ${waiting.length > 8 ? count(waiting.length) : list(waiting)}`, note];
+  return [
+    "Ranks",
+    "warn",
+    `${count(epochs.length)}, waiting for ${waiting.length > 8 ? count(waiting.length) : list(waiting)}`,
+    note,
+  ];
+}
+
+function ranksOneByOne(epochs) {
+  const shown = epochs.slice(0, RANKS_SHOWN).map((epoch, rank) => `rank ${rank} at ${at(epoch)}`);
+  return shown.join(", ") + (epochs.length > RANKS_SHOWN ? ", …" : "");
+}
+
+function at(epoch) {
+  return epoch < 0 ? "no epoch yet" : `epoch ${epoch + 1}`;
 }
 
 function healthRow(name, state, value, note) {
@@ -47,7 +84,13 @@ function healthRow(name, state, value, note) {
     element(
       "dd",
       {},
-      word ? element("span", { class: `mark ${state}`, role: "img", "aria-label": word }, state === "good" ? "✓" : "!") : null,
+      word
+        ? element(
+            "span",
+            { class: `mark ${state}`, role: "img", "aria-label": word },
+            state === "good" ? "✓" : "!",
+          )
+        : null,
       element("span", { class: "value" }, value),
       note ? element("span", { class: "note" }, note) : null,
     ),

@@ -76,7 +76,7 @@ async function ask() {
   look.rates = rates(look.stats, stats);
   look.stats = stats;
   look.history = merged(look.history, history, stats.epoch);
-  look.epochs = listed.epochs ?? null;
+  look.epochs = stats.epochs ?? null;
   if (look.changes("asked for classes", stats.epoch)) look.classes = await ofRun(run, "classes");
   if (look !== current) return;
   show(look, listed, source);
@@ -86,7 +86,9 @@ async function ask() {
 /** A history and what was asked for since: the newer record of an epoch holds; a run that began anew has fewer. */
 function merged(known, asked, epoch) {
   const records = new Map([...known, ...asked].map((record) => [record.epoch, record]));
-  return [...records.values()].filter((record) => record.epoch <= (epoch ?? -1)).sort((a, b) => a.epoch - b.epoch);
+  return [...records.values()]
+    .filter((record) => record.epoch <= (epoch ?? -1))
+    .sort((a, b) => a.epoch - b.epoch);
 }
 
 function rates(before, now) {
@@ -112,9 +114,10 @@ function show(current, listed, source) {
   document.title = `${run} · sadp_dist`;
   setText(byId("run-name"), run);
   setText(byId("facts"), facts(stats, listed));
-  setText(byId("verdict"), verdict(seen));
+  say(verdict(seen));
   showWarnings(warnings(seen));
-  if (current.changes("headline", { ...stats, at: 0, answered_in: 0 }, history.at(-1)?.training, epochs)) showHeadline(seen);
+  if (current.changes("headline", { ...stats, at: 0, answered_in: 0 }, history.at(-1)?.training, epochs))
+    showHeadline(seen);
   if (current.changes("history", history)) {
     showCurves(seen);
     showScores(seen);
@@ -133,7 +136,8 @@ function facts(stats, listed) {
 function waited(current) {
   const { waiting_ranks: ranks, rank_epochs: epochs } = current.stats;
   const key = JSON.stringify([ranks, epochs]);
-  if (ranks.length === 0 || current.waiting.ranks !== key) current.waiting = { ranks: key, since: Date.now() };
+  if (ranks.length === 0 || current.waiting.ranks !== key)
+    current.waiting = { ranks: key, since: Date.now() };
   return (Date.now() - current.waiting.since) / 1000;
 }
 
@@ -147,7 +151,8 @@ async function showGallery(current, source) {
   showGalleryHint(source.images);
   const k = Number(byId("gallery-size").value);
   const key = [k, current.stats.epoch, current.stats.pushes, source.images];
-  const soon = Date.now() - current.galleryAt < GALLERY_EVERY && current.shown.get("gallery size") === String(k);
+  const soon =
+    Date.now() - current.galleryAt < GALLERY_EVERY && current.shown.get("gallery size") === String(k);
   if (soon || !current.changes("gallery", key)) return;
   current.galleryAt = Date.now();
   current.shown.set("gallery size", String(k));
@@ -164,23 +169,33 @@ function showNothing(run, runs, source) {
   setText(byId("facts"), "");
   showWarnings([]);
   setText(byId("run-name"), run ?? "No runs yet");
-  setText(
-    byId("verdict"),
-    run === null
-      ? `Nothing trains here yet. Start a run: sadp-dist train CONFIG.yaml store.url=${source.store}. It appears by itself.`
-      : `There is no run of this name${runs.length ? "; choose one from the list" : ""}.`,
-  );
+  if (run === null) say(["Nothing has trained here.", howToBegin(source.store)]);
+  else say([`There is no run of this name${runs.length ? "; choose one from the list" : ""}.`]);
+}
+
+function howToBegin(store) {
+  const run =
+    store.includes("://") || store.startsWith("ray:")
+      ? `sadp-dist train CONFIG.yaml store.url=${store}`
+      : "sadp-dist train CONFIG.yaml";
+  return `Start a run and it appears by itself: ${run}`;
+}
+
+/** The first sentence stands out. Screen readers hear both when one is another. */
+function say([lead, ...rest]) {
+  setText(byId("lead"), lead);
+  setText(byId("verdict"), rest.join(" "));
 }
 
 function fail(error) {
   if (error.status === 401) return askForToken();
   connection("lost", "Not connected");
-  const since = lastAnswer === null ? "" : ` What you see is from ${new Date(lastAnswer).toLocaleTimeString()}.`;
-  const where = error.status === 404 ? "" : error.status === 503 ? "The store does not answer: " : "";
-  showWarnings([`${sentence(where + error.message)}${since} Trying again every two seconds.`]);
+  const since =
+    lastAnswer === null ? "" : ` What you see is from ${new Date(lastAnswer).toLocaleTimeString()}.`;
+  showWarnings([`${sentence(error.message)}${since} Trying again every two seconds.`]);
   if (look.stats === null) {
     setText(byId("run-name"), "No figures yet");
-    setText(byId("verdict"), "");
+    say([""]);
   }
 }
 
@@ -209,7 +224,10 @@ byId("login").addEventListener("submit", async (event) => {
   try {
     await logIn(field.value);
   } catch (error) {
-    byId("refused").textContent = error.status === 401 ? "This is not the token. Look again where the dashboard was started." : sentence(error.message);
+    byId("refused").textContent =
+      error.status === 401
+        ? "This is not the token. Look again where the dashboard was started."
+        : sentence(error.message);
     field.select();
     return;
   }
@@ -230,7 +248,7 @@ function isDark() {
 }
 
 function themeChanged() {
-  setText(byId("theme"), isDark() ? "Light" : "Dark");
+  setText(byId("theme"), isDark() ? "Light theme" : "Dark theme");
   redraw();
 }
 

@@ -43,7 +43,13 @@ export function showRuns(runs, chosen) {
 function makeChoice(run) {
   const input = element("input", { type: "radio", name: "run", value: run });
   input.addEventListener("change", () => choose(run));
-  return element("label", { class: "choice" }, input, element("span", { class: "name" }, run), element("span", { class: "facts" }));
+  return element(
+    "label",
+    { class: "choice" },
+    input,
+    element("span", { class: "name" }, run),
+    element("span", { class: "facts" }),
+  );
 }
 
 function describe({ epoch, dataset_size: size, method }) {

@@ -5,11 +5,23 @@ import { byId, pair } from "./dom.js";
 import { count, figure, percent, powerOfTen } from "./format.js";
 
 const BINS = 36;
-const QUANTILES = [["0.5", "median"], ["0.75", "75 % within"], ["0.95", "95 % within"], ["1", "oldest"]];
+const QUANTILES = [
+  ["0.5", "median"],
+  ["0.75", "75 % within"],
+  ["0.95", "95 % within"],
+  ["1", "oldest"],
+];
 
 export function showScores({ run, history }) {
   const records = history.filter((record) => record.score_histogram.counts.length);
-  if (instead("scores-chart", records.length ? null : "No example has a score yet: the first epoch gives every one that it trains on its own.")) {
+  if (
+    instead(
+      "scores-chart",
+      records.length
+        ? null
+        : "No example has a score yet: the first epoch gives every one that it trains on its own.",
+    )
+  ) {
     byId("scores-note").textContent = "";
     return;
   }
@@ -30,11 +42,21 @@ export function showScores({ run, history }) {
           x: epochs,
           y: edges.slice(1).map((edge, bin) => (edge + edges[bin]) / 2),
           z: edges.slice(1).map((_, bin) => shares.map((ofEpoch) => ofEpoch[bin] || null)),
-          colorscale: [[0, palette.faint], [1, palette.accent]],
+          colorscale: [
+            [0, palette.faint],
+            [1, palette.accent],
+          ],
           zmin: 0,
           showscale: false,
           hoverongaps: false,
-          customdata: edges.slice(1).map((edge, bin) => shares.map((ofEpoch) => `${percent(ofEpoch[bin])} of the scores lie from ${figure(10 ** edges[bin])} to ${figure(10 ** edge)}`)),
+          customdata: edges
+            .slice(1)
+            .map((edge, bin) =>
+              shares.map(
+                (ofEpoch) =>
+                  `${percent(ofEpoch[bin])} of the scores lie from ${figure(10 ** edges[bin])} to ${figure(10 ** edge)}`,
+              ),
+            ),
           hovertemplate: "epoch %{x}: %{customdata}<extra></extra>",
         },
         {
@@ -45,7 +67,11 @@ export function showScores({ run, history }) {
           hoverinfo: "skip",
         },
       ],
-      layout: { hovermode: "closest", xaxis: { ...epochAxis(epochs), title: { text: "epoch", font: { size: 11 } } }, yaxis: scoreAxis(edges) },
+      layout: {
+        hovermode: "closest",
+        xaxis: { ...epochAxis(epochs), title: { text: "epoch", font: { size: 11 } } },
+        yaxis: scoreAxis(edges),
+      },
     }),
   );
   const zeros = last.score_histogram.zeros;
@@ -89,14 +115,23 @@ function scoreAxis(edges) {
   const step = Math.max(1, Math.ceil((high - low) / 6));
   const ticks = [];
   for (let exponent = low; exponent <= high; exponent += step) ticks.push(exponent);
-  return { tickvals: ticks, ticktext: ticks.map(powerOfTen), showgrid: false, range: [edges[0], edges.at(-1)] };
+  return {
+    tickvals: ticks,
+    ticktext: ticks.map(powerOfTen),
+    showgrid: false,
+    range: [edges[0], edges.at(-1)],
+  };
 }
 
 export function showStaleness({ run, stats, history }) {
   const records = history.filter((record) => record.staleness_mean !== null);
   const quantiles = stats.staleness_quantiles;
   byId("staleness-quantiles").replaceChildren(
-    ...(quantiles ? QUANTILES.map(([share, name]) => pair(name, `${figure(quantiles[share])} epoch${quantiles[share] === 1 ? "" : "s"}`)) : []),
+    ...(quantiles
+      ? QUANTILES.map(([share, name]) =>
+          pair(name, `${figure(quantiles[share])} epoch${quantiles[share] === 1 ? "" : "s"}`),
+        )
+      : []),
   );
   if (instead("staleness-chart", records.length ? null : "No example has a score yet.")) return;
   const epochs = records.map((record) => record.epoch + 1);

@@ -32,11 +32,15 @@ export function isOver({ epochs, history }) {
  * The state of a run in words.
  *
  * @param {object} seen stats, history, epochs (K or null).
+ * @returns {string[]} sentences, the most important first.
  */
 export function verdict(seen) {
   const { stats, history, epochs } = seen;
   if (stats.epoch === null) {
-    return "No epoch has been planned yet. The first one is, as soon as every rank of the job has asked for it.";
+    return [
+      "No epoch has been planned yet.",
+      "The first one is, as soon as every rank of the job has asked for it.",
+    ];
   }
   const sentences = [isOver(seen) ? `All ${count(epochs)} epochs are done.` : thisEpoch(stats, epochs)];
   const saved = leftOut(history, stats.dataset_size);
@@ -50,15 +54,20 @@ export function verdict(seen) {
   const accuracy = accuracySentence(history);
   if (accuracy) sentences.push(accuracy);
   if (!isOver(seen) && stats.rank_epochs.length && stats.waiting_ranks.length === 0) {
-    sentences.push(stats.rank_epochs.length === 1 ? "The rank is up to date." : `All ${stats.rank_epochs.length} ranks are up to date.`);
+    sentences.push(
+      stats.rank_epochs.length === 1
+        ? "The rank is up to date."
+        : `All ${stats.rank_epochs.length} ranks are up to date.`,
+    );
   }
-  return sentences.join(" ");
+  return sentences;
 }
 
 function thisEpoch(stats, epochs) {
   const which = `Epoch ${stats.epoch + 1}${epochs ? ` of ${count(epochs)}` : ""}`;
   if (stats.drawn === 0) return `${which} is empty: the pruning ratio is 1, nothing is trained on.`;
-  if (stats.drawn === stats.dataset_size) return `${which} trains on all ${count(stats.dataset_size)} examples.`;
+  if (stats.drawn === stats.dataset_size)
+    return `${which} trains on all ${count(stats.dataset_size)} examples.`;
   const share = percent(stats.drawn / stats.dataset_size);
   return `${which} trains on ${share} of the examples, ${count(stats.drawn)} of ${count(stats.dataset_size)}.`;
 }
@@ -67,7 +76,8 @@ function accuracySentence(history) {
   const last = latest(history, "test_accuracy");
   if (last === null) return null;
   const best = history.reduce(
-    (found, record) => (record.training.test_accuracy > (found?.training.test_accuracy ?? -1) ? record : found),
+    (found, record) =>
+      record.training.test_accuracy > (found?.training.test_accuracy ?? -1) ? record : found,
     null,
   );
   const now = `Test accuracy is ${percent(last.value)}`;
@@ -87,27 +97,39 @@ export function warnings(seen) {
   const found = [];
   const over = isOver(seen);
   if (!planned && !over) {
-    found.push('No planner runs, so the next epoch cannot be planned: start "sadp-dist serve", or the job with store.planner=rank0.');
+    found.push(
+      'No planner runs, so the next epoch cannot be planned: start "sadp-dist serve", or the job with store.planner=rank0.',
+    );
   }
   if (stats.waiting_ranks.length && waited > PATIENCE && !over) {
     const ranks = stats.waiting_ranks;
     const behind = `Rank${ranks.length > 1 ? "s" : ""} ${list(ranks.length > 8 ? [...ranks.slice(0, 7), `${ranks.length - 7} more`] : ranks)}`;
-    found.push(`${behind} ${ranks.length > 1 ? "have" : "has"} not asked for the next epoch; the others have waited ${duration(waited)}. See what these processes print.`);
+    found.push(
+      `${behind} ${ranks.length > 1 ? "have" : "has"} not asked for the next epoch; the others have waited ${duration(waited)}. See what these processes print.`,
+    );
   }
   if (stats.floor_in_force && stats.ratio > 0) {
-    found.push("The floor β is above S/N, so every example has the same probability and the scores decide nothing: lower pruning.min_probability.");
+    found.push(
+      "The floor β is above S/N, so every example has the same probability and the scores decide nothing: lower pruning.min_probability.",
+    );
   }
   const share = worth(stats);
   if (share !== null && share < LOW_SAMPLE_SIZE) {
-    found.push(`The effective sample size is ${percent(share, 0)} of the subset: a few large weights dominate the gradient. Raise pruning.min_probability, or lower pruning.max_ratio.`);
+    found.push(
+      `The effective sample size is ${percent(share, 0)} of the subset: a few large weights dominate the gradient. Raise pruning.min_probability, or lower pruning.max_ratio.`,
+    );
   }
   if (stats.rejected_pushes) {
-    found.push(`${plural(stats.rejected_pushes, "push was", "pushes were")} refused: indices outside the dataset or scores that are not finite. The ranks' output says which.`);
+    found.push(
+      `${plural(stats.rejected_pushes, "push was", "pushes were")} refused: indices outside the dataset or scores that are not finite. The ranks' output says which.`,
+    );
   }
   const bad = Object.entries(stats.bad_frames);
   if (bad.length) {
     const reasons = bad.map(([reason, number]) => `${reason} (${compact(number)})`);
-    found.push(`Batches of scores could not be read and were skipped: ${list(reasons)}. Do all ranks run the same version?`);
+    found.push(
+      `Batches of scores could not be read and were skipped: ${list(reasons)}. Do all ranks run the same version?`,
+    );
   }
   return found;
 }
