@@ -129,6 +129,7 @@ class Engine:
             run=self.run.name,
             dataset_size=self.run.dataset_size,
             method=self.run.pruning.method,
+            epochs=self.run.pruning.epochs,
             seen=self._seen,
             unseen=self.run.dataset_size - self._seen,
             **self._plan_stats(),

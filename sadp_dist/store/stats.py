@@ -46,6 +46,7 @@ class StoreStats:
         run: name of the run.
         dataset_size: N.
         method: the pruning rule.
+        epochs: K of the schedule.
         seen: examples that have a score.
         unseen: those that have none.
         epoch: of the latest plan, from 0; the plan's figures are the next ten.
@@ -78,6 +79,7 @@ class StoreStats:
     run: str
     dataset_size: int
     method: str
+    epochs: int
     seen: int
     unseen: int
     epoch: int | None
