@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ def draw_contact_sheet(
     Returns:
         the label of each example, as the class's name.
     """
-    from matplotlib.figure import Figure
+    from sadp_dist.report.contact_sheet import contact_sheet
 
     dataset = open_images(source, split=split)
     if len(indices) and indices.max() >= len(dataset):
@@ -34,17 +33,10 @@ def draw_contact_sheet(
             f"--images {source} holds {len(dataset):,} images, but example {indices.max()} was scored; "
             "give the source and split that were trained on"
         )
-    columns = max(1, min(10, len(indices)))
-    rows = max(1, math.ceil(len(indices) / columns))
-    figure = Figure(figsize=(1.3 * columns, 1.5 * rows), layout="constrained")
-    labels = []
-    for axes in (grid := figure.subplots(rows, columns, squeeze=False)).flat:
-        axes.axis("off")
-    for axes, index, score in zip(grid.flat, indices, scores, strict=False):
-        image, label = dataset[int(index)]
-        labels.append(str(dataset.classes[label]))
-        axes.imshow(np.asarray(image), interpolation="nearest")
-        axes.set_title(f"{labels[-1]}\n{score:.3g}", fontsize=6)
+    examples = [dataset[int(index)] for index in indices]
+    labels = [str(dataset.classes[label]) for _, label in examples]
+    captions = [f"{label}\n{score:.3g}" for label, score in zip(labels, scores, strict=True)]
+    figure = contact_sheet([image for image, _ in examples], captions)
     try:
         figure.savefig(out, dpi=150)
     except (OSError, ValueError) as error:

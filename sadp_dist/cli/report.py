@@ -11,8 +11,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sadp_dist.errors import UsageError
-
 CAPTION = "wall time: planning and training; without start-up, evaluation and checkpoints"
 
 
@@ -20,21 +18,55 @@ def report(
     run_dirs: Annotated[
         list[Path], typer.Argument(help="Run directories, compared with the first.", metavar="RUN_DIR...")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.html and the figures; by default report/ in the first run directory.",
+            metavar="DIR",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="The images that were trained on: folder, .zip or parquet. By default the runs' own.",
+            metavar="SOURCE",
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Sub-folder of SOURCE, such as train.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of a table; no page unless --out is given.")
+    ] = False,
+    no_html: Annotated[bool, typer.Option("--no-html", help="Print the table alone.")] = False,
 ) -> None:
-    """Compare runs: test accuracy, examples trained on, time spent training.
+    """Compare runs: accuracy, examples trained on and time as a table; all figures as a page and PNG files.
 
-    The time ratio is to the first of them:
+    Ratios and differences are to the first run. Runs that differ in their seed alone are shown as one, mean
+    and deviation:
 
         sadp-dist report runs/digits-full runs/digits-sadp
+
+    The page is one file that can be sent around. The hardest examples are shown with their images where
+    these are still where the run found them, or are named:
+
+        sadp-dist report runs/cifar10 --images cifar10.zip --split train --out report
     """
-    rows = [_row(run_dir) for run_dir in run_dirs]
-    for row in rows:
-        row["time_ratio"] = row["seconds"] / rows[0]["seconds"] if rows[0]["seconds"] else None
+    from sadp_dist.report import read_run, summary, write_report
+
+    runs = [read_run(run_dir) for run_dir in run_dirs]
+    rows = summary(runs)
+    page = None
+    if not no_html and (out is not None or not as_json):
+        page = write_report(runs, out or run_dirs[0] / "report", images, split)
     console = Console(highlight=False)
     if as_json:
         console.print_json(json.dumps(rows))
         return
+    console.print(_table(rows))
+    if page is not None:
+        console.print(f"wrote {page}, and its figures beside it", markup=False, soft_wrap=True)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, caption=CAPTION, caption_justify="left")
     for name in ("method", "test accuracy", "examples trained on", "wall time", "time ratio"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
@@ -47,32 +79,4 @@ def report(
             f"{row['seconds']:,.1f} s",
             "-" if row["time_ratio"] is None else f"{row['time_ratio']:.3f}",
         )
-    console.print(table)
-
-
-def _row(run_dir: Path) -> dict[str, Any]:
-    import yaml
-
-    from sadp_dist.training.metrics import METRICS_FILE, read_metrics
-
-    if not (run_dir / METRICS_FILE).is_file():
-        raise UsageError(
-            f"{run_dir} holds no run: {METRICS_FILE} is missing; give the directory that train wrote"
-        )
-    records = read_metrics(run_dir)
-    epochs = [record for record in records if record["event"] == "epoch"]
-    if not epochs:
-        raise UsageError(f"{run_dir} has no finished epoch yet; wait for the first")
-    config = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
-    pruning = config["pruning"]
-    tested = [record["test_accuracy"] for record in epochs if "test_accuracy" in record]
-    return {
-        "run": str(run_dir),
-        "method": pruning["method"],
-        "ratio": 0.0 if pruning["method"] == "full" else pruning["ratio"],
-        "test_accuracy": tested[-1] if tested else None,
-        "examples": epochs[-1]["total_examples"],
-        "seconds": epochs[-1]["total_seconds"],
-        "epochs": len(epochs),
-        "finished": records[-1]["event"] == "end",
-    }
+    return table

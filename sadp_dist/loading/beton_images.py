@@ -1,0 +1,54 @@
+"""Single images out of a .beton, for people to look at: read where they lie, without FFCV's loader."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sadp_dist.errors import UsageError
+from sadp_dist.loading.beton import IMAGE, LABEL, column, open_beton, positions
+
+JPEG = 0
+"""The mode of an image that FFCV has not stored as pixels (`ffcv.fields.rgb_image.IMAGE_MODES`)."""
+
+
+class BetonImages:
+    """The examples of a .beton as a map-style dataset of (PIL image in RGB, label).
+
+    Args:
+        path: a file with the fields `image`, `label` and `index`.
+
+    Raises:
+        UsageError: it is missing, damaged or has not these fields.
+        MissingExtra: FFCV is not installed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        reader = open_beton(path)
+        self._path = Path(reader.file_name)
+        self._positions = positions(reader)
+        self._images, self._labels = column(reader, IMAGE), column(reader, LABEL)
+        self._allocated = reader.alloc_table
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        place = self._positions[index]
+        stored, label = self._images[place], int(self._labels[place])
+        height, width, start = int(stored["height"]), int(stored["width"]), int(stored["data_ptr"])
+        size = self._allocated["size"][self._allocated["ptr"] == start]
+        try:
+            with self._path.open("rb") as file:
+                file.seek(start)
+                encoded = file.read(int(size[0]))
+            if stored["mode"] == JPEG:
+                return Image.open(io.BytesIO(encoded)).convert("RGB"), label
+            pixels = np.frombuffer(encoded, np.uint8).reshape(height, width, 3)
+        except (OSError, IndexError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"beton {str(self._path)!r}: image {index} cannot be read ({reason})") from None
+        return Image.fromarray(pixels), label

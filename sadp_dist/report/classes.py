@@ -1,0 +1,89 @@
+"""Which classes the latest subset was drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from sadp_dist.report.chart import Chart, Table, colour, legend_below, look, marker
+from sadp_dist.report.formats import percent
+from sadp_dist.report.groups import Group, Spread
+
+NAMED = 30  # classes whose names fit on an axis
+
+
+def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart | None:
+    """Keep rate per class of each group's latest plan; None where no run that prunes has labels.
+
+    Args:
+        groups: all.
+        names: of the classes, where they are known.
+    """
+    rates: list[tuple[Group, Spread]] = []
+    for group in groups:
+        figures = [run.classes for run in group.runs if run.prunes and run.classes is not None]
+        planned = [of_run for of_run in figures if of_run.epoch is not None]
+        if planned:
+            rates.append((group, Spread.over([_keep_rates(f.drawn, f.examples) for f in planned])))
+    if not rates:
+        return None
+    classes = max(len(spread.mean) for _, spread in rates)
+    title = [names[k] if names is not None and k < len(names) else f"class {k}" for k in range(classes)]
+
+    def draw(axes: Axes) -> None:
+        for place, (group, spread) in enumerate(rates):
+            if classes <= NAMED:
+                where = np.arange(len(spread.mean)) + 0.16 * (place - (len(rates) - 1) / 2)
+                bars = np.nan_to_num(spread.sd)
+                axes.errorbar(
+                    where,
+                    spread.mean,
+                    bars,
+                    label=group.label,
+                    color=colour(group.number),
+                    marker=marker(group.number),
+                    linestyle="none",
+                )
+            else:
+                ordered = np.sort(spread.mean)
+                axes.plot(np.arange(1, len(ordered) + 1), ordered, **look(group.number), label=group.label)
+        if classes <= NAMED:
+            steep = max(map(len, title)) * classes > 55
+            axes.set_xticks(
+                range(classes), title, rotation=60 if steep else 0, ha="right" if steep else "center"
+            )
+        else:
+            axes.set_xlabel("classes, from the least kept to the most")
+        axes.set(ylabel="share of the class drawn", ylim=(0, None))
+        axes.yaxis.set_major_formatter(lambda value, _: percent(value))
+        legend_below(axes, len(rates))
+
+    said = []
+    for group, spread in rates:
+        low, high = int(np.nanargmin(spread.mean)), int(np.nanargmax(spread.mean))
+        said.append(
+            f"{group.label}: from {percent(spread.mean[low])} of {title[low]} "
+            f"to {percent(spread.mean[high])} of {title[high]}"
+        )
+    rows = [[title[k], *(_cell(spread, k) for _, spread in rates)] for k in range(classes)]
+    return Chart(
+        name="classes",
+        title="Keep rate per class in the latest subset",
+        alt=f"Share of each class that was drawn. {'; '.join(said)}.",
+        draw=draw,
+        table=Table(["class", *(group.label for group, _ in rates)], rows),
+        note="Examples drawn of a class, divided by its examples, in the epoch planned last.",
+    )
+
+
+def _keep_rates(drawn: Sequence[int], examples: Sequence[int]) -> list[float]:
+    return [count / of if of else np.nan for count, of in zip(drawn, examples, strict=True)]
+
+
+def _cell(spread: Spread, k: int) -> str:
+    if k >= len(spread.mean) or not np.isfinite(spread.mean[k]):
+        return "-"
+    deviation = f" ± {percent(spread.sd[k])}" if np.isfinite(spread.sd[k]) else ""
+    return percent(spread.mean[k]) + deviation

@@ -1,0 +1,27 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.4g} %"
+
+
+def thousands(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def whole(value: float) -> str:
+    return f"{value:g}"
+
+
+def short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """A unit in which a time is a handy number, and what a second is in it."""
+    for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 3 * size:
+            return unit, 1 / size
+    return "seconds", 1.0

@@ -1,0 +1,152 @@
+"""The examples of highest score, with their images where the run's data set can be opened."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from sadp_dist.errors import UsageError
+from sadp_dist.report.contact_sheet import contact_sheet
+from sadp_dist.report.groups import Group
+from sadp_dist.report.runs import RunRecord
+
+SHOWN = 24
+SIDE = 128  # pixels: larger images are made smaller
+
+
+class Images(Protocol):
+    """A run's training examples, in the order of their indices."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Image.Image, int]: ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example.
+
+    Attributes:
+        index: in the data set.
+        score: its latest.
+        label: name of its class; None where the data set is not at hand.
+        image: None where the data set is not at hand.
+    """
+
+    index: int
+    score: float
+    label: str | None = None
+    image: Image.Image | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The image as a data URI, at most `SIDE` pixels wide and high."""
+        if self.image is None:
+            return None
+        small = self.image.copy()
+        small.thumbnail((SIDE, SIDE))
+        file = io.BytesIO()
+        small.save(file, format="PNG")
+        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+@dataclass(frozen=True)
+class Hardest:
+    """The examples of highest score of a group's first run with scores.
+
+    Attributes:
+        title: which run.
+        examples: highest first.
+        note: why there are no images, if there are none.
+        number: of the group.
+    """
+
+    title: str
+    examples: list[Example]
+    note: str
+    number: int
+
+    def save_png(self, folder: Path) -> Path | None:
+        """The images on a contact sheet; nothing where there are none."""
+        shown = [example for example in self.examples if example.image is not None]
+        if not shown:
+            return None
+        path = folder / f"hardest-{self.number + 1}.png"
+        captions = [f"{example.label}\n{example.score:.3g}" for example in shown]
+        contact_sheet([example.image for example in shown if example.image is not None], captions).savefig(
+            path, dpi=150
+        )
+        return path
+
+
+def hardest_examples(groups: Sequence[Group], images: Images | None) -> list[Hardest]:
+    """For each group that scores, the examples of highest score of its first run that has a checkpoint.
+
+    Args:
+        groups: all.
+        images: the data set, where one was named; otherwise each run's own is looked for.
+    """
+    found = []
+    for group in groups:
+        run = next((run for run in group.runs if run.store is not None and run.needs_scores), None)
+        if run is None or run.store is None:
+            continue
+        indices, scores = run.store.top(SHOWN)
+        if len(indices) == 0:
+            continue
+        title = group.label if len(group.runs) == 1 else f"{group.label}, {run.name}"
+        examples = [Example(int(i), float(s)) for i, s in zip(indices, scores, strict=True)]
+        note = ""
+        try:
+            opened = images if images is not None else training_images(run)
+            _check_size(opened, run)
+            examples = [_with_image(example, opened) for example in examples]
+        except UsageError as error:
+            note = f"No images: {error}"
+        found.append(Hardest(title, examples, note, group.number))
+    return found
+
+
+def training_images(run: RunRecord) -> Images:
+    """What the run's configuration says it was trained on.
+
+    Raises:
+        UsageError: it is not there, or cannot be read.
+    """
+    data = run.config.get("data") or {}
+    source = Path(str(data.get("train")))
+    if not source.exists():
+        raise UsageError(f"data.train is {str(source)!r}, which is not here; name the images with --images")
+    if data.get("loader") == "torch":
+        from sadp_dist.data import open_images
+
+        return open_images(source, data.get("train_split"))
+    from sadp_dist.loading.beton_images import BetonImages
+
+    return BetonImages(source)
+
+
+def class_names(images: Images | None) -> list[str] | None:
+    """Of the data set, where it has them: a .beton has numbers alone."""
+    names = getattr(images, "classes", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def _check_size(images: Images, run: RunRecord) -> None:
+    if len(images) != run.dataset_size:
+        raise UsageError(
+            f"the images are {len(images):,}, but {run.path} was trained on {run.dataset_size:,}; give the "
+            "source and split that were trained on"
+        )
+
+
+def _with_image(example: Example, images: Images) -> Example:
+    image, label = images[example.index]
+    names = class_names(images)
+    return Example(example.index, example.score, names[label] if names else f"class {label}", image)

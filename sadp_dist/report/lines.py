@@ -1,0 +1,119 @@
+"""Charts of lines: one for each group of runs, in a band of one standard deviation where there are seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from sadp_dist.report.chart import Chart, Table, colour, legend_below, look, marker
+from sadp_dist.report.groups import Spread
+
+FEW = 40  # points, each of which gets a marker
+
+
+@dataclass(frozen=True)
+class Line:
+    """A group's curve.
+
+    Attributes:
+        label: in the legend.
+        number: of the group, for its colour.
+        x: (n,).
+        y: (n,) over its runs; NaN is left out.
+    """
+
+    label: str
+    number: int
+    x: NDArray[np.float64]
+    y: Spread
+
+    def points(self) -> list[tuple[float, float, float]]:
+        """x, y and its deviation where there is a value."""
+        size = min(len(self.x), len(self.y.mean))
+        triples = zip(self.x[:size], self.y.mean[:size], self.y.sd[:size], strict=True)
+        return [(float(x), float(y), float(sd)) for x, y, sd in triples if np.isfinite(x) and np.isfinite(y)]
+
+
+def line_chart(
+    name: str,
+    title: str,
+    lines: Sequence[Line],
+    axes_names: tuple[str, str],
+    show: tuple[Callable[[float], str], Callable[[float], str]],
+    note: str = "",
+    log: bool = False,
+    level: tuple[float, str] | None = None,
+    clip: bool = False,
+) -> Chart | None:
+    """A chart of the lines that have points; None where none has.
+
+    Args:
+        name, title, note: as of the chart.
+        lines: what to draw.
+        axes_names: of x and y, with their units.
+        show: x and y as text.
+        log: whether y is logarithmic.
+        level: a horizontal line to compare with, and its name.
+        clip: whether y begins where the lines are after a fifth of their way, so that their ends can be told
+            apart; said in the note.
+    """
+    drawn = [line for line in lines if line.points()]
+    if not drawn:
+        return None
+    show_x, show_y = show
+    bottom: float | None = min(line.points()[len(line.points()) // 5][1] for line in drawn)
+    if clip and bottom is not None and any(y < bottom for line in drawn for _, y, _ in line.points()):
+        note += f" The axis begins at {show_y(bottom)}: what is below is among the numbers."
+    else:
+        bottom = None
+
+    integers = all(x == int(x) for line in drawn for x, _, _ in line.points())
+
+    def draw(axes: Axes) -> None:
+        for line in drawn:
+            x, y, sd = map(np.array, zip(*line.points(), strict=True))
+            mark = marker(line.number) if len(x) <= FEW else None
+            axes.plot(x, y, **look(line.number), marker=mark, label=line.label)
+            if np.isfinite(sd).any():
+                axes.fill_between(x, y - sd, y + sd, color=colour(line.number), alpha=0.2, linewidth=0)
+        if level is not None:
+            axes.axhline(level[0], color="#8b949e", linewidth=1.2, linestyle=(0, (1, 2)), label=level[1])
+        axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
+        if log:
+            axes.set_yscale("log")
+        if bottom is not None:
+            axes.set_ylim(bottom=bottom)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=integers))
+        axes.xaxis.set_major_formatter(lambda value, _: show_x(value))
+        axes.yaxis.set_major_formatter(lambda value, _: show_y(value))
+        legend_below(axes, len(drawn) + (level is not None))
+
+    ends = []
+    for line in drawn:
+        (x0, y0, _), (x1, y1, _) = line.points()[0], line.points()[-1]
+        ends.append(f"{line.label}: from {show_y(y0)} at {show_x(x0)} to {show_y(y1)} at {show_x(x1)}")
+    return Chart(
+        name=name,
+        title=title,
+        alt=f"Line chart: {axes_names[1]} against {axes_names[0]}. {'; '.join(ends)}.",
+        draw=draw,
+        table=_table(drawn, axes_names, show),
+        note=note,
+    )
+
+
+def _table(
+    lines: Sequence[Line], axes_names: tuple[str, str], show: tuple[Callable[[float], str], ...]
+) -> Table:
+    show_x, show_y = show
+    rows = []
+    for line in lines:
+        for x, y, sd in line.points():
+            deviation = f" ± {show_y(sd)}" if np.isfinite(sd) else ""
+            rows.append([line.label, show_x(x), show_y(y) + deviation])
+    return Table(["runs", *axes_names], rows)

@@ -1,0 +1,158 @@
+"""The report as one HTML file: its figures are in it, and it asks for nothing else."""
+
+from __future__ import annotations
+
+import base64
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import yaml
+
+from sadp_dist import __version__
+from sadp_dist.report.chart import Chart, colour
+from sadp_dist.report.formats import percent, thousands, time_unit
+from sadp_dist.report.groups import Group, Spread
+from sadp_dist.report.hardest import Hardest
+from sadp_dist.report.runs import RunRecord
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: a heading and its charts; one without charts is left out."""
+
+    anchor: str
+    title: str
+    charts: Sequence[Chart]
+
+
+def render(groups: Sequence[Group], sections: Sequence[Section], hardest: Sequence[Hardest]) -> str:
+    """The page's HTML. Whatever runs and classes are called is text in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sadp_dist.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = _data_uri
+    runs = [run for group in groups for run in group.runs]
+    return environment.get_template("page.html").render(
+        title=_title(groups),
+        facts=_facts(runs),
+        findings=_findings(groups),
+        rows=[_row(group, groups[0]) for group in groups],
+        several=len(groups) > 1,
+        sections=[section for section in sections if section.charts],
+        hardest=hardest,
+        runs=runs,
+        configuration=lambda run: yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
+        version=__version__,
+        written=time.strftime("%-d %B %Y, %H:%M %Z"),
+    )
+
+
+def _data_uri(chart: Chart, theme: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(chart.svg(theme)).decode()}"
+
+
+def _title(groups: Sequence[Group]) -> str:
+    if len(groups) == 1:
+        return f"{groups[0].first.name}: {groups[0].label}"
+    return f"{groups[0].label} against " + (
+        groups[1].label if len(groups) == 2 else f"{len(groups) - 1} other recipes"
+    )
+
+
+def _facts(runs: Sequence[RunRecord]) -> list[str]:
+    """What all runs have in common, for the line under the title."""
+    facts = []
+    sizes = {run.dataset_size for run in runs} - {None}
+    if len(sizes) == 1:
+        facts.append(f"N = {sizes.pop():,} training examples")
+    networks = {f"{run.config['network']['name']}, T = {run.config['network']['time_steps']}" for run in runs}
+    facts += [f"network {network}" for network in networks if len(networks) == 1]
+    epochs = {run.planned_epochs for run in runs}
+    facts += [f"{count} epochs" for count in epochs if len(epochs) == 1]
+    facts.append(f"{len(runs)} run{'s' if len(runs) > 1 else ''}")
+    return facts
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """What a group came to."""
+
+    accuracy: Spread
+    examples: float
+    seconds: float
+
+
+def _totals(group: Group) -> _Totals:
+    def over(name: str) -> Spread:
+        values = [run.last(name) for run in group.runs]
+        return Spread.over([[math.nan if value is None else float(value)] for value in values])
+
+    return _Totals(
+        over("test_accuracy"), float(over("total_examples").mean[0]), float(over("total_seconds").mean[0])
+    )
+
+
+def _findings(groups: Sequence[Group]) -> list[str]:
+    """A sentence for each group, compared with the first."""
+    base, sentences = _totals(groups[0]), []
+    for group in groups[1:]:
+        totals = _totals(group)
+        if not (math.isfinite(totals.examples) and math.isfinite(base.examples)):
+            continue
+        price = (
+            f"on {totals.examples / base.examples:.1%} of the examples "
+            f"and in {totals.seconds / base.seconds:.1%} of the time"
+        )
+        difference = 100 * float(totals.accuracy.mean[0] - base.accuracy.mean[0])
+        if math.isfinite(difference):
+            than = "above" if difference >= 0 else "below"
+            sentences.append(
+                f"{group.label} ends {abs(difference):.2f} points of test accuracy {than} "
+                f"{groups[0].label}, {price}."
+            )
+        else:
+            sentences.append(f"{group.label} trained {price} of {groups[0].label}.")
+    if sentences and not all(run.finished for group in groups for run in group.runs):
+        sentences.append("Not every run is finished: these figures will change.")
+    return sentences
+
+
+def _row(group: Group, first: Group) -> dict[str, Any]:
+    """A group's line in the table at the top."""
+    totals, base = _totals(group), _totals(first)
+    unit, per_second = time_unit(base.seconds if math.isfinite(base.seconds) else 0.0)
+    mean, sd = float(totals.accuracy.mean[0]), float(totals.accuracy.sd[0])
+    finished = sum(run.finished for run in group.runs)
+    return {
+        "label": group.label,
+        "colour": colour(group.number),
+        "runs": len(group.runs),
+        "seeds": ", ".join(str(run.seed) for run in group.runs),
+        "accuracy": "-" if not math.isfinite(mean) else _with_deviation(mean, sd),
+        "difference": _points(100 * (mean - float(base.accuracy.mean[0]))),
+        "examples": thousands(totals.examples) if math.isfinite(totals.examples) else "-",
+        "of_examples": _share(totals.examples, base.examples),
+        "time": f"{totals.seconds * per_second:,.1f} {unit}" if math.isfinite(totals.seconds) else "-",
+        "of_time": _share(totals.seconds, base.seconds),
+        "state": "finished" if finished == len(group.runs) else f"{finished} of {len(group.runs)} finished",
+    }
+
+
+def _with_deviation(mean: float, sd: float) -> str:
+    return f"{100 * mean:.2f} ± {100 * sd:.2f} %" if math.isfinite(sd) else f"{100 * mean:.2f} %"
+
+
+def _points(difference: float) -> str:
+    return f"{difference:+.2f}".replace("-", "−") if math.isfinite(difference) else "-"
+
+
+def _share(value: float, of: float) -> str:
+    return percent(round(value / of, 4)) if of and math.isfinite(value) else "-"

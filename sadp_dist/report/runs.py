@@ -1,0 +1,155 @@
+"""What a run's directory says: its configuration, what was measured in each epoch, what its store saved."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection import RULES
+from sadp_dist.store import Store, open_snapshot
+from sadp_dist.store.classes import ClassFigures
+from sadp_dist.store.history import EpochRecord
+from sadp_dist.training.metrics import METRICS_FILE, read_metrics
+from sadp_dist.training.run import CONFIG_FILE
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its directory has it, finished or not.
+
+    Attributes:
+        path: the directory.
+        config: as it was run, plain mappings.
+        epochs: the "epoch" records of metrics.jsonl, in order.
+        finished: whether the run came to its end.
+        store: of the newest checkpoint; None where there is none.
+        notes: what is missing and why, a sentence each.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    finished: bool
+    store: Store | None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return str(self.config["name"])
+
+    @property
+    def method(self) -> str:
+        return str(self.config["pruning"]["method"])
+
+    @property
+    def prunes(self) -> bool:
+        return self.method != "full"
+
+    @property
+    def ratio(self) -> float:
+        """Mean pruning ratio r; 0 for the full data."""
+        return float(self.config["pruning"]["ratio"]) if self.prunes else 0.0
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def planned_epochs(self) -> int:
+        return int(self.config["training"]["epochs"])
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether its pruning rule looks at scores; one that was registered elsewhere is taken to."""
+        return self.method not in RULES or RULES[self.method].needs_scores
+
+    @cached_property
+    def history(self) -> list[EpochRecord]:
+        return [] if self.store is None else self.store.history()
+
+    @cached_property
+    def classes(self) -> ClassFigures | None:
+        return None if self.store is None else self.store.classes()
+
+    @cached_property
+    def dataset_size(self) -> int | None:
+        """N, where a checkpoint says it."""
+        return None if self.store is None else self.store.stats().dataset_size
+
+    def last(self, name: str) -> Any:
+        """The newest figure of this name; None where no epoch has it."""
+        return next((record[name] for record in reversed(self.epochs) if record.get(name) is not None), None)
+
+    @property
+    def progress(self) -> str:
+        """How far it is, for people."""
+        epochs = f"{len(self.epochs)} of {self.planned_epochs} epochs"
+        return epochs if self.finished else f"{epochs}; not finished, last written {self._written}"
+
+    @property
+    def _written(self) -> str:
+        age = max(time.time() - (self.path / METRICS_FILE).stat().st_mtime, 0)
+        for unit, seconds in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+            if age >= 2 * seconds:
+                return f"{age / seconds:.0f} {unit} ago"
+        return "just now"
+
+
+def read_run(run_dir: Path) -> RunRecord:
+    """Read the directory of a run: finished, interrupted, or training still.
+
+    Raises:
+        UsageError: it holds no run, or its configuration cannot be read.
+    """
+    if not (run_dir / METRICS_FILE).is_file():
+        raise UsageError(
+            f"{run_dir} holds no run: {METRICS_FILE} is missing; give the directory that train wrote"
+        )
+    try:
+        config = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{run_dir / CONFIG_FILE} cannot be read ({reason}); train writes it") from None
+    if not isinstance(config, dict) or not isinstance(config.get("pruning"), dict):
+        raise UsageError(f"{run_dir / CONFIG_FILE} is not the configuration of a run; train writes it")
+    records = read_metrics(run_dir)
+    epochs = [record for record in records if record["event"] == "epoch"]
+    finished = bool(records) and records[-1]["event"] == "end"
+    notes = [] if epochs else ["No epoch is finished yet."]
+    store = None
+    try:
+        store = open_snapshot(run_dir / "checkpoints")
+    except UsageError:
+        notes.append("There is no checkpoint that can be read, so nothing of its store can be shown.")
+    run = RunRecord(run_dir, config, epochs, finished, store, notes)
+    if not run.prunes:
+        notes.append("It trains on the full data: no subsets, no scores.")
+    elif not run.needs_scores:
+        notes.append(f"The method {run.method!r} draws without scores.")
+    return run
+
+
+def summary(runs: list[RunRecord]) -> list[dict[str, Any]]:
+    """One row a run, plain JSON; `time_ratio` is to the first of them."""
+    rows: list[dict[str, Any]] = [
+        {
+            "run": str(run.path),
+            "method": run.method,
+            "ratio": run.ratio,
+            "test_accuracy": run.last("test_accuracy"),
+            "examples": run.last("total_examples") or 0,
+            "seconds": run.last("total_seconds") or 0.0,
+            "epochs": len(run.epochs),
+            "finished": run.finished,
+        }
+        for run in runs
+    ]
+    for row in rows:
+        row["time_ratio"] = row["seconds"] / rows[0]["seconds"] if rows[0]["seconds"] else None
+    return rows

@@ -1,0 +1,90 @@
+"""What training measured: accuracy against its price, loss, and how much was pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sadp_dist.report.chart import Chart
+from sadp_dist.report.formats import percent, short, thousands, time_unit, whole
+from sadp_dist.report.groups import Group, Spread, over_epochs
+from sadp_dist.report.lines import Line, line_chart
+
+
+def accuracy_charts(groups: Sequence[Group]) -> list[Chart]:
+    """Test accuracy against examples trained on and against time."""
+    unit, per_second = time_unit(max((run.last("total_seconds") or 0.0) for g in groups for run in g.runs))
+    of_time = [_against(group, "total_seconds", per_second) for group in groups]
+    charts = [
+        line_chart(
+            "accuracy-examples",
+            "Test accuracy against examples trained on",
+            [_against(group, "total_examples") for group in groups],
+            ("examples trained on", "test accuracy"),
+            (thousands, percent),
+            note="Examples of all epochs and ranks; one that is trained on in two epochs counts twice.",
+            clip=True,
+        ),
+        line_chart(
+            "accuracy-time",
+            "Test accuracy against time",
+            of_time,
+            (f"time in {unit}", "test accuracy"),
+            (short, percent),
+            note="Time spent planning and training; without start-up, evaluation and checkpoints.",
+            clip=True,
+        ),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def loss_charts(groups: Sequence[Group]) -> list[Chart]:
+    """Training loss over epochs."""
+    chart = line_chart(
+        "loss",
+        "Training loss",
+        [_over_epochs(group, "loss") for group in groups],
+        ("epoch", "training loss"),
+        (whole, short),
+        note="Weighted with w = S / (N p): it estimates the mean loss over all N examples, pruned or not.",
+    )
+    return [] if chart is None else [chart]
+
+
+def pruning_charts(groups: Sequence[Group]) -> list[Chart]:
+    """Pruning ratio and subset size over epochs."""
+    charts = [
+        line_chart(
+            "ratio",
+            "Pruning ratio",
+            [_over_epochs(group, "ratio") for group in groups],
+            ("epoch", "pruning ratio"),
+            (whole, percent),
+            note="r_k of Eq. 42: it rises to r_max, with mean r.",
+        ),
+        line_chart(
+            "subset",
+            "Examples trained on in each epoch",
+            [_over_epochs(group, "examples") for group in groups],
+            ("epoch", "examples"),
+            (whole, thousands),
+        ),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def _against(group: Group, price: str, scale: float = 1.0) -> Line:
+    cost = over_epochs(group.runs, lambda record: record[price] * scale)
+    return Line(group.label, group.number, cost.mean, _figure(group, "test_accuracy"))
+
+
+def _over_epochs(group: Group, name: str) -> Line:
+    y = _figure(group, name)
+    return Line(group.label, group.number, np.arange(1.0, len(y.mean) + 1), y)
+
+
+def _figure(group: Group, name: str) -> Spread:
+    pick: Callable[[dict[str, Any]], float | None] = lambda record: record.get(name)  # noqa: E731
+    return over_epochs(group.runs, pick)
