@@ -30,7 +30,8 @@ def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart |
     if not rates:
         return None
     classes = max(len(spread.mean) for _, spread in rates)
-    title = [names[k] if names is not None and k < len(names) else f"class {k}" for k in range(classes)]
+    known = names is not None and len(names) >= classes
+    title = list(names[:classes]) if names is not None and known else [f"class {k}" for k in range(classes)]
 
     def draw(axes: Axes) -> None:
         for place, (group, spread) in enumerate(rates):
@@ -50,10 +51,12 @@ def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart |
                 ordered = np.sort(spread.mean)
                 axes.plot(np.arange(1, len(ordered) + 1), ordered, **look(group.number), label=group.label)
         if classes <= NAMED:
-            steep = max(map(len, title)) * classes > 55
+            ticks = title if known else [str(k) for k in range(classes)]
+            steep = max(map(len, ticks)) * classes > 55
             axes.set_xticks(
-                range(classes), title, rotation=60 if steep else 0, ha="right" if steep else "center"
+                range(classes), ticks, rotation=60 if steep else 0, ha="right" if steep else "center"
             )
+            axes.set_xlabel("" if known else "class")
         else:
             axes.set_xlabel("classes, from the least kept to the most")
         axes.set(ylabel="share of the class drawn", ylim=(0, None))

@@ -45,6 +45,11 @@ class Example:
     image: Image.Image | None = None
 
     @property
+    def small(self) -> bool:
+        """Whether it is shown larger than it is."""
+        return self.image is not None and max(self.image.size) < SIDE
+
+    @property
     def source(self) -> str | None:
         """The image as a data URI, at most `SIDE` pixels wide and high."""
         if self.image is None:

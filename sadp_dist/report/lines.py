@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from sadp_dist.report.chart import Chart, Table, colour, legend_below, look, marker
+from sadp_dist.report.chart import Chart, Table, colour, legend_below, look, marker, plain_logarithmic
 from sadp_dist.report.groups import Spread
 
 FEW = 40  # points, each of which gets a marker
@@ -59,19 +59,16 @@ def line_chart(
         show: x and y as text.
         log: whether y is logarithmic.
         level: a horizontal line to compare with, and its name.
-        clip: whether y begins where the lines are after a fifth of their way, so that their ends can be told
+        clip: whether the first fifth of the lines may fall off the axis, so that their ends can be told
             apart; said in the note.
     """
     drawn = [line for line in lines if line.points()]
     if not drawn:
         return None
     show_x, show_y = show
-    bottom: float | None = min(line.points()[len(line.points()) // 5][1] for line in drawn)
-    if clip and bottom is not None and any(y < bottom for line in drawn for _, y, _ in line.points()):
+    bottom = _bottom(drawn) if clip else None
+    if bottom is not None:
         note += f" The axis begins at {show_y(bottom)}: what is below is among the numbers."
-    else:
-        bottom = None
-
     integers = all(x == int(x) for line in drawn for x, _, _ in line.points())
 
     def draw(axes: Axes) -> None:
@@ -86,11 +83,14 @@ def line_chart(
         axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
         if log:
             axes.set_yscale("log")
+            plain_logarithmic(axes.yaxis)
+        else:
+            axes.yaxis.set_major_formatter(lambda value, _: show_y(value))
         if bottom is not None:
-            axes.set_ylim(bottom=bottom)
+            top = max(y for line in drawn for _, y, _ in line.points())
+            axes.set_ylim(bottom, top + 0.05 * (top - bottom))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=integers))
         axes.xaxis.set_major_formatter(lambda value, _: show_x(value))
-        axes.yaxis.set_major_formatter(lambda value, _: show_y(value))
         legend_below(axes, len(drawn) + (level is not None))
 
     ends = []
@@ -105,6 +105,14 @@ def line_chart(
         table=_table(drawn, axes_names, show),
         note=note,
     )
+
+
+def _bottom(lines: Sequence[Line]) -> float | None:
+    """A little below where the lines are after a fifth of their way; None where none comes from lower."""
+    every = [y for line in lines for _, y, _ in line.points()]
+    later = [y for line in lines for _, y, _ in line.points()[len(line.points()) // 5 :]]
+    bottom = min(later) - 0.1 * (max(every) - min(later))
+    return bottom if min(every) < bottom else None
 
 
 def _table(

@@ -62,9 +62,8 @@ def _data_uri(chart: Chart, theme: str) -> str:
 def _title(groups: Sequence[Group]) -> str:
     if len(groups) == 1:
         return f"{groups[0].first.name}: {groups[0].label}"
-    return f"{groups[0].label} against " + (
-        groups[1].label if len(groups) == 2 else f"{len(groups) - 1} other recipes"
-    )
+    others = groups[1].label if len(groups) == 2 else f"{len(groups) - 1} other recipes"
+    return f"{_capital(groups[0].label)} against {others}"
 
 
 def _facts(runs: Sequence[RunRecord]) -> list[str]:
@@ -108,18 +107,18 @@ def _findings(groups: Sequence[Group]) -> list[str]:
         if not (math.isfinite(totals.examples) and math.isfinite(base.examples)):
             continue
         price = (
-            f"on {totals.examples / base.examples:.1%} of the examples "
-            f"and in {totals.seconds / base.seconds:.1%} of the time"
+            f"on {_share(totals.examples, base.examples)} of the examples "
+            f"and in {_share(totals.seconds, base.seconds)} of the time"
         )
         difference = 100 * float(totals.accuracy.mean[0] - base.accuracy.mean[0])
         if math.isfinite(difference):
             than = "above" if difference >= 0 else "below"
             sentences.append(
-                f"{group.label} ends {abs(difference):.2f} points of test accuracy {than} "
+                f"{_capital(group.label)} ends {abs(difference):.2f} points of test accuracy {than} "
                 f"{groups[0].label}, {price}."
             )
         else:
-            sentences.append(f"{group.label} trained {price} of {groups[0].label}.")
+            sentences.append(f"{_capital(group.label)} trained {price} of {groups[0].label}.")
     if sentences and not all(run.finished for group in groups for run in group.runs):
         sentences.append("Not every run is finished: these figures will change.")
     return sentences
@@ -146,12 +145,16 @@ def _row(group: Group, first: Group) -> dict[str, Any]:
     }
 
 
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
 def _with_deviation(mean: float, sd: float) -> str:
     return f"{100 * mean:.2f} ± {100 * sd:.2f} %" if math.isfinite(sd) else f"{100 * mean:.2f} %"
 
 
 def _points(difference: float) -> str:
-    return f"{difference:+.2f}".replace("-", "−") if math.isfinite(difference) else "-"
+    return f"{difference:+.2f} points".replace("-", "−") if math.isfinite(difference) else "-"
 
 
 def _share(value: float, of: float) -> str:

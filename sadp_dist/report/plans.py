@@ -17,8 +17,9 @@ from sadp_dist.store.history import EpochRecord
 VARIANCE = (
     "V = 1/N² Σ G² (1 − p) / p, divided by the same with p = S / N: the variance of the estimated gradient "
     "under independent draws, where the scores G are the norms of the examples' gradients, which they bound. "
-    "Below 1 the scores choose better than chance; systematic draws scatter less still. Of each epoch the "
-    "store keeps a histogram and quantiles of G, from which this is good to some percent."
+    "Below 1 the scores choose better than chance; systematic draws scatter less still. A floor β of S / N "
+    "makes all p equal, and the ratio 1. Of each epoch the store keeps a histogram and quantiles of G, from "
+    "which this is good to some percent."
 )
 EFFECTIVE = (
     "(Σ w)² / Σ w² of the weights w (Kish), divided by the number drawn: what the weights alone cost. For "

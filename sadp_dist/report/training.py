@@ -49,6 +49,7 @@ def loss_charts(groups: Sequence[Group]) -> list[Chart]:
         ("epoch", "training loss"),
         (whole, short),
         note="Weighted with w = S / (N p): it estimates the mean loss over all N examples, pruned or not.",
+        log=True,
     )
     return [] if chart is None else [chart]
 
