@@ -28,7 +28,7 @@ from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import PruningSampler
 from sadp_dist.store import Store, StoreUnavailable
-from tests.faults.network import enter
+from tests.network import enter
 
 N = 20_000
 EPOCHS = 4

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
 from tests.faults.job import Job
-from tests.faults.network import Cable
+from tests.network import Network
 from tests.store.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow
@@ -25,9 +25,10 @@ CASES = [Case(fault, when, "Redis") for fault in FAULTS for when in (MIDDLE, BOU
 
 def observe(case: Case, folder: Path) -> Outcome:
     seconds, options = FAULTS[case.fault]
-    with Cable() as cable, RedisServer(folder / "redis", aof=True, host=cable.here) as redis:
-        job = Job(redis.url, folder / "job", options, networks={1: cable.name})
-        return break_in(job, case.when, lambda: cable.pulled(seconds))
+    with Network("node1") as network, RedisServer(folder / "redis", aof=True, host=network.here) as redis:
+        (node1,) = network.hosts
+        job = Job(redis.url, folder / "job", options, networks={1: node1.namespace})
+        return break_in(job, case.when, lambda: node1.unplugged(seconds))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

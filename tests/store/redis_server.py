@@ -15,9 +15,12 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import redis
+
+if TYPE_CHECKING:
+    from tests.network import Host
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -37,7 +40,8 @@ class RedisServer:
         replica_of: another server, of which this one is a read-only copy.
         cluster: be a node of one, which `form_cluster` makes.
         host: the address it listens at.
-        port: None takes a free one.
+        port: None takes a free one, on another host Redis's own.
+        on: another host, where it runs and listens.
     """
 
     def __init__(
@@ -52,12 +56,15 @@ class RedisServer:
         cluster: bool = False,
         host: str = "127.0.0.1",
         port: int | None = None,
+        on: Host | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        if on is not None:
+            host, port = on.address, port or 6379
         self.folder, self.host, self.port = folder, host, port or free_port(host)
         self.restricted, self.tls = conf is not None, tls
         self.process: subprocess.Popen[bytes] | None = None
-        self._command = ["redis-server"]
+        self._command = ["redis-server"] if on is None else on.command("redis-server")
         if conf is not None:
             password_hash = hashlib.sha256(PASSWORD.encode()).hexdigest()
             (folder / "redis.conf").write_text(conf.read_text().replace("PASSWORD_SHA256", password_hash))
