@@ -15,6 +15,7 @@ from sadp_dist.store import journal as journal_module
 from sadp_dist.store.client import AttachedStore, RemoteStore
 from sadp_dist.store.connection import Waiting
 from sadp_dist.store.frames import Frame
+from sadp_dist.store.history import Figures
 from sadp_dist.store.journal import Journal
 from sadp_dist.store.records import Records
 from sadp_dist.store.run import Run
@@ -106,14 +107,19 @@ def test_it_plans_and_answers_as_the_embedded_store_does(new_store):
     store, embedded = new_store(), connect("memory:", "nearby", N, PRUNING)
     for epoch in range(3):
         assert_same(store.plan(epoch), embedded.plan(epoch))
-        push_all(store, epoch)
-        push_all(embedded, epoch)
+        for each in (store, embedded):
+            push_all(each, epoch)
+            each.record(epoch, {"loss": 1 / (1 + epoch)})
+    assert store.history() == embedded.history() and store.history()[2].training["loss"] == 1 / 3
+    assert store.classes() == embedded.classes()
     np.testing.assert_array_equal(store.scores(np.arange(N)), scores_of(2))
-    for lowest in (False, True):
-        np.testing.assert_array_equal(store.top(7, lowest), embedded.top(7, lowest))
+    for by in ("score", "change"):
+        for lowest in (False, True):
+            np.testing.assert_array_equal(store.top(7, lowest, by), embedded.top(7, lowest, by))
     ours, theirs = store.stats().to_dict(), embedded.stats().to_dict()
     assert ours.pop("bytes_received") > 8 * 3 * N
     assert ours.pop("planner") == "nearby"
+    assert ours.pop("rank_epochs") == [2]
     assert {name: theirs[name] for name in ours} == ours
 
 
@@ -519,27 +525,32 @@ def frame(epoch: int, indices: np.ndarray, sequence: int) -> Frame:
 def test_the_journal_of_a_rank_that_never_plans_stays_bounded_and_keeps_every_score_that_counts(monkeypatch):
     monkeypatch.setattr(journal_module, "MAX_COUNT", 300)
     journal, chance = Journal(N), np.random.default_rng(0)
-    best = dict.fromkeys(range(N), (-1, 0.0))
+    best: dict[int, dict[int, float]] = {}
     for sequence in range(1, 400):
         sent = frame(sequence // 100, chance.integers(0, N, 250), sequence)
         journal.add(sent)
+        journal.add(Frame(1, sequence, 0, Figures(sequence // 100, {"sequence": sequence})))
         keep_best(best, sent)
-        assert journal._count <= 2 * N + 300
-    kept = journal.take()
+        assert journal._count <= 3 * N + 300
+    *kept, first, second, third, fourth = journal.take()
     assert journal.take() == []
-    assert 0 < len(kept) < 10  # of 399 frames
+    assert [sent.content.values["sequence"] for sent in (first, second, third, fourth)] == [99, 199, 299, 399]
+    assert 0 < len(kept) < 12  # of 399 frames
     sequences = [sent.sequence for sent in kept]
     assert sequences == sorted(set(sequences))
-    again = dict.fromkeys(range(N), (-1, 0.0))
+    again: dict[int, dict[int, float]] = {}
     for sent in kept:
         keep_best(again, sent)
     assert again == best
 
 
-def keep_best(best: dict[int, tuple[int, float]], sent: Frame) -> None:
-    epoch = sent.records.epoch
-    for index, score in zip(sent.records.indices.tolist(), sent.records.scores.tolist(), strict=True):
-        best[index] = max(best[index], (epoch, score))
+def keep_best(best: dict[int, dict[int, float]], sent: Frame) -> None:
+    """What a store answers by: the largest score of the two latest epochs of each example."""
+    indices, scores, epoch = sent.content
+    for index, score in zip(indices.tolist(), scores.tolist(), strict=True):
+        of = best.setdefault(index, {})
+        of[epoch] = max(of.get(epoch, 0.0), score)
+        best[index] = dict(sorted(of.items())[-2:])
 
 
 def test_a_plan_frees_the_scores_of_earlier_epochs_alone(new_store):

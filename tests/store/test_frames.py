@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sadp_dist.store.frames import MAX_COUNT, REASONS, BadFrame, Frame, decode, encode
+from sadp_dist.store.history import LONGEST_NAME, MAX_FIGURES, Figures
 from sadp_dist.store.records import Records
 
 ORIGIN = 2**63 + 12345
@@ -18,7 +19,7 @@ HEADER, CHECKSUM = 48, slice(44, 48)
 FIELDS = {  # where each field of the header lies
     "magic": slice(0, 4),
     "version": slice(4, 5),
-    "width": slice(5, 6),
+    "kind": slice(5, 6),
     "rejected": slice(6, 8),
     "origin": slice(8, 16),
     "client": slice(16, 24),
@@ -46,7 +47,7 @@ def frames(draw, dataset_size: int = N, min_count: int = 0) -> Frame:
         client=draw(st.integers(0, 2**64 - 1)),
         sequence=draw(st.integers(1, 2**64 - 1)),
         pushes=draw(st.integers(0, 2**32 - 1)),
-        records=Records(
+        content=Records(
             np.array([index for index, _ in rows], np.int64),
             np.array([score for _, score in rows], np.float32),
             draw(st.integers(0, 2**31 - 1)),
@@ -55,8 +56,25 @@ def frames(draw, dataset_size: int = N, min_count: int = 0) -> Frame:
     )
 
 
+NAMES = st.from_regex(rf"[A-Za-z][A-Za-z0-9_./-]{{0,{LONGEST_NAME - 1}}}", fullmatch=True)
+
+
+@st.composite
+def frames_of_figures(draw) -> Frame:
+    values = draw(
+        st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False), max_size=MAX_FIGURES)
+    )
+    return Frame(
+        client=draw(st.integers(0, 2**64 - 1)),
+        sequence=draw(st.integers(1, 2**64 - 1)),
+        pushes=0,
+        content=Figures(draw(st.integers(0, 2**31 - 1)), values),
+        rejected=draw(st.integers(0, 2**16 - 1)),
+    )
+
+
 def contents(frame: Frame) -> tuple:
-    records = frame.records
+    records = frame.content
     return (
         (frame.client, frame.sequence, frame.pushes, frame.rejected, records.epoch),
         records.indices.tolist(),
@@ -87,18 +105,26 @@ def test_what_was_encoded_is_decoded_with_indices_of_either_width(data, dataset_
     assert len(encoded) == HEADER + frame.count * (8 if dataset_size <= 2**32 else 12)
     decoded = decode(memoryview(encoded), ORIGIN, dataset_size)
     assert contents(decoded) == contents(frame)
-    assert (decoded.records.indices.dtype, decoded.records.scores.dtype) == (np.int64, np.float32)
+    assert (decoded.content.indices.dtype, decoded.content.scores.dtype) == (np.int64, np.float32)
+
+
+@settings(deadline=None)
+@given(frames_of_figures())
+def test_figures_that_were_encoded_are_decoded(frame):
+    encoded = encode(frame, ORIGIN, N)
+    assert len(encoded) == HEADER + len(frame.content.values) * (LONGEST_NAME + 8)
+    assert decode(memoryview(encoded), ORIGIN, N) == frame
 
 
 def test_a_frame_is_laid_out_as_its_description_says():
     records = Records(np.array([3, 258]), np.array([1.0, 0.5], np.float32), epoch=9)
-    data = encode(Frame(client=7, sequence=5, pushes=2, records=records, rejected=1), ORIGIN, N)
+    data = encode(Frame(client=7, sequence=5, pushes=2, content=records, rejected=1), ORIGIN, N)
     numbers = {name: int.from_bytes(data[where], "little") for name, where in FIELDS.items()}
     assert data[:4] == b"SADP"
     assert {**numbers, "magic": 0, "checksum": 0} == {
         "magic": 0,
         "version": 1,
-        "width": 4,
+        "kind": 4,
         "rejected": 1,
         "origin": ORIGIN,
         "client": 7,
@@ -123,8 +149,8 @@ def test_a_change_in_any_field_of_the_header_has_its_reason(data):
     if other == encoded[where]:
         return
     encoded[where] = other
-    if name == "width":
-        expected = {4: "", 8: "truncated"}.get(other[0], "not a frame")
+    if name == "kind":
+        expected = {4: "", 8: "truncated", 0: "truncated"}.get(other[0], "not a frame")
     elif name == "count":
         claimed = int.from_bytes(other, "little")
         expected = "oversized" if claimed < frame.count or claimed > MAX_COUNT else "truncated"
@@ -185,6 +211,41 @@ def test_no_frame_is_larger_than_the_largest():
     assert fault(encode(Frame(1, 1, 1, one_more), ORIGIN, N)) == "oversized"
 
 
+def figures_as(rows: list[tuple[bytes, float]], pushes: int = 0, epoch: int = 0) -> bytes:
+    """A frame with these names and values, its checksum right, whatever they are."""
+    data = bytearray(encode(Frame(1, 1, pushes, Figures(epoch, {})), ORIGIN, N))
+    data[FIELDS["count"]] = len(rows).to_bytes(4, "little")
+    for name, value in rows:
+        data += name.ljust(LONGEST_NAME, b"\0") + np.float64(value).tobytes()
+    return sealed(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        figures_as([(b"", 1.0)]),
+        figures_as([(b"1st", 1.0)]),
+        figures_as([(b"<b>", 1.0)]),
+        figures_as([(b"a\0b", 1.0)]),
+        figures_as([("ä".encode("latin-1"), 1.0)]),
+        figures_as([(b"loss", float("nan"))]),
+        figures_as([(b"loss", float("inf"))]),
+        figures_as([(b"loss", 1.0), (b"loss", 2.0)]),
+        figures_as([(b"loss", 1.0)], pushes=1),
+        figures_as([(b"loss", 1.0)], epoch=2**31),
+    ],
+)
+def test_figures_that_nobody_may_record_are_refused_behind_a_checksum_that_holds(data):
+    assert fault(figures_as([(b"loss", 1.0)])) == ""
+    assert fault(data) == "values"
+
+
+def test_no_more_figures_are_taken_than_an_epoch_has():
+    rows = [(b"f%d" % number, 1.0) for number in range(MAX_FIGURES + 1)]
+    assert fault(figures_as(rows[:-1])) == ""
+    assert fault(figures_as(rows)) == "oversized"
+
+
 INPUTS = 1_000_000
 
 
@@ -199,6 +260,9 @@ def damaged_frames(seed: int, count: int):
                 numbers.integers(0, N, length), numbers.random(length, np.float32), int(numbers.integers(9))
             )
             whole.append(encode(Frame(chance.getrandbits(64), 5, 2, records), ORIGIN, dataset_size))
+    for length in (0, 1, 9):
+        figures = Figures(3, {f"figure/{number}": numbers.random() for number in range(length)})
+        whole.append(encode(Frame(chance.getrandbits(64), 6, 0, figures), ORIGIN, N))
     extreme = (b"\x00", b"\xff", b"\x7f", b"\x80", b"\x01", b"\x04", b"\x08")
     pick, below = chance.choice, chance.randrange
     for _ in range(count):
@@ -237,7 +301,7 @@ def test_a_million_damaged_frames_are_refused_or_are_what_they_say():
             whole += 1
             width = 2**33 if data[5] == 8 else N
             assert encode(frame, ORIGIN, width) == data
-            assert not len(frame.records.indices) or frame.records.indices.max() < N
+            assert not frame.count or frame.content.indices.max() < N
     assert whole + sum(faults.values()) == INPUTS
     assert min(whole, *faults.values()) > INPUTS / 1000, (whole, faults)  # each was met many times
 
