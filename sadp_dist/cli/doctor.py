@@ -7,23 +7,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from sadp_dist import __version__
-from sadp_dist.doctor import Finding, State, Subject, examine
+from sadp_dist.errors import UsageError
 
-STYLES = {
-    State.OK: "green",
-    State.ABSENT: "dim",
-    State.SKIPPED: "dim",
-    State.WARNING: "yellow",
-    State.BROKEN: "bold red",
-}
-MENDING = {State.ABSENT: "to have it", State.WARNING: "better", State.BROKEN: "mend it"}
+if TYPE_CHECKING:
+    from sadp_dist.doctor import Finding
+
+STYLES = {"ok": "green", "absent": "dim", "skipped": "dim", "warning": "yellow", "broken": "bold red"}
+MENDING = {"absent": "to have it", "warning": "better", "broken": "mend it"}
 
 
 def doctor(
@@ -51,6 +48,10 @@ def doctor(
         int | None,
         typer.Option("--nproc-per-node", help="Processes of the run on this machine, as torchrun's.", min=1),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Make this check alone, by its name; may be repeated.", metavar="CHECK"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Say what is installed and works, what is missing or broken, and the command that mends it.
@@ -65,12 +66,21 @@ def doctor(
 
         sadp-dist doctor --beton data/digits/train.beton
 
+        sadp-dist doctor --only "shared memory"
+
     To look at a Redis, a run of 16 examples is begun there and removed again. Exit status 1 if something is
     broken that is needed, 0 if all is well or only not as good as it could be.
     """
+    from sadp_dist.doctor import CHECKS, State, Subject, examine
+
+    known = [check.name for check in CHECKS]
+    for name in only or known:
+        if name not in known:
+            raise UsageError(f"--only {name!r} is not a check; there are: {', '.join(known)}")
     subject = Subject(config, tuple(overrides or ()), store, dataset_size, tuple(beton or ()), nproc_per_node)
     console = Console(highlight=False, soft_wrap=True)
-    findings = list(examine(subject)) if as_json else list(_printed(examine(subject), console))
+    looking = examine(subject, [check for check in CHECKS if check.name in (only or known)])
+    findings = list(looking if as_json else _printed(looking, console))
     if as_json:
         about = {
             "sadp_dist": __version__,

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,13 +21,17 @@ FAILED = (State.BROKEN, State.ABSENT, State.SKIPPED)
 """What others that need it cannot look behind."""
 
 
-def examine(subject: Subject) -> Iterator[Finding]:
-    """What each check finds, as soon as it does.
+def examine(subject: Subject, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
+    """What each check finds that has something to look at, as soon as it does.
+
+    Args:
+        subject: what was typed.
+        checks: the checks to make, in this order.
 
     Raises:
-        UsageError: what the person typed is wrong.
+        UsageError: what was typed is wrong.
     """
-    waiting = list(CHECKS)
+    waiting = list(checks)
     failed: set[str] = set()
     while waiting:
         looking = _Looking(waiting, subject, failed)

@@ -16,9 +16,8 @@ from sadp_dist.doctor.subject import Subject
 GIB = 2**30
 SHARED_MEMORY = GIB
 """Bytes that processes on one machine should find in /dev/shm: NCCL's advice for containers."""
-OPEN_FILES = 4096
-FEW_OPEN_FILES = 256
-"""Open files of a process: below this a run with a few workers ends with "Too many open files"."""
+OPEN_FILES, FEW_OPEN_FILES = 1024, 64
+"""Open files of a process: what most systems allow, and what two ranks with two workers need."""
 FREE_FOR_FILES = GIB
 TOOL_TIMEOUT = 10.0
 """Seconds for nvidia-smi and timedatectl."""

@@ -23,4 +23,4 @@ def cluster(subject: Subject) -> tuple[State, str]:
         runs = list_runs(subject.store)
     except StoreUnavailable as error:
         return State.BROKEN, str(error)
-    return State.OK, f"answers, and has {len(runs)} runs"
+    return State.OK, f"answers, and has {len(runs)} run(s)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import statistics
 import time
-import warnings
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -43,18 +43,16 @@ def _is_redis(subject: Subject) -> bool:
     needs=("redis",),
 )
 def reached(subject: Subject) -> tuple[State, str]:
-    server = _server(subject)
     try:
-        with server.faults():
-            server.redis.info("server")
-            times = []
-            for _ in range(5):
-                started = time.perf_counter()
-                server.redis.info("server")
-                times.append(time.perf_counter() - started)
-    except (StoreUnavailable, UsageError, RuntimeError) as error:
+        _runs(subject)
+    except (StoreUnavailable, UsageError) as error:
         return State.BROKEN, str(error)
-    latency = statistics.median(times)
+    server, times = _server(subject), []
+    for _ in range(5):
+        started = time.perf_counter()
+        server.redis.info("server")
+        times.append(time.perf_counter() - started)
+    latency = statistics.median(times[1:])  # the first one opened the connection
     found = f"{server.address} answers in {1000 * latency:.2g} ms"
     return State.OK if latency < SLOW else State.WARNING, found
 
@@ -146,9 +144,7 @@ def memory(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
     needs=("Redis reached",),
 )
 def clock(subject: Subject) -> tuple[State, str]:
-    server = _server(subject)
-    with server.faults():
-        now = server.redis.info("server").get("server_time_usec")
+    now = _server(subject).redis.info("server").get("server_time_usec")
     if now is None:
         return State.OK, "this version does not tell its time"
     ahead = now / 1e6 - time.time()
@@ -165,25 +161,32 @@ def clock(subject: Subject) -> tuple[State, str]:
     patience=REHEARSAL,
 )
 def rehearsal(subject: Subject) -> tuple[State, str]:
-    from sadp_dist.selection import PruningConfig
-    from sadp_dist.store import connect, remove_run
+    from sadp_dist.store import remove_run
 
     assert subject.store is not None
-    name = f"doctor-{secrets.token_hex(4)}"
+    run = f"doctor-{secrets.token_hex(4)}"
     started = time.perf_counter()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pruning = PruningConfig(ratio=0.5, epochs=2)
-            with connect(subject.store, name, 16, pruning, planner="rank0", timeout=TIMEOUT) as store:
-                shard = store.plan(0, 0, 1)
-                store.push(shard.indices, shard.weights, epoch=0)
-                store.flush()
-                store.plan(1, 0, 1)
-            remove_run(subject.store, name)
+        _rehearse(subject.store, run)
+        remove_run(subject.store, run)
     except (StoreUnavailable, UsageError) as error:
+        with suppress(StoreUnavailable, UsageError):
+            remove_run(subject.store, run)
         return State.BROKEN, str(error)
     return State.OK, f"a run was begun, planned and removed in {time.perf_counter() - started:.1f} s"
+
+
+def _rehearse(url: str, run: str) -> None:
+    """What a rank does in two epochs."""
+    from sadp_dist.selection import PruningConfig
+    from sadp_dist.store import connect
+
+    pruning = PruningConfig(ratio=0.5, epochs=2)
+    with connect(url, run, 16, pruning, planner="rank0", timeout=TIMEOUT) as store:
+        shard = store.plan(0, 0, 1)
+        store.push(shard.indices, shard.weights, epoch=0)
+        store.flush()
+        store.plan(1, 0, 1)
 
 
 @cache
@@ -197,20 +200,23 @@ def _server(subject: Subject) -> Server:
 
 @cache
 def _info(subject: Subject) -> dict[str, Any]:
-    server = _server(subject)
-    with server.faults():
-        info: dict[str, Any] = server.redis.info()
+    info: dict[str, Any] = _server(subject).redis.info()
     return info
+
+
+@cache
+def _runs(subject: Subject) -> dict[str, int]:
+    """The runs that the server has, each with its N."""
+    from sadp_dist.store import list_runs
+
+    assert subject.store is not None
+    return {run["run"]: run["dataset_size"] or 0 for run in list_runs(subject.store)}
 
 
 def _examples(subject: Subject) -> tuple[int, str]:
     """The examples of the runs that the server has, and of the one that is to come; and whose they are."""
-    from sadp_dist.store import list_runs
-
-    assert subject.store is not None
-    held = {run["run"]: run["dataset_size"] or 0 for run in list_runs(subject.store)}
-    coming = examples_of(subject)
-    whose = f"its {len(held)} runs"
+    held, coming = _runs(subject), examples_of(subject)
+    whose = f"its {len(held)} run(s)"
     if coming is not None and (subject.config is None or subject.config.name not in held):
         return sum(held.values()) + coming, f"{whose} and one of {coming:,} examples"
     return sum(held.values()), whose
