@@ -59,11 +59,12 @@ export function redraw() {
   for (const plot of drawn.values()) plot();
 }
 
-/** An axis of epochs, counted from 1 as training does: whole numbers, and never less than a few of them. */
+/** An axis of epochs, counted from 1 as training does: ticks at whole numbers, and never less than three of them. */
 export function epochAxis(epochs) {
   const last = Math.max(epochs.at(-1) ?? 1, 3);
   const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((size) => last / size <= 8) ?? 1000;
-  return { tick0: 0, dtick: step, tickmode: "linear", hoverformat: "d" };
+  const few = last === 3 ? { range: [0.5, 3.5] } : {};
+  return { tick0: 0, dtick: step, tickmode: "linear", hoverformat: "d", ...few };
 }
 
 /** The chart of a panel, or a line that says why there is none. */

@@ -8,29 +8,29 @@ const ALL = 30; // up to so many classes each has its row
 const ENDS = 15; // of more, so many of the least and the most kept
 const BINS = 25;
 
+const NO_LABELS =
+  "The run knows no labels. sadp-dist train gives them; in a script of your own connect(..., labels=labels) does.";
+
 export function showClasses({ run, classes }) {
-  const known = classes?.classes.filter(({ examples }) => examples > 0) ?? [];
+  const planned = classes !== null && classes.epoch !== null;
+  const known = planned ? classes.classes.filter(({ examples }) => examples > 0) : [];
   const sorted = known.toSorted((a, b) => b.keep_rate - a.keep_rate);
   const many = sorted.length > ALL;
-  byId("classes-hint").textContent = !sorted.length
-    ? ""
-    : many
-      ? `Share of each class that epoch ${classes.epoch + 1} draws: how many of the ${count(sorted.length)} classes have which, then the ${ENDS} kept most and the ${ENDS} kept least.`
-      : `Share of each class that epoch ${classes.epoch + 1} draws, the most kept first. Classes that the network finds hard are kept more.`;
-  const reason = sorted.length
-    ? null
-    : "No labels are known, or no epoch has been planned: sadp-dist train gives them, connect(..., labels=) in a script of your own.";
-  if (instead("classes-chart", reason) || !many) {
-    byId("classes-chart").hidden = true;
-  } else {
-    drawRates(run, sorted);
-  }
-  const tables = !sorted.length
-    ? []
-    : many
-      ? [table("Kept most", sorted.slice(0, ENDS)), table("Kept least", sorted.slice(-ENDS).reverse())]
-      : [table("Classes by keep rate", sorted, true)];
-  byId("classes").replaceChildren(...tables);
+  const reason = classes === null ? NO_LABELS : planned ? null : "No epoch has been planned yet.";
+  if (!instead("classes-chart", reason) && many) drawRates(run, sorted);
+  byId("classes-chart").hidden = !many;
+  byId("classes-hint").textContent = planned ? hint(classes.epoch, sorted.length) : "";
+  const [most, least] = [sorted.slice(0, ENDS), sorted.slice(-ENDS).reverse()];
+  if (!planned) byId("classes").replaceChildren();
+  else if (many) byId("classes").replaceChildren(table("Kept most", most), table("Kept least", least));
+  else byId("classes").replaceChildren(table("Classes by keep rate", sorted, true));
+}
+
+function hint(epoch, classes) {
+  const share = `Share of each class that epoch ${epoch + 1} draws`;
+  if (classes <= ALL)
+    return `${share}, the most kept first. Classes that the network finds hard are kept more.`;
+  return `${share}: how many of the ${count(classes)} classes have which, then the ${ENDS} kept most and the ${ENDS} kept least.`;
 }
 
 function drawRates(run, sorted) {

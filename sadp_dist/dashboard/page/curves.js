@@ -6,7 +6,7 @@ import { count, figure, percent } from "./format.js";
 import { latest, leftOut, worth } from "./verdict.js";
 
 const RECORD =
-  'Nothing was recorded. A script of your own says it with store.record(epoch, {"loss": loss, "test_accuracy": accuracy}).';
+  "Nothing recorded yet. Training says it at the end of an epoch; a script of your own does with store.record.";
 
 const trained = (name) => (record) => record.training[name] ?? null;
 
@@ -65,7 +65,7 @@ const CHARTS = [
 ];
 
 /** The figures of now. */
-export function showHeadline({ stats, history, epochs }) {
+export function showHeadline({ stats, history }) {
   const accuracy = latest(history, "test_accuracy") ?? latest(history, "train_accuracy");
   const loss = latest(history, "loss");
   const seen =
@@ -77,11 +77,7 @@ export function showHeadline({ stats, history, epochs }) {
       ? `of ${count(stats.dataset_size)}`
       : `${count(stats.drawn)} drawn, of ${count(stats.dataset_size)}`;
   byId("headline").replaceChildren(
-    figurePair(
-      "Epoch",
-      stats.epoch === null ? "–" : count(stats.epoch + 1),
-      epochs ? `of ${count(epochs)}` : "",
-    ),
+    figurePair("Epoch", stats.epoch === null ? "–" : count(stats.epoch + 1), `of ${count(stats.epochs)}`),
     figurePair(
       "Test accuracy",
       percent(accuracy?.value),

@@ -31,7 +31,14 @@ export function showGalleryHint(images) {
 
 function picture(path, words) {
   const src = `${path.replace(/^\//, "")}?size=160`;
-  const image = element("img", { src, alt: words, width: 96, height: 96, loading: "lazy", decoding: "async" });
+  const image = element("img", {
+    src,
+    alt: words,
+    width: 96,
+    height: 96,
+    loading: "lazy",
+    decoding: "async",
+  });
   image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth < 64)); // sharp, not blurred
   return image;
 }
@@ -43,7 +50,9 @@ function card(shelf, { index, value, score, label, name, image }) {
   return element(
     "li",
     {},
-    image ? picture(image, words) : element("span", { class: "no-image", "aria-hidden": "true" }, `#${index}`),
+    image
+      ? picture(image, words)
+      : element("span", { class: "no-image", "aria-hidden": "true" }, `#${index}`),
     element("span", { class: "label", title: words }, title ?? `#${index}`),
     element("span", { class: "number", title: shelf === "changed" ? `now ${figure(score)}` : null }, number),
   );

@@ -16,10 +16,10 @@ const EVERY = 2000; // milliseconds between looks
 const GALLERY_EVERY = 6000; // the highest of millions of scores are not asked for at each
 const SYSTEM_DARK = matchMedia("(prefers-color-scheme: dark)");
 
-/** What is known of the chosen run. Another choice begins with another one. */
+/** What is known of the chosen run. Another choice, or a run that began anew, begins with another one. */
 class Look {
-  constructor(run) {
-    Object.assign(this, { run, stats: null, history: [], classes: null, epochs: null, rates: null });
+  constructor(run, created) {
+    Object.assign(this, { run, created, stats: null, history: [], classes: null, rates: null });
     this.shown = new Map(); // panel -> what it shows, as text: it is drawn again when that is another one
     this.waiting = { ranks: "", since: 0 };
     this.galleryAt = 0;
@@ -34,53 +34,57 @@ class Look {
   }
 }
 
-let look = new Look(null);
+let look = new Look(null, null);
 let timer = null;
-let beating = false;
+let turn = 0; // of asking: what an earlier one still brings is not shown
 let lastAnswer = null; // when the API last answered, in milliseconds
 
 async function beat() {
   clearTimeout(timer);
-  if (beating || document.hidden) return;
-  beating = true;
+  if (document.hidden) return;
+  turn += 1;
+  const mine = turn;
   try {
-    await ask();
+    await ask(() => mine === turn);
     lastAnswer = Date.now();
     connection("live", "Live");
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    fail(error);
+    if (mine === turn) fail(error);
   } finally {
-    beating = false;
-    if (byId("door").hidden && !document.hidden) timer = setTimeout(beat, EVERY);
+    if (mine === turn && byId("door").hidden) timer = setTimeout(beat, EVERY);
   }
 }
 
-async function ask() {
+async function ask(inTime) {
   const [source, runs] = await Promise.all([get("health"), get("runs")]);
+  if (!inTime()) return;
   byId("door").hidden = true;
   byId("dashboard").hidden = false;
   setText(byId("source"), source.store);
   const run = chosenRun() ?? latestRun(runs);
-  if (run !== look.run) look = new Look(run);
-  const current = look;
   showRuns(runs, run);
   const listed = runs.find((each) => each.run === run);
   if (!listed) return showNothing(run, runs, source);
+  if (run !== look.run || listed.created !== look.created) look = new Look(run, listed.created);
 
+  const known = look.history;
   const [stats, history] = await Promise.all([
     ofRun(run, "stats"),
-    ofRun(run, "history", { since: Math.max((look.history.at(-1)?.epoch ?? 0) - 1, 0) }),
+    ofRun(run, "history", { since: Math.max((known.at(-1)?.epoch ?? 0) - 1, 0) }),
   ]);
-  if (look !== current) return; // another run was chosen in the meantime
-  look.rates = rates(look.stats, stats);
-  look.stats = stats;
-  look.history = merged(look.history, history, stats.epoch);
-  look.epochs = stats.epochs ?? null;
-  if (look.changes("asked for classes", stats.epoch)) look.classes = await ofRun(run, "classes");
-  if (look !== current) return;
+  const classes = look.changes("epoch of the classes", stats.epoch)
+    ? await ofRun(run, "classes")
+    : look.classes;
+  if (!inTime()) return;
+  Object.assign(look, {
+    rates: rates(look, stats),
+    stats,
+    history: merged(known, history, stats.epoch),
+    classes,
+  });
   show(look, listed, source);
-  await showGallery(look, source);
+  await showGallery(look, source, inTime);
 }
 
 /** A history and what was asked for since: the newer record of an epoch holds; a run that began anew has fewer. */
@@ -91,9 +95,11 @@ function merged(known, asked, epoch) {
     .sort((a, b) => a.epoch - b.epoch);
 }
 
-function rates(before, now) {
-  if (before === null || now.at <= before.at || now.pushes < before.pushes) return null;
+/** Since the last look; the answer may be the one that was given then, too. */
+function rates({ stats: before, rates: known }, now) {
+  if (before === null || now.pushes < before.pushes) return null;
   const seconds = now.at - before.at;
+  if (seconds <= 0) return known;
   return {
     scores: (now.pushed_scores - before.pushed_scores) / seconds,
     pushes: (now.pushes - before.pushes) / seconds,
@@ -101,11 +107,11 @@ function rates(before, now) {
 }
 
 function show(current, listed, source) {
-  const { run, stats, history, epochs } = current;
+  const { run, stats, history } = current;
   const isRedis = /^rediss?:/.test(source.store ?? "");
   const planner = isRedis ? (listed.planner ?? null) : stats.planner;
   const seen = {
-    ...{ run, stats, history, epochs, planner, source, rates: current.rates, classes: current.classes },
+    ...{ run, stats, history, planner, source, rates: current.rates, classes: current.classes },
     planned: planner !== null || !isRedis, // elsewhere the store itself plans
     waited: waited(current),
     now: stats.at,
@@ -116,13 +122,12 @@ function show(current, listed, source) {
   setText(byId("facts"), facts(stats, listed));
   say(verdict(seen));
   showWarnings(warnings(seen));
-  if (current.changes("headline", { ...stats, at: 0, answered_in: 0 }, history.at(-1)?.training, epochs))
+  if (current.changes("headline", { ...stats, at: 0, answered_in: 0 }, history.at(-1)?.training))
     showHeadline(seen);
-  if (current.changes("history", history)) {
-    showCurves(seen);
-    showScores(seen);
-  }
-  if (current.changes("staleness", history, stats.staleness_quantiles)) showStaleness(seen);
+  if (current.changes("curves", history)) showCurves(seen);
+  if (current.changes("scores", history, stats.score_histogram)) showScores(seen);
+  if (current.changes("staleness", history, stats.staleness_quantiles, stats.staleness_mean))
+    showStaleness(seen);
   if (current.changes("classes", current.classes)) showClasses(seen);
   showHealth(seen);
 }
@@ -147,7 +152,7 @@ function showWarnings(found) {
   list.replaceChildren(...found.map((text) => element("li", {}, text)));
 }
 
-async function showGallery(current, source) {
+async function showGallery(current, source, inTime) {
   showGalleryHint(source.images);
   const k = Number(byId("gallery-size").value);
   const key = [k, current.stats.epoch, current.stats.pushes, source.images];
@@ -157,7 +162,7 @@ async function showGallery(current, source) {
   current.galleryAt = Date.now();
   current.shown.set("gallery size", String(k));
   const shelves = await Promise.all(SHELVES.map(([, query]) => ofRun(current.run, "top", { k, ...query })));
-  if (look !== current) return;
+  if (!inTime()) return;
   SHELVES.forEach(([name], i) => {
     if (current.changes(name, shelves[i])) showShelf(name, shelves[i]);
   });

@@ -1,10 +1,10 @@
-// How the scores spread over the epochs, and how old they are.
+// How the scores spread, and how old they are: after each epoch, and now.
 
 import { draw, epochAxis, instead } from "./charts.js";
 import { byId, pair } from "./dom.js";
 import { count, figure, percent, powerOfTen } from "./format.js";
+import { onCommonBins } from "./histogram.js";
 
-const BINS = 36;
 const QUANTILES = [
   ["0.5", "median"],
   ["0.75", "75 % within"],
@@ -12,102 +12,86 @@ const QUANTILES = [
   ["1", "oldest"],
 ];
 
-export function showScores({ run, history }) {
-  const records = history.filter((record) => record.score_histogram.counts.length);
+/**
+ * What the scores were after each epoch. A plan is made from the scores of the epochs before it, so that of epoch k,
+ * counted from 0, has those after k epochs; the figures of now have those after one more, or part of it.
+ */
+function moments({ stats, history }) {
+  const before = history.map((record) => ({ ...record, after: record.epoch }));
+  return [...before, { ...stats, after: (stats.epoch ?? -1) + 1 }].filter(
+    (moment) => moment.score_quantiles !== null,
+  );
+}
+
+export function showScores(seen) {
+  const spread = moments(seen).filter((moment) => moment.score_histogram.counts.length);
+  const note = byId("scores-note");
+  note.textContent = "";
   if (
     instead(
       "scores-chart",
-      records.length
-        ? null
-        : "No example has a score yet: the first epoch gives every one that it trains on its own.",
+      spread.length ? null : "No example has a score yet: each gets one when it is trained on.",
     )
-  ) {
-    byId("scores-note").textContent = "";
+  )
     return;
-  }
-  const epochs = records.map((record) => record.epoch + 1);
-  const { edges, shares } = onCommonBins(records.map((record) => record.score_histogram));
-  const medians = records.map((record) => record.score_quantiles["0.5"]);
-  const last = records.at(-1);
-  const [low, high] = [last.score_quantiles["0.05"], last.score_quantiles["0.95"]];
-  draw(
-    "scores-chart",
-    `Histogram of the scores over ${epochs.length} epochs. In epoch ${epochs.at(-1)} the median is ${figure(medians.at(-1))}, ` +
-      `and 90 % of the scores lie between ${figure(low)} and ${figure(high)}; in epoch ${epochs[0]} the median was ${figure(medians[0])}.`,
-    run,
-    (palette) => ({
-      traces: [
-        {
-          type: "heatmap",
-          x: epochs,
-          y: edges.slice(1).map((edge, bin) => (edge + edges[bin]) / 2),
-          z: edges.slice(1).map((_, bin) => shares.map((ofEpoch) => ofEpoch[bin] || null)),
-          colorscale: [
-            [0, palette.faint],
-            [1, palette.accent],
-          ],
-          zmin: 0,
-          showscale: false,
-          hoverongaps: false,
-          customdata: edges
-            .slice(1)
-            .map((edge, bin) =>
-              shares.map(
-                (ofEpoch) =>
-                  `${percent(ofEpoch[bin])} of the scores lie from ${figure(10 ** edges[bin])} to ${figure(10 ** edge)}`,
-              ),
-            ),
-          hovertemplate: "epoch %{x}: %{customdata}<extra></extra>",
-        },
-        {
-          x: epochs,
-          y: medians.map((median) => (median > 0 ? Math.log10(median) : null)),
-          mode: epochs.length < 3 ? "lines+markers" : "lines",
-          line: { color: palette.second, width: 2 },
-          hoverinfo: "skip",
-        },
-      ],
-      layout: {
-        hovermode: "closest",
-        xaxis: { ...epochAxis(epochs), title: { text: "epoch", font: { size: 11 } } },
-        yaxis: scoreAxis(edges),
-      },
-    }),
+  const last = spread.at(-1);
+  const [low, median, high, largest] = ["0.05", "0.5", "0.95", "1"].map((share) =>
+    figure(last.score_quantiles[share]),
   );
   const zeros = last.score_histogram.zeros;
-  byId("scores-note").textContent =
-    `Now: median ${figure(medians.at(-1))}, 90 % between ${figure(low)} and ${figure(high)}, the largest is ${figure(last.score_quantiles["1"])}` +
-    (zeros ? `; ${count(zeros)} are 0 and not drawn here.` : ".");
+  const now = `median ${median}, 90 % between ${low} and ${high}, the largest is ${largest}`;
+  note.textContent = `Now: ${now}${zeros ? `; ${count(zeros)} are 0 and not drawn here` : ""}.`;
+  const first = `median ${figure(spread[0].score_quantiles["0.5"])} after epoch ${spread[0].after}`;
+  draw(
+    "scores-chart",
+    `Histogram of the scores over the epochs. At first: ${first}. Now: ${now}.`,
+    seen.run,
+    (palette) => heatmap(spread, palette),
+  );
 }
 
-/**
- * Histograms whose bins differ from epoch to epoch, on bins that all share, evenly spaced in the logarithm. A bin's
- * examples are spread evenly over its width.
- *
- * @param {{edges: number[], counts: number[]}[]} histograms
- * @returns {{edges: number[], shares: number[][]}} edges as powers of ten; the share of an epoch's examples by bin.
- */
-export function onCommonBins(histograms) {
-  const logs = histograms.map((histogram) => histogram.edges.map(Math.log10));
-  let low = Math.min(...logs.map((edges) => edges[0]));
-  let high = Math.max(...logs.map((edges) => edges.at(-1)));
-  if (high - low < 1e-6) [low, high] = [low - 0.5, high + 0.5]; // all scores are the same
-  const width = (high - low) / BINS;
-  const shares = histograms.map(({ counts }, epoch) => {
-    const total = counts.reduce((sum, number) => sum + number, 0);
-    const bins = new Array(BINS).fill(0);
-    counts.forEach((number, i) => {
-      const [from, to] = [(logs[epoch][i] - low) / width, (logs[epoch][i + 1] - low) / width];
-      if (to - from < 1e-9) bins[Math.min(Math.floor(from), BINS - 1)] += number / total;
-      else {
-        for (let bin = Math.max(Math.floor(from), 0); bin < Math.min(to, BINS); bin++) {
-          bins[bin] += ((Math.min(to, bin + 1) - Math.max(from, bin)) / (to - from)) * (number / total);
-        }
-      }
-    });
-    return bins;
-  });
-  return { edges: Array.from({ length: BINS + 1 }, (_, i) => low + i * width), shares };
+function heatmap(spread, palette) {
+  const after = spread.map((moment) => moment.after);
+  const { edges, shares } = onCommonBins(spread.map((moment) => moment.score_histogram));
+  const bins = edges
+    .slice(1)
+    .map((top, bin) => ({ bottom: edges[bin], top, shares: shares.map((all) => all[bin]) }));
+  const inWords = ({ bottom, top }, share) =>
+    `${percent(share)} of the scores: ${figure(10 ** bottom)} to ${figure(10 ** top)}`;
+  return {
+    traces: [
+      {
+        type: "heatmap",
+        x: after,
+        y: bins.map(({ bottom, top }) => (bottom + top) / 2),
+        z: bins.map((bin) => bin.shares.map((share) => share || null)),
+        customdata: bins.map((bin) => bin.shares.map((share) => inWords(bin, share))),
+        hovertemplate: "after epoch %{x}: %{customdata}<extra></extra>",
+        hoverongaps: false,
+        colorscale: [
+          [0, palette.faint],
+          [1, palette.accent],
+        ],
+        zmin: 0,
+        showscale: false,
+      },
+      {
+        x: after,
+        y: spread.map(({ score_quantiles: quantiles }) =>
+          quantiles["0.5"] > 0 ? Math.log10(quantiles["0.5"]) : null,
+        ),
+        mode: after.length < 3 ? "markers" : "lines",
+        line: { color: palette.second, width: 2 },
+        marker: { color: palette.second },
+        hoverinfo: "skip",
+      },
+    ],
+    layout: {
+      hovermode: "closest",
+      xaxis: { ...epochAxis(after), title: { text: "after epoch", font: { size: 11 } } },
+      yaxis: scoreAxis(edges),
+    },
+  };
 }
 
 function scoreAxis(edges) {
@@ -123,35 +107,27 @@ function scoreAxis(edges) {
   };
 }
 
-export function showStaleness({ run, stats, history }) {
-  const records = history.filter((record) => record.staleness_mean !== null);
-  const quantiles = stats.staleness_quantiles;
+export function showStaleness(seen) {
+  const quantiles = seen.stats.staleness_quantiles;
+  const epochs = (number) => `${figure(number)} epoch${number === 1 ? "" : "s"}`;
   byId("staleness-quantiles").replaceChildren(
-    ...(quantiles
-      ? QUANTILES.map(([share, name]) =>
-          pair(name, `${figure(quantiles[share])} epoch${quantiles[share] === 1 ? "" : "s"}`),
-        )
-      : []),
+    ...(quantiles ? QUANTILES.map(([share, name]) => pair(name, epochs(quantiles[share]))) : []),
   );
-  if (instead("staleness-chart", records.length ? null : "No example has a score yet.")) return;
-  const epochs = records.map((record) => record.epoch + 1);
-  const means = records.map((record) => record.staleness_mean);
-  draw(
-    "staleness-chart",
-    `Mean staleness over ${epochs.length} epochs: ${figure(means[0])} epochs at first, ${figure(means.at(-1))} now.`,
-    run,
-    (palette) => ({
-      traces: [
-        {
-          x: epochs,
-          y: means,
-          mode: epochs.length < 3 ? "lines+markers" : "lines",
-          line: { color: palette.accent, width: 2 },
-          customdata: means.map((mean) => `${figure(mean)} epochs on average`),
-          hovertemplate: "%{customdata}<extra></extra>",
-        },
-      ],
-      layout: { xaxis: epochAxis(epochs), yaxis: { rangemode: "tozero" } },
-    }),
-  );
+  const known = moments(seen);
+  if (instead("staleness-chart", known.length ? null : "No example has a score yet.")) return;
+  const means = known.map((moment) => moment.staleness_mean);
+  const label = `Mean staleness over the epochs: ${epochs(means[0])} at first, ${epochs(means.at(-1))} now.`;
+  draw("staleness-chart", label, seen.run, (palette) => ({
+    traces: [
+      {
+        x: known.map((moment) => moment.after),
+        y: means,
+        mode: known.length < 3 ? "lines+markers" : "lines",
+        line: { color: palette.accent, width: 2 },
+        customdata: means.map((mean) => `${epochs(mean)} on average`),
+        hovertemplate: "%{customdata}<extra></extra>",
+      },
+    ],
+    layout: { xaxis: epochAxis(known.map((moment) => moment.after)), yaxis: { rangemode: "tozero" } },
+  }));
 }

@@ -3,6 +3,7 @@
 import { compact, count, duration, figure, list, percent, plural } from "./format.js";
 
 const PATIENCE = 15; // seconds that ranks may wait for one another before it is worth a warning
+const EQUAL = 1.02; // where no weight is larger, no probability is below S/N by more than 2 %
 const LOW_SAMPLE_SIZE = 0.5; // effective, as a share of the subset
 
 /** Share of the drawn examples that they are worth, taking their weights into account; null before a plan. */
@@ -22,27 +23,27 @@ export function latest(history, name) {
   return epoch ? { epoch: epoch.epoch, value: epoch.training[name] } : null;
 }
 
-/** Whether the last epoch has been trained; false where the number of epochs is not known. */
-export function isOver({ epochs, history }) {
+/** Whether the last epoch has been trained: what it measured is there. */
+export function isOver({ stats, history }) {
   const last = history.at(-1);
-  return Boolean(epochs && last && last.epoch === epochs - 1 && Object.keys(last.training).length);
+  return Boolean(last && last.epoch === stats.epochs - 1 && Object.keys(last.training).length);
 }
 
 /**
  * The state of a run in words.
  *
- * @param {object} seen stats, history, epochs (K or null).
+ * @param {object} seen stats and history.
  * @returns {string[]} sentences, the most important first.
  */
 export function verdict(seen) {
-  const { stats, history, epochs } = seen;
+  const { stats, history } = seen;
   if (stats.epoch === null) {
     return [
       "No epoch has been planned yet.",
       "The first one is, as soon as every rank of the job has asked for it.",
     ];
   }
-  const sentences = [isOver(seen) ? `All ${count(epochs)} epochs are done.` : thisEpoch(stats, epochs)];
+  const sentences = [isOver(seen) ? `All ${count(stats.epochs)} epochs are done.` : thisEpoch(stats)];
   const saved = leftOut(history, stats.dataset_size);
   if (saved !== null && saved > 0.0005) {
     sentences.push(`So far pruning has left out ${percent(saved)} of all example passes.`);
@@ -54,17 +55,15 @@ export function verdict(seen) {
   const accuracy = accuracySentence(history);
   if (accuracy) sentences.push(accuracy);
   if (!isOver(seen) && stats.rank_epochs.length && stats.waiting_ranks.length === 0) {
-    sentences.push(
-      stats.rank_epochs.length === 1
-        ? "The rank is up to date."
-        : `All ${stats.rank_epochs.length} ranks are up to date.`,
-    );
+    const ranks = stats.rank_epochs.length;
+    const who = { 1: "The rank is", 2: "Both ranks are" }[ranks] ?? `All ${count(ranks)} ranks are`;
+    sentences.push(`${who} up to date.`);
   }
   return sentences;
 }
 
-function thisEpoch(stats, epochs) {
-  const which = `Epoch ${stats.epoch + 1}${epochs ? ` of ${count(epochs)}` : ""}`;
+function thisEpoch(stats) {
+  const which = `Epoch ${stats.epoch + 1} of ${count(stats.epochs)}`;
   if (stats.drawn === 0) return `${which} is empty: the pruning ratio is 1, nothing is trained on.`;
   if (stats.drawn === stats.dataset_size)
     return `${which} trains on all ${count(stats.dataset_size)} examples.`;
@@ -88,12 +87,12 @@ function accuracySentence(history) {
 /**
  * What is off, each with what to do about it.
  *
- * @param {object} seen stats, history, epochs, planned (whether a planner is there), waited (seconds that the same
+ * @param {object} seen stats, history, planned (whether a planner is there), waited (seconds that the same
  *   ranks have been waited for).
  * @returns {string[]}
  */
 export function warnings(seen) {
-  const { stats, planned, waited } = seen;
+  const { stats, history, planned, waited } = seen;
   const found = [];
   const over = isOver(seen);
   if (!planned && !over) {
@@ -111,6 +110,12 @@ export function warnings(seen) {
   if (stats.floor_in_force && stats.ratio > 0) {
     found.push(
       "The floor β is above S/N, so every example has the same probability and the scores decide nothing: lower pruning.min_probability.",
+    );
+  }
+  const byScores = stats.method === "sadp" && stats.ratio > 0 && history.at(-1)?.seen;
+  if (byScores && !stats.floor_in_force && stats.largest_weight < EQUAL) {
+    found.push(
+      "All examples are drawn with nearly the same probability, since the floor β is close to S/N: the scores decide next to nothing. Lower pruning.min_probability.",
     );
   }
   const share = worth(stats);
