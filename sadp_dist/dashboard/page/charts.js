@@ -44,7 +44,7 @@ export function draw(id, label, run, describe) {
         dragmode: touched.matches ? false : "zoom",
         hoverlabel: { bgcolor: palette.surface, bordercolor: palette.line, font: { color: palette.ink } },
         ...layout,
-        xaxis: { ...axis, showgrid: false, nticks: 8, ...layout.xaxis },
+        xaxis: { ...axis, showgrid: false, nticks: 8, ticklabelstandoff: 3, ...layout.xaxis },
         yaxis: { ...axis, nticks: 5, ...layout.yaxis },
       },
       CONFIG,

@@ -68,10 +68,7 @@ const CHARTS = [
 export function showHeadline({ stats, history }) {
   const accuracy = latest(history, "test_accuracy") ?? latest(history, "train_accuracy");
   const loss = latest(history, "loss");
-  const seen =
-    stats.seen < stats.dataset_size
-      ? `${percent(stats.seen / stats.dataset_size, 0)} have a score`
-      : "all have a score";
+  const unseen = stats.unseen ? `${count(stats.unseen)} without a score` : "all have a score";
   const drawn =
     stats.drawn === stats.subset_size
       ? `of ${count(stats.dataset_size)}`
@@ -96,7 +93,7 @@ export function showHeadline({ stats, history }) {
       count(Math.round(stats.effective_sample_size ?? NaN)),
       worth(stats) === null ? "" : `${percent(worth(stats), 0)} of the subset`,
     ),
-    figurePair("Examples N", count(stats.dataset_size), seen),
+    figurePair("Examples N", count(stats.dataset_size), unseen),
   );
 }
 

@@ -22,7 +22,7 @@ class Look {
     Object.assign(this, { run, created, stats: null, history: [], classes: null, rates: null });
     this.shown = new Map(); // panel -> what it shows, as text: it is drawn again when that is another one
     this.waiting = { ranks: "", since: 0 };
-    this.galleryAt = 0;
+    this.gallery = { shows: null, at: 0 };
   }
 
   /** Whether a panel has to be drawn, since what it shows is not what it showed. */
@@ -73,9 +73,7 @@ async function ask(inTime) {
     ofRun(run, "stats"),
     ofRun(run, "history", { since: Math.max((known.at(-1)?.epoch ?? 0) - 1, 0) }),
   ]);
-  const classes = look.changes("epoch of the classes", stats.epoch)
-    ? await ofRun(run, "classes")
-    : look.classes;
+  const classes = look.stats?.epoch === stats.epoch ? look.classes : await ofRun(run, "classes");
   if (!inTime()) return;
   Object.assign(look, {
     rates: rates(look, stats),
@@ -155,14 +153,13 @@ function showWarnings(found) {
 async function showGallery(current, source, inTime) {
   showGalleryHint(source.images);
   const k = Number(byId("gallery-size").value);
-  const key = [k, current.stats.epoch, current.stats.pushes, source.images];
-  const soon =
-    Date.now() - current.galleryAt < GALLERY_EVERY && current.shown.get("gallery size") === String(k);
-  if (soon || !current.changes("gallery", key)) return;
-  current.galleryAt = Date.now();
-  current.shown.set("gallery size", String(k));
+  const shows = { k, pushes: current.stats.pushes, epoch: current.stats.epoch, images: source.images };
+  const same = JSON.stringify(shows) === JSON.stringify(current.gallery.shows);
+  const soon = k === current.gallery.shows?.k && Date.now() - current.gallery.at < GALLERY_EVERY;
+  if (same || soon) return;
   const shelves = await Promise.all(SHELVES.map(([, query]) => ofRun(current.run, "top", { k, ...query })));
   if (!inTime()) return;
+  current.gallery = { shows, at: Date.now() };
   SHELVES.forEach(([name], i) => {
     if (current.changes(name, shelves[i])) showShelf(name, shelves[i]);
   });

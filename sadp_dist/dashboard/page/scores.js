@@ -1,4 +1,4 @@
-// How the scores spread, and how old they are: after each epoch, and now.
+// How the scores spread, and how old they are, over the epochs and now.
 
 import { draw, epochAxis, instead } from "./charts.js";
 import { byId, pair } from "./dom.js";
@@ -13,18 +13,17 @@ const QUANTILES = [
 ];
 
 /**
- * What the scores were after each epoch. A plan is made from the scores of the epochs before it, so that of epoch k,
- * counted from 0, has those after k epochs; the figures of now have those after one more, or part of it.
+ * The scores after each epoch. A plan is made from the scores of the epochs before it, so the record of epoch k, counted
+ * from 0, has those after k epochs; the figures of now have those after one more, or a part of it.
  */
-function moments({ stats, history }) {
+function spreads({ stats, history }) {
   const before = history.map((record) => ({ ...record, after: record.epoch }));
-  return [...before, { ...stats, after: (stats.epoch ?? -1) + 1 }].filter(
-    (moment) => moment.score_quantiles !== null,
-  );
+  const now = { ...stats, after: (stats.epoch ?? -1) + 1 };
+  return [...before, now].filter((moment) => moment.score_histogram.counts.length);
 }
 
 export function showScores(seen) {
-  const spread = moments(seen).filter((moment) => moment.score_histogram.counts.length);
+  const spread = spreads(seen);
   const note = byId("scores-note");
   note.textContent = "";
   if (
@@ -53,6 +52,7 @@ export function showScores(seen) {
 function heatmap(spread, palette) {
   const after = spread.map((moment) => moment.after);
   const { edges, shares } = onCommonBins(spread.map((moment) => moment.score_histogram));
+  const fullest = shares.map((ofEpoch) => Math.max(...ofEpoch)); // darkest, in each epoch
   const bins = edges
     .slice(1)
     .map((top, bin) => ({ bottom: edges[bin], top, shares: shares.map((all) => all[bin]) }));
@@ -64,7 +64,7 @@ function heatmap(spread, palette) {
         type: "heatmap",
         x: after,
         y: bins.map(({ bottom, top }) => (bottom + top) / 2),
-        z: bins.map((bin) => bin.shares.map((share) => share || null)),
+        z: bins.map((bin) => bin.shares.map((share, i) => share / fullest[i] || null)),
         customdata: bins.map((bin) => bin.shares.map((share) => inWords(bin, share))),
         hovertemplate: "after epoch %{x}: %{customdata}<extra></extra>",
         hoverongaps: false,
@@ -94,16 +94,20 @@ function heatmap(spread, palette) {
   };
 }
 
+/** Ticks at powers of ten; where these are few, at 2 and 5 times them, too. */
 function scoreAxis(edges) {
-  const [low, high] = [Math.ceil(edges[0]), Math.floor(edges.at(-1))];
+  const [low, high] = [edges[0], edges.at(-1)];
   const step = Math.max(1, Math.ceil((high - low) / 6));
+  const few = high - low < 2.5;
   const ticks = [];
-  for (let exponent = low; exponent <= high; exponent += step) ticks.push(exponent);
+  for (let exponent = Math.floor(low); exponent <= high; exponent += step) {
+    ticks.push(...(few ? [1, 2, 5] : [1]).map((times) => exponent + Math.log10(times)));
+  }
   return {
     tickvals: ticks,
-    ticktext: ticks.map(powerOfTen),
+    ticktext: ticks.map((tick) => (few ? figure(10 ** tick) : powerOfTen(tick))),
     showgrid: false,
-    range: [edges[0], edges.at(-1)],
+    range: [low, high],
   };
 }
 
@@ -113,21 +117,21 @@ export function showStaleness(seen) {
   byId("staleness-quantiles").replaceChildren(
     ...(quantiles ? QUANTILES.map(([share, name]) => pair(name, epochs(quantiles[share]))) : []),
   );
-  const known = moments(seen);
-  if (instead("staleness-chart", known.length ? null : "No example has a score yet.")) return;
-  const means = known.map((moment) => moment.staleness_mean);
-  const label = `Mean staleness over the epochs: ${epochs(means[0])} at first, ${epochs(means.at(-1))} now.`;
+  const planned = seen.history.filter((record) => record.staleness_mean !== null);
+  if (instead("staleness-chart", planned.length ? null : "Known when the second epoch is planned.")) return;
+  const means = planned.map((record) => record.staleness_mean);
+  const label = `Mean staleness when each epoch was planned: ${epochs(means[0])} at first, ${epochs(means.at(-1))} now.`;
   draw("staleness-chart", label, seen.run, (palette) => ({
     traces: [
       {
-        x: known.map((moment) => moment.after),
+        x: planned.map((record) => record.epoch + 1),
         y: means,
-        mode: known.length < 3 ? "lines+markers" : "lines",
+        mode: planned.length < 3 ? "lines+markers" : "lines",
         line: { color: palette.accent, width: 2 },
         customdata: means.map((mean) => `${epochs(mean)} on average`),
         hovertemplate: "%{customdata}<extra></extra>",
       },
     ],
-    layout: { xaxis: epochAxis(known.map((moment) => moment.after)), yaxis: { rangemode: "tozero" } },
+    layout: { xaxis: epochAxis(planned.map((record) => record.epoch + 1)), yaxis: { rangemode: "tozero" } },
   }));
 }
