@@ -10,7 +10,7 @@
 #   NNODES           nodes: a number, or MIN:MAX                  (default 1)
 #   MASTER_ADDR      where the nodes meet: name or address of one of them, which then has to stay, or of a machine
 #                    on which `sadp-dist rendezvous --port MASTER_PORT` runs
-#   MASTER_PORT      a free port there                            (default 29500)
+#   MASTER_PORT      a free port there                            (default 29400)
 #   NODE_RANK        number of this node, 0 on MASTER_ADDR        (default: the nodes number themselves)
 #   JOB_ID           the same on all nodes of a job, another one for each job that meets there  (default sadp-dist)
 #   MAX_RESTARTS     how often the ranks are started again when one dies; more than 0 adds --resume, and runs/ has to
@@ -104,7 +104,7 @@ if [ "$NNODES" = 1 ]; then
   options+=(--standalone)
 else
   [ -n "${MASTER_ADDR:-}" ] || fail "NNODES=$NNODES needs MASTER_ADDR, the name or address of the node where all meet"
-  MASTER_PORT=${MASTER_PORT:-29500}
+  MASTER_PORT=${MASTER_PORT:-29400}
   number MASTER_PORT 1
   way=$(way_to_master) || exit 2
   if [[ "$way" =~ ^(127\.|::1) ]]; then ADDRESS=${ADDRESS:-$(own_address "${way% *}")}; fi

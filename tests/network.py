@@ -1,4 +1,4 @@
-"""Hosts of their own on this machine: network namespaces with a name and an address at cables to be pulled."""
+"""Hosts of their own on this machine: network namespaces, each with a name, an address and a cable to pull."""
 
 from __future__ import annotations
 
