@@ -8,10 +8,10 @@ import sys
 
 
 def markdown() -> str:
-    """What typer says of the commands, without the title that the page has already."""
+    """What typer says of each command; its list of them all is cut short, and the page's contents are one."""
     typer = [sys.executable, "-m", "typer", "sadp_dist.cli.main", "utils", "docs", "--name", "sadp-dist"]
     printed = subprocess.run(typer, capture_output=True, text=True, check=True).stdout
-    return printed.split("\n", 1)[1]
+    return printed[printed.index("\n## ") :]
 
 
 if __name__ == "__main__":
