@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from reprlib import repr  # a long value is cut in the middle
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -25,7 +26,7 @@ from sadp_dist.dashboard.runs import NoSuchRun, Runs
 from sadp_dist.errors import StoreUnavailable, UsageError
 
 PAGE = Path(__file__).parent / "page"
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 def create_app(runs: Runs, images: Images | None = None, token: str | None = None) -> ASGIApp:
@@ -91,7 +92,7 @@ def _add_errors(app: FastAPI) -> None:
 
     async def out_of_range(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        wrong = (f"{each['loc'][-1]}={each['input']!r}: {each['msg']}" for each in error.errors())
+        wrong = (f"{each['loc'][-1]}={repr(each['input'])}: {each['msg']}" for each in error.errors())
         return JSONResponse({"detail": "; ".join(wrong)}, 422)
 
     async def failed(request: Request, error: Exception) -> Response:

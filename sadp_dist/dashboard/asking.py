@@ -16,10 +16,10 @@ from sadp_dist.errors import StoreUnavailable
 PATIENCE = 5.0
 """Seconds that somebody waits for an answer."""
 NO_PATIENCE = 0.2
-"""Seconds that somebody waits for a place that could not be reached the last time."""
-KEPT, LONGEST_KEPT = 1.0, 10.0
+"""Seconds that somebody waits for a place that has not answered the last one."""
+KEPT, LONGEST_KEPT = 1.0, 4.0
 """Seconds for which an answer is good, at least and at most."""
-PAUSE = 10
+PAUSE = 4
 """An answer is good for this many times as long as it took, so that asking takes a small part of the time."""
 MOST_WAITING = 64
 """Questions that may be waiting at once."""
@@ -67,8 +67,9 @@ class Asker:
             # Shielded: others wait for it, too.
             result: T = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answer.future)), patience)
         except TimeoutError:
-            problem = self._problem or f"{self._place} has not answered within {PATIENCE:g} s"
-            raise StoreUnavailable(problem) from None
+            if self._problem is None:
+                self._problem = f"{self._place} has not answered within {PATIENCE:g} s"
+            raise StoreUnavailable(self._problem) from None
         return result
 
     def close(self, last: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -55,7 +56,7 @@ async def _serve(app: ASGIApp, runs: Runs, listener: socket.socket, say: Callabl
     try:
         await runs.list()
     except StoreUnavailable as error:
-        warnings.warn(f"{error}; the page is there, and shows the runs once it can", stacklevel=2)
+        warnings.warn(f"{error}; the page is there, and shows the runs once it can", stacklevel=1)
     host, port = listener.getsockname()[:2]
     say(f"dashboard of {runs.name}: http://{f'[{host}]' if ':' in host else host}:{port}")
     await uvicorn.Server(config).serve(sockets=[listener])
@@ -67,7 +68,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((address, port), family=family, backlog=128)
     except OSError as error:
         raise UsageError(
-            f"--host {host} --port {port} cannot be listened at ({error.strerror}); choose another one"
+            f"--host {host} --port {port} cannot be listened at ({os.strerror(error.errno or 0)}); choose another one"
         ) from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each answer waits 40 ms for an ACK
     return listener

@@ -1,0 +1,137 @@
+"""Asking a place that takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from sadp_dist.dashboard import asking
+from sadp_dist.dashboard.asking import MOST_WAITING, Asker
+from sadp_dist.errors import StoreUnavailable, UsageError
+
+
+@pytest.fixture
+def asker():
+    asker = Asker("the place")
+    yield asker
+    asker.close(lambda: None)
+
+
+class Hanging:
+    """A call that returns once it is released."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._released = threading.Event()
+
+    def __call__(self) -> str:
+        self.calls += 1
+        assert self._released.wait(30)
+        return "at last"
+
+    def release(self) -> None:
+        self._released.set()
+
+
+def test_all_who_ask_the_same_at_once_get_one_answer(asker):
+    hanging = Hanging()
+
+    async def ask_twenty_times():
+        asked = [asyncio.create_task(asker.ask("same", hanging)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        hanging.release()
+        return await asyncio.gather(*asked)
+
+    assert asyncio.run(ask_twenty_times()) == 20 * ["at last"]
+    assert hanging.calls == 1
+
+
+def test_an_answer_is_good_for_a_moment_and_then_asked_for_anew(asker, monkeypatch):
+    monkeypatch.setattr(asking, "KEPT", 0.2)
+    moments = iter(range(100))
+
+    async def ask_until_new():
+        first = [await asker.ask("now", lambda: next(moments)) for _ in range(3)]
+        while (later := await asker.ask("now", lambda: next(moments))) == first[0]:
+            await asyncio.sleep(0.02)
+        return first, later
+
+    assert asyncio.run(ask_until_new()) == ([0, 0, 0], 1)
+
+
+def test_who_asks_a_place_that_hangs_is_told_so_and_the_answer_comes_later(asker, monkeypatch):
+    monkeypatch.setattr(asking, "PATIENCE", 0.05)
+    hanging = Hanging()
+
+    async def ask():
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"the place has not answered within 0\.05 s"):
+                await asker.ask("slow", hanging)
+        hanging.release()
+        return await asker.ask("slow", hanging)
+
+    assert asyncio.run(ask()) == "at last"
+    assert hanging.calls == 1
+
+
+def test_what_was_wrong_the_last_time_is_said_while_it_is_tried_again(asker, monkeypatch):
+    monkeypatch.setattr(asking, "KEPT", 0.0)
+    hanging = Hanging()
+
+    def refuse():
+        raise StoreUnavailable("it is down")
+
+    async def ask():
+        with pytest.raises(StoreUnavailable, match="it is down"):
+            await asker.ask("first", refuse)
+        with pytest.raises(StoreUnavailable, match="it is down"):
+            await asker.ask("second", hanging)
+        hanging.release()
+        assert await asker.ask("second", hanging) == "at last"
+
+    asyncio.run(ask())
+
+
+def test_errors_come_back_to_who_asked(asker):
+    def mistake():
+        raise UsageError("a mistake")
+
+    async def ask():
+        for _ in range(2):
+            with pytest.raises(UsageError, match="a mistake"):
+                await asker.ask("mistake", mistake)
+        assert await asker.ask("other", lambda: 1) == 1
+
+    asyncio.run(ask())
+
+
+def test_no_more_than_so_many_questions_wait(asker, monkeypatch):
+    monkeypatch.setattr(asking, "PATIENCE", 0.01)
+    monkeypatch.setattr(asking, "NO_PATIENCE", 0.0)
+    hanging = Hanging()
+
+    async def ask():
+        for number in range(MOST_WAITING):
+            with pytest.raises(StoreUnavailable, match="has not answered"):
+                await asker.ask(number, hanging)
+        with pytest.raises(StoreUnavailable, match="asked too much at once"):
+            await asker.ask("one more", hanging)
+        hanging.release()
+        while hanging.calls < MOST_WAITING:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(ask())
+
+
+def test_closing_ends_the_thread_after_what_it_does_last():
+    asker = Asker("a place to leave")
+    done = threading.Event()
+    asker.close(done.set)
+    assert done.wait(10)
+    until = time.monotonic() + 10
+    while any(thread.name == "asks a place to leave" for thread in threading.enumerate()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
