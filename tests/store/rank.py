@@ -74,6 +74,8 @@ def same_plans(folder: Path) -> dict:
     seen = {"shards": [shard_of(store, 0)]}
     for epoch in (0, 1):
         push_mine(store, epoch)
+        if RANK == 0:
+            store.record(epoch, {"loss": 1 / (1 + epoch)})
         seen["shards"].append(shard_of(store, epoch + 1))
     push_mine(store, 2)
     store.save(folder / "store.npz")
@@ -86,6 +88,8 @@ def same_plans(folder: Path) -> dict:
         seen["stats"] = store.stats().to_dict()
         seen["scores"] = store.scores(torch.arange(N)).tolist()
         seen["top"] = store.top(3)[0].tolist()
+        seen["changed"] = [values.tolist() for values in store.top(N, by="change")]
+        seen["history"] = [record.to_dict() for record in store.history()]
     return seen
 
 

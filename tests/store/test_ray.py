@@ -65,6 +65,8 @@ class Job:
         for batch in np.array_split(chance.permutation(len(examples)), 10):
             for store in chance.permutation(self.stores)[: chance.integers(1, 3)]:
                 store.push(examples[batch], scores[batch], epoch)
+        for store in (self.stores[0], self.alone):
+            store.record(epoch, {"loss": float(scores.mean())})
 
     def flush(self) -> None:
         for store in self.stores:
@@ -79,6 +81,7 @@ class Job:
         futures = [self.begin_plan(epoch, rank) for rank in reversed(range(size))]
         for future, rank in zip(futures, reversed(range(size)), strict=True):
             self.assert_same_shard(future.result(90), epoch, rank)
+        assert self.stores[0].history() == self.alone.history()
 
     def assert_same_shard(self, shard, epoch: int, rank: int) -> None:
         expected = self.alone.plan(epoch, rank, len(self.stores))
@@ -89,7 +92,9 @@ class Job:
 
     def assert_same_scores(self) -> None:
         everything = np.arange(N)
-        np.testing.assert_array_equal(self.stores[0].scores(everything), self.alone.scores(everything))
+        ours, theirs = self.stores[0], self.alone
+        np.testing.assert_array_equal(ours.scores(everything), theirs.scores(everything))
+        np.testing.assert_array_equal(ours.top(N, by="change"), theirs.top(N, by="change"))
 
     def close(self) -> None:
         for store in self.stores:
@@ -107,7 +112,10 @@ def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size, shards
     for name in ("seen", "epoch", "drawn", "gamma", "effective_sample_size", "score_quantiles"):
         assert getattr(ours, name) == getattr(theirs, name)
     assert ours.waiting_ranks == [] and ours.last_snapshot > time.time() - 60
-    np.testing.assert_array_equal(job.stores[-1].top(100), job.alone.top(100))
+    for by in ("score", "change"):
+        np.testing.assert_array_equal(job.stores[-1].top(100, by=by), job.alone.top(100, by=by))
+    assert job.stores[-1].classes() == job.alone.classes()
+    assert len(ours.rank_epochs) == world_size and set(ours.rank_epochs) == {3}
 
 
 def kill_actor(cluster, run):

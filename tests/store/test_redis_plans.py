@@ -13,7 +13,7 @@ import pytest
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store import Store
+from sadp_dist.store import Store, attach
 from sadp_dist.store.connection import Waiting
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.redis import list_runs
@@ -75,6 +75,16 @@ def test_plans_are_the_embedded_stores_for_any_number_of_ranks_order_and_repeats
             for rank, own in enumerate(chance.spawn(world_size)):
                 push_epoch(ranks[rank], epoch, np.flatnonzero(owner == rank), own)
             expected.push(np.arange(N), scores_of(epoch), epoch=epoch)
+            for store in (ranks[0], expected):
+                store.record(epoch, {"loss": 1 / (1 + epoch), "test_accuracy": epoch / 10})
+        for store in ranks:
+            store.flush()
+        watching = stack.enter_context(attach(redis.url, f"worlds-{world_size}"))
+        for store in (*ranks, watching):
+            assert store.history() == expected.history()
+            assert store.classes() == expected.classes()
+            np.testing.assert_array_equal(store.top(N, by="change"), expected.top(N, by="change"))
+        assert watching.stats().rank_epochs == [3] * world_size
 
 
 def test_the_world_size_may_change_and_a_plan_once_made_is_the_same_for_all_who_ask_later(redis):

@@ -92,6 +92,15 @@ def test_rank_zero_answers_for_all_ranks(by_world_size):
     assert by_world_size[4][0]["stats"]["pushes"] == 3 * 4 * 4  # epochs, ranks, batches
 
 
+def test_the_history_is_the_same_for_every_world_size(by_world_size):
+    alone = by_world_size[1][0]
+    assert [record["epoch"] for record in alone["history"]] == [0, 1, 2, 3]
+    assert [record["training"] for record in alone["history"]] == [{"loss": 1.0}, {"loss": 0.5}, {}, {}]
+    assert len(alone["changed"][0]) == 103
+    for ranks in by_world_size.values():
+        assert (ranks[0]["history"], ranks[0]["changed"]) == (alone["history"], alone["changed"])
+
+
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory) -> list[dict]:
     return run_job("refusals", tmp_path_factory.mktemp("refusals") / "job", 2)
