@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sadp_dist import connect
 from sadp_dist.selection.sharding import shard
 from sadp_dist.store import attach
-from tests.faults.rank import EPOCHS, PRUNING, N, run, scores_of
+from tests.faults.rank import EPOCHS, PRUNING, N, answers, figures_of, run, scores_of
 
 PATIENCE = 100.0  # seconds after which a test no longer waits for anything
 # Ranks are forks of a process that has imported everything: that would take longer than all they do.
@@ -27,10 +27,10 @@ _START.set_forkserver_preload(["tests.faults.rank"])
 
 @dataclass(frozen=True)
 class Expected:
-    """The run without a fault: the subset of every epoch, whole, and the scores at the end."""
+    """The run without a fault: the subset of every epoch, whole, and what the store answers at the end."""
 
     subsets: tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]
-    scores: NDArray[np.float32]
+    answers: Mapping[str, NDArray[Any]]
 
 
 @cache
@@ -42,7 +42,8 @@ def expected() -> Expected:
             whole = store.plan(epoch, rank=0, world_size=1)
             subsets.append((whole.indices, whole.weights))
             store.push(whole.indices, scores_of(epoch)[whole.indices], epoch=epoch)
-        return Expected(tuple(subsets), store.scores(np.arange(N)))
+            store.record(epoch, figures_of(epoch))
+        return Expected(tuple(subsets), answers(store))
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Job:
             time.sleep(0.02)
 
     def check_same_as_unbroken(self) -> None:
-        """Every rank had the shards of the unbroken run, and the store ended with its scores."""
+        """Every rank had the shards of the unbroken run, and the store ended with its scores and history."""
         for epoch, (order, weights) in enumerate(expected().subsets):
             for rank in range(self.world_size):
                 indices, shard_weights = shard(order, weights, rank, self.world_size)
@@ -158,4 +159,5 @@ class Job:
                     np.testing.assert_array_equal(got["weights"], shard_weights)
         for rank in range(self.world_size):
             with np.load(self.folder / f"{rank}.npz") as got:
-                np.testing.assert_array_equal(got["scores"], expected().scores)
+                for name, answer in expected().answers.items():
+                    np.testing.assert_array_equal(got[name], answer, name)

@@ -7,7 +7,7 @@ examples, in many small pushes with pauses between them. Into a folder it writes
     FOLDER/RANK.progress        a line for each point it has come to, such as "ask 2" or "push 1 25"
     FOLDER/RANK.hold            while this file names a point, the rank waits there
     FOLDER/RANK-EPOCH.npz       its shard: indices, weights
-    FOLDER/RANK.npz             at the end: the score of every example, as the store has it
+    FOLDER/RANK.npz             at the end: what the store answers, see `answers`
     FOLDER/RANK.json            at the end: the longest time that a call to the store took, in seconds
 """
 
@@ -40,6 +40,18 @@ PAUSE = 0.02  # seconds after each
 def scores_of(epoch: int) -> NDArray[np.float32]:
     """(N,) what an example scores in an epoch, whoever trains on it."""
     return np.random.default_rng(epoch).lognormal(size=N).astype(np.float32)
+
+
+def figures_of(epoch: int) -> dict[str, float]:
+    """What rank 0 records of an epoch."""
+    return {"loss": 1 / (1 + epoch), "test_accuracy": epoch / EPOCHS}
+
+
+def answers(store: Store) -> dict[str, Any]:
+    """What the store has of every example, and of every epoch."""
+    changed, changes = store.top(N, by="change")
+    history = np.array([json.dumps(record.to_dict()) for record in store.history()])
+    return {"scores": store.scores(np.arange(N)), "changed": changed, "changes": changes, "history": history}
 
 
 class Progress:
@@ -80,6 +92,8 @@ def train(store: Store, folder: Path, rank: int, world_size: int, progress: Prog
             store.push(some, scores[some], epoch=epoch)
             longest = max(longest, time.monotonic() - started)
             time.sleep(PAUSE)
+        if rank == 0:
+            store.record(epoch, figures_of(epoch))
     progress.reach("flush")
     started = time.monotonic()
     store.flush()
@@ -114,7 +128,7 @@ def run(
             meet("connected", folder, world_size, progress)  # a slow start is no fault
             longest = train(store, folder, rank, world_size, progress)
             meet("flushed", folder, world_size, progress)
-            np.savez(folder / f"{rank}.npz", scores=store.scores(np.arange(N)))
+            np.savez(folder / f"{rank}.npz", **answers(store))
             (folder / f"{rank}.json").write_text(json.dumps({"longest": longest}))
     except (StoreUnavailable, UsageError) as error:
         sys.exit(str(error))
