@@ -1,0 +1,74 @@
+"""Ray Train: the scores live in an actor beside the workers, r = 0.5, on scikit-learn's digits.
+
+    python examples/ray_train_digits.py        # two workers, on the cluster that RAY_ADDRESS names, or here
+
+Prints how many examples each epoch trains on and the test accuracy, and keeps the scores in
+ray_train_digits.npz. While it runs, and afterwards on a cluster that stays, they can be asked for there:
+sadp-dist stats --store ray:auto --run digits.
+"""
+
+import os
+
+import ray
+import sadp_dist
+import torch
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer, get_device, prepare_model
+from sklearn.datasets import load_digits
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+def train(config):
+    torch.manual_seed(0)
+    device, workers = get_device(), ray.train.get_context().get_world_size()
+    images, labels = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
+    images = images.float().view(-1, 1, 8, 8) / 16
+    train_set = TensorDataset(images[:1400], labels[:1400], torch.arange(1400))
+    pruning = sadp_dist.PruningConfig(ratio=0.5, max_ratio=0.7, min_probability=0.3, epochs=10)
+    store = sadp_dist.connect("ray:auto", run="digits", dataset_size=1400, pruning=pruning)
+    store.reset()  # the actor outlives the job: begin anew
+    sampler = sadp_dist.loading.PruningSampler(store, 50 // workers)
+    loader = DataLoader(train_set, 50 // workers, sampler=sampler)  # not prepare_data_loader: it would shard
+
+    network = nn.Sequential(
+        *(layer.Conv2d(1, 32, 3, padding=1), layer.BatchNorm2d(32), neuron.LIFNode(step_mode="m")),
+        *(layer.Conv2d(32, 64, 3, stride=2, padding=1), layer.BatchNorm2d(64), neuron.LIFNode(step_mode="m")),
+        *(layer.Flatten(), layer.Linear(64 * 4 * 4, 10)),
+    )
+    functional.set_step_mode(network, "m")
+    network = prepare_model(network)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    criterion = nn.CrossEntropyLoss(reduction="none")
+    scorer = sadp_dist.scoring.SpikeAwareScorer(network)
+
+    def logits(x):
+        functional.reset_net(network)
+        return network(x.to(device).expand(4, *x.shape)).mean(0)  # the image at each of 4 time steps
+
+    for epoch in range(10):
+        sampler.set_epoch(epoch)
+        for x, y, index in loader:
+            weights = sampler.weights(index).to(device)
+            with scorer:
+                loss = (weights * criterion(logits(x), y.to(device))).mean()
+                loss.backward()
+            store.push(index, scorer.scores(weights / len(index)), epoch=epoch, valid=weights > 0)
+            optimizer.step()
+            optimizer.zero_grad()
+        with torch.no_grad():
+            network.eval()
+            hits = (logits(images[1400:]).argmax(1).cpu() == labels[1400:]).float()
+            network.train()
+        if sampler.rank == 0:
+            trained_on = sampler.shard.drawn
+            print(f"epoch {epoch + 1:>2}: trained on {trained_on}, test accuracy {hits.mean():.2%}")
+    store.save(config["scores"])  # with every push of every worker in it
+    store.close()
+
+
+if __name__ == "__main__":
+    scaling = ScalingConfig(num_workers=2, use_gpu=torch.cuda.device_count() > 1)
+    scores = {"scores": os.path.abspath("ray_train_digits.npz")}
+    TorchTrainer(train, train_loop_config=scores, scaling_config=scaling).fit()

@@ -1,0 +1,1 @@
+"""Pruning inside frameworks that own the training loop; each module needs its framework's package."""
