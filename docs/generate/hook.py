@@ -24,8 +24,10 @@ PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "
 
 _PRINTED = re.compile(r"<!-- printed by: python docs/generate/(\w+)\.py -->")
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)\s#]+)(?=[)#])")
+_NOT_SEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 _LANGUAGES = {
     ".py": "python",
+    ".sbatch": "bash",
     ".sh": "bash",
     ".yaml": "yaml",
     ".yml": "yaml",
@@ -90,7 +92,7 @@ def _text_of(path: str) -> str:
     file = ROOT / path
     if file.is_dir():
         names = sorted(inner.name for inner in file.iterdir() if inner.name != "__pycache__")
-        return "\n".join([f"# {path}/", "", *(f"- `{name}`" for name in names)])
+        return _NOT_SEARCHED + "\n".join([f"# {path}/", "", *(f"- `{name}`" for name in names)])
     language = _LANGUAGES.get(file.suffix, "text")
     text = file.read_text(encoding="utf-8")
-    return f"# {path}\n\n````{language}\n{text}\n````\n"
+    return f"{_NOT_SEARCHED}# {path}\n\n````{language}\n{text}\n````\n"
