@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store import Store
@@ -69,18 +70,39 @@ class Checkpoints:
         if not found:
             return None
         path = found[-1]
-        try:
-            # To the CPU: each part goes to its device where it is taken up; AdamW's step counts stay here.
-            state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(
-                f"checkpoint {path} cannot be read ({reason}); remove it to resume from the one before"
-            ) from None
+        state = _read_state(path)
         store.load(path / "store.npz")
         if len(state["random"]) == process.world_size:
             restore_random_state(state["random"][process.rank], process.device)
         return state
+
+
+def load_weights(network: nn.Module, run_dir: Path) -> None:
+    """Give a network the weights that are in a run's newest checkpoint.
+
+    Raises:
+        UsageError: there is none, or it is of another network.
+    """
+    found = Checkpoints(run_dir).all()
+    if not found:
+        raise UsageError(f"network.weights={str(run_dir)!r} holds no checkpoint; give the directory of a run")
+    try:
+        network.load_state_dict(_read_state(found[-1])["network"])
+    except RuntimeError as error:
+        difference = str(error).splitlines()[1].strip()
+        raise UsageError(f"network.weights={str(run_dir)!r} is of another network ({difference})") from None
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    try:
+        # To the CPU: each part goes to its device where it is taken up; AdamW's step counts stay here.
+        state: dict[str, Any] = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"checkpoint {checkpoint} cannot be read ({reason}); remove it to resume from the one before"
+        ) from None
+    return state
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

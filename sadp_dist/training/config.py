@@ -70,11 +70,14 @@ class NetworkConfig:
             registered.
         time_steps: T, how many times an image is shown.
         neuron: the neurons of all layers.
+        weights: a run's directory, in whose newest checkpoint are the weights to begin with; by default they
+            are drawn at random. It may have been trained for other time steps.
     """
 
     name: str = "small_cnn"
     time_steps: Positive = 4
     neuron: NeuronConfig = field(default_factory=NeuronConfig)
+    weights: str | None = None
 
 
 @dataclass(frozen=True)

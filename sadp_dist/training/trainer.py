@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.selection import RULES
 from sadp_dist.snn import build_network
 from sadp_dist.store import connect
-from sadp_dist.training.checkpoint import Checkpoints
+from sadp_dist.training.checkpoint import Checkpoints, load_weights
 from sadp_dist.training.config import OptimizationConfig, TrainConfig
 from sadp_dist.training.datasets import open_data
 from sadp_dist.training.losses import build_loss, correct
@@ -103,6 +104,8 @@ class Trainer:
             time_steps=config.network.time_steps,
             neuron=config.network.neuron,
         )
+        if config.network.weights is not None:
+            load_weights(network, Path(config.network.weights))
         network = network.to(self.device).to(memory_format=self.memory_format)
         if not RULES[config.pruning.method].needs_scores:
             return network, None
