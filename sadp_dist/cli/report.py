@@ -9,9 +9,13 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-CAPTION = "wall time: planning and training; without start-up, evaluation and checkpoints"
+CAPTION = (
+    "trained on: examples over all epochs; wall time: planning and training, without start-up, evaluation "
+    "and checkpoints"
+)
 
 
 def report(
@@ -68,12 +72,16 @@ def report(
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, caption=CAPTION, caption_justify="left")
-    for name in ("method", "test accuracy", "examples trained on", "wall time", "time ratio"):
+    for name in ("method", "test accuracy", "trained on", "wall time", "time ratio"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
-    for row in rows:
-        method = row["method"] if row["ratio"] == 0 else f"{row['method']}, r = {row['ratio']:g}"
+    methods = [
+        row["method"] if row["ratio"] == 0 else f"{row['method']}, r = {row['ratio']:g}" for row in rows
+    ]
+    for row, method in zip(rows, methods, strict=True):
+        if methods.count(method) > 1:
+            method = Path(row["run"]).name
         table.add_row(
-            method if row["finished"] else f"{method} (at epoch {row['epochs']})",
+            escape(method if row["finished"] else f"{method} (at epoch {row['epochs']})"),
             "-" if row["test_accuracy"] is None else f"{row['test_accuracy']:.2%}",
             f"{row['examples']:,}",
             f"{row['seconds']:,.1f} s",

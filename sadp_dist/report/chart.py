@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-SIZE = (5.4, 3.5)  # inches: its text can still be read where a phone makes it 360 pixels wide
+SIZE = (4.8, 3.3)  # inches: its text can still be read where a phone makes it 360 pixels wide
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's, which people who see colours otherwise can tell apart, on white and on black."""
 DASHES = ("-", "--", "-.", ":")

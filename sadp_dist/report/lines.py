@@ -87,7 +87,7 @@ def line_chart(
         else:
             axes.yaxis.set_major_formatter(lambda value, _: show_y(value))
         if bottom is not None:
-            top = max(y for line in drawn for _, y, _ in line.points())
+            top = max(y + np.nan_to_num(sd) for line in drawn for _, y, sd in line.points())
             axes.set_ylim(bottom, top + 0.05 * (top - bottom))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=integers))
         axes.xaxis.set_major_formatter(lambda value, _: show_x(value))

@@ -115,13 +115,21 @@ def _findings(groups: Sequence[Group]) -> list[str]:
             than = "above" if difference >= 0 else "below"
             sentences.append(
                 f"{_capital(group.label)} ends {abs(difference):.2f} points of test accuracy {than} "
-                f"{groups[0].label}, {price}."
+                f"{groups[0].label}{_among_seeds(difference, totals, base)}, {price}."
             )
         else:
             sentences.append(f"{_capital(group.label)} trained {price} of {groups[0].label}.")
     if sentences and not all(run.finished for group in groups for run in group.runs):
         sentences.append("Not every run is finished: these figures will change.")
     return sentences
+
+
+def _among_seeds(difference: float, *totals: _Totals) -> str:
+    """Whether a difference in points says anything beside what seeds do, for a sentence about it."""
+    deviations = [100 * float(of_group.accuracy.sd[0]) for of_group in totals]
+    if not all(map(math.isfinite, deviations)):
+        return ""
+    return " (less than seeds differ by)" if abs(difference) < max(deviations) else ""
 
 
 def _row(group: Group, first: Group) -> dict[str, Any]:
@@ -133,15 +141,14 @@ def _row(group: Group, first: Group) -> dict[str, Any]:
     return {
         "label": group.label,
         "colour": colour(group.number),
-        "runs": len(group.runs),
         "seeds": ", ".join(str(run.seed) for run in group.runs),
         "accuracy": "-" if not math.isfinite(mean) else _with_deviation(mean, sd),
-        "difference": _points(100 * (mean - float(base.accuracy.mean[0]))),
+        "difference": "-" if group is first else _points(100 * (mean - float(base.accuracy.mean[0]))),
         "examples": thousands(totals.examples) if math.isfinite(totals.examples) else "-",
         "of_examples": _share(totals.examples, base.examples),
         "time": f"{totals.seconds * per_second:,.1f} {unit}" if math.isfinite(totals.seconds) else "-",
         "of_time": _share(totals.seconds, base.seconds),
-        "state": "finished" if finished == len(group.runs) else f"{finished} of {len(group.runs)} finished",
+        "unfinished": "" if finished == len(group.runs) else f"{finished} of {len(group.runs)} finished",
     }
 
 
@@ -154,7 +161,7 @@ def _with_deviation(mean: float, sd: float) -> str:
 
 
 def _points(difference: float) -> str:
-    return f"{difference:+.2f} points".replace("-", "−") if math.isfinite(difference) else "-"
+    return f"{difference:+.2f}".replace("-", "−") if math.isfinite(difference) else "-"
 
 
 def _share(value: float, of: float) -> str:
