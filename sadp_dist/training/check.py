@@ -10,6 +10,7 @@ from sadp_dist.training.config import TrainConfig
 from sadp_dist.training.datasets import open_data
 from sadp_dist.training.processes import Process, device_of
 from sadp_dist.training.run import check_run_dir
+from sadp_dist.training.trackers import find_trackers
 from sadp_dist.training.trainer import batch_of_a_rank
 
 
@@ -19,7 +20,7 @@ def check(
     nodes: Iterable[int] = (1,),
     ranks_a_node: int = 1,
 ) -> None:
-    """Look at the run directory, the GPUs, the batch, the data and the store; change nothing.
+    """Look at the run directory, the GPUs, the trackers, the batch, the data and the store; change nothing.
 
     Args:
         config: the whole run.
@@ -34,6 +35,7 @@ def check(
     process = Process(0, 1, device_of(0, ranks_a_node))
     if existing != "overwrite":
         check_run_dir(config, existing, process)
+    find_trackers(config.tracking.trackers)
     sizes = [batch_of_a_rank(config.training, number * ranks_a_node) for number in nodes]
     open_data(config.data, min(sizes), config.seed, process)
     if not config.store.url.startswith("memory:"):

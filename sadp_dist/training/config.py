@@ -15,9 +15,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
+from sadp_dist.selection.choices import check_choice
 from sadp_dist.snn.neurons import NeuronConfig
 from sadp_dist.store import StoreOptions
 from sadp_dist.store.address import without_password
+from sadp_dist.training.trackers import TRACKERS
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -152,6 +154,27 @@ class StoreConfig(StoreOptions):
 
 
 @dataclass(frozen=True)
+class TrackingConfig:
+    """Where figures go while a run trains, beside its directory.
+
+    Attributes:
+        trackers: any of "tensorboard", "wandb" and "mlflow". The last two take their address and key from
+            their own environment variables, and need the extras of their names.
+        project: the project at Weights & Biases, the experiment at MLflow.
+
+    Raises:
+        UsageError: a tracker that is not known.
+    """
+
+    trackers: list[str] = field(default_factory=lambda: ["tensorboard"])
+    project: str = "sadp_dist"
+
+    def __post_init__(self) -> None:
+        for tracker in self.trackers:
+            check_choice("trackers", tracker, TRACKERS)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run.
 
@@ -175,6 +198,7 @@ class TrainConfig:
     pruning: PruningConfig = field(default_factory=PruningConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     output: str = "runs/{name}"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 

@@ -1,15 +1,19 @@
-"""What a run says about itself: JSON lines, TensorBoard, and sums kept on the device."""
+"""What a run says about itself: JSON lines, and sums kept on the device."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from sadp_dist.training.trackers.following import Follower
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -42,14 +46,26 @@ class DeviceSums:
 
 
 class MetricsLog:
-    """Writes one JSON object a line to ``metrics.jsonl`` and the numbers in it to TensorBoard."""
+    """Writes one JSON object a line to ``metrics.jsonl``, and has the trackers log the numbers of an epoch.
 
-    def __init__(self, run_dir: Path, first_epoch: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    Args:
+        run_dir: of the run.
+        followers: of the trackers; closed with the log.
+    """
 
+    def __init__(self, run_dir: Path, followers: Sequence[Follower] = ()) -> None:
         self._file = (run_dir / METRICS_FILE).open("a", encoding="utf-8")
-        # What an earlier try of the run wrote from this epoch on is hidden.
-        self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first_epoch)  # type: ignore[no-untyped-call]
+        self._followers = followers
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+        for follower in self._followers:
+            follower.close(failed=kind is not None)
 
     def write(self, record: dict[str, Any]) -> None:
         # JSON has no NaN and no infinity.
@@ -57,13 +73,17 @@ class MetricsLog:
         self._file.write(json.dumps(plain, allow_nan=False) + "\n")
         self._file.flush()
         if record["event"] == "epoch":
-            for name, value in record.items():
-                if isinstance(value, int | float) and name != "epoch":
-                    self._board.add_scalar(name, value, record["epoch"])  # type: ignore[no-untyped-call]
+            for follower in self._followers:
+                follower.log(record["epoch"], figures_in(record))
 
-    def close(self) -> None:
-        self._file.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+
+def figures_in(record: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of an epoch's record, without that of the epoch."""
+    return {
+        key: value
+        for key, value in record.items()
+        if isinstance(value, int | float) and math.isfinite(value) and key != "epoch"
+    }
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:

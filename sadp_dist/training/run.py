@@ -15,6 +15,8 @@ from sadp_dist.training.config import TrainConfig, first_difference
 from sadp_dist.training.metrics import METRICS_FILE, MetricsLog, read_metrics, rewind_metrics
 from sadp_dist.training.processes import Process, join_job
 from sadp_dist.training.progress import Progress
+from sadp_dist.training.trackers import TRACKERS, TrackedRun, find_trackers
+from sadp_dist.training.trackers.following import Follower
 from sadp_dist.training.trainer import Trainer
 
 CONFIG_FILE = "config.yaml"
@@ -25,8 +27,8 @@ def train(
 ) -> dict[str, Any]:
     """Train one run, alone or as one rank of a torchrun job.
 
-    The run directory then holds ``config.yaml`` (as it was run), ``metrics.jsonl``, ``tensorboard/`` and
-    ``checkpoints/``.
+    The run directory then holds ``config.yaml`` (as it was run), ``metrics.jsonl``, ``checkpoints/`` and a
+    folder for each tracker, such as ``tensorboard/``.
 
     Args:
         config: the whole run.
@@ -44,6 +46,7 @@ def train(
     with join_job() as process:
         if existing != "overwrite":
             process.agree(lambda: check_run_dir(config, existing, process))
+        trackers = process.agree(lambda: find_trackers(config.tracking.trackers if process.is_first else ()))
         trainer = Trainer(config, process)  # refuses what is wrong before anything is written or thrown away
         process.agree(lambda: _prepare_run_dir(config, existing, process))
         checkpoints = Checkpoints(config.run_dir, config.training.keep_checkpoints)
@@ -58,8 +61,11 @@ def train(
         if resumed and trainer.epoch < config.training.epochs:
             progress.console.print(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
         rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
-        log = MetricsLog(config.run_dir, first_epoch=trainer.epoch)
-        try:
+        tracked = TrackedRun(
+            config.name, config.tracking.project, config.run_dir, config.to_dict(), trainer.epoch
+        )
+        followers = [Follower(name, open_tracker, tracked) for name, open_tracker in trackers.items()]
+        with MetricsLog(config.run_dir, followers) as log:
             with progress:
                 trainer.run(checkpoints, log, progress)
             last = read_metrics(config.run_dir)[-1]
@@ -70,8 +76,6 @@ def train(
                 "world_size": process.world_size,
             }
             log.write(summary)
-        finally:
-            log.close()
         trainer.store.close()
         return summary
 
@@ -105,11 +109,11 @@ def _earlier_config(run_dir: Path) -> dict[str, Any]:
 
 
 def _without_what_may_change(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without what a resumed run may change: where the scores live, how often it saves."""
+    """The configuration without what a resumed run may change: where scores and figures go, when it saves."""
     training = dict(config.get("training", {}))
     for free in ("evaluate_every", "checkpoint_every", "keep_checkpoints"):
         training.pop(free, None)
-    return {**config, "training": training, "store": None}
+    return {**config, "training": training, "store": None, "tracking": None}
 
 
 def _prepare_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
@@ -117,7 +121,7 @@ def _prepare_run_dir(config: TrainConfig, existing: str, process: Process) -> No
         return
     run_dir = config.run_dir
     if existing == "overwrite":
-        for name in ("checkpoints", "tensorboard"):
+        for name in ("checkpoints", *TRACKERS):
             shutil.rmtree(run_dir / name, ignore_errors=True)
         (run_dir / METRICS_FILE).unlink(missing_ok=True)
     try:

@@ -26,12 +26,14 @@ from sadp_dist.training.checkpoint import Checkpoints, load_weights
 from sadp_dist.training.config import OptimizationConfig, TrainConfig
 from sadp_dist.training.datasets import open_data
 from sadp_dist.training.losses import build_loss, correct
-from sadp_dist.training.metrics import DeviceSums, MetricsLog
+from sadp_dist.training.metrics import DeviceSums, MetricsLog, figures_in
 from sadp_dist.training.optimizer import build_optimizer, cosine_rate, set_rate
 from sadp_dist.training.processes import Process
 from sadp_dist.training.progress import Progress
 
 ADVICE = "training diverged: lower training.learning_rate, or warm it up with training.warmup_epochs"
+PLANNED = ("gamma", "capped", "largest_weight", "effective_sample_size", "seen", "staleness_mean")
+"""Of the store's record of an epoch, what goes with its other figures."""
 _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -131,8 +133,18 @@ class Trainer:
                 record |= self.evaluate()
             progress.epoch_done(record)
             if log is not None:
-                log.write(record)
+                epoch = record["epoch"]
+                self.store.record(epoch, figures_in(record))
+                log.write(record | self._planned(epoch))
             self.save(checkpoints)
+
+    def _planned(self, epoch: int) -> dict[str, Any]:
+        """What the store says of an epoch's plan. It has to get there before the checkpoint anyhow."""
+        history = self.store.history()
+        if not history or history[-1].epoch != epoch:
+            return {}  # planned by an older release, which kept none
+        planned = history[-1].to_dict()
+        return {name: planned[name] for name in PLANNED}
 
     def train_epoch(self, checkpoints: Checkpoints, progress: Progress) -> dict[str, Any]:
         """Train the next epoch, from its plan to its last step, and return its record."""
