@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import types
 import typing
 from typing import Any, Literal
@@ -39,6 +40,8 @@ def _section(config: type, path: str) -> list[str]:
             shown, default = "section", ""
         else:
             shown, default = describe(kind), _default(field)
+        if field.name not in meanings:
+            raise LookupError(f"{config.__name__}.{field.name} is not among its docstring's attributes")
         lines.append(f"| `{key}` | {shown} | {default} | {meanings[field.name]} |")
     lines.append("")
     for kind, key in inner:
@@ -86,11 +89,14 @@ def _limit(limit: annotated_types.BaseMetadata) -> str:
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default is dataclasses.MISSING:
+    """As it would stand in a file."""
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    elif field.default is not dataclasses.MISSING:
+        value = field.default
+    else:
         return "required"
-    value = field.default
-    plain = {None: "null", True: "true", False: "false"} if isinstance(value, bool | None) else {}
-    return f"`{plain.get(value, list(value) if isinstance(value, tuple) else value)}`"
+    return f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`"
 
 
 if __name__ == "__main__":

@@ -45,9 +45,13 @@ class SpikeAwarePruning(Callback):
     Args:
         pruning: how epochs are planned; its `epochs` are at least the trainer's.
         dataset_size: N.
-        url, run, labels, options: of the store, as in `sadp_dist.connect`. A run that is there already under
-            this name is begun anew.
-        layers, exact, time_steps: of the scorer, as in `SpikeAwareScorer`.
+        url: of the store, as in `sadp_dist.connect`.
+        run: likewise. A run that is there already under this name is begun anew.
+        labels: likewise.
+        layers: of the scorer, as in `SpikeAwareScorer`.
+        exact: likewise.
+        time_steps: likewise.
+        options: of the store.
 
     Attributes:
         store: from the beginning of `fit` on; afterwards it can be asked and saved.

@@ -186,6 +186,7 @@ class TrainConfig:
         pruning: how much of an epoch is left out, and what.
         scoring: where the scores come from.
         store: where the scores live.
+        tracking: where figures go while it trains.
         output: the run's folder; `{name}` stands for its name.
         seed: of the weights at the start, of augmentation and, unless `pruning.seed` says otherwise, of what
             is drawn.
