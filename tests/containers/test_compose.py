@@ -1,0 +1,104 @@
+"""docker/compose.yaml for real: built, brought up, broken, watched from the host, brought down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+
+from tests.containers.engine import Engine, Project, up
+from tests.store.redis_server import free_port
+
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+HERE = "127.0.0.29"  # of this machine, and nobody else's
+RUN = "digits-sadp"
+EPOCHS = 14
+QUICK = "training.batch_size=60 training.checkpoint_every=5"
+
+
+@pytest.fixture(scope="module")
+def services(engine: Engine, image: str, secrets: Path, name: str) -> Iterator[Project]:
+    """All services with two trainers, which have begun."""
+    project = Project(
+        engine,
+        name,
+        "compose.yaml",
+        IMAGE=image,
+        SECRETS=str(secrets),
+        BIND=HERE,
+        DASHBOARD_PORT=str(free_port()),
+        RECIPE=f"configs/digits.yaml {QUICK} training.epochs={EPOCHS}",
+    )
+    with up(project, "--scale", "trainer=2"):
+        yield project
+
+
+def stats(secrets: Path) -> dict:
+    """What `sadp-dist stats` says on the host; nothing while there is no run."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sadp_dist", "stats", "--store", f"redis://{HERE}", "--run", RUN, "--json"],
+        env={
+            **os.environ,
+            "SADP_DIST_REDIS_USERNAME": "sadp_dist",
+            "SADP_DIST_REDIS_PASSWORD_FILE": str(secrets / "redis_password"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return json.loads(done.stdout) if done.returncode == 0 else {}
+
+
+def train_together(ranks: int, rank_epochs: list[int]) -> bool:
+    """Whether so many ranks have been through an epoch together."""
+    return len(rank_epochs) == ranks and min(rank_epochs) >= 1
+
+
+def ask(services: Project, path: str, token: str = "") -> bytes:
+    """What the dashboard answers."""
+    url = f"http://127.0.0.1:{services.variables['DASHBOARD_PORT']}{path}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return bytes(answer.read())
+
+
+def test_a_trainer_is_killed_and_comes_back_and_the_run_ends(engine, services, secrets):
+    trainers = services.containers("trainer")
+    assert len(trainers) == 2
+    services.wait(lambda: train_together(2, stats(secrets).get("rank_epochs", [])))
+    started = engine.inspect(trainers[0])["State"]["StartedAt"]
+    services.kill(trainers[0])
+    services.wait(lambda: engine.inspect(trainers[0])["State"]["StartedAt"] != started)
+    assert stats(secrets)["epoch"] < EPOCHS - 1, "the run was over before a trainer was killed"
+    services.wait(
+        lambda: not any(engine.inspect(trainer)["State"]["Running"] for trainer in trainers), patience=400
+    )
+    states = {trainer: engine.inspect(trainer)["State"] for trainer in trainers}
+    assert {state["ExitCode"] for state in states.values()} == {0}, services.logs()
+    assert stats(secrets)["epoch"] == EPOCHS - 1
+    assert f"epoch  {EPOCHS}/{EPOCHS}" in services.logs()
+
+
+def test_every_service_is_healthy(engine, services):
+    for service in ("redis", "planner", "rendezvous", "dashboard"):
+        (container,) = services.containers(service)
+        services.wait(lambda container=container: engine.is_healthy(container), patience=60)
+
+
+def test_the_dashboard_shows_the_run_to_who_has_the_token(services, secrets):
+    assert ask(services, "/healthz") == b"ok"
+    with pytest.raises(HTTPError, match="401"):
+        ask(services, "/metrics")
+    with pytest.raises(HTTPError, match="401"):
+        ask(services, "/metrics", "x" * 32)
+    token = (secrets / "dashboard_token").read_text().strip()
+    assert f'sadp_dist_epoch{{run="{RUN}"}} {EPOCHS - 1}.0' in ask(services, "/metrics", token).decode()
+    assert ask(services, "/api/images/0", token).startswith((b"\x89PNG", b"RIFF"))
