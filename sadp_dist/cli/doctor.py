@@ -81,6 +81,8 @@ def doctor(
     console = Console(highlight=False, soft_wrap=True)
     looking = examine(subject, [check for check in CHECKS if check.name in (only or known)])
     findings = list(looking if as_json else _printed(looking, console))
+    if not findings:
+        raise UsageError("--only names nothing that can be looked at without --store, --beton or CONFIG.yaml")
     if as_json:
         about = {
             "sadp_dist": __version__,
