@@ -6,7 +6,8 @@ import importlib
 import importlib.metadata
 import platform
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sadp_dist.doctor.check import State, check
@@ -28,12 +29,12 @@ def python(subject: Subject) -> tuple[State, str]:
 
 @dataclass(frozen=True)
 class Package:
-    """A package to look at.
+    """A package to look at, with others that are used together with it.
 
     Attributes:
-        name: as pip knows it.
+        name: of the check.
         used_for: what does not work without it.
-        modules: what is imported to see whether it works; its name by default.
+        imports: by the names that pip knows, what is imported to see whether it works; by default, its name.
         extra: which extra of sadp_dist installs it; None is the core, without which nothing trains.
         needs: packages without which it cannot be imported.
         first: what has to be done before pip can install it.
@@ -41,38 +42,51 @@ class Package:
 
     name: str
     used_for: str
-    modules: tuple[str, ...] = ()
+    imports: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
     needs: tuple[str, ...] = ()
     first: str = ""
 
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """What is imported, by the names that pip knows."""
+        return self.imports or {self.name: self.name}
+
     def register(self) -> None:
         """Make it a check."""
-        pip = f"pip install 'sadp_dist[{self.extra}]'" if self.extra else f"pip install --upgrade {self.name}"
+        what = f"sadp_dist[{self.extra}]" if self.extra else "sadp_dist"
         check(
             self.name,
-            f"The package `{self.name}`: {self.used_for}.",
-            f"`{self.first}{pip}`",
+            f"`{'`, `'.join(self.parts)}`: for {self.used_for}.",
+            f"`{self.first}pip install --upgrade '{what}'`",
             needs=self.needs,
             patience=PATIENCE,
         )(self.look)
 
     def look(self, subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
         needed = self.extra is None or subject.wants(self.extra)
-        try:
-            version = importlib.metadata.version(self.name)
-        except importlib.metadata.PackageNotFoundError:
-            return State.BROKEN if needed else State.ABSENT, f"not installed; {self.used_for}"
-        try:
-            for module in self.modules or (self.name,):
+        found: list[str] = []
+        for name, module in self.parts.items():
+            try:
+                version = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                missing = f"{name} is not installed; it is for {self.used_for}"
+                return State.BROKEN if needed else State.ABSENT, missing
+            try:
                 importlib.import_module(module)
-        except Exception as error:  # a broken binary package fails in any way it likes
-            said = str(error) or type(error).__name__
-            return State.BROKEN if needed else State.WARNING, f"{version} does not import: {said}"
-        wanted = _other_version_wanted(self.name, version)
-        if wanted is not None:
-            return State.WARNING, f"{version}; sadp_dist needs {wanted}", f"`pip install '{wanted}'`"
-        return State.OK, version
+            except Exception as error:  # a broken binary package fails in any way it likes
+                problem = f"{name} {version} does not import: {str(error) or type(error).__name__}"
+                again = f"`{self.first}pip install --force-reinstall {name}`"
+                return State.BROKEN if needed else State.WARNING, problem, again
+            wanted = _other_version_wanted(name, version)
+            if wanted is not None:
+                return (
+                    State.WARNING,
+                    f"{name} {version}; sadp_dist is for {wanted}",
+                    f"`pip install '{wanted}'`",
+                )
+            found.append(version if name == self.name else f"{name} {version}")
+        return State.OK, ", ".join(found)
 
 
 def _other_version_wanted(name: str, version: str) -> str | None:
@@ -90,41 +104,59 @@ def _other_version_wanted(name: str, version: str) -> str | None:
 
 
 PACKAGES = (
-    Package("numpy", "all arithmetic outside the network"),
+    Package("numpy", "all arithmetic outside of the network"),
     Package("numba", "the compiled parts of selection and store"),
-    Package("torch", "networks, scores and training", ("torch", "torch.distributed")),
+    Package("torch", "networks, scores and training", {"torch": "torch.distributed"}),
     Package("torchvision", "resizing of images, and SpikingJelly's networks", needs=("torch",)),
     Package(
         "spikingjelly",
         "spiking neurons and networks",
-        ("spikingjelly.activation_based.neuron", "spikingjelly.activation_based.layer"),
+        {"spikingjelly": "spikingjelly.activation_based.layer"},
         needs=("torch", "torchvision"),
     ),
-    Package("tensorboard", "curves of a run while it trains", ("torch.utils.tensorboard",), needs=("torch",)),
-    Package("pillow", "images", ("PIL.Image",)),
-    Package("matplotlib", "figures and contact sheets", ("matplotlib.figure",)),
-    Package("pydantic", "configurations"),
-    Package("PyYAML", "configurations", ("yaml",)),
+    Package(
+        "tensorboard",
+        "curves of a run while it trains",
+        {"tensorboard": "torch.utils.tensorboard"},
+        needs=("torch",),
+    ),
+    Package("configurations", "reading configurations", {"pydantic": "pydantic", "PyYAML": "yaml"}),
+    Package(
+        "figures",
+        "images, contact sheets and reports",
+        {"pillow": "PIL.Image", "matplotlib": "matplotlib.figure", "jinja2": "jinja2"},
+    ),
     Package(
         "ffcv",
-        "`data.loader: ffcv`, `sadp-dist beton`",
+        "`data.loader: ffcv` and `sadp-dist beton`",
         extra="ffcv",
         needs=("torch", "numba"),
         first="sudo apt-get install pkg-config libopencv-dev libturbojpeg0-dev g++ && ",
     ),
     Package("redis", "stores at `redis:`", extra="redis"),
-    Package("ray", "stores at `ray:`", extra="ray"),
-    Package("fsspec", "snapshots of stores at `ray:`", extra="ray"),
-    Package("pyarrow", "parquet sources", ("pyarrow.parquet",), extra="parquet"),
-    Package("scikit-learn", "the digits of the demo", ("sklearn.datasets",), extra="digits"),
-    Package("fastapi", "`sadp-dist dashboard`", extra="dashboard"),
-    Package("fastapi-offline", "`sadp-dist dashboard`", ("fastapi_offline",), extra="dashboard"),
-    Package("plotly", "`sadp-dist dashboard`", extra="dashboard"),
-    Package("prometheus-client", "`sadp-dist dashboard`", ("prometheus_client",), extra="dashboard"),
-    Package("python-multipart", "`sadp-dist dashboard`", ("python_multipart",), extra="dashboard"),
-    Package("uvicorn", "`sadp-dist dashboard`", extra="dashboard"),
+    Package("ray", "stores at `ray:`", {"ray": "ray", "fsspec": "fsspec"}, extra="ray"),
+    Package(
+        "dashboard",
+        "`sadp-dist dashboard`",
+        {
+            "fastapi": "fastapi",
+            "fastapi-offline": "fastapi_offline",
+            "plotly": "plotly",
+            "prometheus-client": "prometheus_client",
+            "python-multipart": "python_multipart",
+            "uvicorn": "uvicorn",
+        },
+        extra="dashboard",
+    ),
+    Package("parquet", "parquet sources", {"pyarrow": "pyarrow.parquet"}, extra="parquet"),
     Package("wandb", "curves at Weights & Biases", extra="wandb"),
-    Package("mlflow-skinny", "curves in MLflow", ("mlflow",), extra="mlflow"),
+    Package(
+        "mlflow",
+        "curves in MLflow",
+        {"mlflow-skinny": "mlflow", "alembic": "alembic", "sqlalchemy": "sqlalchemy"},
+        extra="mlflow",
+    ),
+    Package("digits", "the images of the demo", {"scikit-learn": "sklearn.datasets"}, extra="digits"),
 )
 
 for package in PACKAGES:

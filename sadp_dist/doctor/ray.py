@@ -12,7 +12,7 @@ from sadp_dist.errors import StoreUnavailable
     "A Ray cluster answers at the store's URL.",
     "`ray start --head` starts one; `RAY_ADDRESS=HOST:PORT` names one for `ray:auto`.",
     applies=lambda subject: subject.store_kind == "ray",
-    needs=("ray", "fsspec", "torch"),
+    needs=("ray", "torch"),
     patience=90,
 )
 def cluster(subject: Subject) -> tuple[State, str]:

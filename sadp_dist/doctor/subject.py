@@ -92,4 +92,6 @@ class Subject:
             return bool(self.betons) or (data is not None and data.loader == "ffcv")
         if extra == "parquet":
             return data is not None and any(name.endswith(".parquet") for name in (data.train, data.test))
+        if extra in ("wandb", "mlflow"):
+            return self.config is not None and extra in self.config.tracking.trackers
         return extra == self.store_kind
