@@ -3,15 +3,13 @@
 `CHECKS` is also where the documents' page of troubles comes from: each says what it means and how to mend it.
 """
 
-# Each registers its checks, in this order.
-from sadp_dist.doctor import packages  # noqa: F401
+# Each module registers its checks, packages first.
+from sadp_dist.doctor.packages import PACKAGES
 
 # isort: split
 from sadp_dist.doctor import machine, ray, redis, runs  # noqa: F401
-
-# isort: split
 from sadp_dist.doctor.check import CHECKS, Check, Finding, State
 from sadp_dist.doctor.examination import examine
 from sadp_dist.doctor.subject import Subject
 
-__all__ = ["CHECKS", "Check", "Finding", "State", "Subject", "examine"]
+__all__ = ["CHECKS", "PACKAGES", "Check", "Finding", "State", "Subject", "examine"]
