@@ -61,7 +61,7 @@ def _add_pages(app: FastAPI, runs: Runs) -> None:
         return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
     async def plotly_js(request: Request) -> Response:
-        return FileResponse(plotly, headers={"cache-control": "public, max-age=86400"})
+        return FileResponse(plotly, headers={"cache-control": "public, max-age=3600"})
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok")

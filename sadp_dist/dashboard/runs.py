@@ -88,7 +88,7 @@ class _Watched:
 
     Attributes:
         asked: when somebody looked last, in seconds of the monotonic clock.
-        failed: whether it could not be reached, which is more than that it takes long.
+        failed: whether it could not be reached the last time, which is more than that it takes long.
     """
 
     def __init__(self, name: str, run: OpenRun) -> None:
@@ -105,6 +105,7 @@ class _Watched:
         self._asker.close(last=self._run.close)
 
     def _answer(self, question: Callable[[Store], T]) -> T:
+        self.failed = False
         try:
             return question(self._run.store())
         except StoreUnavailable:

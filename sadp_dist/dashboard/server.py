@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -39,15 +40,14 @@ def serve(app: ASGIApp, runs: Runs, host: str, port: int, say: Callable[[str], N
     Raises:
         UsageError: the address cannot be listened at, or the store does not let one in.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn calls them again, once it has ended
-        signal.signal(number, lambda *_: sys.exit(0))
+    _on_signals(lambda: sys.exit(0))
     asyncio.run(_serve(app, runs, _listen(host, port), say))
 
 
 async def _serve(app: ASGIApp, runs: Runs, listener: socket.socket, say: Callable[[str], None]) -> None:
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         lifespan="off",
@@ -59,7 +59,20 @@ async def _serve(app: ASGIApp, runs: Runs, listener: socket.socket, say: Callabl
         warnings.warn(f"{error}; the page is there, and shows the runs once it can", stacklevel=1)
     host, port = listener.getsockname()[:2]
     say(f"dashboard of {runs.name}: http://{f'[{host}]' if ':' in host else host}:{port}")
-    await uvicorn.Server(config).serve(sockets=[listener])
+    _on_signals(lambda: None)  # uvicorn has its own, and sends the signal once more when it has ended
+    await _Server(config).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, and cut off who still waits for a store: that is no error to be told of."""
+        logging.disable()
+        await super().shutdown(sockets)
+
+
+def _on_signals(call: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: call())
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -67,8 +80,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((address, port), family=family, backlog=128)
     except OSError as error:
+        reason = os.strerror(error.errno or 0)
         raise UsageError(
-            f"--host {host} --port {port} cannot be listened at ({os.strerror(error.errno or 0)}); choose another one"
+            f"--host {host} --port {port} cannot be listened at ({reason}); choose another one"
         ) from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each answer waits 40 ms for an ACK
     return listener

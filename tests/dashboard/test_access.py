@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import sys
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -11,7 +12,7 @@ import pytest
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.cli.dashboard import dashboard as dashboard_command
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import MissingExtra, UsageError
 from tests.cli.test_commands import refused, sadp_dist_command
 from tests.dashboard.process import TOKEN, Dashboard
 from tests.store.redis_server import PASSWORD, ROOT, USER, RedisServer, until
@@ -280,3 +281,11 @@ def test_what_is_typed_wrong_is_one_line_that_has_no_secret(tmp_path, options, m
     assert message in line and "\n" not in line
     for secret in ("short", "wörd", TOKEN, "secret"):
         assert secret not in line
+
+
+def test_without_its_packages_one_is_told_what_to_install(monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.startswith("sadp_dist.dashboard")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtra, match=r"uvicorn is not installed.*'sadp_dist\[dashboard\]'"):
+        dashboard_command(store=str(tmp_path))
