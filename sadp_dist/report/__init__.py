@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sadp_dist.errors import UsageError
@@ -75,11 +76,9 @@ def write_report(
 
 
 def _names_of_classes(runs: Sequence[RunRecord]) -> list[str] | None:
-    """From the first run whose data set is at hand and has them."""
+    """From the first run whose images are at hand and have them."""
     for run in runs:
-        try:
-            if names := class_names(training_images(run)):
-                return names
-        except UsageError:
-            continue
+        if run.config["data"].get("loader") == "torch":  # a .beton has numbers alone
+            with suppress(UsageError):
+                return class_names(training_images(run))
     return None

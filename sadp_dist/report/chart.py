@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-INK = {"light": ("#1f2328", "#d0d7de"), "dark": ("#e6edf3", "#3d444d")}
-"""Theme -> colour of text and of grid lines."""
+INK, GRID = "#1f2328", "#d0d7de"
+ON_BLACK = {INK: "#e6edf3", GRID: "#3d444d"}
+"""What text and lines are drawn in where the page is dark."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,9 @@ class Chart:
         name: of its file, without the ending.
         title: what is on its axes.
         alt: what it shows, for who does not see it.
-        draw: draws it, in the theme that is set.
+        draw: draws it.
         table: its numbers.
         note: what a reader has to know, such as a formula; the caption.
-        height: in inches.
     """
 
     name: str
@@ -58,52 +59,58 @@ class Chart:
     draw: Callable[[Axes], None]
     table: Table
     note: str = ""
-    height: float = field(default=SIZE[1])
 
     def figure(self) -> Figure:
-        figure = Figure(figsize=(SIZE[0], self.height), layout="constrained")
+        figure = Figure(figsize=SIZE, layout="constrained")
         self.draw(figure.subplots())
         return figure
 
-    def svg(self, theme: str) -> bytes:
-        """The drawing without a background, the same bytes each time."""
-        file = io.BytesIO()
-        with matplotlib.rc_context(style(theme)):
+    @cached_property
+    def svg(self) -> str:
+        """The drawing without a background, the same each time."""
+        file = io.StringIO()
+        with matplotlib.rc_context(STYLE):
             self.figure().savefig(file, format="svg", transparent=True, metadata={"Date": None})
         return file.getvalue()
 
+    @property
+    def svg_on_black(self) -> str:
+        """The same drawing in lighter ink."""
+        svg = self.svg
+        for ink, lighter in ON_BLACK.items():
+            svg = svg.replace(ink, lighter)
+        return svg
+
     def save_png(self, folder: Path) -> Path:
         path = folder / f"{self.name}.png"
-        with matplotlib.rc_context(style("light")):
+        with matplotlib.rc_context(STYLE):
             figure = self.figure()
             figure.suptitle(self.title, fontsize="medium")
-            figure.savefig(path, dpi=200, facecolor="white")
+            figure.savefig(path, dpi=200)
         return path
 
 
-def style(theme: str) -> dict[Any, Any]:
-    """Matplotlib's settings for "light" or "dark"."""
-    text, grid = INK[theme]
-    return {
-        "font.size": 10,
-        "text.color": text,
-        "axes.labelcolor": text,
-        "axes.edgecolor": grid,
-        "xtick.color": text,
-        "ytick.color": text,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "grid.color": grid,
-        "grid.linewidth": 0.6,
-        "legend.frameon": False,
-        "legend.fontsize": "small",
-        "lines.linewidth": 1.8,
-        "lines.markersize": 4.5,
-        "svg.hashsalt": "sadp_dist",
-        "text.parse_math": False,  # a run may be called $a
-    }
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "svg.hashsalt": "sadp_dist",
+    "text.parse_math": False,  # a run may be called $a
+}
+"""Matplotlib's settings."""
 
 
 def look(number: int) -> dict[str, Any]:

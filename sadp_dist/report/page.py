@@ -55,8 +55,8 @@ def render(groups: Sequence[Group], sections: Sequence[Section], hardest: Sequen
     )
 
 
-def _data_uri(chart: Chart, theme: str) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(chart.svg(theme)).decode()}"
+def _data_uri(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def _title(groups: Sequence[Group]) -> str:
