@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.filesize import decimal
@@ -11,14 +11,24 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from sadp_dist.store import EpochRecord
+
 BAR_ROWS = 4
+TRAINING = ("loss", "test_accuracy", "train_accuracy")
 QUANTILE_NAMES = {"0": "min", "0.5": "median", "1": "max"}
 
 
-def figures_table(figures: dict[str, Any]) -> Group:
-    """What ``StoreStats.to_dict`` gives, to fit on a terminal: examples and plan, the store, the scores."""
+def figures_table(figures: dict[str, Any], recorded: EpochRecord | None = None) -> Group:
+    """What ``StoreStats.to_dict`` gives, to fit on a terminal: examples and plan, the store, the scores.
+
+    Args:
+        figures: of the store.
+        recorded: the latest epoch of which training has recorded something.
+    """
     groups = Table.grid(padding=(0, 4, 0, 0))
-    groups.add_row(_pairs({**_examples(figures), **_plan(figures)}), _pairs(_store(figures)))
+    run = {**_examples(figures), **_plan(figures)}
+    groups.add_row(_pairs(run), _pairs({**_store(figures), **_training(figures, recorded)}))
     title = Text(f"run {figures['run']}", style="italic")
     return Group(title, groups, "", _quantiles(figures), "", _histogram(figures["score_histogram"]))
 
@@ -82,6 +92,31 @@ def _store(figures: dict[str, Any]) -> dict[str, str]:
         "last snapshot": ago(figures["last_snapshot"]),
         "mean staleness": show(figures["staleness_mean"]),
     }
+
+
+def _training(figures: dict[str, Any], recorded: EpochRecord | None) -> dict[str, str]:
+    rows = {}
+    if figures["rank_epochs"]:
+        rows["ranks at epoch"] = _ranks(figures["rank_epochs"])
+    if recorded is not None:
+        shown = [name for name in TRAINING if name in recorded.training] or list(recorded.training)
+        said = ", ".join(f"{name} {recorded.training[name]:.4g}" for name in shown[:2])
+        rows[f"epoch {recorded.epoch}"] = said
+    return rows
+
+
+def _ranks(epochs: list[int]) -> str:
+    """The epoch of the foremost rank, and who is behind."""
+    latest = max(epochs)
+    behind = [
+        f"{rank} at {epoch}" if epoch >= 0 else f"{rank} not yet"
+        for rank, epoch in enumerate(epochs)
+        if epoch < latest
+    ]
+    if not behind:
+        return f"{latest}, all {len(epochs)}" if len(epochs) > 1 else f"{latest}"
+    more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
+    return f"{latest}; rank {', '.join(behind[:3])}{more}"
 
 
 def _pairs(rows: dict[str, str]) -> Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
@@ -60,14 +60,16 @@ def stats(
         raise UsageError("--watch shows a table; leave out --json")
     console = Console(highlight=False)
     with _looking_at(store, run) as look:
-        figures = look().stats().to_dict()
-        if not watch:
-            console.print_json(data=figures) if as_json else console.print(figures_table(figures))
+        if as_json:
+            console.print_json(data=look().stats().to_dict())
             return
-        with Live(figures_table(figures), console=console, auto_refresh=False) as live:
+        if not watch:
+            console.print(_table(look()))
+            return
+        with Live(_table(look()), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(2)
-                live.update(figures_table(look().stats().to_dict()), refresh=True)
+                live.update(_table(look()), refresh=True)
 
 
 def top(
@@ -76,6 +78,10 @@ def top(
     k: Annotated[int, typer.Option("-k", help="How many examples.", min=1)] = 10,
     lowest: Annotated[
         bool, typer.Option("--lowest", help="The lowest scores instead of the highest.")
+    ] = False,
+    changed: Annotated[
+        bool,
+        typer.Option("--changed", help="Those whose score has changed most since they were scored before."),
     ] = False,
     as_json: JsonOption = False,
     images: Annotated[
@@ -87,39 +93,50 @@ def top(
         Path | None, typer.Option(help="Draw the images on a contact sheet.", metavar="SHEET.png")
     ] = None,
 ) -> None:
-    """List the examples with the highest (or lowest) scores, and draw them.
+    """List the examples with the highest (or lowest) scores, or those that changed most, and draw them.
 
     A number of them, or on a contact sheet with their images, labels and scores:
 
         sadp-dist top --store runs/digits-sadp -k 20
+
+        sadp-dist top --store runs/digits-sadp --changed
 
         sadp-dist top --store runs/cifar10 -k 50 --images cifar10.zip --split train --out hardest.png
     """
     if (images is None) != (out is None):
         raise UsageError("--images and --out go together: where the images are, and where the sheet goes")
     with _looking_at(store, run) as look:
-        indices, scores = look().top(k, lowest=lowest)
+        opened, by = look(), "change" if changed else "score"
+        indices, values = opened.top(k, lowest=lowest, by=by)
+        scores = opened.scores(indices)
     rows: list[dict[str, Any]] = [
-        {"index": int(i), "score": float(s)} for i, s in zip(indices, scores, strict=True)
+        {"index": int(index), by: float(value), "score": float(score)}
+        for index, value, score in zip(indices, values, scores, strict=True)
     ]
     if images is not None and out is not None:
         from sadp_dist.cli.contact_sheet import draw_contact_sheet
 
-        labels = draw_contact_sheet(images, split, indices, scores, out)
+        labels = draw_contact_sheet(images, split, indices, values, out)
         for row, label in zip(rows, labels, strict=True):
             row["label"] = label
     console = Console(highlight=False)
     if as_json:
         console.print_json(json.dumps(rows))
         return
-    table = Table(title=f"{'lowest' if lowest else 'highest'} scores", title_justify="left")
-    for column in rows[0] if rows else ("index", "score"):
+    titles = ("smallest changes", "largest changes") if changed else ("lowest scores", "highest scores")
+    table = Table(title=titles[not lowest], title_justify="left")
+    for column in rows[0] if rows else ("index", by):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
     if out is not None:
         console.print(f"drew {len(rows)} images on {out}", markup=False)
+
+
+def _table(store: Store) -> Group:
+    recorded = [epoch for epoch in store.history() if epoch.training]
+    return figures_table(store.stats().to_dict(), recorded[-1] if recorded else None)
 
 
 @contextmanager

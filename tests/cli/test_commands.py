@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import sadp_dist
+from sadp_dist import PruningConfig, connect
 from sadp_dist.loading import beton_labels, beton_size
 
 ROOT = Path(__file__).parents[2]
@@ -215,6 +216,21 @@ def test_top_lists_the_highest_and_the_lowest(run_dir):
     done = sadp_dist_command("top", "--store", run_dir, "-k", 4, "--lowest", "--json")
     assert [row["index"] for row in json.loads(done.stdout)] == [0, 1, 2, 4]
     assert "99" in sadp_dist_command("top", "--store", run_dir).stdout
+
+
+def test_top_lists_those_whose_score_changed_most(run_dir, tmp_path):
+    with connect("memory:", "digits", 9, PruningConfig()) as store:
+        for epoch, factor in enumerate((1.0, -0.5, 3.0)):
+            store.push(np.arange(9), 100 + factor * np.arange(9), epoch)
+        store.save(tmp_path / "store.npz")
+    done = sadp_dist_command("top", "--store", tmp_path, "--changed", "-k", 2, "--json")
+    assert json.loads(done.stdout) == [
+        {"index": 8, "change": 28.0, "score": 124.0},
+        {"index": 7, "change": 24.5, "score": 121.0},
+    ]
+    table = sadp_dist_command("top", "--store", tmp_path, "--changed", "--lowest", "-k", 2).stdout
+    assert "smallest changes" in table and "103" in table
+    assert "largest changes" in sadp_dist_command("top", "--store", run_dir, "--changed").stdout  # none
 
 
 def test_top_draws_the_images(run_dir, digits, tmp_path):

@@ -40,6 +40,7 @@ def training(server):
         indices = np.delete(np.arange(N), 3)
         store.push(indices, indices.astype(np.float32), epoch=0)
         store.plan(1)
+        store.record(1, {"loss": 0.25, "seconds": 12.0, "test_accuracy": 0.875})
         yield store
 
 
@@ -78,6 +79,8 @@ def test_the_table_shows_every_figure(server, training):
     assert shown["mean staleness"] == f"{stats.staleness_mean:.6g}"
     assert shown["bad frames"] == shown["rejected pushes"] == "0"
     assert shown["ranks waited for"] == "none"
+    assert shown["ranks at epoch"] == "1"
+    assert shown["epoch 1"] == "loss 0.25, test_accuracy 0.875"
     assert shown["planner"] == stats.planner
     assert shown["last snapshot"].endswith(" s ago")
     assert {"seen", "unseen", "pushes", "received", "memory", "shards"} <= set(shown)
