@@ -63,8 +63,9 @@ export function redraw() {
 export function epochAxis(epochs) {
   const last = Math.max(epochs.at(-1) ?? 1, 3);
   const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((size) => last / size <= 8) ?? 1000;
-  const few = last === 3 ? { range: [0.5, 3.5] } : {};
-  return { tick0: 0, dtick: step, tickmode: "linear", hoverformat: "d", ...few };
+  // A range would be a new one when there are more, and undo a zoom; this does not.
+  const autorangeoptions = { include: last === 3 ? [0.5, 3.5] : [] };
+  return { tick0: 0, dtick: step, tickmode: "linear", hoverformat: "d", autorangeoptions };
 }
 
 /** The chart of a panel, or a line that says why there is none. */

@@ -103,12 +103,8 @@ function scoreAxis(edges) {
   for (let exponent = Math.floor(low); exponent <= high; exponent += step) {
     ticks.push(...(few ? [1, 2, 5] : [1]).map((times) => exponent + Math.log10(times)));
   }
-  return {
-    tickvals: ticks,
-    ticktext: ticks.map((tick) => (few ? figure(10 ** tick) : powerOfTen(tick))),
-    showgrid: false,
-    range: [low, high],
-  };
+  const texts = ticks.map((tick) => (few ? figure(10 ** tick) : powerOfTen(tick)));
+  return { tickvals: ticks, ticktext: texts, showgrid: false };
 }
 
 export function showStaleness(seen) {

@@ -112,8 +112,7 @@ export function warnings(seen) {
       "The floor β is above S/N, so every example has the same probability and the scores decide nothing: lower pruning.min_probability.",
     );
   }
-  const byScores = stats.method === "sadp" && stats.ratio > 0 && history.at(-1)?.seen;
-  if (byScores && !stats.floor_in_force && stats.largest_weight < EQUAL) {
+  if (stats.method === "sadp" && !stats.floor_in_force && nearlyUniform(history.slice(-2))) {
     found.push(
       "All examples are drawn with nearly the same probability, since the floor β is close to S/N: the scores decide next to nothing. Lower pruning.min_probability.",
     );
@@ -137,4 +136,12 @@ export function warnings(seen) {
     );
   }
   return found;
+}
+
+/** Whether epochs in which some are pruned by their scores do so hardly more than at random. */
+function nearlyUniform(records) {
+  return (
+    records.length > 1 &&
+    records.every(({ ratio, seen, largest_weight: weight }) => ratio > 0 && seen && weight < EQUAL)
+  );
 }
