@@ -136,11 +136,9 @@ class Part:
     def weight_sums(self, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Σ w and Σ w² of every block, and the largest w."""
         plan = self._drawn[epoch]
-        block = plan.indices // BLOCK - self.range.start // BLOCK
-        powers = (plan.weights, plan.weights * plan.weights)
-        blocks = -(-len(self.range) // BLOCK)
-        sums, squares = (np.bincount(block, w, blocks).astype(np.float64, copy=False) for w in powers)
-        return sums, squares, float(plan.weights.max(initial=0.0))
+        sums, squares = np.zeros((2, -(-len(self.range) // BLOCK)))
+        largest = _add_powers(plan.indices, plan.weights, self.range.start // BLOCK, sums, squares)
+        return sums, squares, largest
 
     def forget(self, epoch: int) -> None:
         """Drop a plan."""
@@ -196,6 +194,25 @@ def _classes_of(labels: NDArray[np.integer]) -> _Classes:
         return _Classes(np.arange(highest + 1), labels)
     found, place = np.unique(labels, return_inverse=True)
     return _Classes(found.astype(np.int64), place)
+
+
+@njit(cache=True, nogil=True)
+def _add_powers(
+    indices: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    first: int,
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> float:
+    """Add w and w² to those of their blocks, of which `first` is the first; returns the largest w."""
+    largest = 0.0
+    for i in range(len(indices)):
+        w = weights[i]
+        block = indices[i] // BLOCK - first
+        sums[block] += w
+        squares[block] += w * w
+        largest = max(largest, w)
+    return largest
 
 
 @njit(cache=True, nogil=True)
