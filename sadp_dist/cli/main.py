@@ -86,6 +86,11 @@ def main() -> None:
     except (StoreUnavailable, TrainingDiverged) as error:
         _complain(str(error))
         sys.exit(1)
+    except ImportError as error:  # one of an extra is a UsageError
+        if (error.name or "").startswith("sadp_dist"):
+            raise
+        _complain(f"{error}: a package is missing or broken; sadp-dist doctor says how to mend it")
+        sys.exit(1)
     except typer.Abort:  # Ctrl-C at a question
         sys.exit(130)
     except Exception as error:

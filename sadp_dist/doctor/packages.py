@@ -54,11 +54,11 @@ class Package:
 
     def register(self) -> None:
         """Make it a check."""
-        what = f"sadp_dist[{self.extra}]" if self.extra else "sadp_dist"
+        pip = f"pip install 'sadp_dist[{self.extra}]'" if self.extra else "pip install sadp_dist"
         check(
             self.name,
             f"`{'`, `'.join(self.parts)}`: for {self.used_for}.",
-            f"`{self.first}pip install --upgrade '{what}'`",
+            f"`{self.first}{pip}`",
             needs=self.needs,
             patience=PATIENCE,
         )(self.look)
@@ -148,6 +148,7 @@ PACKAGES = (
         },
         extra="dashboard",
     ),
+    Package("lightning", "training loops of Lightning", extra="lightning", needs=("torch",)),
     Package("parquet", "parquet sources", {"pyarrow": "pyarrow.parquet"}, extra="parquet"),
     Package("wandb", "curves at Weights & Biases", extra="wandb"),
     Package(

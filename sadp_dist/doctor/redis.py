@@ -43,15 +43,17 @@ def _is_redis(subject: Subject) -> bool:
     needs=("redis",),
 )
 def reached(subject: Subject) -> tuple[State, str]:
-    try:
-        _runs(subject)
-    except (StoreUnavailable, UsageError) as error:
-        return State.BROKEN, str(error)
+    from sadp_dist.store.connection import Unreachable
+
     server, times = _server(subject), []
-    for _ in range(5):
-        started = time.perf_counter()
-        server.redis.info("server")
-        times.append(time.perf_counter() - started)
+    try:
+        for _ in range(5):
+            started = time.perf_counter()
+            with server.faults():
+                server.redis.info("server")
+            times.append(time.perf_counter() - started)
+    except (Unreachable, StoreUnavailable, UsageError) as error:
+        return State.BROKEN, str(error)
     latency = statistics.median(times[1:])  # the first one opened the connection
     found = f"{server.address} answers in {1000 * latency:.2g} ms"
     return State.OK if latency < SLOW else State.WARNING, found
@@ -121,7 +123,10 @@ def eviction(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
 )
 def memory(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
     info = _info(subject)
-    examples, runs = _examples(subject)
+    try:
+        examples, runs = _examples(subject)
+    except (StoreUnavailable, UsageError) as error:
+        return State.BROKEN, str(error), "Give the user the rights of docker/redis.conf."
     needed = BYTES_OF_AN_EXAMPLE * examples
     limit, of = info["maxmemory"], "maxmemory"
     if not limit:
@@ -204,18 +209,13 @@ def _info(subject: Subject) -> dict[str, Any]:
     return info
 
 
-@cache
-def _runs(subject: Subject) -> dict[str, int]:
-    """The runs that the server has, each with its N."""
+def _examples(subject: Subject) -> tuple[int, str]:
+    """The examples of the runs that the server has, and of the one that is to come; and whose they are."""
     from sadp_dist.store import list_runs
 
     assert subject.store is not None
-    return {run["run"]: run["dataset_size"] or 0 for run in list_runs(subject.store)}
-
-
-def _examples(subject: Subject) -> tuple[int, str]:
-    """The examples of the runs that the server has, and of the one that is to come; and whose they are."""
-    held, coming = _runs(subject), examples_of(subject)
+    held = {run["run"]: run["dataset_size"] or 0 for run in list_runs(subject.store)}
+    coming = examples_of(subject)
     whose = f"its {len(held)} run(s)"
     if coming is not None and (subject.config is None or subject.config.name not in held):
         return sum(held.values()) + coming, f"{whose} and one of {coming:,} examples"

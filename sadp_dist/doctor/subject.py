@@ -59,19 +59,23 @@ class Subject:
                 raise UsageError(
                     f"--beton {beton} does not exist; write it with: sadp-dist beton SOURCE {beton}"
                 )
-        store = self.store  # reads the configuration
-        if store is None:
-            return
+        if self.store is not None:  # which reads the configuration
+            self._check_url(self.store)
+
+    def _check_url(self, url: str) -> None:
         try:
             from sadp_dist.store import HOMES
             from sadp_dist.store.address import without_password
-        except Exception:
+
+            if self.store_kind == "redis":
+                from sadp_dist.store.redis.address import Address
+        except Exception:  # a package is missing or broken, which its own check says
             return
         if self.store_kind not in HOMES:
             known = ", ".join(f'"{home}:"' for home in HOMES)
-            raise UsageError(
-                f"--store {without_password(store)} is not a store's URL: it has to start with {known}"
-            )
+            raise UsageError(f"--store {without_password(url)} is not a store: it has to start with {known}")
+        if self.store_kind == "redis":
+            Address.parse(url)
 
     @property
     def store(self) -> str | None:

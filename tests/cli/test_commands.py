@@ -248,28 +248,6 @@ def test_top_draws_the_images(run_dir, digits, tmp_path):
     assert "--images and --out go together" in line
 
 
-def test_doctor_names_the_extra_of_what_is_missing(tmp_path):
-    (tmp_path / "ffcv.py").write_text("raise ImportError('not here')")
-    done = subprocess.run(
-        [sys.executable, "-m", "sadp_dist", "doctor"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "300"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0  # images can be read without it
-    assert "does not import (not here)" in done.stdout
-    assert "pip install 'sadp_dist[ffcv]'" in done.stdout
-
-
-def test_doctor_says_what_works():
-    done = sadp_dist_command("doctor", "--json")
-    assert done.returncode == 0
-    packages = json.loads(done.stdout)["packages"]
-    assert packages["torch"] == {"version": __import__("torch").__version__.split("+")[0], "problem": None}
-    assert packages["ffcv"]["problem"] is None
-    assert "works" in sadp_dist_command("doctor").stdout
-
-
 def test_without_ffcv_ray_and_redis_the_rest_trains(tmp_path, digits):
     for name in ("ffcv", "ray", "redis"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('not installed here')")
