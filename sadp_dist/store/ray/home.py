@@ -27,7 +27,7 @@ from sadp_dist.store.run import Run
 MAX_WAITING = 10_000
 """Calls that may be under way at once in an actor: every rank has one while it waits."""
 SHARD = 2**24
-"""Examples of a shard, about: 128 MiB of scores, and a plan in about a second."""
+"""Examples of a shard, about: 192 MiB of scores, and a plan in about a second."""
 SUMMARY = ("run", "dataset_size", "method", "epoch", "seen")
 
 
