@@ -27,7 +27,7 @@ fail() { echo "ray_job.sh: $*" >&2; exit 2; }
 
 [ $# -gt 0 ] || fail "which configuration? launch/ray_job.sh CONFIG.yaml [section.key=value ...]"
 cd "$(dirname "$0")/.."
-if [ -n "${VENV:-}" ] || [ -e .venv/bin/ray ]; then PATH=$(realpath "${VENV:-.venv}")/bin:$PATH; fi
+if [ -n "${VENV:-}" ] || [ -e .venv/bin/ray ]; then PATH=$(realpath -m "${VENV:-.venv}")/bin:$PATH; fi
 command -v ray >/dev/null || fail "ray is not on the PATH${VENV:+ with VENV=$VENV}; install it with: pip install 'sadp_dist[ray]'"
 
 export RAY_API_SERVER_ADDRESS=${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}
@@ -53,7 +53,7 @@ import json, sys
 names_and_values = sys.argv[1:]
 print(json.dumps({
     "env_vars": dict(zip(names_and_values[::2], names_and_values[1::2])),
-    "excludes": [".git", ".venv", "/data", "/runs", "/docs", "/tests"],
+    "excludes": [".git", ".venv", ".hypothesis", ".*_cache", "/data", "/runs", "/docs", "/tests"],
 }))
 PYTHON
 )

@@ -79,7 +79,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ray_train.py", description="Train in a Ray cluster.")
     parser.add_argument("--workers", type=numbers, default=(1, 1), help="ranks, N or MIN:MAX (default 1)")
-    parser.add_argument("--cpus", type=int, choices=range(1, 1025), metavar="N", default=1, help="CPUs of each (default 1)")
+    parser.add_argument(
+        "--cpus", type=int, choices=range(1, 1025), metavar="N", default=1, help="CPUs of each (default 1)"
+    )
     parser.add_argument("--gpu", action="store_true", help="a GPU for each")
     parser.add_argument("--max-restarts", type=int, default=0, help="how often workers are started again")
     parser.add_argument(

@@ -39,7 +39,7 @@ given() {  # an option is among the arguments
 [ $# -gt 0 ] || fail "which configuration? launch/torchrun.sh CONFIG.yaml [section.key=value ...]"
 project=$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")
 if [ -n "${VENV:-}" ] || [ -e "$project/.venv/bin/torchrun" ]; then
-  PATH=$(realpath "${VENV:-$project/.venv}")/bin:$PATH
+  PATH=$(realpath -m "${VENV:-$project/.venv}")/bin:$PATH
 fi
 command -v torchrun >/dev/null || fail "torchrun is not on the PATH${VENV:+ with VENV=$VENV}; install with: launch/setup.sh"
 
