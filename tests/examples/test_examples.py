@@ -1,0 +1,96 @@
+"""The examples run as their docstrings say, on one process and on two, and train on what the plan says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sadp_dist import PruningConfig, open_snapshot
+from sadp_dist.loading import write_beton
+from sadp_dist.store.snapshot import Snapshot
+
+pytestmark = pytest.mark.slow
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "1"}
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--rdzv-backend", "c10d"]
+TORCHRUN += ["--rdzv-endpoint", "localhost:0", "--nproc-per-node", "2"]
+
+Run = Callable[..., list[tuple[int, float]]]
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    """Runs a command in an empty folder; gives examples trained on and test accuracy of each epoch."""
+
+    def start(*command: object) -> list[tuple[int, float]]:
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = re.findall(r"epoch +(\d+): trained on (\d+), test accuracy ([\d.]+)%", done.stdout)
+        by_epoch = {int(epoch): (int(count), float(accuracy)) for epoch, count, accuracy in found}
+        assert sorted(by_epoch) == list(range(1, 11)), done.stdout + done.stderr
+        assert len(found) == 10, f"more than one rank has printed: {done.stdout}"
+        return list(by_epoch.values())
+
+    return start
+
+
+def trained_on_what_was_planned(scores: Path, epochs: list[tuple[int, float]]) -> bool:
+    """Each epoch's subset, split over the ranks, was trained on, each example of it once."""
+    store, saved = open_snapshot(scores), Snapshot.read(scores)
+    planned = [record.drawn for record in store.history()]
+    assert planned == [count for count, _ in epochs]
+    # In all as many scores as examples drawn; in the last epoch those, and no others, have a new one.
+    assert store.stats().pushed_scores == sum(planned)
+    (scored,) = np.nonzero(saved.state.score_epochs == 9)
+    return np.array_equal(scored, np.sort(saved.plans[-1].indices))
+
+
+def sizes(dataset_size: int, ratio: float, max_ratio: float) -> list[int]:
+    schedule = PruningConfig(ratio=ratio, max_ratio=max_ratio, epochs=10).schedule
+    return [round((1 - schedule.ratio(k)) * dataset_size) for k in range(1, 11)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_lightning(processes, run, tmp_path):
+    pytest.importorskip("lightning")
+    epochs = run(sys.executable, EXAMPLES / "lightning_digits.py", processes)
+    assert [count for count, _ in epochs] == sizes(1400, 0.5, 0.7)
+    assert trained_on_what_was_planned(tmp_path / "lightning_digits.npz", epochs)
+    assert epochs[-1][1] > 90
+
+
+@pytest.mark.parametrize("launcher", ["accelerate launch", "torchrun"])
+def test_accelerate(launcher, run, tmp_path):
+    pytest.importorskip("accelerate")
+    launch = [sys.executable, "-m", "accelerate.commands.launch"] if "accelerate" in launcher else TORCHRUN
+    epochs = run(*launch, EXAMPLES / "accelerate_digits.py")
+    assert [count for count, _ in epochs] == sizes(1400, 0.5, 0.7)
+    assert trained_on_what_was_planned(tmp_path / "accelerate_digits.npz", epochs)
+    assert epochs[-1][1] > 90
+
+
+def test_ffcv(run, tmp_path):
+    subprocess.run([sys.executable, EXAMPLES / "digits_images.py", tmp_path / "images"], check=True)
+    for split in ("train", "test"):
+        write_beton(tmp_path / "images", tmp_path / f"{split}.beton", split=split)
+    docstring = (EXAMPLES / "ffcv_imagenet.py").read_text().split('"""')[1]
+    command = re.search(r"python examples/ffcv_imagenet.py (.*?)\n\n", docstring, re.DOTALL)[1]
+    options = command.replace("\\", "").split()
+    epochs = run(*TORCHRUN, EXAMPLES / "ffcv_imagenet.py", *options)
+    assert [count for count, _ in epochs] == sizes(1442, 0.35, 0.55)
+    assert trained_on_what_was_planned(tmp_path / "ffcv_imagenet.npz", epochs)
+    assert epochs[-1][1] > 80
