@@ -54,7 +54,8 @@ class Engine:
         """Store checked records.
 
         An example keeps its score of the largest epoch, the largest within that: a maximum, so that neither
-        the order of arrival nor a repeat changes anything.
+        the order of arrival nor a repeat changes anything. Of the epoch before it, it keeps the score that it
+        had when the later one came.
 
         Args:
             records: what to store.
@@ -156,8 +157,7 @@ class Engine:
         Raises:
             UsageError: the run has no such epoch.
         """
-        self.run.check_epoch(figures.epoch)
-        self._history.record(figures)
+        self._history.record(figures._replace(epoch=self.run.check_epoch(figures.epoch)))
 
     def history(self) -> list[EpochRecord]:
         """See `Store.history`."""

@@ -72,12 +72,13 @@ def test_what_is_recorded_of_an_epoch_replaces_what_was_and_may_come_before_its_
     store.plan(0)
     store.plan(1)
     assert [record.training for record in store.history()] == [{}, {"loss": 5.0}]
-    store.record(0, {"loss": np.float32(0.5), "train/accuracy": 1})
+    store.record(np.int64(0), {"loss": np.float32(0.5), "train/accuracy": 1})
     store.record(1, {"test_accuracy": 0.25})
     assert [record.training for record in store.history()] == [
         {"loss": 0.5, "train/accuracy": 1.0},
         {"test_accuracy": 0.25},
     ]
+    assert json.dumps([record.to_dict() for record in store.history()])
 
 
 @pytest.mark.parametrize(
