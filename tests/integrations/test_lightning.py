@@ -1,0 +1,109 @@
+"""The callback in Lightning's trainer: checkpoints hold the scores, what is put together wrongly is said."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+pytest.importorskip("lightning")
+
+import lightning
+
+from sadp_dist import PruningConfig
+from sadp_dist.errors import UsageError
+from sadp_dist.integrations.lightning import SpikeAwarePruning
+
+N, EPOCHS = 60, 4
+GENERATOR = torch.Generator().manual_seed(0)
+EXAMPLES = TensorDataset(
+    torch.randn(N, 8, generator=GENERATOR), torch.randint(3, (N,), generator=GENERATOR), torch.arange(N)
+)
+
+
+class Network(lightning.LightningModule):
+    """One layer, which is trained on what `pruning` selects."""
+
+    def __init__(self, pruning: SpikeAwarePruning, follow: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(8, 3)
+        self.pruning, self.follow = pruning, follow
+
+    def train_dataloader(self):
+        return DataLoader(EXAMPLES, 10, sampler=self.pruning.sampler(10) if self.follow else None)
+
+    def training_step(self, batch, _):
+        x, y, index = batch
+        return (self.pruning.weights(index) * cross_entropy(self.layer(x), y, reduction="none")).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+
+
+def fit(folder: Path, follow: bool = True, ckpt_path: Path | None = None, **options) -> SpikeAwarePruning:
+    """Train; returns the callback with its store."""
+    pruning = SpikeAwarePruning(PruningConfig(ratio=0.5, epochs=EPOCHS, min_probability=0.1), N)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        callbacks=[pruning],
+        default_root_dir=folder,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **{"max_epochs": EPOCHS, **options},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(Network(pruning, follow), ckpt_path=ckpt_path)
+    return pruning
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_is_the_same_run(tmp_path):
+    whole = fit(tmp_path / "whole").store
+    fit(tmp_path / "first", max_epochs=2)
+    (checkpoint,) = (tmp_path / "first").glob("checkpoints/*.ckpt")
+    resumed = fit(tmp_path / "second", ckpt_path=checkpoint).store
+    assert [record.drawn for record in whole.history()] == [N // 2] * EPOCHS
+    assert resumed.history() == whole.history()
+    assert torch.equal(torch.tensor(resumed.top(N)[0]), torch.tensor(whole.top(N)[0]))
+
+
+def test_scores_do_not_depend_on_gradient_accumulation(tmp_path):
+    def scores_of_first_epoch(**options):
+        return fit(tmp_path, max_epochs=1, enable_checkpointing=False, **options).store.scores(
+            torch.arange(N)
+        )
+
+    # In one epoch of one optimizer step the weights are the same for every batch.
+    at_once = scores_of_first_epoch(accumulate_grad_batches=100)
+    in_two = scores_of_first_epoch(accumulate_grad_batches=50)
+    torch.testing.assert_close(torch.tensor(at_once), torch.tensor(in_two), equal_nan=True)
+    assert (~torch.tensor(at_once).isnan()).sum() == N // 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_epochs": 9}, "pruning.epochs=4, but Trainer(max_epochs=9)"),
+        ({"follow": False}, "the training loader does not follow pruning.sampler(batch_size)"),
+    ],
+)
+def test_what_is_put_together_wrongly_is_said_before_a_step_is_made(options, said, tmp_path):
+    with pytest.raises(UsageError) as raised:
+        fit(tmp_path, **options)
+    assert said in str(raised.value)
+
+
+def test_outside_of_fit_it_says_where_it_belongs():
+    pruning = SpikeAwarePruning(PruningConfig(), N)
+    with pytest.raises(UsageError, match="call it in train_dataloader"):
+        pruning.sampler(10)
+    with pytest.raises(UsageError, match="sampler=pruning.sampler"):
+        pruning.weights(torch.arange(3))

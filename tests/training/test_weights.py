@@ -1,0 +1,62 @@
+"""A run can start from the weights of another one, as the second phase of the ImageNet recipe does."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from sadp_dist.errors import UsageError
+from sadp_dist.training import load_config, parse_config, train
+from tests.training.conftest import newest_state
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def test_a_run_starts_from_the_weights_of_another_with_more_time_steps(recipe, tmp_path):
+    first = recipe(name="first", training={"epochs": 1}, network={"time_steps": 1})
+    train(parse_config(first))
+    # With a learning rate next to nothing it ends with what it started from.
+    slow = {"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    network = {"time_steps": 2, "weights": str(tmp_path / "first")}
+    train(parse_config(recipe(name="second", training=slow, network=network)))
+    before, after = (newest_state(tmp_path / name)["network"] for name in ("first", "second"))
+    weights = [name for name in before if name.endswith("weight")]
+    assert weights
+    for name in weights:
+        torch.testing.assert_close(after[name], before[name])
+
+
+def test_weights_that_are_not_there_or_of_another_network_are_refused(recipe, tmp_path):
+    with pytest.raises(UsageError, match=r"network.weights='nowhere' holds no checkpoint"):
+        train(parse_config(recipe(network={"weights": "nowhere"})))
+    train(parse_config(recipe(name="first", training={"epochs": 1}, network={"time_steps": 1})))
+    network = {"name": "vgg11", "weights": str(tmp_path / "first")}
+    with pytest.raises(UsageError, match="is of another network"):
+        train(parse_config(recipe(name="second", data={"image_size": 32}, network=network)))
+
+
+@pytest.mark.slow
+def test_the_recipe_for_imagenet_trains_on_real_images_in_both_phases(tmp_path):
+    folder = os.environ.get("SADP_DIST_DATA")
+    if not folder:
+        pytest.skip("SADP_DIST_DATA does not name a folder with imagenet-sample.zip")
+    pytest.importorskip("ffcv")
+    from sadp_dist.loading import write_beton
+
+    with zipfile.ZipFile(Path(folder, "imagenet-sample.zip")) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")][:6]
+        archive.extractall(tmp_path / "images", names)
+    beton = tmp_path / "sample.beton"
+    write_beton(tmp_path / "images", beton, max_side=500)
+    small = [f"data.train={beton}", f"data.test={beton}", "data.workers=1", "training.batch_size=2"]
+    small += ["training.epochs=2", f"output={tmp_path}/{{name}}"]
+    train(load_config(CONFIGS / "imagenet-sew-resnet34.yaml", small))
+    small += [f"network.weights={tmp_path}/imagenet-sew-resnet34-pretrain"]
+    summary = train(load_config(CONFIGS / "imagenet-sew-resnet34-finetune.yaml", small))
+    assert summary["event"] == "end"
+    assert 0 < summary["total_examples"] < 2 * 6
+    assert summary["test_examples"] == 6
