@@ -78,8 +78,9 @@ class Visitor:
         return page
 
     def leave(self) -> None:
-        for context in self._contexts:
-            context.close()
+        """Close all pages, before their dashboard ends."""
+        while self._contexts:
+            self._contexts.pop().close()
 
 
 def headline(page: Page, name: str) -> Locator:

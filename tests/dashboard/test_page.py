@@ -233,6 +233,7 @@ def test_a_folder_of_runs_is_shown_as_its_newest_checkpoints_are(known, runs, vi
         expect(page.locator("#lead")).to_have_text(f"All {EPOCHS} epochs are done.")
         expect(page.locator("#gallery-hint")).to_contain_text("--images SOURCE")
         expect(page.locator("#highest .no-image")).to_have_count(12)
+        visitor.leave()
 
 
 def test_a_wrong_token_is_refused_and_the_right_one_opens_the_page(server, known, visitor):
@@ -253,6 +254,7 @@ def test_a_wrong_token_is_refused_and_the_right_one_opens_the_page(server, known
         assert page.evaluate("document.cookie") == ""  # scripts do not get at it
         page.reload()
         expect(page.get_by_role("heading", name=RUN)).to_be_visible()
+        visitor.leave()
 
 
 @pytest.mark.parametrize("width", [390, 320])
