@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,12 @@ def test_a_run_of_two_ranks_over_redis_learns_what_it_learns_over_the_embedded_s
         theirs, ours = live.stats(), saved.stats()
         everyone = range(ours.dataset_size)
         np.testing.assert_array_equal(live.scores(everyone), saved.scores(everyone))
+        epochs = zip(live.history(), saved.history(), record(here)[:3], strict=True)
+        for epoch_there, epoch_here, row in epochs:
+            for measured in (epoch_there.training, epoch_here.training):
+                assert (measured["loss"], measured["test_accuracy"]) == (row["loss"], row["test_accuracy"])
+            assert replace(epoch_there, training={}) == replace(epoch_here, training={})
+            assert (epoch_there.gamma, epoch_there.seen) == (row["gamma"], row["seen"])
     assert (theirs.seen, theirs.epoch, theirs.pushed_scores) == (ours.seen, 2, ours.pushed_scores)
 
 
