@@ -85,11 +85,8 @@ def persistence(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
     if not info["aof_enabled"]:
         return State.WARNING, "appendonly is off", _cli(subject, "config set appendonly yes")
     if info["aof_last_write_status"] != "ok" or info["aof_last_bgrewrite_status"] != "ok":
-        return (
-            State.BROKEN,
-            "appendonly is on, but it cannot write its file",
-            "Make room on Redis's disk, and look at its log.",
-        )
+        mend = "Make room on Redis's disk, and look at its log."
+        return State.BROKEN, "appendonly is on, but it cannot write its file", mend
     return State.OK, "appendonly is on"
 
 
@@ -106,9 +103,7 @@ def eviction(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
     policy = info["maxmemory_policy"]
     if policy == "noeviction":
         return State.OK, policy
-    state = (
-        State.BROKEN if info["maxmemory"] else State.WARNING
-    )  # without a limit there is nothing to evict for
+    state = State.BROKEN if info["maxmemory"] else State.WARNING  # without a limit nothing is evicted yet
     return state, f"maxmemory-policy is {policy}", _cli(subject, "config set maxmemory-policy noeviction")
 
 
@@ -128,16 +123,14 @@ def memory(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
     except (StoreUnavailable, UsageError) as error:
         return State.BROKEN, str(error), "Give the user the rights of docker/redis.conf."
     needed = BYTES_OF_AN_EXAMPLE * examples
-    limit, of = info["maxmemory"], "maxmemory"
-    if not limit:
-        limit, of = info.get("total_system_memory", 0), "its machine's memory"
-    found = (
-        f"{runs} need {size(needed)} of {size(limit)} ({of}), of which {size(info['used_memory'])} are in use"
-    )
-    if limit and max(needed, info["used_memory"]) > limit:
-        more = f"config set maxmemory {2 * max(needed, info['used_memory']) // 2**20 + 64}mb"
-        return State.BROKEN, found, _cli(subject, more)
-    return State.OK, found
+    used, limit = info["used_memory"], info["maxmemory"] or info.get("total_system_memory", 0)
+    of = "maxmemory" if info["maxmemory"] else "its machine's memory"
+    found = f"{runs} need {size(needed)} of {size(limit)} ({of}), of which {size(used)} are in use"
+    if max(needed, used) <= limit or not limit:
+        return State.OK, found
+    if not info["maxmemory"]:
+        return State.BROKEN, found, "Give Redis a larger machine, or remove runs with `sadp-dist rm`."
+    return State.BROKEN, found, _cli(subject, f"config set maxmemory {2 * max(needed, used) // 2**20 + 64}mb")
 
 
 @check(
