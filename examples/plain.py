@@ -1,4 +1,9 @@
-"""A training script as anybody has one: a spiking network on scikit-learn's handwritten digits."""
+"""A training script as anybody has one: a spiking network on scikit-learn's handwritten digits.
+
+    python examples/plain.py
+
+Prints how many examples each epoch trains on, all 1,400, and the test accuracy.
+"""
 
 import torch
 from sklearn.datasets import load_digits

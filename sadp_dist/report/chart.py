@@ -126,12 +126,14 @@ def marker(number: int) -> str:
     return MARKERS[number % len(MARKERS)]
 
 
-def legend_below(axes: Axes, entries: int) -> None:
-    """A legend under the axes, where it hides no curve; none for a single entry."""
-    if entries > 1:
+def legend_below(axes: Axes) -> None:
+    """A legend under the axes, where it hides no curve, as wide as fits; none for a single entry."""
+    _, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
         figure = axes.get_figure(root=True)
         assert figure is not None
-        figure.legend(loc="outside lower center", ncols=2 if entries in (2, 4) else min(entries, 3))
+        columns = max(1, min(len(labels), 66 // (max(map(len, labels)) + 7)))
+        figure.legend(loc="outside lower center", ncols=columns)
 
 
 def plain_logarithmic(axis: Axis) -> None:

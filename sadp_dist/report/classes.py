@@ -61,7 +61,7 @@ def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart |
             axes.set_xlabel("classes, from the least kept to the most")
         axes.set(ylabel="share of the class drawn", ylim=(0, None))
         axes.yaxis.set_major_formatter(lambda value, _: percent(value))
-        legend_below(axes, len(rates))
+        legend_below(axes)
 
     said = []
     for group, spread in rates:

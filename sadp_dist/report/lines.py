@@ -89,9 +89,9 @@ def line_chart(
         if bottom is not None:
             top = max(y + np.nan_to_num(sd) for line in drawn for _, y, sd in line.points())
             axes.set_ylim(bottom, top + 0.05 * (top - bottom))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=integers))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=integers))
         axes.xaxis.set_major_formatter(lambda value, _: show_x(value))
-        legend_below(axes, len(drawn) + (level is not None))
+        legend_below(axes)
 
     ends = []
     for line in drawn:

@@ -37,7 +37,7 @@ def plan_charts(groups: Sequence[Group]) -> list[Chart]:
             "variance",
             "Variance of the gradient's estimate, relative to uniform sampling",
             [_over_epochs(group, _relative_variance) for group in with_scores],
-            ("epoch", "variance / that of uniform sampling"),
+            ("epoch", "variance / uniform sampling's"),
             (whole, short),
             note=VARIANCE + _of_newest(with_scores),
             level=(1.0, "uniform sampling"),

@@ -17,13 +17,13 @@ LOW, MIDDLE, HIGH = ("0.05", "0.25"), "0.5", ("0.75", "0.95")
 
 
 def score_charts(groups: Sequence[Group]) -> list[Chart]:
-    """For the first run of each group that has scores: quantiles over epochs, and whole distributions."""
+    """For the first run of each group with scores above 0: quantiles over epochs, and whole distributions."""
     charts = []
     for group in groups:
         run = next(iter(group.with_history), None)
         if run is None or not run.needs_scores:
             continue
-        scored = [record for record in run.history if record.score_quantiles is not None]
+        scored = [record for record in run.history if sum(record.score_histogram["counts"])]
         if scored:
             name = group.label if len(group.runs) == 1 else f"{group.label}, {run.name}"
             charts += [_quantiles(group, name, scored), _distributions(group, name, scored)]
@@ -32,8 +32,9 @@ def score_charts(groups: Sequence[Group]) -> list[Chart]:
 
 def _quantiles(group: Group, name: str, records: Sequence[EpochRecord]) -> Chart:
     epochs = np.array([record.epoch + 1 for record in records])
+    bottom = min(record.score_histogram["edges"][0] for record in records)  # a logarithmic axis has no 0
     values = {
-        share: _positive([(record.score_quantiles or {})[share] for record in records])
+        share: np.maximum([(record.score_quantiles or {})[share] for record in records], bottom)
         for share in (*LOW, MIDDLE, *HIGH)
     }
 
@@ -50,7 +51,7 @@ def _quantiles(group: Group, name: str, records: Sequence[EpochRecord]) -> Chart
         axes.set(xlabel="epoch", ylabel="score", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         plain_logarithmic(axes.yaxis)
-        legend_below(axes, 3)
+        legend_below(axes)
 
     rows = [
         [str(epoch), *(f"{values[share][row]:.4g}" for share in values)] for row, epoch in enumerate(epochs)
@@ -63,13 +64,13 @@ def _quantiles(group: Group, name: str, records: Sequence[EpochRecord]) -> Chart
         f"{epochs[0]} to {last:.3g} in epoch {epochs[-1]}.",
         draw=draw,
         table=Table(["epoch", *(f"{float(share):.0%}" for share in values)], rows),
-        note="The scores from which each epoch was planned. Scores of 0 lie below the axis.",
+        note="The scores from which each epoch was planned. Scores of 0 are shown as the smallest above 0.",
     )
 
 
 def _distributions(group: Group, name: str, records: Sequence[EpochRecord]) -> Chart:
     places = sorted({0, len(records) // 2, len(records) - 1})
-    shown = [record for place in places if sum((record := records[place]).score_histogram["counts"])]
+    shown = [records[place] for place in places]
 
     def draw(axes: Axes) -> None:
         for record, alpha in zip(shown, np.linspace(0.35, 1, max(len(shown), 1)), strict=False):
@@ -84,7 +85,7 @@ def _distributions(group: Group, name: str, records: Sequence[EpochRecord]) -> C
             )
         axes.set(xlabel="score", ylabel="share per factor of 10", xscale="log")
         plain_logarithmic(axes.xaxis)
-        legend_below(axes, len(shown))
+        legend_below(axes)
 
     rows, modes = [], []
     for record in shown:
@@ -116,9 +117,3 @@ def _density(record: EpochRecord) -> tuple[NDArray[np.float64], NDArray[np.float
         edges = edges * np.array([0.97, 1.03])
     total = counts.sum() + record.score_histogram["zeros"]
     return edges, counts / total / np.diff(np.log10(edges))
-
-
-def _positive(values: Sequence[float]) -> NDArray[np.float64]:
-    """A logarithmic axis shows no 0."""
-    array = np.array(values, np.float64)
-    return np.where(array > 0, array, np.nan)

@@ -15,22 +15,25 @@ from sadp_dist.report.lines import Line, line_chart
 
 def accuracy_charts(groups: Sequence[Group]) -> list[Chart]:
     """Test accuracy against examples trained on and against time."""
-    unit, per_second = time_unit(max((run.last("total_seconds") or 0.0) for g in groups for run in g.runs))
-    of_time = [_against(group, "total_seconds", per_second) for group in groups]
+    unit, per_second = time_unit(_largest(groups, "total_seconds"))
+    millions = _largest(groups, "total_examples") >= 1e6
+    axis, per_example = (
+        ("millions of examples trained on", 1e-6) if millions else ("examples trained on", 1.0)
+    )
     charts = [
         line_chart(
             "accuracy-examples",
             "Test accuracy against examples trained on",
-            [_against(group, "total_examples") for group in groups],
-            ("examples trained on", "test accuracy"),
-            (thousands, percent),
+            [_against(group, "total_examples", per_example) for group in groups],
+            (axis, "test accuracy"),
+            (short if millions else thousands, percent),
             note="Examples of all epochs and ranks; one that is trained on in two epochs counts twice.",
             clip=True,
         ),
         line_chart(
             "accuracy-time",
             "Test accuracy against time",
-            of_time,
+            [_against(group, "total_seconds", per_second) for group in groups],
             (f"time in {unit}", "test accuracy"),
             (short, percent),
             note="Time spent planning and training; without start-up, evaluation and checkpoints.",
@@ -76,7 +79,11 @@ def pruning_charts(groups: Sequence[Group]) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _against(group: Group, price: str, scale: float = 1.0) -> Line:
+def _largest(groups: Sequence[Group], name: str) -> float:
+    return max(float(run.last(name) or 0.0) for group in groups for run in group.runs)
+
+
+def _against(group: Group, price: str, scale: float) -> Line:
     cost = over_epochs(group.runs, lambda record: record[price] * scale)
     return Line(group.label, group.number, cost.mean, _figure(group, "test_accuracy"))
 
