@@ -82,7 +82,6 @@ class RemoteStore(Store):
         self._with_everything("flush", self._sender.flush)
 
     def record(self, epoch: int, figures: Mapping[str, float]) -> None:
-        self._sender.check()
         self._sender.record(Figures(self._run.check_epoch(epoch), check_figures(figures)))
 
     def history(self) -> list[EpochRecord]:

@@ -95,8 +95,13 @@ class Sender:
                     return
 
     def record(self, figures: Figures) -> None:
-        """Send an epoch's figures, in the place of those of that epoch which have not gone yet."""
+        """Send an epoch's figures, in the place of those of that epoch which have not gone yet.
+
+        Raises:
+            StoreUnavailable: the store could not be reached for `timeout` seconds.
+        """
         with self._changed:
+            self._check_open()
             self._figures[figures.epoch] = figures
             self._changed.notify_all()
 
@@ -186,13 +191,16 @@ class Sender:
         self._turn += 1
         self._changed.notify_all()
 
+    def _check_open(self) -> None:
+        self.check()
+        if self._closed:
+            raise UsageError("this store is closed: connect() again, on every rank")
+
     def _wait(self, done: Callable[[], bool]) -> None:
         """Wait for the thread, as long as it hears something from the store at least every `timeout`."""
         begun = time.monotonic()
         while True:
-            self.check()
-            if self._closed:
-                raise UsageError("this store is closed: connect() again, on every rank")
+            self._check_open()
             if done():
                 return
             left = max(begun, self._heard) + self._timeout - time.monotonic()

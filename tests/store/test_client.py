@@ -488,8 +488,23 @@ def test_closing_ends_the_thread_at_once_also_while_the_home_is_away(new_store):
     store.close()
     assert time.monotonic() - start < 2
     assert not store._sender._thread.is_alive()
-    with pytest.raises(UsageError, match="this store is closed"):
-        store.push([1], [1.0], epoch=0)
+    for call in (lambda: store.push([1], [1.0], epoch=0), lambda: store.record(0, {"loss": 1.0})):
+        with pytest.raises(UsageError, match="this store is closed"):
+            call()
+
+
+def test_recording_waits_for_nobody_and_arrives_once_the_home_is_back_also_if_it_has_lost_it(new_store, home):
+    store = new_store()
+    store.plan(0)
+    line_of(store).up.clear()
+    for loss in (3.0, 2.0):
+        store.record(0, {"loss": loss})  # returns
+    line_of(store).up.set()
+    store.flush()
+    assert [record.training for record in store.history()] == [{"loss": 2.0}]
+    home.restart()  # as of the plan, before anything was recorded
+    assert home.service.engine.history()[0].training == {}
+    assert [record.training for record in store.history()] == [{"loss": 2.0}]
 
 
 def test_one_who_only_looks_sees_the_run_and_cannot_change_it(new_store, home):
