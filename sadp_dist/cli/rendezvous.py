@@ -22,7 +22,7 @@ JOB = "torch.rendezvous."
 ROUND = re.compile(r"torch\.rendezvous\..*\.\d+/")
 """What the agents tell each other in each round is in keys of its own below that."""
 
-FORGET_AFTER = 60.0
+FORGET_AFTER = 30.0
 """Seconds. Agents that live renew their job's key every 5 s (torchrun's ``keep_alive_interval``)."""
 
 

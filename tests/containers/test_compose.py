@@ -1,4 +1,4 @@
-"""docker/compose.yaml for real: built, brought up, broken, watched from the host, brought down."""
+"""docker/compose.yaml and compose.node.yaml for real: brought up, broken, watched from the host, and down."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
+import yaml
 
 from tests.containers.engine import Engine, Project, up
 from tests.store.redis_server import free_port
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(1800
 
 HERE = "127.0.0.29"  # of this machine, and nobody else's
 RUN = "digits-sadp"
-EPOCHS = 14
+EPOCHS = 150
 QUICK = "training.batch_size=60 training.checkpoint_every=5"
 
 
@@ -102,3 +103,40 @@ def test_the_dashboard_shows_the_run_to_who_has_the_token(services, secrets):
     token = (secrets / "dashboard_token").read_text().strip()
     assert f'sadp_dist_epoch{{run="{RUN}"}} {EPOCHS - 1}.0' in ask(services, "/metrics", token).decode()
     assert ask(services, "/api/images/0", token).startswith((b"\x89PNG", b"RIFF"))
+
+
+def test_a_node_of_a_cluster_trains_at_the_head_s_address(engine, services, secrets, tmp_path):
+    (dashboard,) = services.containers("dashboard")
+    engine("cp", f"{dashboard}:/work/data", tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs").chmod(0o777)
+    node = Project(
+        engine,
+        f"{services.name}-node",
+        "compose.node.yaml",
+        "cpu",
+        IMAGE=services.variables["IMAGE"],
+        SECRETS=str(secrets),
+        HEAD=HERE,
+        SHARED=str(tmp_path),
+        ADDRESS=HERE,
+        JOB="node",
+        JOIN_SECONDS="1",
+        RECIPE=f"configs/digits.yaml name=node {QUICK} training.epochs=2",
+    )
+    with up(node):
+        (trainer,) = node.containers("trainer")
+        node.wait(lambda: not engine.inspect(trainer)["State"]["Running"])
+        assert engine.inspect(trainer)["State"]["ExitCode"] == 0, node.logs()
+        assert "epoch 2/2" in node.logs()
+    assert (tmp_path / "runs" / "node" / "metrics.jsonl").exists()
+
+
+def test_a_node_with_the_gpu_profile_reserves_its_gpus_and_starts_a_rank_on_each(engine):
+    node = Project(engine, "gpus", "compose.node.yaml", "gpu", HEAD="head", SHARED="/shared")
+    services = yaml.safe_load(node("config"))["services"]
+    assert list(services) == ["trainer-gpu"]
+    trainer = services["trainer-gpu"]
+    (device,) = trainer["deploy"]["resources"]["reservations"]["devices"]
+    assert device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
+    assert trainer["environment"]["PET_NPROC_PER_NODE"] == "gpu"
