@@ -132,7 +132,7 @@ def test_the_state_is_said_in_words_and_in_figures(watched, known, visitor):
     best = max(record["training"]["test_accuracy"] for record in history)
     assert 0.4 < left_out < 0.6
     assert best > 0.9
-    for words in (f"pruning has left out {percent(left_out)} of all example passes", percent(best)):
+    for words in (f"has left out {percent(left_out)} of all example passes", percent(best)):
         expect(page.locator("#verdict")).to_contain_text(words)
     expect(page.locator("#warnings li")).to_have_count(0)
     for name, value in {
@@ -205,7 +205,7 @@ def test_classes_and_health_are_those_of_the_run(watched, known, server, visitor
     assert rows.locator("td:nth-child(3)").all_text_contents() == drawn
 
     health = page.locator("#health")
-    for words in (server.url, "none, the run is over", "2, all up to date"):
+    for words in (server.url, "none, all epochs are planned", "2, all up to date"):
         expect(health).to_contain_text(words)
     expect(health.get_by_role("img", name="in order")).to_have_count(5)
     expect(health.get_by_role("img", name="look at this")).to_have_count(0)
@@ -410,6 +410,32 @@ def test_what_is_off_is_said_with_what_to_do(watched, server, visitor):
         train_epoch(store, 100, 0)
         page = visitor.open(watched.address, "high floor")
         expect(page.locator("#warnings li")).to_have_text(re.compile("The floor β is above S/N.* lower "))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        ({"stats": {"epoch": 3}, "planner": None}, "No planner runs"),
+        (
+            {"stats": {"epoch": 3, "waiting_ranks": [1]}, "waited": 16},
+            "Rank 1 has not asked for the next epoch",
+        ),
+        ({"stats": {"epoch": 3, "waiting_ranks": [1]}, "waited": 3}, None),
+        ({"stats": {"effective_sample_size": 100.0}}, "a few large weights dominate the gradient"),
+        ({"stats": {"rejected_pushes": 2}}, "2 pushes were refused"),
+        ({"stats": {"bad_frames": {"checksum": 3}}}, "could not be read and were skipped: checksum (3)"),
+    ],
+)
+def test_every_warning_comes_with_its_figures(watched, known, visitor, change, said):
+    """Of figures that a short run does not have: those of the trained one, with others in their place."""
+    seen = {**known, "planner": "rank 0", "waited": 0, **change}
+    seen["stats"] = {**known["stats"], **change.get("stats", {})}
+    page = visitor.open(watched.address)
+    warnings = "async (seen) => (await import('/static/verdict.js')).warnings(seen)"
+    found = [line.replace("\u00a0", " ") for line in page.evaluate(warnings, seen)]
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
 
 
 def test_a_store_that_is_gone_is_said_and_its_return_too(watched, server, known, visitor):

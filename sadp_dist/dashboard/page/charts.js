@@ -54,9 +54,9 @@ export function draw(id, label, run, describe) {
   plot();
 }
 
-/** Draw all charts again, in the colours of now. */
+/** Draw the charts that are seen again, in the size and the colours of now. */
 export function redraw() {
-  for (const plot of drawn.values()) plot();
+  for (const [id, plot] of drawn) if (byId(id).checkVisibility()) plot();
 }
 
 /** An axis of epochs, counted from 1 as training does: ticks at whole numbers, and never less than three of them. */

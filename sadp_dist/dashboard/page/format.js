@@ -76,3 +76,8 @@ export function list(words) {
 export function plural(number, one, many = `${one}s`) {
   return `${count(number)}${SPACE}${number === 1 ? one : many}`;
 }
+
+/** "no such run" -> "No such run." */
+export function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}

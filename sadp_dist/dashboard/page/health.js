@@ -2,26 +2,21 @@
 
 import { byId, element } from "./dom.js";
 import { bytes, compact, count, duration, list } from "./format.js";
-import { isOver } from "./verdict.js";
+import { PATIENCE, goesOn } from "./verdict.js";
 
 const RANKS_SHOWN = 16;
 
 /**
- * @param {object} seen stats, history, planner, planned, source (of /api/health), now (seconds since 1970),
- *   rates (scores and pushes a second since the last look, or null).
+ * @param {object} seen stats, planner (null where none is there), source (of /api/health), waited (seconds that the same
+ *   ranks have been waited for), rates (scores and pushes a second since the last look, or null).
  */
 export function showHealth(seen) {
-  const { stats, planner, planned, source, now, rates } = seen;
-  const over = isOver(seen);
+  const { stats, source, rates } = seen;
   const bad = Object.entries(stats.bad_frames);
   const rows = [
-    ["Store", "good", `answered in ${duration(stats.answered_in)}`, source?.store],
-    [
-      "Planner",
-      planned || over ? "good" : "warn",
-      planner ?? (planned ? "the store itself" : over ? "none, the run is over" : "none"),
-    ],
-    ranks(stats, over),
+    ["Store", "good", `answered in ${duration(stats.answered_in)}`, source.store],
+    planner(seen),
+    ranks(seen),
     [
       "Scores arriving",
       "",
@@ -37,7 +32,9 @@ export function showHealth(seen) {
     [
       "Last snapshot",
       "",
-      stats.last_snapshot === null ? "none yet" : `${duration(Math.max(now - stats.last_snapshot, 0))} ago`,
+      stats.last_snapshot === null
+        ? "none yet"
+        : `${duration(Math.max(stats.at - stats.last_snapshot, 1))} ago`,
     ],
     ["Memory", "", bytes(stats.memory_bytes), stats.shards > 1 ? `in ${count(stats.shards)} shards` : null],
     ["Received", "", bytes(stats.bytes_received)],
@@ -47,15 +44,23 @@ export function showHealth(seen) {
   );
 }
 
-function ranks(stats, over) {
-  const { rank_epochs: epochs, waiting_ranks: waiting } = stats;
+function planner(seen) {
+  if (seen.planner !== null) return ["Planner", "good", seen.planner];
+  return goesOn(seen) ? ["Planner", "warn", "none"] : ["Planner", "good", "none, all epochs are planned"];
+}
+
+/** That some wait for others is in order for a moment, between two epochs. */
+function ranks(seen) {
+  const { rank_epochs: epochs, waiting_ranks: waiting } = seen.stats;
   if (epochs.length === 0) return ["Ranks", "", "not known", "this store does not say who asked"];
   const note = new Set(epochs).size === 1 ? `at ${at(epochs[0])}` : ranksOneByOne(epochs);
-  if (over || waiting.length === 0) return ["Ranks", "good", `${count(epochs.length)}, all up to date`, note];
+  const all = count(epochs.length);
+  if (waiting.length === 0 || !goesOn(seen)) return ["Ranks", "good", `${all}, all up to date`, note];
+  const state = seen.waited > PATIENCE ? "warn" : "";
   return [
     "Ranks",
-    "warn",
-    `${count(epochs.length)}, waiting for ${waiting.length > 8 ? count(waiting.length) : list(waiting)}`,
+    state,
+    `${all}, waiting for ${waiting.length > 8 ? count(waiting.length) : list(waiting)}`,
     note,
   ];
 }

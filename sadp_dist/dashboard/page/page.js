@@ -1,38 +1,21 @@
 // The page's heart beat: ask the API every two seconds while somebody looks, and show what has changed.
 
-import { ApiError, get, logIn, ofRun } from "./api.js";
-import { redraw } from "./charts.js";
+import { ApiError, get, ofRun } from "./api.js";
 import { showClasses } from "./classes.js";
 import { makeCurves, showCurves, showHeadline } from "./curves.js";
 import { byId, element, setText } from "./dom.js";
-import { duration, plural } from "./format.js";
+import { closeDoor, isLocked, lock, makeDoor } from "./door.js";
+import { duration, plural, sentence } from "./format.js";
 import { SHELVES, showGalleryHint, showShelf } from "./gallery.js";
 import { showHealth } from "./health.js";
+import { Look } from "./look.js";
 import { chosenRun, latestRun, showRuns } from "./runs.js";
 import { showScores, showStaleness } from "./scores.js";
+import { makeSwitch } from "./switch.js";
 import { verdict, warnings } from "./verdict.js";
 
 const EVERY = 2000; // milliseconds between looks
 const GALLERY_EVERY = 6000; // the highest of millions of scores are not asked for at each
-const SYSTEM_DARK = matchMedia("(prefers-color-scheme: dark)");
-
-/** What is known of the chosen run. Another choice, or a run that began anew, begins with another one. */
-class Look {
-  constructor(run, created) {
-    Object.assign(this, { run, created, stats: null, history: [], classes: null, rates: null });
-    this.shown = new Map(); // panel -> what it shows, as text: it is drawn again when that is another one
-    this.waiting = { ranks: "", since: 0 };
-    this.gallery = { shows: null, at: 0 };
-  }
-
-  /** Whether a panel has to be drawn, since what it shows is not what it showed. */
-  changes(panel, ...shows) {
-    const text = JSON.stringify(shows);
-    const changed = this.shown.get(panel) !== text;
-    this.shown.set(panel, text);
-    return changed;
-  }
-}
 
 let look = new Look(null, null);
 let timer = null;
@@ -52,15 +35,14 @@ async function beat() {
     if (!(error instanceof ApiError)) throw error;
     if (mine === turn) fail(error);
   } finally {
-    if (mine === turn && byId("door").hidden) timer = setTimeout(beat, EVERY);
+    if (mine === turn && !isLocked()) timer = setTimeout(beat, EVERY);
   }
 }
 
 async function ask(inTime) {
   const [source, runs] = await Promise.all([get("health"), get("runs")]);
   if (!inTime()) return;
-  byId("door").hidden = true;
-  byId("dashboard").hidden = false;
+  closeDoor();
   setText(byId("source"), source.store);
   const run = chosenRun() ?? latestRun(runs);
   showRuns(runs, run);
@@ -68,51 +50,29 @@ async function ask(inTime) {
   if (!listed) return showNothing(run, runs, source);
   if (run !== look.run || listed.created !== look.created) look = new Look(run, listed.created);
 
-  const known = look.history;
   const [stats, history] = await Promise.all([
     ofRun(run, "stats"),
-    ofRun(run, "history", { since: Math.max((known.at(-1)?.epoch ?? 0) - 1, 0) }),
+    ofRun(run, "history", { since: look.since }),
   ]);
   const classes = look.stats?.epoch === stats.epoch ? look.classes : await ofRun(run, "classes");
   if (!inTime()) return;
-  Object.assign(look, {
-    rates: rates(look, stats),
-    stats,
-    history: merged(known, history, stats.epoch),
-    classes,
-  });
+  look.learn(stats, history, classes);
   show(look, listed, source);
   await showGallery(look, source, inTime);
 }
 
-/** A history and what was asked for since: the newer record of an epoch holds; a run that began anew has fewer. */
-function merged(known, asked, epoch) {
-  const records = new Map([...known, ...asked].map((record) => [record.epoch, record]));
-  return [...records.values()]
-    .filter((record) => record.epoch <= (epoch ?? -1))
-    .sort((a, b) => a.epoch - b.epoch);
-}
-
-/** Since the last look; the answer may be the one that was given then, too. */
-function rates({ stats: before, rates: known }, now) {
-  if (before === null || now.pushes < before.pushes) return null;
-  const seconds = now.at - before.at;
-  if (seconds <= 0) return known;
-  return {
-    scores: (now.pushed_scores - before.pushed_scores) / seconds,
-    pushes: (now.pushes - before.pushes) / seconds,
-  };
-}
-
 function show(current, listed, source) {
   const { run, stats, history } = current;
-  const isRedis = /^rediss?:/.test(source.store ?? "");
-  const planner = isRedis ? (listed.planner ?? null) : stats.planner;
+  const { rates, classes } = current;
   const seen = {
-    ...{ run, stats, history, planner, source, rates: current.rates, classes: current.classes },
-    planned: planner !== null || !isRedis, // elsewhere the store itself plans
-    waited: waited(current),
-    now: stats.at,
+    run,
+    stats,
+    history,
+    rates,
+    classes,
+    source,
+    waited: current.waited(),
+    planner: planner(listed, source),
   };
   byId("panels").hidden = false;
   document.title = `${run} · sadp_dist`;
@@ -126,22 +86,19 @@ function show(current, listed, source) {
   if (current.changes("scores", history, stats.score_histogram)) showScores(seen);
   if (current.changes("staleness", history, stats.staleness_quantiles, stats.staleness_mean))
     showStaleness(seen);
-  if (current.changes("classes", current.classes)) showClasses(seen);
+  if (current.changes("classes", classes)) showClasses(seen);
   showHealth(seen);
+}
+
+/** Who plans: in Redis another process, if any; a Ray actor does itself; nobody does for what is only saved. */
+function planner(listed, source) {
+  if (/^rediss?:/.test(source.store)) return listed.planner ?? null;
+  return source.store.startsWith("ray:") ? "the store itself" : "none is needed, the run is saved";
 }
 
 function facts(stats, listed) {
   const begun = listed.created ? `begun ${duration(Math.max(stats.at - listed.created, 0))} ago` : null;
   return [`method ${stats.method}`, plural(stats.dataset_size, "example"), begun].filter(Boolean).join(" · ");
-}
-
-/** Seconds that the same ranks have been waited for. */
-function waited(current) {
-  const { waiting_ranks: ranks, rank_epochs: epochs } = current.stats;
-  const key = JSON.stringify([ranks, epochs]);
-  if (ranks.length === 0 || current.waiting.ranks !== key)
-    current.waiting = { ranks: key, since: Date.now() };
-  return (Date.now() - current.waiting.since) / 1000;
 }
 
 function showWarnings(found) {
@@ -190,19 +147,20 @@ function say([lead, ...rest]) {
 }
 
 function fail(error) {
-  if (error.status === 401) return askForToken();
+  if (error.status === 401) {
+    connection("locked", "Locked");
+    return lock();
+  }
   connection("lost", "Not connected");
   const since =
     lastAnswer === null ? "" : ` What you see is from ${new Date(lastAnswer).toLocaleTimeString()}.`;
   showWarnings([`${sentence(error.message)}${since} Trying again every two seconds.`]);
   if (look.stats === null) {
-    setText(byId("run-name"), "No figures yet");
+    byId("panels").hidden = true;
+    setText(byId("run-name"), look.run ?? "No figures yet");
+    setText(byId("facts"), "");
     say([""]);
   }
-}
-
-function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 function connection(state, text) {
@@ -211,62 +169,17 @@ function connection(state, text) {
   setText(node, text);
 }
 
-function askForToken() {
-  if (!byId("door").hidden) return;
-  byId("dashboard").hidden = true;
-  byId("door").hidden = false;
-  connection("locked", "Locked");
-  byId("token").focus();
-}
-
-byId("login").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const field = byId("token");
-  byId("refused").textContent = "";
-  try {
-    await logIn(field.value);
-  } catch (error) {
-    byId("refused").textContent =
-      error.status === 401
-        ? "This is not the token. Look again where the dashboard was started."
-        : sentence(error.message);
-    field.select();
-    return;
-  }
-  field.value = "";
-  byId("door").hidden = true;
-  await beat();
-  byId("main").focus();
-});
-
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the part behind # in the address is the run
   byId("main").focus();
 });
 
-function isDark() {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : SYSTEM_DARK.matches;
-}
-
-function themeChanged() {
-  setText(byId("theme"), isDark() ? "Light theme" : "Dark theme");
-  redraw();
-}
-
-byId("theme").addEventListener("click", () => {
-  const theme = isDark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  localStorage.setItem("sadp_dist theme", theme);
-  themeChanged();
-});
-
-SYSTEM_DARK.addEventListener("change", themeChanged);
 byId("gallery-size").addEventListener("change", beat);
 addEventListener("hashchange", beat);
 document.addEventListener("visibilitychange", beat);
 
 byId("runs-box").open = matchMedia("(min-width: 900px)").matches;
 makeCurves();
-themeChanged();
+makeSwitch();
+makeDoor(beat);
 beat();

@@ -18,9 +18,10 @@ export function choose(run) {
   location.hash = `run=${encodeURIComponent(run)}`;
 }
 
-/** The run to begin with: the latest that was created. */
+/** The run to begin with: the latest that was created; of a folder's runs it is known when they were saved. */
 export function latestRun(runs) {
-  return runs.toSorted((a, b) => (b.created ?? 0) - (a.created ?? 0))[0]?.run ?? null;
+  const since = ({ created, last_snapshot: saved }) => created ?? saved ?? 0;
+  return runs.toSorted((a, b) => since(b) - since(a))[0]?.run ?? null;
 }
 
 /** Radio buttons: one stop of the Tab key, arrow keys within. They are kept where they are, and so is the focus. */

@@ -2,7 +2,8 @@
 
 import { compact, count, duration, figure, list, percent, plural } from "./format.js";
 
-const PATIENCE = 15; // seconds that ranks may wait for one another before it is worth a warning
+/** Seconds that ranks may wait for one another before it is worth a warning. */
+export const PATIENCE = 15;
 const EQUAL = 1.02; // where no weight is larger, no probability is below S/N by more than 2 %
 const LOW_SAMPLE_SIZE = 0.5; // effective, as a share of the subset
 
@@ -29,6 +30,11 @@ export function isOver({ stats, history }) {
   return Boolean(last && last.epoch === stats.epochs - 1 && Object.keys(last.training).length);
 }
 
+/** Whether there is still an epoch to plan. */
+export function goesOn({ stats }) {
+  return (stats.epoch ?? -1) < stats.epochs - 1;
+}
+
 /**
  * The state of a run in words.
  *
@@ -46,7 +52,9 @@ export function verdict(seen) {
   const sentences = [isOver(seen) ? `All ${count(stats.epochs)} epochs are done.` : thisEpoch(stats)];
   const saved = leftOut(history, stats.dataset_size);
   if (saved !== null && saved > 0.0005) {
-    sentences.push(`So far pruning has left out ${percent(saved)} of all example passes.`);
+    sentences.push(
+      `${isOver(seen) ? "Pruning" : "So far pruning"} has left out ${percent(saved)} of all example passes.`,
+    );
   }
   if (stats.subset_size && stats.subset_size < stats.dataset_size) {
     const weights = `largest weight is ${figure(stats.largest_weight, 2)}, the effective sample size ${percent(worth(stats), 0)}`;
@@ -87,20 +95,19 @@ function accuracySentence(history) {
 /**
  * What is off, each with what to do about it.
  *
- * @param {object} seen stats, history, planned (whether a planner is there), waited (seconds that the same
- *   ranks have been waited for).
+ * @param {object} seen stats, history, planner (null where none is there), waited (seconds that the same ranks have
+ *   been waited for).
  * @returns {string[]}
  */
 export function warnings(seen) {
-  const { stats, history, planned, waited } = seen;
+  const { stats, history, planner, waited } = seen;
   const found = [];
-  const over = isOver(seen);
-  if (!planned && !over) {
+  if (planner === null && goesOn(seen)) {
     found.push(
       'No planner runs, so the next epoch cannot be planned: start "sadp-dist serve", or the job with store.planner=rank0.',
     );
   }
-  if (stats.waiting_ranks.length && waited > PATIENCE && !over) {
+  if (stats.waiting_ranks.length && waited > PATIENCE && goesOn(seen)) {
     const ranks = stats.waiting_ranks;
     const behind = `Rank${ranks.length > 1 ? "s" : ""} ${list(ranks.length > 8 ? [...ranks.slice(0, 7), `${ranks.length - 7} more`] : ranks)}`;
     found.push(
