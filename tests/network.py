@@ -1,4 +1,4 @@
-"""Hosts of their own on this machine: network namespaces, each with a name, an address and a cable to pull."""
+"""Hosts of their own on this machine: network namespaces, each with a name, an address, a cable to pull."""
 
 from __future__ import annotations
 

@@ -23,11 +23,17 @@ class RayCluster:
     Args:
         nodes: beside the head.
         client_port: also listen there for "ray://".
+        dashboard_port: also take jobs there, from `ray job submit`.
     """
 
-    def __init__(self, nodes: int = 0, client_port: int | None = None) -> None:
+    def __init__(
+        self, nodes: int = 0, client_port: int | None = None, dashboard_port: int | None = None
+    ) -> None:
         port = {} if client_port is None else {"ray_client_server_port": client_port}
         head = {"object_store_memory": MEMORY, "_system_config": FAST_DETECTION, **port}
+        head["include_dashboard"] = dashboard_port is not None
+        if dashboard_port is not None:
+            head["dashboard_port"] = dashboard_port
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address = self._cluster.address
         self.nodes = [self.add_node() for _ in range(nodes)]

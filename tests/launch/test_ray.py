@@ -1,0 +1,58 @@
+"""`launch/ray_job.sh` submits to a real Ray cluster, whose workers train."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from ray.job_submission import JobSubmissionClient
+
+from sadp_dist.store import attach
+from sadp_dist.training import read_metrics
+from tests.launch.conftest import EPOCHS, ROOT, SUBSETS
+from tests.store.ray_cluster import RayCluster, free_port
+from tests.store.redis_server import until
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray leaves log files of its workers open.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def dashboard():
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    with RayCluster(nodes=1, dashboard_port=port):  # each has one CPU
+        until(lambda: takes_jobs(address))
+        yield address
+
+
+def takes_jobs(address: str) -> bool:
+    """Whether the cluster's dashboard and what starts jobs are up, which they are last."""
+    try:
+        return bool(JobSubmissionClient(address).submit_job(entrypoint="true"))
+    except (ConnectionError, RuntimeError):
+        return False
+
+
+def test_a_run_goes_to_its_end_with_its_scores_in_the_cluster(script, recipe, dashboard, tmp_path):
+    done = script("ray_job.sh", recipe, RAY_API_SERVER_ADDRESS=dashboard, WORKERS="2", FOLDER=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    *epochs, end = read_metrics(tmp_path / "runs" / "two")
+    assert [epoch["examples"] for epoch in epochs] == SUBSETS
+    assert (end["event"], end["world_size"]) == ("end", 2)
+    with attach("ray:auto", "two") as store:
+        stats = store.stats()
+    assert (stats.epoch, stats.subset_size, stats.pushed_scores) == (EPOCHS - 1, SUBSETS[-1], sum(SUBSETS))
+
+
+def test_what_is_wrong_is_said_by_the_driver_in_one_line(recipe, dashboard):
+    driver = [sys.executable, ROOT / "launch" / "ray_train.py", recipe, "data.train=nowhere"]
+    done = subprocess.run(driver, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if " INFO " not in line and "\tINFO " not in line]
+    assert said == [
+        "ray_train.py: data.train is 'nowhere', which does not exist; sadp-dist beton writes .beton files"
+    ]
