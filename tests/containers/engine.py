@@ -133,4 +133,5 @@ def up(project: Project, *arguments: str) -> Iterator[Project]:
         yield project
     finally:
         project("down", "--volumes", "--remove-orphans")
-    assert project.leftovers() == ""
+    left = project.leftovers()
+    assert not left, left
