@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 PUBLIC, PUBLIC_FOLDER = ("/", "/healthz"), "/static/"
 """What anybody may ask for: the page with the login form and its files, which have nothing of a run."""
 LOGGED_IN_FOR = 30 * 86400
-"""Seconds that a browser stays logged in."""
+"""Seconds that a browser stays logged in, unless the dashboard gets another token."""
 LONGEST_FORM = 4096  # bytes
 MOST_WRONG = 10
 """Wrong tokens that an address may send within `WINDOW` before it is refused whatever it sends."""
@@ -77,11 +77,9 @@ class Access:
 
     async def _respond(self, request: Request) -> Response | None:
         """The answer, unless it is up to the app."""
-        path, method = request.url.path, request.method
-        if (method, path) == ("POST", "/login"):
+        path = request.scope["path"]  # request.url is made with the Host header, which may say anything
+        if (request.method, path) == ("POST", "/login"):
             return await self._log_in(request)
-        if (method, path) == ("POST", "/logout"):
-            return self._log_out()
         if (
             self._token is None
             or path in PUBLIC
@@ -130,14 +128,8 @@ class Access:
             max_age=LOGGED_IN_FOR,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=request.scope["scheme"] == "https",
         )
-        return to_the_page
-
-    def _log_out(self) -> Response:
-        to_the_page = RedirectResponse("./", 303)
-        if self._token is not None:
-            to_the_page.delete_cookie(self._cookie_name, httponly=True, samesite="strict")
         return to_the_page
 
 

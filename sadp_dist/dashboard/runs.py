@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sadp_dist.dashboard.asking import Asker
 from sadp_dist.dashboard.sources import OpenRun, Source
-from sadp_dist.errors import StoreUnavailable
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store
 
 UNUSED_FOR = 600.0
@@ -73,7 +73,7 @@ class Runs:
         watched = self._watched[run]
         try:
             return await watched.ask(key, question)
-        except StoreUnavailable:
+        except (StoreUnavailable, UsageError):
             if watched.failed and self._watched.get(run) is watched:
                 self._let_go(run, watched)  # it may be gone, or come back as another
             raise
@@ -88,7 +88,7 @@ class _Watched:
 
     Attributes:
         asked: when somebody looked last, in seconds of the monotonic clock.
-        failed: whether it could not be reached the last time, which is more than that it takes long.
+        failed: whether it could not be reached, or was not there, the last time; to take long is no failure.
     """
 
     def __init__(self, name: str, run: OpenRun) -> None:
@@ -108,6 +108,6 @@ class _Watched:
         self.failed = False
         try:
             return question(self._run.store())
-        except StoreUnavailable:
+        except (StoreUnavailable, UsageError):
             self.failed = True
             raise

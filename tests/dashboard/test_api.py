@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -183,6 +185,8 @@ def test_a_folder_of_runs_shows_the_newest_checkpoint_of_each(tmp_path, images):
         until(lambda: dashboard.of("two", "stats").json()["epoch"] == 1)
         assert [record["epoch"] for record in dashboard.of("two", "history").json()] == [0, 1]
         assert dashboard.of("one", "stats").json()["epoch"] == 0
+        shutil.rmtree(runs / "two")
+        until(lambda: dashboard.of("two", "stats").status_code == 404)
     with Dashboard(runs / "one") as dashboard:  # a single run's
         assert [run["run"] for run in dashboard.get("/api/runs").json()] == ["one"]
         assert dashboard.of("one", "stats").json()["epoch"] == 0
