@@ -16,7 +16,7 @@ def whole(value: float) -> str:
 
 
 def short(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
