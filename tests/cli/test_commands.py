@@ -275,4 +275,4 @@ def test_report_compares_runs(tmp_path, digits):
     assert [row["method"] for row in rows] == ["full", "sadp"]
     assert [row["examples"] for row in rows] == [710, 356]
     assert rows[0]["time_ratio"] == 1.0
-    assert "trained on" in sadp_dist_command("report", "runs/full", cwd=tmp_path).stdout
+    assert "trained on" in sadp_dist_command("report", "runs/full", "--no-html", cwd=tmp_path).stdout
