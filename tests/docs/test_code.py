@@ -147,6 +147,7 @@ def test_a_wrong_option_in_a_document_would_be_found():
     (command,) = commands_of_ours("FOO=1 sadp-dist stats --store runs \\\n  --no-such-option | less")
     with pytest.raises(Exception, match="no-such-option"):
         parse(command)
+    assert not list(commands_of_ours("kubectl create secret sadp-dist --from-literal=a=b"))
     (command,) = commands_of_ours("torchrun -m sadp_dist train configs/digits.yaml pruning.ration=0.5")
     with pytest.raises(UsageError, match="ration"):
         parse(command)
@@ -158,9 +159,10 @@ def commands_of_ours(code: str) -> Iterator[list[str]]:
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         words = list(lexer)
-        for start, word in enumerate(words):
-            if word == "sadp-dist" or (word == "sadp_dist" and words[start - 1] == "-m"):
-                rest = words[start + 1 :]
+        for before, word, start in zip([";", *words], words, range(1, len(words) + 1), strict=False):
+            begins = set(before) <= set("();|&") or "=" in before  # else an argument of that name
+            if (word == "sadp-dist" and begins) or (word == "sadp_dist" and before == "-m"):
+                rest = words[start:]
                 stop = next((i for i, w in enumerate(rest) if set(w) <= set("();<>|&")), len(rest))
                 if rest[:stop]:
                     yield rest[:stop]
