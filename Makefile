@@ -6,7 +6,7 @@ SLOW ?= 1
 JOBS ?= 2
 PYTEST_ARGS = $(if $(filter 0,$(SLOW)),-m "not slow") $(ARGS)
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint docs bench setup clean
 
 setup:
 	@launch/setup.sh
@@ -24,8 +24,11 @@ test: lint
 	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup --ignore tests/faults $(PYTEST_ARGS)
 	@$(VENV)/bin/python -m pytest tests/faults $(PYTEST_ARGS) || [ $$? = 5 ]  # 5: ARGS choose none of these
 
+docs: setup
+	@$(VENV)/bin/mkdocs build --strict
+
 bench: setup
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis runs data/digits
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis site runs data/digits
