@@ -3,8 +3,8 @@
     launch/ray_job.sh configs/digits.yaml                                from wherever the cluster is reached
     python launch/ray_train.py --workers 4 configs/digits.yaml seed=1    on a machine of the cluster
 
-The scores live in an actor of the cluster, ray:auto, unless the configuration names another place. Workers that
-die are started again, with --resume, as often as --max-restarts says.
+The scores live in an actor of the cluster, ray:auto, unless the configuration names another place. Workers
+that die are started again, with --resume, as often as --max-restarts says.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def join_cluster(workers: int, options: argparse.Namespace) -> None:
         there = ray.cluster_resources().get(name, 0)
         if there < workers * each:
             print(
-                f"ray_train.py: {workers} workers want {workers * each} {name}s, and the cluster has {there:g}: "
+                f"ray_train.py: {workers} workers want {workers * each} {name}s, the cluster has {there:g}: "
                 "Ray waits until it has more",
                 flush=True,
             )
