@@ -7,10 +7,11 @@ import ipaddress
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,10 @@ class Network:
 
     def __exit__(self, *_: object) -> None:
         for host in self.hosts:
+            left = subprocess.run(["ip", "netns", "pids", host.namespace], capture_output=True, text=True)
+            for process in map(int, left.stdout.split()):  # or the namespace would stay
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             subprocess.run(["ip", "netns", "delete", host.namespace], capture_output=True)
             shutil.rmtree(_files_of(host), ignore_errors=True)
         subprocess.run(["ip", "link", "delete", self._switch], capture_output=True)

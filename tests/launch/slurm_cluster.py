@@ -68,7 +68,11 @@ class SlurmCluster:
         self._start("slurmctld", "-D")
         for host in self._network.hosts:
             self._start(*host.command("slurmd", "-D", "-N", host.name))
-        until(lambda: self.ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 30, self._logs)
+        try:
+            until(lambda: self.ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 30, self._logs)
+        except AssertionError:
+            self._stop()
+            raise
         return self
 
     def _start(self, *command: str) -> None:
@@ -106,6 +110,9 @@ class SlurmCluster:
         for job in self.ask("squeue", "-h", "-o", "%i").split():
             self.ask("scancel", job)
         until(lambda: not self.ask("squeue", "-h").strip(), 20)
+        self._stop()
+
+    def _stop(self) -> None:
         for daemon in reversed(self._daemons):
             daemon.terminate()
             daemon.wait(20)
