@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 import tomllib
 from typing import Any
 
@@ -79,6 +80,25 @@ def test_only_the_pages_and_what_a_cluster_needs_are_published_and_by_default_to
     assert set(published) == {"redis", "rendezvous", "dashboard", "grafana"}
     for (port,) in published.values():
         assert port.startswith(("127.0.0.1:", "${BIND:-127.0.0.1}:"))
+
+
+def test_the_dashboard_shows_images_where_there_are_some_and_starts_without(tmp_path):
+    dashboard = compose("compose.yaml")["services"]["dashboard"]
+    shell = [part.replace("$$", "$") for part in dashboard["entrypoint"]]
+    program = tmp_path / "sadp-dist"
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+
+    def starts(images: str) -> str:
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "IMAGES": images}
+        command = [*shell, *dashboard["command"].split()]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert starts("data/digits/images") == f"{dashboard['command']}\n"
+    assert starts("data/mine") == f"{dashboard['command']} --images data/mine --split train\n"
 
 
 @pytest.mark.parametrize(
