@@ -160,7 +160,8 @@ def test_the_trainers_command_line_is_one_of_torchruns_and_of_ours(monkeypatch):
     command, *arguments = torchrun.training_script_args
     options = parsed([command, *arguments])
     assert options["resume"] is True
-    config = load_config(ROOT / options["config"], options["overrides"])
+    of_the_image = options["config"].relative_to("/work")
+    config = load_config(ROOT / of_the_image, options["overrides"])
     for replicas in range(fewest, most + 1):
         assert batch_of_a_rank(config.training, replicas * processes)
     assert config.store.url == "redis://sadp-dist-redis:6379"
