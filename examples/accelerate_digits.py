@@ -51,7 +51,8 @@ for epoch in range(10):
         with scorer:
             loss = (weights * criterion(logits(x), y.to(accelerator.device))).mean()
             accelerator.backward(loss)
-        store.push(index, scorer.scores(weights / len(index)), epoch=epoch, valid=weights > 0)
+        scores = scorer.scores(weights / len(index), accelerator.scaler)  # None, but for --mixed_precision fp16
+        store.push(index, scores, epoch=epoch, valid=(weights > 0) & ~scores.isnan())
         optimizer.step()
         optimizer.zero_grad()
     with torch.no_grad():
