@@ -48,7 +48,7 @@ def dashboard(
 
     On this machine, for this machine (on one with other users, set a token all the same):
 
-        sadp-dist dashboard --store redis://localhost:6379 --images data/digits --split train
+        sadp-dist dashboard --store redis://localhost:6379 --images data/digits/images --split train
 
     For others, who log in with a token:
 
