@@ -17,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.store import Store
@@ -290,15 +290,39 @@ def test_a_page_that_nobody_sees_asks_nothing(watched, known, visitor):
     expect(page.locator("#changed img")).to_have_count(12)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    turn_away = "Object.defineProperty(document, 'hidden', {{ value: {}, configurable: true }});"
-    turn_away += "document.dispatchEvent(new Event('visibilitychange'))"
-    page.evaluate(turn_away.format("true"))
+    hide(page, True)
     page.wait_for_load_state("networkidle")
     asked.clear()
     page.wait_for_timeout(3000)
     assert asked == []
     with page.expect_request("**/api/runs"):
-        page.evaluate(turn_away.format("false"))
+        hide(page, False)
+
+
+def hide(page: Page, hidden: bool) -> None:
+    """Have the page believe that nobody sees it, or that somebody does again."""
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_a_run_that_began_anew_while_nobody_looked_is_shown_as_it_is(watched, server, visitor):
+    with train(server.url, "anew", np.repeat([0, 1], 40)) as store:
+        page = visitor.open(watched.address, "anew")
+        expect(headline(page, "Epoch")).to_have_text("3")
+        hide(page, True)
+        store.reset()
+        for epoch in range(3):
+            train_epoch(store, 80, epoch)
+            store.record(epoch, {"loss": 7.0})
+        store.flush()
+        hide(page, False)
+        expect(headline(page, "Loss")).to_have_text("7")
+        assert traces(page, "loss-chart")[0]["y"] == [7.0, 7.0, 7.0]
 
 
 @pytest.fixture(scope="module")

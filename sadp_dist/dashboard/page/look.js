@@ -14,6 +14,13 @@ export class Look {
     return Math.max((this.history.at(-1)?.epoch ?? 0) - 1, 0);
   }
 
+  /** Whether a history from `since` on is that of the run as it is known: its first epoch was done, and stays as it was. */
+  isContinuedBy(history) {
+    if (this.since === 0) return true; // that is all of it
+    const known = this.history.find((record) => record.epoch === this.since);
+    return JSON.stringify(known) === JSON.stringify(history[0]);
+  }
+
   /** Take on what the API has answered; the history is that from `since` on. */
   learn(stats, history, classes) {
     this.rates = this.#rates(stats);

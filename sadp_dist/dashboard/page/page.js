@@ -54,6 +54,11 @@ async function ask(inTime) {
     ofRun(run, "stats"),
     ofRun(run, "history", { since: look.since }),
   ]);
+  if (!inTime()) return;
+  if (!look.isContinuedBy(history)) {
+    look = new Look(run, listed.created); // resumed or begun anew while nobody looked
+    return ask(inTime);
+  }
   const classes = look.stats?.epoch === stats.epoch ? look.classes : await ofRun(run, "classes");
   if (!inTime()) return;
   look.learn(stats, history, classes);
