@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import HOMES, Store, attach, list_runs, open_snapshot
 from sadp_dist.store.address import without_password
 from sadp_dist.store.saved import newest_in
@@ -118,7 +118,10 @@ class FolderSource:
     def _find_folders(self) -> dict[str, Path]:
         if (self._folder / "checkpoints").is_dir():
             return {self._folder.name: self._folder}
-        return {path.name: path for path in self._folder.iterdir() if path.is_dir()}
+        try:
+            return {path.name: path for path in self._folder.iterdir() if path.is_dir()}
+        except OSError as error:  # it was there when the dashboard began, and may come back
+            raise StoreUnavailable(f"{self.name} cannot be read: {error.strerror}") from error
 
 
 class SavedRun:

@@ -187,6 +187,14 @@ def test_a_folder_of_runs_shows_the_newest_checkpoint_of_each(tmp_path, images):
         assert dashboard.of("one", "stats").json()["epoch"] == 0
         shutil.rmtree(runs / "two")
         until(lambda: dashboard.of("two", "stats").status_code == 404)
+        runs.rename(tmp_path / "elsewhere")
+        until(lambda: dashboard.get("/api/runs").status_code == 503)
+        assert (
+            dashboard.get("/api/health").json()["problem"]
+            == f"{runs} cannot be read: No such file or directory"
+        )
+        (tmp_path / "elsewhere").rename(runs)
+        until(lambda: dashboard.of("one", "stats").status_code == 200)
     with Dashboard(runs / "one") as dashboard:  # a single run's
         assert [run["run"] for run in dashboard.get("/api/runs").json()] == ["one"]
         assert dashboard.of("one", "stats").json()["epoch"] == 0
