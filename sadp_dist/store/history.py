@@ -52,9 +52,16 @@ def check_figures(figures: Mapping[str, Any]) -> dict[str, float]:
                 f"figures have the name {name!r}: a letter, then letters, digits and _ . / - are needed, "
                 f"{LONGEST_NAME} in all at most"
             )
-        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        if not _is_finite_number(value):
             raise UsageError(f"figures[{name!r}]={value!r} is not a finite number")
     return {name: float(value) for name, value in figures.items()}
+
+
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 @dataclass(frozen=True)

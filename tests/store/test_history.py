@@ -92,6 +92,7 @@ def test_what_is_recorded_of_an_epoch_replaces_what_was_and_may_come_before_its_
         (0, {"a" * 49: 1.0}, "48 in all at most"),
         (0, {7: 1.0}, "figures have the name 7"),
         (0, {"loss": float("nan")}, r"figures\['loss'\]=nan is not a finite number"),
+        (0, {"loss": 10**400}, r"figures\['loss'\]=10+ is not a finite number"),
         (0, {"loss": None}, r"figures\['loss'\]=None is not"),
         (0, {"loss": True}, r"figures\['loss'\]=True is not"),
         (0, {"loss": "low"}, r"figures\['loss'\]='low' is not"),
