@@ -51,7 +51,7 @@ for epoch in range(10):
         with scorer:
             loss = (weights * criterion(logits(x), y.to(accelerator.device))).mean()
             accelerator.backward(loss)
-        scores = scorer.scores(weights / len(index), accelerator.scaler)  # None, but for --mixed_precision fp16
+        scores = scorer.scores(weights / len(index), accelerator.scaler)  # a scaler with fp16 alone
         store.push(index, scores, epoch=epoch, valid=(weights > 0) & ~scores.isnan())
         optimizer.step()
         optimizer.zero_grad()
