@@ -94,6 +94,39 @@ def test_the_page_needs_nothing_beside_it(report):
     assert {address[1:] for address in addresses if address.startswith("#")} <= targets
 
 
+@pytest.mark.slow
+def test_a_browser_shows_all_of_it_on_a_phone_and_a_screen_light_and_dark(report):
+    pytest.importorskip("playwright")
+    from tests.dashboard.browser import (
+        CHROMIUM,
+        PHONE,
+        WIDE,
+        Visitor,
+        beyond_the_edge,
+        browsing,
+        low_contrast,
+    )
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    _, out = report
+    with browsing() as browser:
+        visitor = Visitor(browser)
+        for viewport in (PHONE, WIDE):
+            for scheme in ("light", "dark"):
+                page = visitor.open((out / "report.html").as_uri(), viewport=viewport, color_scheme=scheme)
+                widths = page.evaluate("() => [...document.images].map((image) => image.naturalWidth)")
+                assert len(widths) > 11 and all(widths)
+                assert beyond_the_edge(page) == []
+                assert low_contrast(page) == []
+                background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+                assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+        page.get_by_text("Numbers").first.click()
+        assert page.locator("details[open] table").first.is_visible()
+        visitor.leave()
+    assert visitor.problems == []
+
+
 def test_names_of_runs_and_classes_are_text_in_it(report):
     page, _ = report
     assert not page.all("script") and not page.all("b")
