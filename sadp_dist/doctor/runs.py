@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sadp_dist.training.config import TrainConfig
     from sadp_dist.training.datasets import TrainingData
 
-STATE_BYTES = 52
+STATE_BYTES = 48
 """Of a saved store, an example: its score, the epoch of that and the score before, two plans, labels."""
 DATA_PATIENCE = 600.0
 """Seconds to list a large dataset's files and read its labels."""
