@@ -106,6 +106,7 @@ else
   [ -n "${MASTER_ADDR:-}" ] || fail "NNODES=$NNODES needs MASTER_ADDR, the name or address of the node where all meet"
   MASTER_PORT=${MASTER_PORT:-29400}
   number MASTER_PORT 1
+  [ "$MASTER_PORT" -le 65535 ] || fail "MASTER_PORT=$MASTER_PORT must be at most 65535"
   way=$(way_to_master) || exit 2
   if [[ "$way" =~ ^(127\.|::1) ]]; then ADDRESS=${ADDRESS:-$(own_address "${way% *}")}; fi
   ADDRESS=${ADDRESS:-${way% *}}

@@ -90,6 +90,17 @@ def test_no_password_is_printed(script, name):
         ),
         ("slurm.sbatch", {}, "no Slurm job: start this with sbatch launch/slurm.sbatch CONFIG.yaml"),
         ("slurm.sbatch", {"DRY_RUN": "1", "PROJECT": "/"}, "PROJECT=/ is not the folder of this project"),
+        (
+            "torchrun.sh",
+            {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "70000"},
+            "MASTER_PORT=70000 must be at most 65535",
+        ),
+        ("slurm.sbatch", {"DRY_RUN": "1", "MASTER_PORT": "x"}, "MASTER_PORT=x must be a port, 1 to 65535"),
+        (
+            "slurm.sbatch",
+            {"DRY_RUN": "1", "REDIS": "1", "MASTER_PORT": "60000"},
+            "REDIS_PORT=70000 must be a port, 1 to 65535",
+        ),
         ("ray_job.sh", {"GPU": "two"}, "GPU=two must be 0 or 1"),
     ],
 )
