@@ -129,15 +129,11 @@ def _bytes_of_workers(subject: Subject) -> int:
 )
 def open_files(subject: Subject) -> tuple[State, str]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if resource.RLIM_INFINITY in (soft, hard) and soft != hard:
-        found = f"at most {soft:,} in a process" if soft != resource.RLIM_INFINITY else "no limit"
-    else:
-        found = (
-            "no limit"
-            if soft == resource.RLIM_INFINITY
-            else f"at most {soft:,} in a process ({hard:,} if asked for)"
-        )
-    if soft == resource.RLIM_INFINITY or soft >= OPEN_FILES:
+    if soft == resource.RLIM_INFINITY:
+        return State.OK, "no limit"
+    more = "" if hard == resource.RLIM_INFINITY else f" ({hard:,} if asked for)"
+    found = f"at most {soft:,} in a process{more}"
+    if soft >= OPEN_FILES:
         return State.OK, found
     return State.BROKEN if soft < FEW_OPEN_FILES else State.WARNING, found
 
@@ -197,5 +193,6 @@ def compiled_code(subject: Subject) -> tuple[State, str]:
     return State.OK, f"kept in {one.stats.cache_path}"
 
 
-def size(size: float) -> str:
-    return f"{size / GIB:,.1f} GiB" if size >= GIB else f"{size / 2**20:,.0f} MiB"
+def size(count: float) -> str:
+    """A number of bytes, to read."""
+    return f"{count / GIB:,.1f} GiB" if count >= GIB else f"{count / 2**20:,.0f} MiB"

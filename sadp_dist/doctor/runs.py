@@ -139,10 +139,8 @@ def betons(subject: Subject) -> tuple[State, str]:
             labels, sizes = beton_labels(path), beton_image_sizes(path)
         except UsageError as error:
             return State.BROKEN, str(error)
-        classes, shape = (
-            len(set(labels.tolist())),
-            f"of {sizes[0][0]} x {sizes[0][1]}" if len(sizes) == 1 else "of many sizes",
-        )
+        classes = len(set(labels.tolist()))
+        shape = f"of {sizes[0][0]} x {sizes[0][1]}" if len(sizes) == 1 else "of many sizes"
         found.append(f"{path}: {len(labels):,} images {shape}, {classes} classes")
     return State.OK, "; ".join(found)
 
