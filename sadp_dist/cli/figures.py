@@ -80,8 +80,7 @@ def _plan(figures: dict[str, Any]) -> dict[str, str]:
 def _store(figures: dict[str, Any]) -> dict[str, str]:
     bad = ", ".join(f"{reason} {count:,}" for reason, count in figures["bad_frames"].items())
     return {
-        "pushes": show(figures["pushes"]),
-        "scores in them": show(figures["pushed_scores"]),
+        "scores pushed": f"{figures['pushed_scores']:,} in {figures['pushes']:,} pushes",
         "rejected pushes": show(figures["rejected_pushes"]),
         "bad frames": bad or "0",
         "received": decimal(figures["bytes_received"]),
@@ -100,8 +99,8 @@ def _training(figures: dict[str, Any], recorded: EpochRecord | None) -> dict[str
         rows["ranks at epoch"] = _ranks(figures["rank_epochs"])
     if recorded is not None:
         shown = [name for name in TRAINING if name in recorded.training] or list(recorded.training)
-        said = ", ".join(f"{name} {recorded.training[name]:.4g}" for name in shown[:2])
-        rows[f"epoch {recorded.epoch}"] = said
+        for name in shown[:2]:
+            rows[f"{name.replace('_', ' ')}, epoch {recorded.epoch}"] = f"{recorded.training[name]:.4g}"
     return rows
 
 

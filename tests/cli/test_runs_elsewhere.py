@@ -80,10 +80,10 @@ def test_the_table_shows_every_figure(server, training):
     assert shown["bad frames"] == shown["rejected pushes"] == "0"
     assert shown["ranks waited for"] == "none"
     assert shown["ranks at epoch"] == "1"
-    assert shown["epoch 1"] == "loss 0.25, test_accuracy 0.875"
+    assert (shown["loss, epoch 1"], shown["test accuracy, epoch 1"]) == ("0.25", "0.875")
     assert shown["planner"] == stats.planner
     assert shown["last snapshot"].endswith(" s ago")
-    assert {"seen", "unseen", "pushes", "received", "memory", "shards"} <= set(shown)
+    assert {"seen", "unseen", "scores pushed", "received", "memory", "shards"} <= set(shown)
 
 
 def test_a_watched_run_is_seen_to_go_on_over_one_connection(server, training):
@@ -94,7 +94,7 @@ def test_a_watched_run_is_seen_to_go_on_over_one_connection(server, training):
             served = client.info("stats")["total_connections_received"]
             training.push([1], [1.0], epoch=3)
             training.flush()
-            screen.wait_for(rf"pushes +{before + 1}\b")
+            screen.wait_for(rf"in {before + 1} pushes")
             assert client.info("stats")["total_connections_received"] == served
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
@@ -117,9 +117,9 @@ class Screen:
 
 @contextmanager
 def at_a_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Screen]]:
-    """A command that runs at a terminal of its own, 30 lines high."""
+    """A command that runs at a terminal of its own, of the smallest size in use."""
     terminal, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (30, 120))
+    termios.tcsetwinsize(theirs, (24, 80))
     command = [sys.executable, "-m", "sadp_dist", *arguments]
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
