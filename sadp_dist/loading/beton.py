@@ -19,10 +19,10 @@ from PIL import Image
 
 from sadp_dist.data.images import open_images
 from sadp_dist.errors import MissingExtra, UsageError
-from sadp_dist.loading.threads import keep_thread_counts
+from sadp_dist.loading.importing import importing_ffcv
 
 try:
-    with keep_thread_counts():
+    with importing_ffcv():
         from ffcv.fields import IntField, RGBImageField
         from ffcv.memory_allocator import MemoryAllocator
         from ffcv.reader import Reader

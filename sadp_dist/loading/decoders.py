@@ -13,12 +13,12 @@ from numba import carray, njit  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from sadp_dist.errors import MissingExtra
+from sadp_dist.loading.importing import importing_ffcv
 from sadp_dist.loading.streams import LoadingStream
-from sadp_dist.loading.threads import keep_thread_counts
 from sadp_dist.selection.random import bits, stream_key
 
 try:
-    with keep_thread_counts():
+    with importing_ffcv():
         from ffcv.fields.rgb_image import IMAGE_MODES, RandomResizedCropRGBImageDecoder
         from ffcv.libffcv import imdecode, resize_crop
         from ffcv.pipeline.compiler import Compiler

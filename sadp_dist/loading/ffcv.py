@@ -19,11 +19,11 @@ from torch import Tensor
 
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.beton import IMAGE, INDEX, LABEL, column, open_beton, positions
+from sadp_dist.loading.importing import importing_ffcv
 from sadp_dist.loading.sampler import SequentialShard, ShardSampler
-from sadp_dist.loading.threads import keep_thread_counts
 
 try:
-    with keep_thread_counts():
+    with importing_ffcv():
         from ffcv.fields import RGBImageField
         from ffcv.fields.basics import IntDecoder
         from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
@@ -108,7 +108,7 @@ class FFCVLoader:
             chosen[LABEL] = [IntDecoder(), ToTensor(), *_to(self._device)]
         self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
         unused = dict.fromkeys(reader.field_names)
-        with keep_thread_counts():
+        with importing_ffcv():
             self._loader = Loader(
                 reader.file_name,
                 sampler.batch_size,

@@ -196,11 +196,14 @@ def test_an_error_while_reading_reaches_the_training_loop(digits_beton):
     assert reading_threads() == []
 
 
-def test_importing_the_loader_leaves_torch_its_threads():
+def test_importing_the_loader_leaves_torch_its_threads_and_takes_what_is_compiled_already():
     code = (
-        "import torch as t; t.set_num_threads(3); import sadp_dist.loading.ffcv; print(t.get_num_threads())"
+        "import torch as t; t.set_num_threads(3); import sadp_dist.loading.ffcv; print(t.get_num_threads())\n"
+        "from numba.typed import typeddict; found = typeddict._setitem.stats\n"
+        "print(sum(found.cache_hits.values()), sum(found.cache_misses.values()))\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "3\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "3\n1 0\n", done.stderr
 
 
 def test_the_number_of_threads_of_torch_and_numba_stays_what_it_was(digits_beton):
