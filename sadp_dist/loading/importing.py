@@ -15,8 +15,8 @@ from numba.typed import typeddict
 def importing_ffcv() -> Iterator[None]:
     """Around FFCV's imports: threads stay as they are, also after an error, and the second time is quick.
 
-    FFCV sets the thread counts of torch and numba, once. It also fills a dictionary of numba's, which would be
-    compiled anew in every process, for two seconds and more.
+    FFCV sets the thread counts of torch and numba, once. It also fills a dictionary of numba's, whose code
+    would be compiled anew in every process, for two seconds and more.
     """
     torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
     with suppress(RuntimeError):  # nothing can be written where numba keeps what is compiled
