@@ -36,6 +36,7 @@ class Package:
         used_for: what does not work without it.
         imports: by the names that pip knows, what is imported to see whether it works; by default, its name.
         extra: which extra of sadp_dist installs it; None is the core, without which nothing trains.
+        optional: of the core, but one can train without it.
         needs: packages without which it cannot be imported.
         first: what has to be done before pip can install it.
     """
@@ -44,6 +45,7 @@ class Package:
     used_for: str
     imports: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
+    optional: bool = False
     needs: tuple[str, ...] = ()
     first: str = ""
 
@@ -64,7 +66,7 @@ class Package:
         )(self.look)
 
     def look(self, subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
-        needed = self.extra is None or subject.wants(self.extra)
+        needed = not self.optional if self.extra is None else subject.wants(self.extra)
         found: list[str] = []
         for name, module in self.parts.items():
             try:
@@ -107,12 +109,14 @@ PACKAGES = (
     Package("numpy", "all arithmetic outside of the network"),
     Package("numba", "the compiled parts of selection and store"),
     Package("torch", "networks, scores and training", {"torch": "torch.distributed"}),
-    Package("torchvision", "resizing of images, and SpikingJelly's networks", needs=("torch",)),
+    Package(
+        "torchvision", "`data.loader: torch` and networks but `small_cnn`", optional=True, needs=("torch",)
+    ),
     Package(
         "spikingjelly",
         "spiking neurons and networks",
         {"spikingjelly": "spikingjelly.activation_based.layer"},
-        needs=("torch", "torchvision"),
+        needs=("torch",),
     ),
     Package(
         "tensorboard",
@@ -143,7 +147,6 @@ PACKAGES = (
             "fastapi-offline": "fastapi_offline",
             "plotly": "plotly",
             "prometheus-client": "prometheus_client",
-            "python-multipart": "python_multipart",
             "uvicorn": "uvicorn",
         },
         extra="dashboard",

@@ -45,7 +45,7 @@ def configuration(subject: Subject) -> tuple[State, str]:
     "them.",
     "Change torchrun's `--nproc-per-node` or `training.batch_size`; `CUDA_VISIBLE_DEVICES=` takes the CPU.",
     applies=_has_config,
-    needs=("configuration", "torch", "torchvision", "spikingjelly"),
+    needs=("configuration", "torch", "spikingjelly"),
     patience=120,
 )
 def processes(subject: Subject) -> tuple[State, str]:
