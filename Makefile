@@ -19,9 +19,10 @@ lint: setup
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
-# The tests of faults run by themselves: they say how long a store may be silent.
+# The tests of a file stay together, since they share servers. Those of faults run by themselves: they say how long a store
+# may be silent.
 test: lint
-	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup --ignore tests/faults $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --ignore tests/faults $(PYTEST_ARGS)
 	@$(VENV)/bin/python -m pytest tests/faults $(PYTEST_ARGS) || [ $$? = 5 ]  # 5: ARGS choose none of these
 
 docs: setup

@@ -79,13 +79,16 @@ def _plan(figures: dict[str, Any]) -> dict[str, str]:
 
 def _store(figures: dict[str, Any]) -> dict[str, str]:
     bad = ", ".join(f"{reason} {count:,}" for reason, count in figures["bad_frames"].items())
-    return {
+    rows = {
         "scores pushed": f"{figures['pushed_scores']:,} in {figures['pushes']:,} pushes",
         "rejected pushes": show(figures["rejected_pushes"]),
         "bad frames": bad or "0",
         "received": decimal(figures["bytes_received"]),
         "memory": decimal(figures["memory_bytes"]),
-        "shards": show(figures["shards"]),
+    }
+    if figures["shards"] > 1:
+        rows["shards"] = show(figures["shards"])
+    return rows | {
         "planner": show(figures["planner"]),
         "ranks waited for": show(figures["waiting_ranks"]),
         "last snapshot": ago(figures["last_snapshot"]),
@@ -100,7 +103,7 @@ def _training(figures: dict[str, Any], recorded: EpochRecord | None) -> dict[str
     if recorded is not None:
         shown = [name for name in TRAINING if name in recorded.training] or list(recorded.training)
         for name in shown[:2]:
-            rows[f"{name.replace('_', ' ')}, epoch {recorded.epoch}"] = f"{recorded.training[name]:.4g}"
+            rows[name.replace("_", " ")] = f"{recorded.training[name]:.4g} at epoch {recorded.epoch}"
     return rows
 
 
