@@ -101,6 +101,10 @@ class Project:
     def logs(self) -> str:
         return self("logs", check=False)
 
+    def said(self, service: str) -> str:
+        """What a service's containers have printed; of several, podman-compose gives one's."""
+        return "".join(self._engine("logs", container, check=False) for container in self.containers(service))
+
     def kill(self, container: str) -> None:
         """kill -9 of a container's first process, not by the engine, which would take it for its own wish."""
         number = self._engine.inspect(container)["State"]["Pid"]

@@ -63,7 +63,7 @@ def stats(secrets: Path) -> dict:
 
 def has_trained(services: Project, epoch: int, epochs: int) -> bool:
     """Whether a trainer has said that it is through an epoch, counted from 1."""
-    return re.search(rf"epoch +{epoch}/{epochs} ", services.logs()) is not None
+    return re.search(rf"epoch +{epoch}/{epochs} ", services.said("trainer")) is not None
 
 
 def ask(services: Project, path: str, token: str = "") -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ray.job_submission import JobSubmissionClient
@@ -24,9 +26,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def dashboard():
     address = f"http://127.0.0.1:{(port := free_port())}"
-    with RayCluster(nodes=1, dashboard_port=port):  # each has one CPU
-        until(lambda: takes_jobs(address))
-        yield address
+    with pytest.MonkeyPatch.context() as patch:
+        # A job's "python" is the one that the cluster's nodes have found when they were started.
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        with RayCluster(nodes=1, dashboard_port=port):  # each has one CPU
+            until(lambda: takes_jobs(address))
+            yield address
 
 
 def takes_jobs(address: str) -> bool:

@@ -16,7 +16,7 @@ TOOLS += ["touch", "true"]
 RECORD = '#!/bin/sh\necho "${0##*/} $*" >>"$MACHINE/calls"\n'
 STUBS = {
     "id": "#!/bin/sh\necho ${USER_ID:-0}\n",
-    **dict.fromkeys(("g++", "ip", "openssl", "redis-server"), "#!/bin/sh\n"),
+    **dict.fromkeys(("chromium", "g++", "ip", "openssl", "redis-server"), "#!/bin/sh\n"),
     "pkg-config": '#!/bin/sh\ncase "${LACKS:-}" in *"$2"*) exit 1;; esac\n',
     "apt-get": RECORD
     + 'echo "frontend $DEBIAN_FRONTEND" >>"$MACHINE/calls"\n'
@@ -114,13 +114,13 @@ def test_missing_packages_are_named_where_apt_is_not_allowed(machine):
     assert not (machine.project / ".venv").exists()
 
 
-def test_servers_are_installed_only_for_those_who_run_the_tests(machine):
-    for name in ("ip", "openssl", "redis-server"):
+def test_servers_and_a_browser_are_installed_only_for_those_who_run_the_tests(machine):
+    for name in ("chromium", "ip", "openssl", "redis-server"):
         (machine.folder / "bin" / name).unlink()
     assert machine.setup(NO_APT="1", EXTRAS="redis").returncode == 0
     done = machine.setup(NO_APT="1")
     assert done.returncode == 2
-    assert done.stderr.endswith("sudo apt-get install redis-server openssl iproute2\n")
+    assert done.stderr.endswith("sudo apt-get install redis-server openssl iproute2 chromium\n")
 
 
 @pytest.mark.parametrize("user_id", ["0", "1000"])
