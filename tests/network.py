@@ -98,6 +98,10 @@ class Network:
         _ip(*inside, "address", "add", f"{host.address}/28", "dev", "eth0")
         _ip(*inside, "link", "set", "eth0", "up")
         _ip(*inside, "link", "set", "lo", "up")
+        # As where a router lies between: a cut is silence, and not the news that a neighbour is gone.
+        for solicitation in ("mcast_solicit", "ucast_solicit"):
+            setting = f"echo 1000 >/proc/sys/net/ipv4/neigh/eth0/{solicitation}"
+            _ip("netns", "exec", host.namespace, "sh", "-c", setting)
 
     def __exit__(self, *_: object) -> None:
         for host in self.hosts:
