@@ -46,5 +46,6 @@ Try next, after: source $VENV/bin/activate
   sadp-dist stats --store $RUNS/digits-sadp
   sadp-dist top --store $RUNS/digits-sadp -k 50 --images data/digits/images --split train --out hardest.png
   sadp-dist train configs/digits.yaml name=digits-random pruning.method=random
+  sadp-dist dashboard --store $RUNS --images data/digits/images --split train
   tensorboard --logdir $RUNS
 TEXT
