@@ -40,15 +40,6 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli") / "images"
-    subprocess.run(
-        [sys.executable, ROOT / "examples" / "digits_images.py", folder], check=True, capture_output=True
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's directory with a saved store in which example i has the score i, and 3 has none."""
     folder = tmp_path_factory.mktemp("run")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,18 +9,8 @@ import pytest
 
 from sadp_dist.data import ImageSource, open_images
 from sadp_dist.store import Store
-from tests.dashboard.process import ROOT, Dashboard, train
+from tests.dashboard.process import Dashboard, train
 from tests.store.redis_server import RedisServer
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the digits' images, which has the splits train and test."""
-    folder = tmp_path_factory.mktemp("digits") / "images"
-    subprocess.run(
-        [sys.executable, ROOT / "examples" / "digits_images.py", folder], check=True, capture_output=True
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")

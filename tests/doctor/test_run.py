@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,19 +9,14 @@ import pytest
 from sadp_dist.loading import write_beton
 from tests.doctor.command import Answer, doctor, may_mount, with_mounts
 
-ROOT = Path(__file__).parents[2]
 CHECKS = ("configuration", "processes", "data", "network", "checkpoints")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """test.beton, the 355 test digits, and run.yaml, a run on them."""
     folder = tmp_path_factory.mktemp("doctor")
-    images = folder / "images"
-    subprocess.run(
-        [sys.executable, ROOT / "examples" / "digits_images.py", images], check=True, capture_output=True
-    )
-    write_beton(images, folder / "test.beton", "test", workers=1)
+    write_beton(digits, folder / "test.beton", "test", workers=1)
     (folder / "run.yaml").write_text(
         f"name: run\noutput: {folder}/out\n"
         f"data: {{train: {folder}/test.beton, test: {folder}/test.beton, image_size: 8}}\n"

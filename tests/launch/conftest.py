@@ -30,14 +30,6 @@ def environment() -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("digits") / "images"
-    script = ROOT / "examples" / "digits_images.py"
-    subprocess.run([sys.executable, script, folder], check=True, stdout=subprocess.DEVNULL)
-    return folder
-
-
 @pytest.fixture
 def recipe(digits: Path, tmp_path: Path) -> Path:
     """A configuration of two epochs; its runs go to `runs/` beside it."""
