@@ -10,7 +10,6 @@ import yaml
 
 from sadp_dist.training import parse_config, train
 
-ROOT = Path(__file__).parents[2]
 EPOCHS = 3
 NASTY = '<script>alert(1)</script> $a & "b"'
 """What a run may be called."""

@@ -16,8 +16,6 @@ import yaml
 
 from sadp_dist.loading import write_beton
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="session")
 def digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
