@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -31,6 +32,8 @@ class Collective:
 
     Every method is called by every rank. What fails on one fails on all of them with the same line: a rank
     that raised alone would leave the others waiting. Small things travel as objects, arrays as they are.
+    A process that ends gives the group back by itself: gloo's threads still let go of the last tensors then,
+    for which they need the interpreter, and one that finds it gone aborts the process.
 
     Args:
         timeout: seconds that one rank may be later than another; by default torch.distributed's.
@@ -42,22 +45,20 @@ class Collective:
                 backend="gloo", timeout=None if timeout is None else timedelta(seconds=timeout)
             )
         assert isinstance(group, dist.ProcessGroup)  # this rank is a member: the group is of all ranks
-        self._open_group: dist.ProcessGroup | None = group
+        self._open: list[dist.ProcessGroup] = [group]  # the one reference to it, which closing takes
+        self._give_back = weakref.finalize(self, _destroy, self._open)
         self.rank = dist.get_rank(group)
         self.size = dist.get_world_size(group)
 
     @property
     def _group(self) -> dist.ProcessGroup:
-        if self._open_group is None:  # None would be the job's own group, which is not ours to use
+        if not self._open:  # None would be the job's own group, which is not ours to use
             raise UsageError("this store is closed: connect() again, on every rank")
-        return self._open_group
+        return self._open[0]
 
     def close(self) -> None:
         """Give back the group's connections. Each rank by itself, waiting for nobody; twice does no harm."""
-        group, self._open_group = self._open_group, None
-        if group is not None:
-            with suppress(ValueError):  # the job has ended, and the group with it
-                dist.destroy_process_group(group)
+        self._give_back()
 
     def agree(self, call: str, step: Callable[[], T]) -> list[T]:
         """Run a step on every rank and return everyone's result, by rank.
@@ -129,6 +130,11 @@ class Collective:
             for transfer in transfers:
                 if transfer is not None:
                     transfer.wait()
+
+
+def _destroy(open_groups: list[dist.ProcessGroup]) -> None:
+    with suppress(ValueError):  # the job has ended, and the group with it
+        dist.destroy_process_group(open_groups.pop())
 
 
 def _attempt(step: Callable[[], T]) -> tuple[T | None, Exception | None]:

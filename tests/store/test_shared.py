@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sadp_dist.selection import PruningConfig, plan_epoch
+from tests.store.redis_server import free_port
 
 RANK_PROGRAM = Path(__file__).with_name("rank.py")
 pytestmark = pytest.mark.slow
@@ -171,3 +172,20 @@ def test_when_a_rank_is_gone_the_others_stop_with_one_line_instead_of_waiting(tm
             "another rank of this job is gone; see the output of the one that stopped"
         )
         assert "\n" not in seen["error"]
+
+
+def test_a_job_may_end_right_after_its_stores_last_call(tmp_path):
+    program = Path(__file__).with_name("ending_rank.py")
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(program), str(tmp_path / "scores.npz")],
+            env={**os.environ, **meeting, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        _, errors = rank.communicate(timeout=100)
+        assert rank.returncode == 0, errors
