@@ -1,0 +1,108 @@
+"""A result as tables on the terminal, and as docs/benchmarks.md with plots and JSON in docs/benchmarks/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from benchmarks.result import Cell, Plot, Ratio, Result, Table
+
+TOP = """# Benchmarks
+
+Everything here was printed by `python -m benchmarks`, which wrote this page. `python -m benchmarks NAME`
+measures one part again, `--short` is a check of a minute. What is compared takes turns in a run, and figures
+are medians. Beside each stands a peer, what a user would use instead, or a bound of the machine.
+"""
+
+
+def show(result: Result, console: Console) -> None:
+    """Print a result's tables."""
+    for table in [*result.tables, ratios_table(result.ratios)]:
+        if not table.rows:
+            continue
+        shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
+        for column in table.columns:
+            shown.add_column(column, justify="left" if column == table.columns[0] else "right")
+        for row in table.rows:
+            shown.add_row(*map(text_of, row))
+        console.print(shown)
+        if table.note:
+            console.print(table.note + "\n")
+
+
+def write_page(page: Path, folder: Path, titles: Mapping[str, str]) -> None:
+    """Write the page of all results in a folder, NAME.json each, and draw their plots beside them.
+
+    Args:
+        page: the Markdown file.
+        folder: of the results, below the page's.
+        titles: of the benchmarks by name, in the page's order.
+    """
+    lines = [TOP]
+    for name, title in titles.items():
+        kept = folder / f"{name}.json"
+        if not kept.exists():
+            continue
+        result = Result.from_dict(json.loads(kept.read_text(encoding="utf-8")))
+        facts = ", ".join(f"{key} {value}" for key, value in result.machine.items())
+        lines += [f"## {title}\n", f"    python -m benchmarks {name}\n", f"{facts}\n"]
+        for plot in result.plots:
+            drawn = folder / f"{plot.name}.svg"
+            drawn.write_text(draw(plot), encoding="utf-8")
+            lines.append(f"![{plot.title}]({folder.relative_to(page.parent) / drawn.name})\n")
+        lines += [markdown(table) for table in [*result.tables, ratios_table(result.ratios)] if table.rows]
+    page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def ratios_table(ratios: Sequence[Ratio]) -> Table:
+    """The ratios beside their goals."""
+    rows: list[Sequence[Cell]] = []
+    for ratio in ratios:
+        sign = ">=" if ratio.better == "higher" else "<="
+        met = {None: "", True: "met", False: "missed"}[ratio.met]
+        rows.append([ratio.name, ratio.value, "" if ratio.goal is None else f"{sign} {ratio.goal:g}", met])
+    return Table("Ratios", ["what", "measured", "goal", ""], rows)
+
+
+def markdown(table: Table) -> str:
+    """A table as GitHub's Markdown."""
+    rule = ["---"] + ["---:"] * (len(table.columns) - 1)
+    rows = [table.columns, rule, *(list(map(text_of, row)) for row in table.rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([f"**{table.title}**\n", *lines, "", *([table.note, ""] if table.note else [])])
+
+
+def text_of(cell: Cell) -> str:
+    """A cell as it is shown."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.3g}"
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def draw(plot: Plot) -> str:
+    """A plot as SVG, the same for the same points."""
+    import io
+
+    import matplotlib
+
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    for (name, points), marker in zip(plot.lines.items(), "osD^vPX*<>h" * 9, strict=False):
+        axes.plot(*zip(*points, strict=True), label=name, marker=marker, markersize=4)
+    axes.set(title=plot.title, xlabel=plot.x, ylabel=plot.y)
+    axes.set_xscale("log" if plot.log_x else "linear")
+    axes.set_yscale("log" if plot.log_y else "linear")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "sadp_dist"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
