@@ -76,10 +76,17 @@ def join_job() -> Iterator[Process]:
     if ours:
         # gloo beside nccl: what lives on the CPU (indices, weights, scores) never waits for the GPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    yield Process(rank, world_size, device)
-    # Not after an error: the other ranks may be in a collective, and taking NCCL down would wait for them.
-    if ours:
-        dist.destroy_process_group()
+    together = True
+    try:
+        yield Process(rank, world_size, device)
+    except BaseException as error:
+        # The other ranks may be in a collective, and taking NCCL down would wait for them.
+        together = isinstance(error, AgreedError)
+        raise
+    finally:
+        # Before the interpreter goes: gloo's threads still need it for a moment after a collective.
+        if ours and together:
+            dist.destroy_process_group()
 
 
 def device_of(local_rank: int, local_world_size: int) -> torch.device:
