@@ -1,33 +1,29 @@
-"""A plan over several Ray actors, up to a hundred million examples on one machine.
-
-    python -m benchmarks.ray_shards [--short] [--json FILE]
+"""A plan over several Ray actors, as large as this machine's memory allows.
 
 For each size, with one actor and with four: the seconds from the last rank's asking to the plan; of the
 snapshot that is written before a shard is given out; and from asking for a shard, 1/8 of the plan, to having
 it. Beside them bytes an example: what is kept, and the most that all actors together had in memory of their
-own at a time, less what as many without examples have. Then by how much each grows from one size to the next.
+own at a time, less what as many without examples have. What a thousand million examples would take is
+calculated from the last two sizes.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import math
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import psutil
-from rich.console import Console
 
+from benchmarks.result import Cell, Options, Plot, Ratio, Result, Table
 from benchmarks.servers import ray_cluster
-from benchmarks.store import table_of
 from sadp_dist import PruningConfig
 from sadp_dist.selection import Shard
 from sadp_dist.selection.parts import BLOCK
@@ -39,13 +35,91 @@ from sadp_dist.store.records import Records
 from sadp_dist.store.retry import until_reached
 from sadp_dist.store.run import Run
 
-SIZES = (1_000_000, 10_000_000, 100_000_000)
+SIZES = (1_000_000, 10_000_000, 50_000_000)
+BEYOND = 1_000_000_000
 SHARDS = (1, 4)
 RANKS = 8
 PATIENCE = 600.0
 PRUNING = PruningConfig(ratio=0.35, epochs=100, min_probability=0.25)
 ACTORS = ("ray::RunActor", "ray::TableActor")
-FIGURES = ("plan_s", "snapshot_s", "shard_s", "kept_bytes", "peak_bytes")
+
+
+class Figures(NamedTuple):
+    """Of one size and number of actors."""
+
+    dataset_size: int
+    actors: int
+    plan: float
+    snapshot: float
+    shard: float
+    kept: float
+    peak: float
+
+
+def measure(options: Options) -> Result:
+    """The figures of all sizes; the shards of one actor and of several are compared bit for bit."""
+    sizes = SIZES[:1] if options.short else SIZES
+    figures: list[Figures] = []
+    with ray_cluster() as url, tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            epochs = 2 if options.short or size == SIZES[-1] else 4
+            (on_one, expected), (on_several, got) = (_measure(url, size, n, folder, epochs) for n in SHARDS)
+            np.testing.assert_array_equal(got.indices, expected.indices)
+            np.testing.assert_array_equal(got.weights, expected.weights)
+            figures += [on_one, on_several]
+    columns = [
+        "N",
+        "actors",
+        "plan, s",
+        "its snapshot, s",
+        "one shard of 8, s",
+        "bytes kept an example",
+        "bytes at the peak",
+    ]
+    tables = [Table("A plan over Ray actors on one machine", columns, [list(its) for its in figures])]
+    if options.short:
+        return Result(tables)
+    tables.append(_beyond(figures, columns))
+    (smaller, larger) = figures[-2 * len(SHARDS) + 1], figures[-1]
+    growth = (larger.plan / larger.dataset_size) / (smaller.plan / smaller.dataset_size)
+    ratios = [
+        Ratio(
+            f"seconds of a plan an example, N = {larger.dataset_size:,} / N = {smaller.dataset_size:,}",
+            growth,
+            "lower",
+            goal=1.5,
+        ),
+        Ratio(
+            f"bytes an example at the peak, N = {larger.dataset_size:,} / N = {smaller.dataset_size:,}",
+            larger.peak / smaller.peak,
+            "lower",
+            goal=1.1,
+        ),
+    ]
+    return Result(tables, ratios, [_plot(figures)])
+
+
+def _beyond(figures: Sequence[Figures], columns: Sequence[str]) -> Table:
+    """What BEYOND examples would take, were growth to go on as it did between the last two sizes."""
+    rows: list[list[Cell]] = []
+    for smaller, larger in zip(figures[-4:-2], figures[-2:], strict=True):
+        sizes = math.log(larger.dataset_size / smaller.dataset_size)
+        beyond = BEYOND / larger.dataset_size
+
+        def grown(name: str, smaller=smaller, larger=larger, sizes=sizes, beyond=beyond) -> float:
+            power = math.log(getattr(larger, name) / getattr(smaller, name)) / sizes
+            return float(getattr(larger, name) * beyond ** max(power, 1.0))
+
+        rows.append(
+            [BEYOND, larger.actors, *map(grown, ("plan", "snapshot", "shard")), larger.kept, larger.peak]
+        )
+    return Table(
+        f"Calculated, not measured: {BEYOND:,} examples on one machine like this",
+        columns,
+        rows,
+        "Seconds by the power of the size that they grew with from the last size but one to the last, and at "
+        "least in proportion; bytes an example as they were at the last.",
+    )
 
 
 def send_scores(connection: RayConnection, dataset_size: int, epoch: int) -> None:
@@ -77,13 +151,13 @@ def turn(connection: RayConnection, epoch: int) -> tuple[list[float], Shard]:
     return np.diff(times).tolist(), shard
 
 
-def measure(url: str, dataset_size: int, shards: int, folder: str, epochs: int) -> tuple[dict, Shard]:
+def _measure(url: str, dataset_size: int, actors: int, folder: str, epochs: int) -> tuple[Figures, Shard]:
     """The figures of one size and number of actors, and the last shard."""
-    options = StoreOptions(shards=shards, snapshot=folder)
-    open_connection(url, Run("small", shards * BLOCK, PRUNING), options)
+    options = StoreOptions(shards=actors, snapshot=folder)
+    open_connection(url, Run("small", actors * BLOCK, PRUNING), options)
     small = own_memory()
     remove_run(url, "small")
-    run = Run(f"{dataset_size} on {shards}", dataset_size, PRUNING)
+    run = Run(f"{dataset_size} on {actors}", dataset_size, PRUNING)
     connection = open_connection(url, run, options)
     seconds = []
     with peak_memory() as peak:
@@ -91,12 +165,12 @@ def measure(url: str, dataset_size: int, shards: int, folder: str, epochs: int) 
             send_scores(connection, dataset_size, epoch)
             its, shard = turn(connection, epoch)
             seconds.append(its)
-    figures: dict[str, Any] = {"dataset_size": dataset_size, "shards": shards}
-    figures |= zip(FIGURES[:3], (median(its) for its in zip(*seconds[1:], strict=True)), strict=True)
-    figures["kept_bytes"] = connection.stats().memory_bytes / dataset_size
-    figures["peak_bytes"] = (peak[0] - small) / dataset_size
+    plan, snapshot, of_shard = (median(its) for its in zip(*seconds[1:], strict=True))
+    kept = connection.stats().memory_bytes / dataset_size
     remove_run(url, run.name)
-    return figures, shard
+    return Figures(
+        dataset_size, actors, plan, snapshot, of_shard, kept, (peak[0] - small) / dataset_size
+    ), shard
 
 
 @contextmanager
@@ -124,38 +198,11 @@ def own_memory() -> int:
     return sum(its.rss - its.shared for its in memory)
 
 
-def growth(smaller: dict[str, Any], larger: dict[str, Any]) -> dict[str, Any]:
-    """By how much seconds and bytes grow; bytes are per example, so theirs is times that of the sizes."""
-    times = larger["dataset_size"] / smaller["dataset_size"]
-    grown = {name: larger[name] / smaller[name] * (times if "bytes" in name else 1) for name in FIGURES}
-    return {
-        "dataset_size": larger["dataset_size"],
-        "shards": larger["shards"],
-        **grown,
+def _plot(figures: Sequence[Figures]) -> Plot:
+    lines = {
+        f"{actors} actor{'s' * (actors > 1)}": [
+            (its.dataset_size, its.plan) for its in figures if its.actors == actors
+        ]
+        for actors in SHARDS
     }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--short", action="store_true", help="up to ten million examples")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    rows = []
-    with ray_cluster() as url, tempfile.TemporaryDirectory() as folder:
-        for size in SIZES[:2] if options.short else SIZES:
-            (on_one, expected), (on_several, got) = (measure(url, size, n, folder, 4) for n in SHARDS)
-            np.testing.assert_array_equal(got.indices, expected.indices)
-            np.testing.assert_array_equal(got.weights, expected.weights)
-            rows += [on_one, on_several]
-    grown = [growth(*pair) for pair in zip(rows, rows[len(SHARDS) :], strict=False)]
-    console = Console()
-    console.print(table_of("seconds, and bytes an example", rows))
-    console.print(table_of("times as much as at a tenth of the size", grown))
-    if options.json is not None:
-        options.json.write_text(json.dumps({"sizes": rows, "growth": grown}, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return Plot("ray_shards", "Planning over Ray actors", "examples", "seconds", lines, True, True)

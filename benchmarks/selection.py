@@ -1,25 +1,21 @@
-"""Time of the selection probabilities and of the whole plan of an epoch, at ImageNet's size.
+"""Selection and planning at ImageNet's size, beside other projects.
 
-    python -m benchmarks.selection [--short] [--json FILE]
-
-What is compared is timed in turns, in one thread, by its processor time, to which other work on the machine
-adds only what it takes of the cache. The figure is the median over the turns; beside it is the fastest turn.
+The probabilities in one pass a round beside the sorted form and Eq. 28 as it is written; the whole plan of an
+epoch, shuffled, weighted and split for 8 ranks, beside what InfoBatch, SeTa and RCAP do between two epochs,
+and beside a copy of the arrays that a plan reads and makes.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
-from time import thread_time
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks import peers
+from benchmarks.result import Cell, Options, Ratio, Result, Table
+from benchmarks.timing import in_turns, median_ratio
 from sadp_dist.selection import PruningConfig, Shard, plan_epoch, selection_probabilities
 from sadp_dist.selection.part import Part
 from sadp_dist.selection.parts import LocalParts
@@ -28,11 +24,11 @@ from sadp_dist.selection.reference import sorted_probabilities
 from sadp_dist.selection.rules import RULES
 from sadp_dist.selection.sampling import draw_parts
 from sadp_dist.selection.sharding import join
+from sadp_dist.selection.threads import thread_count
 
 N = 1_281_167  # ImageNet
 KEPT = 0.65
 RANKS = 8
-GOALS = {"sorted form / fused passes": ">= 10", "plan / read and write": "<= 8"}
 PLANNING = PruningConfig(ratio=1 - KEPT, min_probability=0.25, scheme="systematic", seed=1)
 
 
@@ -64,9 +60,6 @@ class Stations:
         self.S = round(KEPT * len(scores))
         self.order_key = stream_key(PLANNING.seed, 0, Stream.SHUFFLE)
         self.parts = LocalParts([Part(scores)])
-        self.run_all()
-
-    def run_all(self) -> None:
         for step in self.steps().values():
             step()
 
@@ -92,14 +85,9 @@ class Stations:
         self.shards = [join(self.parts.each("shard", 0, rank, RANKS, self.count)) for rank in range(RANKS)]
 
     def arrays(self) -> list[NDArray]:
-        """What a plan reads and works out; of the probabilities there is only a block at a time."""
+        """What a plan reads and works out."""
         whole = join(self.parts.each("drawn", 0))
-        return [
-            self.scores,
-            self.probability(self.scores),
-            *whole,
-            *(a for shard in self.shards for a in shard),
-        ]
+        return [self.scores, *whole, *(array for shard in self.shards for array in shard)]
 
 
 def check(scores: NDArray[np.float32], stations: Stations) -> None:
@@ -113,9 +101,11 @@ def check(scores: NDArray[np.float32], stations: Stations) -> None:
         np.testing.assert_array_equal(whole.weights, stepped[1])
 
 
-def measure(turns: int) -> dict[str, list[float]]:
-    """Milliseconds of every turn."""
-    scores = np.random.default_rng(0).lognormal(size=N).astype(np.float32)
+def measure(options: Options) -> Result:
+    """Medians over turns."""
+    turns = 7 if options.short else 31
+    chance = np.random.default_rng(0)
+    scores = chance.lognormal(size=N).astype(np.float32)
     S = KEPT * N
     stations = Stations(scores)
     check(scores, stations)
@@ -126,70 +116,94 @@ def measure(turns: int) -> dict[str, list[float]]:
         for copy, array in zip(copies, arrays, strict=True):
             np.copyto(copy, array)
 
-    probabilities: dict[str, Callable[[], object]] = {
-        "fused passes": lambda: selection_probabilities(scores, S),
-        "sorted form": lambda: sorted_probabilities(scores, S),
-        "Eq. 28 as written": lambda: masked_probabilities(scores, S),
+    forms = in_turns(
+        {
+            "one pass a round": lambda: selection_probabilities(scores, S),
+            "sorted form": lambda: sorted_probabilities(scores, S),
+            "Eq. 28 as written": lambda: masked_probabilities(scores, S),
+        },
+        turns,
+    )
+    plans = in_turns(
+        {
+            "plan": lambda: plan_and_shard(scores),
+            "read and write": read_and_write,
+            "read and write, new memory": lambda: [array.copy() for array in arrays],
+            **stations.steps(),
+        },
+        turns,
+    )
+    between = {"InfoBatch": peers.infobatch(options.peers, scores, KEPT, RANKS)}
+    if not options.short:  # these take seconds, and most of a minute
+        between["RCAP"] = peers.rcap(scores, chance.integers(0, 1000, N), KEPT)
+        between["SeTa"] = peers.seta(options.peers, scores, KEPT)
+    beside: dict[str, tuple[list[float], list[float]]] = {}
+    for name, theirs in between.items():
+        if theirs is None:
+            continue
+        its_turns = 2 if options.short else {"InfoBatch": 11, "RCAP": 5, "SeTa": 1}[name]
+        both = in_turns(
+            {"plan": lambda: plan_and_shard(scores), name: theirs}, its_turns, warm_up=name == "InfoBatch"
+        )
+        beside[name] = both[name], both["plan"]
+    return Result(
+        [
+            _seconds(f"Probabilities: N = {N:,} lognormal scores, S = {KEPT} N", forms),
+            _seconds(
+                f"The plan of an epoch and its shards for {RANKS} ranks, and its steps",
+                plans,
+                f"Up to {thread_count()} threads. The copies are of the arrays that a plan reads and makes, "
+                "in one thread: into memory that is there, and into new memory, as a plan needs it.",
+            ),
+            _peers(beside),
+        ],
+        [
+            Ratio(
+                "sorted form / one pass a round",
+                median_ratio(forms["sorted form"], forms["one pass a round"]),
+                "higher",
+                goal=10,
+                slack=2,
+            ),
+            Ratio(
+                "Eq. 28 as written / one pass a round",
+                median_ratio(forms["Eq. 28 as written"], forms["one pass a round"]),
+                "higher",
+                slack=2,
+            ),
+            Ratio(
+                "plan / read and write",
+                median_ratio(plans["plan"], plans["read and write"]),
+                "lower",
+                goal=8,
+                slack=2,
+            ),
+            *(
+                Ratio(f"{name} / plan", median_ratio(*seconds), "higher", 8 if name == "InfoBatch" else None)
+                for name, seconds in beside.items()
+            ),
+        ],
+    )
+
+
+def _seconds(title: str, seconds: dict[str, list[float]], note: str = "") -> Table:
+    rows = [[name, 1e3 * median(taken), 1e3 * min(taken)] for name, taken in seconds.items()]
+    return Table(title, ["what", "ms", "fastest"], rows, note)
+
+
+def _peers(beside: dict[str, tuple[list[float], list[float]]]) -> Table:
+    rows: list[list[Cell]] = []
+    what = {
+        "InfoBatch": "prune, order and weights of one of 8 ranks",
+        "RCAP": "importances and subset, without weights",
+        "SeTa": "prune, without weights",
     }
-    plans: dict[str, Callable[[], object]] = {
-        "plan": lambda: plan_and_shard(scores),
-        "read and write": read_and_write,
-        "read and write, new memory": lambda: [array.copy() for array in arrays],
-        **{f"plan: {name}": step for name, step in stations.steps().items()},
-    }
-    times: dict[str, list[float]] = {name: [] for name in probabilities | plans}
-    for timed in (probabilities, plans):  # what is compared takes turns
-        for _ in range(turns):
-            for name, function in timed.items():
-                start = thread_time()
-                function()
-                times[name].append(1e3 * (thread_time() - start))
-    return times
-
-
-def ratios_of(ms: dict[str, float]) -> dict[str, float]:
-    """The figures, each a ratio in one run."""
-    return {
-        "sorted form / fused passes": ms["sorted form"] / ms["fused passes"],
-        "Eq. 28 as written / fused passes": ms["Eq. 28 as written"] / ms["fused passes"],
-        "plan / read and write": ms["plan"] / ms["read and write"],
-        "plan / read and write, new memory": ms["plan"] / ms["read and write, new memory"],
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="9 turns instead of 51")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
-    arguments = parser.parse_args()
-    times = measure(turns=9 if arguments.short else 51)
-    medians = {name: median(taken) for name, taken in times.items()}
-    fastest = {name: min(taken) for name, taken in times.items()}
-    ratios, best_ratios = ratios_of(medians), ratios_of(fastest)
-
-    console = Console()
-    table = Table(title=f"Milliseconds: N = {N:,} lognormal scores, S = {KEPT} N, {RANKS} ranks")
-    for heading in ("what", "median", "fastest"):
-        table.add_column(heading)
-    for name in times:
-        table.add_row(name, f"{medians[name]:.2f}", f"{fastest[name]:.2f}")
-    console.print(table)
-    table = Table("ratio", "of medians", "of fastest", "goal")
-    for name, ratio in ratios.items():
-        table.add_row(name, f"{ratio:.1f}", f"{best_ratios[name]:.1f}", GOALS.get(name, ""))
-    console.print(table)
-    if ratios["plan / read and write"] > 8:
-        steps = sorted((name for name in times if name.startswith("plan: ")), key=medians.__getitem__)
-        console.print(f"The plan is over its goal; most of it goes to {steps[-1][6:]} and {steps[-2][6:]}.")
-    if arguments.json:
-        figures = {
-            "median_ms": medians,
-            "fastest_ms": fastest,
-            "ratios": ratios,
-            "fastest_ratios": best_ratios,
-        }
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    for name, (theirs, ours) in beside.items():
+        rows.append([name, what[name], 1e3 * median(theirs), 1e3 * median(ours), median_ratio(theirs, ours)])
+    return Table(
+        "Between two epochs",
+        ["project", "what it does", "its ms", "this plan and all 8 shards, ms", "ratio"],
+        rows,
+        "Each by its own program, for as large a subset but SeTa's, whose window keeps about half of that. "
+        "RCAP reads its losses from files of JSON lines, which is left out here.",
+    )

@@ -3,26 +3,34 @@
 The permutation is a Feistel network of four rounds on pairs (left, right) of numbers below `width`: a round
 adds to one half a keyed random number of the other half. Four such rounds make a pseudorandom permutation
 (Luby and Rackoff, 1988). It is walked a row (one left half) at a time, so that no order of the whole dataset
-has to lie in memory.
+has to lie in memory. Rows know nothing of each other, so that threads can share them.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import accumulate, pairwise, starmap
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from sadp_dist.selection.random import bits
+from sadp_dist.selection.threads import in_threads, thread_count
 
 _MIN_WIDTH = 128  # narrower ones would order few examples visibly unevenly
+_STRETCH = 2**18  # examples whose rows are worth a thread
 
 
 def empty_row(n: int) -> NDArray[np.unsignedinteger]:
     """Room for a row of the permutations of 0..n-1: (width,), uint32 where the numbers fit, else uint64."""
     width = max(_MIN_WIDTH, math.isqrt(max(n - 1, 0)) + 1)
     return np.empty(width, dtype=np.uint32 if width**2 < 2**32 else np.uint64)
+
+
+def index_type(n: int) -> type[np.integer]:
+    """Of indices below n: as few bytes as they need, for plans are kept."""
+    return np.int32 if n <= 2**31 else np.int64
 
 
 @njit(cache=True, nogil=True)
@@ -75,7 +83,7 @@ def _add(x: np.uint64, y: np.uint64, width: np.uint64) -> np.uint64:
 
 def shuffled(
     drawn: NDArray[np.uint8], n: int, key: np.uint64, part: range
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+) -> tuple[NDArray[np.integer], NDArray[np.integer] | None]:
     """The drawn examples of a range, in the permutation's order of all that are drawn.
 
     Whether an example is drawn moves none of the others.
@@ -85,61 +93,97 @@ def shuffled(
             i // 8.
         n: examples in all.
         key: of the random numbers, from `random.stream_key`.
-        part: the range whose examples are wanted; it begins at a multiple of 8.
+        part: the range whose examples are wanted; it begins and, before n, ends at a multiple of 8.
 
     Returns:
-        Their indices, and their positions among all that are drawn, both (drawn in the range,) int64 and in
-        ascending position. None for positions that are 0, 1, 2, ..., where the range is all of 0..n-1.
+        Their indices, and their positions among all that are drawn, both (drawn in the range,) of
+        `index_type(n)` and in ascending position. None for positions that are 0, 1, 2, ..., where the range
+        is all of 0..n-1.
     """
-    of_part = np.unpackbits(drawn[part.start // 8 :], count=len(part), bitorder="little")
-    room = np.count_nonzero(of_part) + 1
-    indices = np.empty(room, np.int64)
-    if len(part) == n:
-        _shuffle(drawn, n, key, empty_row(n), indices)
-        return indices[:-1], None
-    positions = np.empty(room, np.int64)
-    _shuffle_part(drawn, n, key, empty_row(n), part.start, part.stop, indices, positions)
-    return indices[:-1], positions[:-1]
+    dtype, whole, row = index_type(n), len(part) == n, empty_row(n)
+    width, first = len(row), first_round(key, row)
+    room = int(np.bitwise_count(drawn[part.start // 8 : -(-part.stop // 8)]).sum(dtype=np.int64)) + 1
+
+    def walk(lefts: range) -> tuple[NDArray[np.integer], NDArray[np.integer], int]:
+        indices = np.empty(min(room, len(lefts) * width), dtype)  # pages never written take no memory
+        positions = np.empty(0 if whole else len(indices), dtype)
+        args = (drawn, n, key, first, lefts.start, lefts.stop, np.empty_like(row), np.empty(width, np.uint8))
+        if whole:
+            count = passed = _walk(*args, indices)
+        else:
+            count, passed = _walk_part(*args, indices, positions, part.start, part.stop)
+            positions.resize(count, refcheck=False)
+        indices.resize(count, refcheck=False)
+        return indices, positions, passed
+
+    threads = thread_count()
+    stretches = 1 if threads == 1 else min(4 * threads, max(n // _STRETCH, 1))
+    bounds = [width * stretch // stretches for stretch in range(stretches + 1)]
+    indices, positions, passed = zip(*in_threads(walk, list(starmap(range, pairwise(bounds)))), strict=True)
+    if len(indices) == 1:
+        return indices[0], None if whole else positions[0]
+    if whole:
+        return np.concatenate(indices), None
+    for of_chunk, before in zip(positions, accumulate(passed, initial=0), strict=False):
+        of_chunk += before
+    return np.concatenate(indices), np.concatenate(positions)
 
 
 @njit(cache=True, nogil=True)
-def _shuffle(
+def _walk(
     drawn: NDArray[np.uint8],
     n: int,
     key: np.uint64,
+    first: NDArray[np.unsignedinteger],
+    begin_left: int,
+    end_left: int,
     row: NDArray[np.unsignedinteger],
-    indices: NDArray[np.int64],
-) -> None:
-    count, first = 0, first_round(key, row)
-    for left in range(len(row)):
+    is_drawn: NDArray[np.uint8],
+    indices: NDArray[np.integer],
+) -> int:
+    count = 0
+    for left in range(begin_left, end_left):
         length = fill_row(left, n, key, first, row)
-        for i in row[:length]:  # write each one, step on where it is drawn: no branch to mispredict
-            indices[count] = i
-            count += _bit(drawn, i)
+        _look_up(drawn, row, length, is_drawn)
+        for j in range(length):  # write each one, step on where it is drawn: no branch to mispredict
+            indices[count] = row[j]
+            count += is_drawn[j]
+    return count
 
 
 @njit(cache=True, nogil=True)
-def _shuffle_part(
+def _walk_part(
     drawn: NDArray[np.uint8],
     n: int,
     key: np.uint64,
+    first: NDArray[np.unsignedinteger],
+    begin_left: int,
+    end_left: int,
     row: NDArray[np.unsignedinteger],
+    is_drawn: NDArray[np.uint8],
+    indices: NDArray[np.integer],
+    positions: NDArray[np.integer],
     begin: int,
     end: int,
-    indices: NDArray[np.int64],
-    positions: NDArray[np.int64],
-) -> None:
-    count, position, first = 0, 0, first_round(key, row)
-    for left in range(len(row)):
+) -> tuple[int, int]:
+    count = position = 0
+    for left in range(begin_left, end_left):
         length = fill_row(left, n, key, first, row)
-        for i in row[:length]:
+        _look_up(drawn, row, length, is_drawn)
+        for j in range(length):
+            i = np.int64(row[j])
             indices[count] = i
             positions[count] = position
-            is_drawn = _bit(drawn, i)
-            position += is_drawn
-            count += is_drawn & (begin <= i) & (i < end)
+            position += is_drawn[j]
+            count += is_drawn[j] & (begin <= i) & (i < end)
+    return count, position
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _bit(drawn: NDArray[np.uint8], i: int) -> int:
-    return (drawn[i >> 3] >> (i & 7)) & 1  # type: ignore[no-any-return]
+@njit(cache=True, nogil=True)
+def _look_up(
+    drawn: NDArray[np.uint8], row: NDArray[np.unsignedinteger], length: int, is_drawn: NDArray[np.uint8]
+) -> None:
+    """In a loop of its own: nothing waits for the reads, which are all over the memory."""
+    for j in range(length):
+        i = row[j]
+        is_drawn[j] = (drawn[i >> 3] >> (i & 7)) & 1

@@ -11,12 +11,22 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sadp_dist.selection.order import empty_row, shuffled
-from sadp_dist.selection.parts import BLOCK, Probability
+from sadp_dist.selection.parts import BLOCK, Probability, split
 from sadp_dist.selection.random import bits
 from sadp_dist.selection.sharding import Drawn
-from sadp_dist.selection.systematic import add_steps, add_steps_by_stratum, walk, walk_strata
+from sadp_dist.selection.systematic import (
+    add_steps,
+    add_steps_by_stratum,
+    positions_after,
+    walk,
+    walk_strata,
+)
+from sadp_dist.selection.threads import in_threads, thread_count
 
 _SCORE_BINS = 32  # of the probability, inside a class
+_LOOK = 256 * BLOCK  # examples that a thread looks at in one go: enough to be worth a thread
+_WEIGHED = 4 * BLOCK  # examples that it weighs in one go, so few that they stay in its cache
+_STRETCH = 16 * BLOCK  # examples from which a thread of its own is worth it where each takes more work
 
 
 class Part:
@@ -43,59 +53,86 @@ class Part:
         self.range = range(first, first + len(scores))
         self.dataset_size = len(scores) if dataset_size is None else dataset_size
         self.scores = scores
-        self._filled: NDArray[np.floating] | None = None
+        self._stand_in: float | None = None
+        self._sums: list[NDArray[np.uint64]] = []
         self._labels = labels
         self._drawn: dict[int, Drawn] = {}
 
     def begin(self) -> bool:
         """Begin a plan; returns whether an example has no score."""
-        self._filled = None
-        return bool(np.isnan(np.max(self.scores, initial=0.0)))
+        self._stand_in = None
+        return any(in_threads(_has_nan, [self.scores[some] for some in _slices(len(self.range), _LOOK)]))
 
     def fill(self, stand_in: float) -> None:
         """Let every example without a score have this one in the plan under way."""
-        scores = self.scores
-        self._filled = np.where(np.isnan(scores), scores.dtype.type(stand_in), scores)
+        self._stand_in = stand_in
 
     def compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """function(scores, *arguments), with the scores of the plan under way: how a rule looks at them."""
-        return function(self._known_scores(), *arguments)
+        return function(self._scores_in(slice(None)), *arguments)
+
+    def compute_in_ranges(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """As `compute`, for ranges of the examples, of whole blocks: the results, ascending.
+
+        The ranges take turns in threads, and where examples have no score, only ranges are copied.
+        """
+        return in_threads(
+            lambda some: function(self._scores_in(some), *arguments), _slices(len(self.range), _LOOK)
+        )
 
     def step_sums(
         self, probability: Probability, stratify: str
     ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         """The strata, ascending, and the sum of the probabilities in each; see `systematic`."""
         strata = self._strata(stratify)
-        sums = np.zeros(len(strata), np.uint64)
-        for block in _blocks(len(self.range)):
-            p = probability(self._known_scores()[block])
-            if stratify == "none":
-                add_steps(p, sums)
-            else:
-                add_steps_by_stratum(p, self._stratum(p, block, stratify), sums)
-        return strata, sums
+
+        def sums_of(stretch: range) -> NDArray[np.uint64]:
+            sums = np.zeros(len(strata), np.uint64)
+            for block in _blocks(stretch):
+                p = probability(self._scores_in(block))
+                if stratify == "none":
+                    add_steps(p, sums)
+                else:
+                    add_steps_by_stratum(p, self._stratum(p, block, stratify), sums)
+            return sums
+
+        self._sums = in_threads(sums_of, self._stretches())
+        return strata, np.sum(self._sums, axis=0, dtype=np.uint64)
 
     def draw_systematically(
         self, probability: Probability, stratify: str, key: np.uint64, positions: NDArray[np.uint64]
     ) -> NDArray[np.uint8]:
-        """Walk from the positions of the strata; which examples are drawn, as packed bits."""
-        positions, row = positions.copy(), empty_row(BLOCK)
-        drawn = np.empty(len(self.range), np.bool_)
-        for number, block in enumerate(_blocks(len(self.range)), start=self.range.start // BLOCK):
-            p = probability(self._known_scores()[block])
-            if stratify == "none":
-                walk(p, key, number, row, positions, drawn[block])
-            else:
-                walk_strata(p, self._stratum(p, block, stratify), key, number, row, positions, drawn[block])
-        return np.packbits(drawn, bitorder="little")
+        """Walk from the positions of the strata, after `step_sums`; which are drawn, as packed bits."""
+        packed = np.empty(-(-len(self.range) // 8), np.uint8)
+
+        def walk_stretch(begin: tuple[range, NDArray[np.uint64]]) -> None:
+            stretch, at = begin
+            row, drawn = empty_row(BLOCK), np.empty(BLOCK, np.bool_)
+            for block in _blocks(stretch):
+                p, number = probability(self._scores_in(block)), (self.range.start + block.start) // BLOCK
+                if stratify == "none":
+                    walk(p, key, number, row, at, drawn)
+                else:
+                    walk_strata(p, self._stratum(p, block, stratify), key, number, row, at, drawn)
+                _pack(drawn, block, packed)
+
+        begins = positions_after(positions, self._sums)
+        in_threads(walk_stretch, list(zip(self._stretches(), begins, strict=True)))
+        return packed
 
     def draw_independently(self, probability: Probability, key: np.uint64) -> NDArray[np.uint8]:
         """Draw each example by its own random number; which are drawn, as packed bits."""
-        drawn = np.empty(len(self.range), np.bool_)
-        for block in _blocks(len(self.range)):
-            p = probability(self._known_scores()[block])
-            _draw_bernoulli(p, self.range.start + block.start, key, drawn[block])
-        return np.packbits(drawn, bitorder="little")
+        packed = np.empty(-(-len(self.range) // 8), np.uint8)
+
+        def draw(stretch: range) -> None:
+            drawn = np.empty(BLOCK, np.bool_)
+            for block in _blocks(stretch):
+                p = probability(self._scores_in(block))
+                _draw_bernoulli(p, self.range.start + block.start, key, drawn)
+                _pack(drawn, block, packed)
+
+        in_threads(draw, self._stretches())
+        return packed
 
     def keep(
         self, epoch: int, drawn: NDArray[np.uint8], key: np.uint64, probability: Probability, kept: float
@@ -114,11 +151,15 @@ class Part:
         """
         indices, positions = shuffled(drawn, self.dataset_size, key, self.range)
         weights = np.empty(len(indices))
-        for some in _blocks(len(indices)):
-            scores = self._known_scores()[indices[some] - self.range.start]
-            np.divide(kept, probability(scores), out=weights[some])
+
+        def weigh(some: slice) -> None:
+            scores = np.empty(len(indices[some]), self.scores.dtype)
+            _gather(self.scores, indices[some], self.range.start, scores)
+            np.divide(kept, probability(self._known(scores)), out=weights[some])
+
+        in_threads(weigh, _slices(len(indices), _WEIGHED))
         self._drawn[epoch] = Drawn(positions, indices, weights)
-        self._filled = None
+        self._stand_in, self._sums = None, []
         return len(indices)
 
     def take(self, epoch: int, drawn: Drawn) -> None:
@@ -145,12 +186,22 @@ class Part:
         self._drawn.pop(epoch, None)
 
     def memory_bytes(self) -> int:
-        """What scores, labels and the plans kept take; a plan under way takes 5 bytes an example more."""
+        """What scores, labels and the plans kept take; a plan under way takes a bit an example more."""
         arrays = [self.scores, self._labels, *(array for plan in self._drawn.values() for array in plan)]
         return sum(array.nbytes for array in arrays if array is not None)
 
-    def _known_scores(self) -> NDArray[np.floating]:
-        return self.scores if self._filled is None else self._filled
+    def _scores_in(self, some: slice) -> NDArray[np.floating]:
+        return self._known(self.scores[some])
+
+    def _known(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Scores as the plan under way sees them."""
+        if self._stand_in is None:
+            return scores
+        return np.where(np.isnan(scores), scores.dtype.type(self._stand_in), scores)
+
+    def _stretches(self) -> list[range]:
+        """0..n-1 for the threads, one each."""
+        return split(len(self.range), min(thread_count(), max(len(self.range) // _STRETCH, 1)))
 
     @cached_property
     def _classes(self) -> _Classes:
@@ -174,9 +225,23 @@ class Part:
         return place * _SCORE_BINS + np.minimum(p * _SCORE_BINS, _SCORE_BINS - 1).astype(np.int64)
 
 
-def _blocks(length: int) -> Iterator[slice]:
-    for begin in range(0, length, BLOCK):
-        yield slice(begin, min(begin + BLOCK, length))
+def _slices(length: int, step: int) -> list[slice]:
+    return [slice(begin, min(begin + step, length)) for begin in range(0, max(length, 1), step)]
+
+
+def _blocks(stretch: range) -> Iterator[slice]:
+    for begin in range(stretch.start, stretch.stop, BLOCK):
+        yield slice(begin, min(begin + BLOCK, stretch.stop))
+
+
+def _pack(drawn: NDArray[np.bool_], block: slice, packed: NDArray[np.uint8]) -> None:
+    """Write a block's bits to those of its part."""
+    of_block = np.packbits(drawn[: block.stop - block.start], bitorder="little")
+    packed[block.start // 8 : block.start // 8 + len(of_block)] = of_block
+
+
+def _has_nan(scores: NDArray[np.floating]) -> bool:
+    return bool(np.isnan(np.max(scores, initial=0.0)))
 
 
 class _Classes(NamedTuple):
@@ -197,8 +262,17 @@ def _classes_of(labels: NDArray[np.integer]) -> _Classes:
 
 
 @njit(cache=True, nogil=True)
+def _gather(
+    scores: NDArray[np.floating], indices: NDArray[np.integer], first: int, out: NDArray[np.floating]
+) -> None:
+    """The scores of some examples; a loop of its own, whose reads wait for nothing."""
+    for j in range(len(indices)):
+        out[j] = scores[indices[j] - first]
+
+
+@njit(cache=True, nogil=True)
 def _add_powers(
-    indices: NDArray[np.int64],
+    indices: NDArray[np.integer],
     weights: NDArray[np.float64],
     first: int,
     sums: NDArray[np.float64],

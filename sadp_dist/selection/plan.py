@@ -12,7 +12,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.part import Part
 from sadp_dist.selection.parts import LocalParts, Parts
-from sadp_dist.selection.probabilities import Capping, block_sums, check_scores
+from sadp_dist.selection.probabilities import Capping, block_sums, check_scores, in_ranges
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rules import RULES
 from sadp_dist.selection.sampling import draw_parts
@@ -39,10 +39,16 @@ class PlanFigures:
     drawn: int
     capping: Capping
 
-    def as_shard(self, indices: NDArray[np.int64], weights: NDArray[np.float64]) -> Shard:
+    def as_shard(self, indices: NDArray[np.integer], weights: NDArray[np.float64]) -> Shard:
         """A rank's examples as its shard."""
         return Shard(
-            indices, weights, self.subset_size, self.dataset_size, self.ratio, self.epoch, self.drawn
+            indices.astype(np.int64, copy=False),
+            weights,
+            self.subset_size,
+            self.dataset_size,
+            self.ratio,
+            self.epoch,
+            self.drawn,
         )
 
 
@@ -51,11 +57,11 @@ class EpochPlan(PlanFigures):
     """The subset of an epoch, whole, before it is split over ranks.
 
     Attributes:
-        indices: (n,) int64, in the shuffled order.
+        indices: (n,) int32, or int64 where N is above 2^31, in the shuffled order.
         weights: (n,) float64, w = S / (N p).
     """
 
-    indices: NDArray[np.int64]
+    indices: NDArray[np.integer]
     weights: NDArray[np.float64]
 
     def figures(self) -> PlanFigures:
@@ -113,11 +119,11 @@ def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
 
 def _fill_unseen(parts: Parts, unseen: str) -> None:
     """Let examples without a score take the mean (or the largest) of the scores seen; 1 where none is."""
-    sums, counts = zip(*parts.each("compute", block_sums, math.inf, 0.0), strict=True)
+    sums, counts = zip(*in_ranges(parts, block_sums, math.inf, 0.0), strict=True)
     if sum(counts) == 0:
         stand_in = 1.0
     elif unseen == "max":
-        stand_in = max(parts.each("compute", largest_seen))
+        stand_in = max(in_ranges(parts, largest_seen))
     else:
         stand_in = math.fsum(np.concatenate(sums)) / sum(counts)
     parts.each("fill", stand_in)

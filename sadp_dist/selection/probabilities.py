@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -106,7 +107,7 @@ def optimal_probability(parts: Parts, S: float, beta: float, zero_scores: str) -
     """As `capped_probabilities`, of the scores that the parts of a data set hold."""
     N = parts.ranges[-1].stop
     if zero_scores == "paper":
-        P = sum(parts.each("compute", count_positive))
+        P = sum(in_ranges(parts, count_positive))
         if 0 < P < N:
             among, capping = _with_floor(parts, min(S, P), beta, P)
             return ZerosApart(among, max(S - P, 0.0) / (N - P)), capping
@@ -120,14 +121,13 @@ def _with_floor(parts: Parts, S: float, beta: float, N: int) -> tuple[Probabilit
     zeros = parts.ranges[-1].stop - N
 
     def partial_sums(threshold: float, offset: float) -> tuple[NDArray[np.float64], int]:
-        answers = parts.each("compute", block_sums, threshold, offset, zeros > 0)
-        sums, counts = zip(*answers, strict=True)
+        sums, counts = zip(*in_ranges(parts, block_sums, threshold, offset, zeros > 0), strict=True)
         return np.concatenate(sums), sum(counts) - zeros
 
     sample = _sample(parts, but_zeros=zeros > 0)
     smoothing_rounds = 0
     if beta > 0:
-        smallest = min(parts.each("compute", smallest_positive if zeros else smallest_score))
+        smallest = min(in_ranges(parts, smallest_positive if zeros else smallest_score))
         S_above = (S - beta * N) / (1 - beta)
         guess = _guess(sample, S_above / N, smallest)
         A, capped, smoothing_rounds = cap(partial_sums, S_above, N, smallest, guess)
@@ -218,7 +218,7 @@ def _sample(parts: Parts, but_zeros: bool) -> NDArray[np.floating]:
     step = 64
     while step < BLOCK and parts.ranges[-1].stop > step * _SAMPLE:
         step *= 2
-    sample = np.concatenate(parts.each("compute", every, step))
+    sample = np.concatenate(in_ranges(parts, every, step))
     return sample[sample > 0] if but_zeros else sample
 
 
@@ -228,6 +228,11 @@ def _guess(sample: NDArray[np.floating], kept: float, offset: float) -> float:
         return math.inf
     alpha, _, _ = cap(partial(block_sums, sample), kept * len(sample), len(sample), offset)
     return alpha or math.inf
+
+
+def in_ranges(parts: Parts, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """function(scores, *arguments) of ranges of whole blocks: those of all parts, ascending."""
+    return [answer for of_part in parts.each("compute_in_ranges", function, *arguments) for answer in of_part]
 
 
 def every(scores: NDArray[np.floating], step: int) -> NDArray[np.floating]:

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
+from sadp_dist.selection.threads import in_threads
+
+_COPY = 2**20  # examples of a shard that a thread copies in one go
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Shard:
 
 
 def shard(
-    order: NDArray[np.int64], weights: NDArray[np.float64], rank: int, world_size: int
+    order: NDArray[np.integer], weights: NDArray[np.float64], rank: int, world_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Positions rank, rank + W, rank + 2W, ... of the epoch's order, filled up so that all have as many.
 
@@ -44,7 +47,7 @@ def shard(
     weight 0. A fill is never an example that its rank has already; with n = 0 every shard is empty.
 
     Args:
-        order: (n,) int64, the subset in its shuffled order.
+        order: (n,) integers, the subset in its shuffled order.
         weights: (n,) float64, theirs.
         rank: 0 <= rank < world_size.
         world_size: W >= 1.
@@ -60,24 +63,33 @@ def shard(
     if not 0 <= rank < world_size:
         raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], as world_size={world_size}")
     n = len(order)
-    indices, shard_weights = order[rank::world_size], weights[rank::world_size]
-    if len(indices) == -(-n // world_size):
-        return indices.copy(), shard_weights.copy()
-    position = rank + world_size * len(indices)
-    return np.append(indices, order[position % n]), np.append(shard_weights, 0.0)
+    length = -(-n // world_size)
+    indices, shard_weights = np.empty(length, np.int64), np.empty(length)
+
+    def copy(some: slice) -> None:
+        every = slice(rank + some.start * world_size, rank + some.stop * world_size, world_size)
+        for whole, mine in ((order, indices), (weights, shard_weights)):
+            taken = whole[every]
+            mine[some.start : some.start + len(taken)] = taken
+
+    in_threads(copy, [slice(begin, begin + _COPY) for begin in range(0, length, _COPY)])
+    last = rank + (length - 1) * world_size
+    if last >= n > 0:
+        indices[-1], shard_weights[-1] = order[last % n], 0.0
+    return indices, shard_weights
 
 
 class Drawn(NamedTuple):
     """Drawn examples of one part of the data set, in the order of training.
 
     Attributes:
-        positions: (n,) int64, ascending: where each stands among those of all parts; None: 0, 1, 2, ...
-        indices: (n,) int64.
+        positions: (n,) integers, ascending: where each stands among those of all parts; None: 0, 1, 2, ...
+        indices: (n,) integers: of a plan of `order.index_type`, of a shard int64.
         weights: (n,) float64.
     """
 
-    positions: NDArray[np.int64] | None
-    indices: NDArray[np.int64]
+    positions: NDArray[np.integer] | None
+    indices: NDArray[np.integer]
     weights: NDArray[np.float64]
 
     def within(self, examples: range) -> Drawn:
@@ -96,15 +108,15 @@ class Drawn(NamedTuple):
             first = np.flatnonzero(self.positions == last % drawn)
             mine, place = np.append(mine, first), np.append(place, np.full(len(first), last // world_size))
             weights = np.append(weights, np.zeros(len(first)))
-        return Drawn(place, self.indices[mine], weights)
+        return Drawn(place, self.indices[mine].astype(np.int64), weights)
 
 
-def join(pieces: Sequence[Drawn]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The indices and weights of all parts, each at its position."""
+def join(pieces: Sequence[Drawn]) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+    """The indices and weights of all parts, each at its position; a single one's are not copied."""
     if len(pieces) == 1:
         return pieces[0].indices, pieces[0].weights
     length = sum(len(piece.indices) for piece in pieces)
-    indices, weights = np.empty(length, np.int64), np.empty(length)
+    indices, weights = np.empty(length, pieces[0].indices.dtype), np.empty(length)
     for piece in pieces:
         indices[piece.positions], weights[piece.positions] = piece.indices, piece.weights
     return indices, weights

@@ -89,6 +89,21 @@ def walk_strata(
             positions[stratum[i]] = position & _FRACTION
 
 
+def positions_after(
+    positions: NDArray[np.uint64], sums: Sequence[NDArray[np.uint64]]
+) -> list[NDArray[np.uint64]]:
+    """Where the walk through each of several stretches begins, in each stratum.
+
+    Args:
+        positions: where that through the first one does.
+        sums: of the probabilities in each stretch.
+    """
+    begins = [positions]
+    for of_stretch in sums[:-1]:
+        begins.append((begins[-1] + of_stretch) & _FRACTION)
+    return [begin.copy() for begin in begins]  # a walk moves them along
+
+
 def start_positions(
     sums: Sequence[tuple[NDArray[np.int64], NDArray[np.uint64]]], dataset_size: int, random_bits: int
 ) -> list[NDArray[np.uint64]]:

@@ -45,7 +45,7 @@ class ClassSums(NamedTuple):
 
 
 def class_sums(
-    labels: NDArray[np.integer], scores: NDArray[np.float32], drawn: NDArray[np.int64]
+    labels: NDArray[np.integer], scores: NDArray[np.float32], drawn: NDArray[np.integer]
 ) -> ClassSums | None:
     """Count a part of the data set by class.
 
@@ -86,7 +86,7 @@ def class_figures(epoch: int | None, parts: Sequence[ClassSums]) -> ClassFigures
 def _count(
     labels: NDArray[np.integer],
     scores: NDArray[np.float32],
-    drawn: NDArray[np.int64],
+    drawn: NDArray[np.integer],
     examples_of: NDArray[np.int64],
     drawn_of: NDArray[np.int64],
     scored_of: NDArray[np.int64],

@@ -86,12 +86,12 @@ class Engine:
         """
         epoch = self.run.check_epoch(epoch)
         if epoch not in self._plans:
+            for old in list(self._plans)[: -(PLANS_KEPT - 1)]:  # first, for there may be memory for no more
+                del self._plans[old]
+                self._tables.each("forget", old)
             plan = plan_parts(self._tables, epoch, self.run.pruning)
             self._plans[epoch] = plan
             self._history.add(record_of(plan, self._seen, self._tables))
-            for old in list(self._plans)[:-PLANS_KEPT]:
-                del self._plans[old]
-                self._tables.each("forget", old)
             if plan.capping.floor_in_force and not self._told_of_floor:
                 self._told_of_floor = True
                 warnings.warn(

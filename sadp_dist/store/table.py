@@ -96,8 +96,9 @@ class ScoreTable(Part):
         """
         if self._labels is None:
             return None
-        drawn = np.empty(0, np.int64) if epoch is None else self._drawn[epoch].indices - self.range.start
-        return class_sums(self._labels, self.scores, drawn)
+        if epoch is None:
+            return class_sums(self._labels, self.scores, np.empty(0, np.int64))
+        return class_sums(self._labels, self.scores, self._drawn[epoch].indices - self.range.start)
 
     def look(self, array: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """function(scores or score_epochs, *arguments), which gives something small; see `stats`."""

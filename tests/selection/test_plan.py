@@ -98,7 +98,8 @@ def test_indices_weights_and_sizes_are_what_they_say() -> None:
     S = round(0.45 * 61)
     p = selection_probabilities(SCORES, S, 0.25)
     assert (plan.epoch, plan.ratio, plan.subset_size, plan.dataset_size) == (9, 0.55, S, 61)
-    assert plan.indices.dtype == np.int64 and plan.weights.dtype == np.float64
+    assert plan.indices.dtype == np.int32 and plan.weights.dtype == np.float64
+    assert plan.shard(0, 1).indices.dtype == np.int64
     assert len(set(plan.indices)) == plan.drawn == S
     np.testing.assert_allclose(plan.weights, S / (61 * p[plan.indices]))
     assert plan.weights.max() <= S / 61 / 0.25

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection import PruningConfig, plan_epoch
+from sadp_dist.selection import RULES, PruningConfig, plan_epoch
 from sadp_dist.store import Store, connect
+from sadp_dist.store.engine import Engine
+from sadp_dist.store.run import Run
 
 
 def scored_store(dataset_size: int = 100, **pruning) -> Store:
@@ -172,3 +174,25 @@ def test_connecting_with_a_wrong_argument_names_it(changed, message):
     arguments = {"url": "memory:", "run": "test", "dataset_size": 10, "pruning": PruningConfig(), **changed}
     with pytest.raises(UsageError, match=message):
         connect(**arguments)
+
+
+def test_a_plan_that_cannot_be_made_leaves_the_one_before(monkeypatch):
+    engine = Engine(Run("test", 100, PruningConfig(epochs=9)))
+    engine.plan(0)
+    engine.plan(1)
+    shard = engine.shard(1, 0, 2)
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(type(RULES["sadp"]), "probability", lambda *_: 1 // 0)
+        engine.plan(2)
+    np.testing.assert_array_equal(engine.shard(1, 0, 2).indices, shard.indices)
+    engine.plan(2)
+    assert [engine.has_plan(epoch) for epoch in range(3)] == [False, True, True]
+
+
+def test_two_plans_kept_take_twelve_bytes_a_drawn_example_each():
+    N = 10_000
+    engine = Engine(Run("test", N, PruningConfig(ratio=0.4, epochs=9)))
+    without = engine.stats().memory_bytes
+    for epoch in range(4):
+        engine.plan(epoch)
+    assert engine.stats().memory_bytes - without == 2 * 12 * 6_000

@@ -114,6 +114,20 @@ def test_a_file_from_before_there_were_services_is_read(saved):
     assert Snapshot.read(saved).service == {}
 
 
+def test_a_file_whose_plans_have_wide_indices_is_read(store, saved):
+    with np.load(saved) as file:
+        arrays = dict(file)
+    wide = {name: array.astype(np.int64) for name, array in arrays.items() if name.endswith("_indices")}
+    assert len(wide) == 2 and all(arrays[name].dtype == np.int32 for name in wide)
+    np.savez(saved, **{**arrays, **wide})
+    loaded = new_store()
+    loaded.load(saved)
+    for epoch in (1, 2):
+        shard = loaded.plan(epoch)
+        assert_same_shard(shard, store.plan(epoch))
+        assert shard.indices.dtype == np.int64
+
+
 def test_nothing_in_the_file_is_pickled(saved):
     with zipfile.ZipFile(saved) as archive:
         for name in archive.namelist():
