@@ -7,9 +7,8 @@ instead, so that a subset may have any size in any epoch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 import numba
@@ -25,15 +24,15 @@ from sadp_dist.loading.sampler import SequentialShard, ShardSampler
 try:
     with importing_ffcv():
         from ffcv.fields import RGBImageField
-        from ffcv.fields.basics import IntDecoder
         from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
         from ffcv.loader import Loader
-        from ffcv.loader.epoch_iterator import EpochIterator
         from ffcv.transforms import ToDevice, ToTensor, ToTorchImage
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 from sadp_dist.loading.decoders import KeyedResizedCropDecoder
+from sadp_dist.loading.planes import ToPlanes
+from sadp_dist.loading.reading import Buffers, Reading
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 CENTER_CROP = 224 / 256
@@ -44,7 +43,7 @@ class FFCVLoader:
 
     Iterating yields `(images, labels, index, weight)`: images (B, C, H, W), uint8 unless a pipeline says
     otherwise, labels int64 (B,) and weight float32 (B,) on `device`, and index int64 (B,) on the CPU, where
-    the store takes it. They are the caller's to keep: FFCV's buffers, which it uses again, are copied.
+    the store takes it. They are the caller's to keep.
 
     Args:
         beton: a file with the fields `image`, `label` and `index`.
@@ -103,9 +102,7 @@ class FFCVLoader:
                 )
         if IMAGE not in chosen:
             chosen[IMAGE] = _image_pipeline(reader, image_size, random_crop, seed, self._device)
-        if LABEL not in chosen:
-            column(reader, LABEL)
-            chosen[LABEL] = [IntDecoder(), ToTensor(), *_to(self._device)]
+        self._labels = None if LABEL in chosen else column(reader, LABEL).astype(np.int64)
         self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
         unused = dict.fromkeys(reader.field_names)
         with importing_ffcv():
@@ -114,11 +111,12 @@ class FFCVLoader:
                 sampler.batch_size,
                 num_workers=num_workers,
                 os_cache=True,
-                pipelines={**unused, **chosen, INDEX: [IntDecoder(), ToTensor()]},
+                pipelines={**unused, **chosen},
                 batches_ahead=batches_ahead,
             )
+        self._buffers = Buffers(self._loader)
         self._fields = list(self._loader.pipeline_specs)
-        self._reading: _Epoch | None = None
+        self._reading: Reading | None = None
 
     def __len__(self) -> int:
         """Batches to come in the sampler's current epoch."""
@@ -132,26 +130,27 @@ class FFCVLoader:
                 f"the .beton has {self.dataset_size} examples and its sampler {size}; they must agree"
             )
         self.close()
-        order = self._positions[self.sampler.indices][: len(self) * self.sampler.batch_size]
-        if len(order) == 0:
+        count = min(len(self.sampler), len(self) * self.sampler.batch_size)
+        if count == 0:
             return
         for step in self._keyed:
             step.set_epoch(self.sampler.epoch)
-        weights = torch.from_numpy(self.sampler.position_weights).to(self._device)
-        threads = torch.get_num_threads()
+        indices = self.sampler.indices[:count].copy()
+        order = self._positions[indices]
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-            reading = self._reading = _Epoch(self._loader, order)
+            reading = self._reading = Reading(self._loader, order, self._buffers)
+        index = torch.from_numpy(indices)
+        weights = torch.from_numpy(self.sampler.position_weights[:count]).to(self._device)
+        if self._labels is not None:
+            labels = torch.from_numpy(self._labels[order]).to(self._device)
         try:
             start = 0
             for results in reading:
-                if start == 0:
-                    torch.set_num_threads(threads)  # the reading thread has set its own by now
                 batch = dict(zip(self._fields, results, strict=True))
-                images = batch[IMAGE].clone(memory_format=torch.contiguous_format)
-                labels, index = batch[LABEL].flatten().clone(), batch[INDEX].flatten().clone()
-                stop = start + len(index)
-                yield images, labels, index, weights[start:stop]
-                start = stop
+                some = slice(start, start + len(batch[IMAGE]))
+                label = labels[some] if self._labels is not None else batch[LABEL].flatten()
+                yield batch[IMAGE], label, index[some], weights[some]
+                start = some.stop
         finally:
             reading.stop()
 
@@ -160,51 +159,6 @@ class FFCVLoader:
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
-
-
-class _Epoch(EpochIterator):
-    """FFCV's reading thread for one epoch, which hands its errors on and can be stopped at any time."""
-
-    error: BaseException | None = None
-    stopped = False
-
-    def run(self) -> None:
-        try:
-            super().run()
-        except BaseException as error:
-            self.error = error  # and do not leave the consumer waiting
-            self.output_queue.put(None)
-
-    def run_pipeline(self, b_ix: int, batch_indices: Any, batch_slot: int, cuda_event: Any) -> Any:
-        if self.terminate_event.is_set():
-            raise StopIteration  # FFCV looks at the event only while its queue is full
-        stream = self.cuda_streams[batch_slot]
-        if stream is not None:
-            stream.synchronize()  # the slot's last batch may still be on its way to the device
-        return super().run_pipeline(b_ix, batch_indices, batch_slot, cuda_event)
-
-    def __next__(self) -> Any:
-        if self.stopped:
-            raise RuntimeError("this epoch was stopped: its loader has begun another")
-        try:
-            return super().__next__()
-        except StopIteration:
-            if self.error is not None:
-                raise self.error from None
-            raise
-
-    def stop(self) -> None:
-        """End the thread, and wait until no copy reads FFCV's buffers any more."""
-        self.stopped = True
-        self.terminate_event.set()
-        while self.is_alive():
-            with suppress(Empty):
-                while True:
-                    self.output_queue.get_nowait()
-            self.join(timeout=0.001)
-        for stream in self.cuda_streams:
-            if stream is not None:
-                stream.synchronize()
 
 
 def _image_pipeline(
@@ -232,8 +186,6 @@ def _image_pipeline(
         decoder = KeyedResizedCropDecoder((image_size, image_size), seed)
     else:
         decoder = CenterCropRGBImageDecoder((image_size, image_size), CENTER_CROP)
-    return [decoder, ToTensor(), *_to(device), ToTorchImage()]
-
-
-def _to(device: torch.device) -> list[Any]:
-    return [] if device.type == "cpu" else [ToDevice(device, non_blocking=True)]
+    if device.type == "cpu":
+        return [decoder, ToPlanes(), ToTensor()]
+    return [decoder, ToTensor(), ToDevice(device, non_blocking=True), ToTorchImage()]
