@@ -55,16 +55,21 @@ def shard(
     Raises:
         UsageError: rank or world_size out of range.
     """
-    if world_size < 1:
-        raise UsageError(f"world_size={world_size} is not a number of ranks: at least 1")
-    if not 0 <= rank < world_size:
-        raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], as world_size={world_size}")
+    check_rank(rank, world_size)
     n = len(order)
     indices, shard_weights = order[rank::world_size], weights[rank::world_size]
     if len(indices) == -(-n // world_size):
         return indices.copy(), shard_weights.copy()
     position = rank + world_size * len(indices)
     return np.append(indices, order[position % n]), np.append(shard_weights, 0.0)
+
+
+def check_rank(rank: int, world_size: int) -> None:
+    """Refuse a rank that is not one of `world_size`."""
+    if world_size < 1:
+        raise UsageError(f"world_size={world_size} is not a number of ranks: at least 1")
+    if not 0 <= rank < world_size:
+        raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], as world_size={world_size}")
 
 
 class Drawn(NamedTuple):
@@ -101,7 +106,7 @@ class Drawn(NamedTuple):
 
 def join(pieces: Sequence[Drawn]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The indices and weights of all parts, each at its position."""
-    if len(pieces) == 1:
+    if len(pieces) == 1 and pieces[0].positions is None:
         return pieces[0].indices, pieces[0].weights
     length = sum(len(piece.indices) for piece in pieces)
     indices, weights = np.empty(length, np.int64), np.empty(length)
