@@ -31,6 +31,7 @@ except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 from sadp_dist.loading.decoders import KeyedResizedCropDecoder
+from sadp_dist.loading.page_cache import PageCache
 from sadp_dist.loading.planes import ToPlanes
 from sadp_dist.loading.reading import Buffers, Reading
 
@@ -61,6 +62,9 @@ class FFCVLoader:
         random_crop: whether `image_size` means a random crop; by default unless the sampler is a
             `SequentialShard`.
         seed: of the random crops.
+        os_cache: leave it to the system which parts of the file are in memory; False for files larger than
+            memory: whole pages of the file are read, each kept from the first batch that needs it to the
+            last. That takes a sampler with a `PageOrder`, or most of the file is in memory at a time.
 
     Raises:
         UsageError: the file is missing, damaged or has no index, or an argument is out of range.
@@ -78,6 +82,7 @@ class FFCVLoader:
         batches_ahead: int = 3,
         random_crop: bool | None = None,
         seed: int = 0,
+        os_cache: bool = True,
     ) -> None:
         most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         if not 1 <= num_workers <= most:
@@ -110,10 +115,12 @@ class FFCVLoader:
                 reader.file_name,
                 sampler.batch_size,
                 num_workers=num_workers,
-                os_cache=True,
+                os_cache=os_cache,
                 pipelines={**unused, **chosen},
                 batches_ahead=batches_ahead,
             )
+        if not os_cache:
+            self._loader.memory_manager = PageCache(self._loader.memory_manager, self._loader.reader)
         self._buffers = Buffers(self._loader)
         self._fields = list(self._loader.pipeline_specs)
         self._reading: Reading | None = None

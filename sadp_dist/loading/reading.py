@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from queue import Empty
 from threading import Event
 from typing import Any
@@ -73,6 +73,8 @@ class Reading(EpochIterator):
         buffers: the loader's; no other epoch that writes into them may be running.
     """
 
+    memory_context: Any = nullcontext()  # to be closed, also where FFCV did not get as far as making its own
+
     def __init__(self, loader: Loader, order: np.ndarray[Any, Any], buffers: Buffers) -> None:
         self.error: BaseException | None = None
         self.stopped = False
@@ -124,6 +126,7 @@ class Reading(EpochIterator):
                 while True:
                     self.output_queue.get_nowait()
             self.join(timeout=0.001)
+        self.close()
         for stream in self.cuda_streams:
             if stream is not None:
                 stream.synchronize()
