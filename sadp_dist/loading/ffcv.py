@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra, UsageError
-from sadp_dist.loading.beton import IMAGE, INDEX, LABEL, column, open_beton, positions
+from sadp_dist.loading.beton import IMAGE, LABEL, column, open_beton, positions
 from sadp_dist.loading.importing import importing_ffcv
 from sadp_dist.loading.sampler import SequentialShard, ShardSampler
+from sadp_dist.selection.sharding import Shard
 
 try:
     with importing_ffcv():
@@ -124,13 +125,16 @@ class FFCVLoader:
         self._buffers = Buffers(self._loader)
         self._fields = list(self._loader.pipeline_specs)
         self._reading: Reading | None = None
+        self._begun: _Begun | None = None
 
     def __len__(self) -> int:
         """Batches to come in the sampler's current epoch."""
         size = self.sampler.batch_size
         return len(self.sampler) // size if self.drop_last else self.sampler.batches
 
-    def __iter__(self) -> Iterator[Batch]:
+    def begin(self) -> None:
+        """Start to read the sampler's current epoch, which the next iteration takes up: while a network is
+        evaluated or saved, say. It ends an epoch that is being read."""
         size = self.sampler.shard.dataset_size
         if size != self.dataset_size:
             raise UsageError(
@@ -138,34 +142,63 @@ class FFCVLoader:
             )
         self.close()
         count = min(len(self.sampler), len(self) * self.sampler.batch_size)
-        if count == 0:
-            return
         for step in self._keyed:
             step.set_epoch(self.sampler.epoch)
         indices = self.sampler.indices[:count].copy()
         order = self._positions[indices]
-        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-            reading = self._reading = Reading(self._loader, order, self._buffers)
-        index = torch.from_numpy(indices)
+        reading = None
+        if count > 0:
+            with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+                reading = self._reading = Reading(self._loader, order, self._buffers)
         weights = torch.from_numpy(self.sampler.position_weights[:count]).to(self._device)
-        if self._labels is not None:
-            labels = torch.from_numpy(self._labels[order]).to(self._device)
+        labels = None if self._labels is None else torch.from_numpy(self._labels[order]).to(self._device)
+        now = self.sampler.shard, len(self.sampler)
+        self._begun = _Begun(*now, reading, torch.from_numpy(indices), weights, labels)
+
+    def __iter__(self) -> Iterator[Batch]:
+        begun = self._begun
+        if begun is None or begun.shard is not self.sampler.shard or begun.left != len(self.sampler):
+            self.begin()
+            begun = self._begun
+        self._begun = None
+        assert begun is not None
+        if begun.reading is None:
+            return
         try:
             start = 0
-            for results in reading:
+            for results in begun.reading:
                 batch = dict(zip(self._fields, results, strict=True))
                 some = slice(start, start + len(batch[IMAGE]))
-                label = labels[some] if self._labels is not None else batch[LABEL].flatten()
-                yield batch[IMAGE], label, index[some], weights[some]
+                label = batch[LABEL].flatten() if begun.labels is None else begun.labels[some]
+                yield batch[IMAGE], label, begun.indices[some], begun.weights[some]
                 start = some.stop
         finally:
-            reading.stop()
+            begun.reading.stop()
 
     def close(self) -> None:
         """Stop an epoch that was not read to its end. The next one does that by itself."""
+        self._begun = None
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
+
+
+class _Begun(NamedTuple):
+    """An epoch that is being read, and what does not come from FFCV: of all of it, as FFCV reads it.
+
+    Attributes:
+        shard, left: of the sampler when it began.
+        reading: None where the epoch has no batch.
+        indices, weights: (n,).
+        labels: (n,), unless they have a pipeline.
+    """
+
+    shard: Shard
+    left: int
+    reading: Reading | None
+    indices: Tensor
+    weights: Tensor
+    labels: Tensor | None
 
 
 def _image_pipeline(

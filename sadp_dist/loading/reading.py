@@ -31,7 +31,7 @@ Buffer = Tensor | np.ndarray[Any, Any]
 
 
 class Buffers:
-    """What a loader's compiled pipeline writes into: allocated once for all epochs, as they follow each other.
+    """What a loader's compiled pipeline writes into: allocated once for all epochs, which never overlap.
 
     Args:
         loader: FFCV's, compiled.

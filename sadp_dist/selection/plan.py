@@ -115,9 +115,7 @@ def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
     probability, capping = rule.probability(parts, S, config)
     drawn = draw_parts(parts, probability, config.seed, epoch, config.scheme, config.stratify)
     order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
-    counts = parts.each(
-        "keep", epoch, drawn, order_key, probability, S / max(N, 1), config.shard_block
-    )
+    counts = parts.each("keep", epoch, drawn, order_key, probability, S / max(N, 1), config.shard_block)
     return PlanFigures(epoch, ratio, S, N, sum(counts), capping)
 
 

@@ -40,7 +40,9 @@ def sampler_of(path, window, rank=0, world_size=1, batch_size=32):
 
 
 def batches_equal(some, others):
-    return all(torch.equal(a, b) for x, y in zip(some, others, strict=True) for a, b in zip(x, y, strict=True))
+    return all(
+        torch.equal(a, b) for x, y in zip(some, others, strict=True) for a, b in zip(x, y, strict=True)
+    )
 
 
 def test_it_gives_the_batches_that_the_systems_cache_gives_and_reads_each_page_once(noise):

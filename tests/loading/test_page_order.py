@@ -1,4 +1,4 @@
-"""An order for data larger than memory: every page needed in one stretch, and mixed as well as its window allows."""
+"""An order for data larger than memory: each page is needed in one stretch, and a window of them is mixed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from sadp_dist.loading import PageOrder, PruningSampler
     st.randoms(use_true_random=False),
 )
 def test_it_is_an_order_that_needs_about_a_window_of_pages_at_a_time(pages, window, epoch, random) -> None:
-    drawn = sorted(random.sample(range(len(pages)), random.randint(0, len(pages))), key=lambda _: random.random())
+    drawn = sorted(
+        random.sample(range(len(pages)), random.randint(0, len(pages))), key=lambda _: random.random()
+    )
     indices = np.array(drawn, np.int64)
     ordering = PageOrder(np.array(pages, np.int64), window, seed=3)
     order = ordering.order(indices, epoch)
@@ -64,7 +66,9 @@ def test_batches_of_a_file_sorted_by_class_have_the_classes_of_a_window_of_pages
 def test_neighbours_lie_as_far_apart_as_in_a_uniform_shuffle_where_the_window_is_wide() -> None:
     pages = np.arange(20_000) // 100
     everyone = np.arange(20_000)
-    distance = {w: np.abs(np.diff(PageOrder(pages, w, seed=1).order(everyone, 0))).mean() for w in (1, 8, 400)}
+    distance = {
+        w: np.abs(np.diff(PageOrder(pages, w, seed=1).order(everyone, 0))).mean() for w in (1, 8, 400)
+    }
     assert distance[1] < 500
     assert distance[8] == pytest.approx(20_000 / 3, rel=0.25)  # pages of a window are anywhere in the file
     assert distance[400] == pytest.approx(20_000 / 3, rel=0.03)

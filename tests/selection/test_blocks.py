@@ -81,5 +81,7 @@ def test_an_epoch_has_other_blocks_in_a_run_and_another_order_than_the_last() ->
 
 @pytest.mark.parametrize("block", [0, -3, 2.5, True, "all"])
 def test_a_block_that_is_no_number_of_examples_is_refused(block: object) -> None:
-    with pytest.raises(UsageError, match=r"^shard_block=.* is not a number of examples: an integer, at least 1$"):
+    with pytest.raises(
+        UsageError, match=r"^shard_block=.* is not a number of examples: an integer, at least 1$"
+    ):
         PruningConfig(shard_block=block)
