@@ -9,17 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sadp_dist.loading.augment import pad_crop_flip
+from sadp_dist.loading.page_order import PageOrder
 from sadp_dist.loading.sampler import PruningSampler, SequentialShard
 from sadp_dist.loading.torch import TorchLoader
 
 if TYPE_CHECKING:
-    from sadp_dist.loading.beton import beton_fields, beton_image_sizes, beton_labels, beton_size, write_beton
+    from sadp_dist.loading.beton import (
+        beton_fields,
+        beton_image_sizes,
+        beton_labels,
+        beton_pages,
+        beton_size,
+        write_beton,
+    )
     from sadp_dist.loading.ffcv import FFCVLoader
 
 _NEED_FFCV = {
     "FFCVLoader": "sadp_dist.loading.ffcv",
     "beton_fields": "sadp_dist.loading.beton",
     "beton_image_sizes": "sadp_dist.loading.beton",
+    "beton_pages": "sadp_dist.loading.beton",
     "beton_labels": "sadp_dist.loading.beton",
     "beton_size": "sadp_dist.loading.beton",
     "write_beton": "sadp_dist.loading.beton",
@@ -27,12 +36,14 @@ _NEED_FFCV = {
 
 __all__ = [
     "FFCVLoader",
+    "PageOrder",
     "PruningSampler",
     "SequentialShard",
     "TorchLoader",
     "beton_fields",
     "beton_image_sizes",
     "beton_labels",
+    "beton_pages",
     "beton_size",
     "pad_crop_flip",
     "write_beton",

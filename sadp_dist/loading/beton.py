@@ -133,6 +133,22 @@ def beton_image_sizes(path: str | Path) -> list[tuple[int, int]]:
     return [(int(height), int(width)) for height, width in pairs]
 
 
+def beton_pages(path: str | Path) -> npt.NDArray[np.int64]:
+    """The page of the file that each example lies on, int64 (N,), by example index; reads no image.
+
+    A page is what FFCV's `os_cache=False` reads at a time, 8 MiB in a file that `write_beton` wrote.
+    """
+    reader = open_beton(path)
+    return pages_by_position(reader)[positions(reader)]
+
+
+def pages_by_position(reader: Reader) -> npt.NDArray[np.int64]:
+    """The page of each example, int64 (N,), in the order of the file; no example lies on two."""
+    pages = np.zeros(int(reader.num_samples), np.int64)
+    pages[reader.alloc_table["sample_id"]] = reader.alloc_table["ptr"] // reader.page_size
+    return pages
+
+
 def open_beton(path: str | Path) -> Reader:
     """FFCV's reader of a file's metadata, after a look at whether the file is whole.
 

@@ -7,10 +7,9 @@ instead, so that a subset may have any size in any epoch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
-from queue import Empty
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -18,22 +17,24 @@ import torch
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra, UsageError
-from sadp_dist.loading.beton import IMAGE, INDEX, LABEL, column, open_beton, positions
+from sadp_dist.loading.beton import IMAGE, LABEL, column, open_beton, positions
 from sadp_dist.loading.importing import importing_ffcv
 from sadp_dist.loading.sampler import SequentialShard, ShardSampler
+from sadp_dist.selection.sharding import Shard
 
 try:
     with importing_ffcv():
         from ffcv.fields import RGBImageField
-        from ffcv.fields.basics import IntDecoder
         from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
         from ffcv.loader import Loader
-        from ffcv.loader.epoch_iterator import EpochIterator
         from ffcv.transforms import ToDevice, ToTensor, ToTorchImage
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 from sadp_dist.loading.decoders import KeyedResizedCropDecoder
+from sadp_dist.loading.page_cache import PageCache
+from sadp_dist.loading.planes import ToPlanes
+from sadp_dist.loading.reading import Buffers, Reading
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 CENTER_CROP = 224 / 256
@@ -44,7 +45,7 @@ class FFCVLoader:
 
     Iterating yields `(images, labels, index, weight)`: images (B, C, H, W), uint8 unless a pipeline says
     otherwise, labels int64 (B,) and weight float32 (B,) on `device`, and index int64 (B,) on the CPU, where
-    the store takes it. They are the caller's to keep: FFCV's buffers, which it uses again, are copied.
+    the store takes it. They are the caller's to keep.
 
     Args:
         beton: a file with the fields `image`, `label` and `index`.
@@ -62,6 +63,9 @@ class FFCVLoader:
         random_crop: whether `image_size` means a random crop; by default unless the sampler is a
             `SequentialShard`.
         seed: of the random crops.
+        os_cache: leave it to the system which parts of the file are in memory; False for files larger than
+            memory: whole pages of the file are read, each kept from the first batch that needs it to the
+            last. That takes a sampler with a `PageOrder`, or most of the file is in memory at a time.
 
     Raises:
         UsageError: the file is missing, damaged or has no index, or an argument is out of range.
@@ -79,6 +83,7 @@ class FFCVLoader:
         batches_ahead: int = 3,
         random_crop: bool | None = None,
         seed: int = 0,
+        os_cache: bool = True,
     ) -> None:
         most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         if not 1 <= num_workers <= most:
@@ -103,9 +108,7 @@ class FFCVLoader:
                 )
         if IMAGE not in chosen:
             chosen[IMAGE] = _image_pipeline(reader, image_size, random_crop, seed, self._device)
-        if LABEL not in chosen:
-            column(reader, LABEL)
-            chosen[LABEL] = [IntDecoder(), ToTensor(), *_to(self._device)]
+        self._labels = None if LABEL in chosen else column(reader, LABEL).astype(np.int64)
         self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
         unused = dict.fromkeys(reader.field_names)
         with importing_ffcv():
@@ -113,98 +116,89 @@ class FFCVLoader:
                 reader.file_name,
                 sampler.batch_size,
                 num_workers=num_workers,
-                os_cache=True,
-                pipelines={**unused, **chosen, INDEX: [IntDecoder(), ToTensor()]},
+                os_cache=os_cache,
+                pipelines={**unused, **chosen},
                 batches_ahead=batches_ahead,
             )
+        if not os_cache:
+            self._loader.memory_manager = PageCache(self._loader.memory_manager, self._loader.reader)
+        self._buffers = Buffers(self._loader)
         self._fields = list(self._loader.pipeline_specs)
-        self._reading: _Epoch | None = None
+        self._reading: Reading | None = None
+        self._begun: _Begun | None = None
 
     def __len__(self) -> int:
         """Batches to come in the sampler's current epoch."""
         size = self.sampler.batch_size
         return len(self.sampler) // size if self.drop_last else self.sampler.batches
 
-    def __iter__(self) -> Iterator[Batch]:
+    def begin(self) -> None:
+        """Start to read the sampler's current epoch, which the next iteration takes up: while a network is
+        evaluated or saved, say. It ends an epoch that is being read."""
         size = self.sampler.shard.dataset_size
         if size != self.dataset_size:
             raise UsageError(
                 f"the .beton has {self.dataset_size} examples and its sampler {size}; they must agree"
             )
         self.close()
-        order = self._positions[self.sampler.indices][: len(self) * self.sampler.batch_size]
-        if len(order) == 0:
-            return
+        count = min(len(self.sampler), len(self) * self.sampler.batch_size)
         for step in self._keyed:
             step.set_epoch(self.sampler.epoch)
-        weights = torch.from_numpy(self.sampler.position_weights).to(self._device)
-        threads = torch.get_num_threads()
-        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-            reading = self._reading = _Epoch(self._loader, order)
+        indices = self.sampler.indices[:count].copy()
+        order = self._positions[indices]
+        reading = None
+        if count > 0:
+            with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+                reading = self._reading = Reading(self._loader, order, self._buffers)
+        weights = torch.from_numpy(self.sampler.position_weights[:count]).to(self._device)
+        labels = None if self._labels is None else torch.from_numpy(self._labels[order]).to(self._device)
+        now = self.sampler.shard, len(self.sampler)
+        self._begun = _Begun(*now, reading, torch.from_numpy(indices), weights, labels)
+
+    def __iter__(self) -> Iterator[Batch]:
+        begun = self._begun
+        if begun is None or begun.shard is not self.sampler.shard or begun.left != len(self.sampler):
+            self.begin()
+            begun = self._begun
+        self._begun = None
+        assert begun is not None
+        if begun.reading is None:
+            return
         try:
             start = 0
-            for results in reading:
-                if start == 0:
-                    torch.set_num_threads(threads)  # the reading thread has set its own by now
+            for results in begun.reading:
                 batch = dict(zip(self._fields, results, strict=True))
-                images = batch[IMAGE].clone(memory_format=torch.contiguous_format)
-                labels, index = batch[LABEL].flatten().clone(), batch[INDEX].flatten().clone()
-                stop = start + len(index)
-                yield images, labels, index, weights[start:stop]
-                start = stop
+                some = slice(start, start + len(batch[IMAGE]))
+                label = batch[LABEL].flatten() if begun.labels is None else begun.labels[some]
+                yield batch[IMAGE], label, begun.indices[some], begun.weights[some]
+                start = some.stop
         finally:
-            reading.stop()
+            begun.reading.stop()
 
     def close(self) -> None:
         """Stop an epoch that was not read to its end. The next one does that by itself."""
+        self._begun = None
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
 
 
-class _Epoch(EpochIterator):
-    """FFCV's reading thread for one epoch, which hands its errors on and can be stopped at any time."""
+class _Begun(NamedTuple):
+    """An epoch that is being read, and what does not come from FFCV: of all of it, as FFCV reads it.
 
-    error: BaseException | None = None
-    stopped = False
+    Attributes:
+        shard, left: of the sampler when it began.
+        reading: None where the epoch has no batch.
+        indices, weights: (n,).
+        labels: (n,), unless they have a pipeline.
+    """
 
-    def run(self) -> None:
-        try:
-            super().run()
-        except BaseException as error:
-            self.error = error  # and do not leave the consumer waiting
-            self.output_queue.put(None)
-
-    def run_pipeline(self, b_ix: int, batch_indices: Any, batch_slot: int, cuda_event: Any) -> Any:
-        if self.terminate_event.is_set():
-            raise StopIteration  # FFCV looks at the event only while its queue is full
-        stream = self.cuda_streams[batch_slot]
-        if stream is not None:
-            stream.synchronize()  # the slot's last batch may still be on its way to the device
-        return super().run_pipeline(b_ix, batch_indices, batch_slot, cuda_event)
-
-    def __next__(self) -> Any:
-        if self.stopped:
-            raise RuntimeError("this epoch was stopped: its loader has begun another")
-        try:
-            return super().__next__()
-        except StopIteration:
-            if self.error is not None:
-                raise self.error from None
-            raise
-
-    def stop(self) -> None:
-        """End the thread, and wait until no copy reads FFCV's buffers any more."""
-        self.stopped = True
-        self.terminate_event.set()
-        while self.is_alive():
-            with suppress(Empty):
-                while True:
-                    self.output_queue.get_nowait()
-            self.join(timeout=0.001)
-        for stream in self.cuda_streams:
-            if stream is not None:
-                stream.synchronize()
+    shard: Shard
+    left: int
+    reading: Reading | None
+    indices: Tensor
+    weights: Tensor
+    labels: Tensor | None
 
 
 def _image_pipeline(
@@ -232,8 +226,6 @@ def _image_pipeline(
         decoder = KeyedResizedCropDecoder((image_size, image_size), seed)
     else:
         decoder = CenterCropRGBImageDecoder((image_size, image_size), CENTER_CROP)
-    return [decoder, ToTensor(), *_to(device), ToTorchImage()]
-
-
-def _to(device: torch.device) -> list[Any]:
-    return [] if device.type == "cpu" else [ToDevice(device, non_blocking=True)]
+    if device.type == "cpu":
+        return [decoder, ToPlanes(), ToTensor()]
+    return [decoder, ToTensor(), ToDevice(device, non_blocking=True), ToTorchImage()]

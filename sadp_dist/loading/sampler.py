@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from sadp_dist.errors import UsageError
+from sadp_dist.loading.page_order import PageOrder
 from sadp_dist.selection.sharding import Shard
 
 if TYPE_CHECKING:
@@ -133,16 +135,35 @@ class PruningSampler(ShardSampler):
         batch_size: examples per batch on this rank.
         rank: as in torch.distributed, from where it comes when left out.
         world_size: likewise.
+        page_order: for data larger than memory, the order of this rank's examples instead of the plan's.
+
+    Raises:
+        UsageError: from `set_epoch`, where the order is of another number of examples than the store's.
     """
 
     def __init__(
-        self, store: Store, batch_size: int, rank: int | None = None, world_size: int | None = None
+        self,
+        store: Store,
+        batch_size: int,
+        rank: int | None = None,
+        world_size: int | None = None,
+        page_order: PageOrder | None = None,
     ) -> None:
         super().__init__(batch_size, rank, world_size)
         self._store = store
+        self._page_order = page_order
 
     def _plan(self, epoch: int) -> Shard:
-        return self._store.plan(epoch=epoch, rank=self.rank, world_size=self.world_size)
+        shard = self._store.plan(epoch=epoch, rank=self.rank, world_size=self.world_size)
+        if self._page_order is None:
+            return shard
+        pages = len(self._page_order.pages)
+        if pages != shard.dataset_size:
+            raise UsageError(
+                f"page_order: has the pages of {pages} examples, the store has {shard.dataset_size}"
+            )
+        order = self._page_order.order(shard.indices, epoch)
+        return replace(shard, indices=shard.indices[order], weights=shard.weights[order])
 
 
 class SequentialShard(ShardSampler):

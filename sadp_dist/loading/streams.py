@@ -9,3 +9,5 @@ class LoadingStream(IntEnum):
     AUGMENT = 16
     CROP = 17
     TRANSFORM = 18
+    PAGE = 19
+    MIX = 20

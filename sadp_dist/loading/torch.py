@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.loading.sampler import ShardSampler
 from sadp_dist.loading.streams import LoadingStream
 from sadp_dist.selection.random import bits, stream_key
+from sadp_dist.selection.sharding import Shard
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -72,26 +73,45 @@ class TorchLoader:
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # of its own: DataLoader draws a seed for its workers at every epoch
         )
+        self._begun: _Begun | None = None
 
     def __len__(self) -> int:
         """Batches to come in the sampler's current epoch."""
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def begin(self) -> None:
+        """Let the workers start with the sampler's current epoch, which the next iteration takes up."""
         size = self.sampler.shard.dataset_size
         if size != self.dataset_size:
             raise UsageError(
                 f"the dataset has {self.dataset_size} examples and its sampler {size}; they must agree"
             )
         weights = torch.from_numpy(self.sampler.position_weights).to(self._device)
-        if len(self) == 0:
-            return
-        start = 0
-        for images, labels, index in self._loader:
+        batches = iter(self._loader) if len(self) > 0 else iter(())
+        self._begun = _Begun(self.sampler.shard, len(self.sampler), batches, weights)
+
+    def __iter__(self) -> Iterator[Batch]:
+        begun = self._begun
+        if begun is None or begun.shard is not self.sampler.shard or begun.left != len(self.sampler):
+            self.begin()
+            begun = self._begun
+        self._begun = None
+        assert begun is not None
+        weights, start = begun.weights, 0
+        for images, labels, index in begun.batches:
             stop = start + len(index)
             images, labels = (x.to(self._device, non_blocking=True) for x in (images, labels))
             yield images, labels, index, weights[start:stop]
             start = stop
+
+
+class _Begun(NamedTuple):
+    """An epoch that the workers have begun, when the sampler had this shard, and so much left of it."""
+
+    shard: Shard
+    left: int
+    batches: Iterator[Any]
+    weights: Tensor
 
 
 class _Batches:

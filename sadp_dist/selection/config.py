@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
 
+import numpy as np
+
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.probabilities import ZERO_SCORES
+from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rules import RULES
 from sadp_dist.selection.sampling import SCHEMES
 from sadp_dist.selection.schedule import PruningSchedule, check_schedule
@@ -32,6 +35,8 @@ class PruningConfig:
         zero_scores: "floor" (a score of 0 is one like any other) or "paper" (it gets probability 0).
         unseen: what an example without a score counts as: the "mean" or the "max" of the scores seen.
         seed: of every random number of the run's plans, 0 <= seed < 2^64.
+        shard_block: for data larger than memory: examples that follow each other in the data set and go to
+            the same rank together; None deals out every example by itself.
 
     Raises:
         UsageError: a value out of its range, or a name that is not known.
@@ -47,6 +52,7 @@ class PruningConfig:
     zero_scores: str = "floor"
     unseen: str = "mean"
     seed: int = 0
+    shard_block: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, RULES)
@@ -63,14 +69,23 @@ class PruningConfig:
             raise UsageError(
                 f'stratify="{self.stratify}" needs scheme="systematic"; "bernoulli" draws each by itself'
             )
+        block = self.shard_block
+        if block is not None and (not isinstance(block, Integral) or isinstance(block, bool) or block < 1):
+            raise UsageError(f"shard_block={block!r} is not a number of examples: an integer, at least 1")
         # Python's own numbers, for the configuration becomes JSON.
         for name, kind in (("ratio", float), ("epochs", int), ("min_probability", float), ("seed", int)):
             object.__setattr__(self, name, kind(getattr(self, name)))
         if self.max_ratio is not None:
             object.__setattr__(self, "max_ratio", float(self.max_ratio))
+        if block is not None:
+            object.__setattr__(self, "shard_block", int(block))
         _ = self.schedule  # made here so that its warning about an empty epoch comes once, at the start
 
     @cached_property
     def schedule(self) -> PruningSchedule:
         """The ratio of every epoch, as the method has it."""
         return RULES[self.method].schedule(self)
+
+    def run_key(self, epoch: int) -> np.uint64 | None:
+        """Of the order inside a rank's run of blocks; None where ranks have no runs."""
+        return None if self.shard_block is None else stream_key(self.seed, epoch, Stream.RUN)

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sadp_dist.selection.blocks import by_block, run_of_rank
 from sadp_dist.selection.order import empty_row, shuffled
 from sadp_dist.selection.parts import BLOCK, Probability, split
 from sadp_dist.selection.random import bits
@@ -135,7 +136,13 @@ class Part:
         return packed
 
     def keep(
-        self, epoch: int, drawn: NDArray[np.uint8], key: np.uint64, probability: Probability, kept: float
+        self,
+        epoch: int,
+        drawn: NDArray[np.uint8],
+        key: np.uint64,
+        probability: Probability,
+        kept: float,
+        block: int | None = None,
     ) -> int:
         """Keep what is drawn of this part, in the order of training, and with its weights.
 
@@ -145,11 +152,15 @@ class Part:
             key: of the order.
             probability: by which they were drawn.
             kept: S / N.
+            block: examples in a block where blocks are dealt out to the ranks.
 
         Returns:
             How many are drawn of this part.
         """
-        indices, positions = shuffled(drawn, self.dataset_size, key, self.range)
+        if block is None:
+            indices, positions = shuffled(drawn, self.dataset_size, key, self.range)
+        else:
+            indices, positions = by_block(drawn, self.dataset_size, key, self.range, block)
         weights = np.empty(len(indices))
 
         def weigh(some: slice) -> None:
@@ -170,8 +181,13 @@ class Part:
         """What is drawn of this part."""
         return self._drawn[epoch]
 
-    def shard(self, epoch: int, rank: int, world_size: int, drawn: int) -> Drawn:
-        """What is drawn of this part for one rank; the positions are those in its shard."""
+    def shard(
+        self, epoch: int, rank: int, world_size: int, drawn: int, run_key: np.uint64 | None = None
+    ) -> Drawn:
+        """What is drawn of this part for one rank, of runs where they have a key; the positions are those in
+        its shard."""
+        if run_key is not None:
+            return run_of_rank(self._drawn[epoch], rank, world_size, drawn, run_key)
         return self._drawn[epoch].shard(rank, world_size, drawn)
 
     def weight_sums(self, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:

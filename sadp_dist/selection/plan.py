@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
+from sadp_dist.selection.blocks import run_of_rank
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.part import Part
 from sadp_dist.selection.parts import LocalParts, Parts
@@ -16,7 +17,7 @@ from sadp_dist.selection.probabilities import Capping, block_sums, check_scores,
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rules import RULES
 from sadp_dist.selection.sampling import draw_parts
-from sadp_dist.selection.sharding import Shard, join, shard
+from sadp_dist.selection.sharding import Drawn, Shard, check_rank, join, shard
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,24 @@ class EpochPlan(PlanFigures):
     Attributes:
         indices: (n,) int32, or int64 where N is above 2^31, in the shuffled order.
         weights: (n,) float64, w = S / (N p).
+        run_key: of the order inside a rank's run, where the ranks have runs of blocks.
     """
 
     indices: NDArray[np.integer]
     weights: NDArray[np.float64]
+    run_key: np.uint64 | None = None
 
     def figures(self) -> PlanFigures:
         """The plan without its arrays."""
         return PlanFigures(**{field.name: getattr(self, field.name) for field in fields(PlanFigures)})
 
     def shard(self, rank: int, world_size: int) -> Shard:
-        """What `rank` of `world_size` trains on; see `sharding.shard`."""
+        """What `rank` of `world_size` trains on; see `sharding.shard` and `blocks.run_of_rank`."""
+        if self.run_key is not None:
+            check_rank(rank, world_size)
+            whole = Drawn(None, self.indices, self.weights)
+            run = run_of_rank(whole, rank, world_size, self.drawn, self.run_key)
+            return self.as_shard(*join([run]))
         return self.as_shard(*shard(self.indices, self.weights, rank, world_size))
 
 
@@ -94,7 +102,7 @@ def plan_epoch(
     parts = LocalParts([Part(G, labels=_check_labels(labels, len(G), config.stratify))])
     figures = plan_parts(parts, epoch, config)
     indices, weights = join(parts.each("drawn", epoch))
-    plan = EpochPlan(**vars(figures), indices=indices, weights=weights)
+    plan = EpochPlan(**vars(figures), indices=indices, weights=weights, run_key=config.run_key(epoch))
     return replace(plan, capping=plan.capping.in_units_of(scale))
 
 
@@ -113,7 +121,7 @@ def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
     probability, capping = rule.probability(parts, S, config)
     drawn = draw_parts(parts, probability, config.seed, epoch, config.scheme, config.stratify)
     order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
-    counts = parts.each("keep", epoch, drawn, order_key, probability, S / max(N, 1))
+    counts = parts.each("keep", epoch, drawn, order_key, probability, S / max(N, 1), config.shard_block)
     return PlanFigures(epoch, ratio, S, N, sum(counts), capping)
 
 

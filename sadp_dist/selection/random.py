@@ -22,6 +22,7 @@ class Stream(IntEnum):
     START = 1
     SPREAD = 2
     SHUFFLE = 3
+    RUN = 4
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -58,10 +58,7 @@ def shard(
     Raises:
         UsageError: rank or world_size out of range.
     """
-    if world_size < 1:
-        raise UsageError(f"world_size={world_size} is not a number of ranks: at least 1")
-    if not 0 <= rank < world_size:
-        raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], as world_size={world_size}")
+    check_rank(rank, world_size)
     n = len(order)
     length = -(-n // world_size)
     indices, shard_weights = np.empty(length, np.int64), np.empty(length)
@@ -77,6 +74,14 @@ def shard(
     if last >= n > 0:
         indices[-1], shard_weights[-1] = order[last % n], 0.0
     return indices, shard_weights
+
+
+def check_rank(rank: int, world_size: int) -> None:
+    """Refuse a rank that is not one of `world_size`."""
+    if world_size < 1:
+        raise UsageError(f"world_size={world_size} is not a number of ranks: at least 1")
+    if not 0 <= rank < world_size:
+        raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], as world_size={world_size}")
 
 
 class Drawn(NamedTuple):
@@ -112,8 +117,8 @@ class Drawn(NamedTuple):
 
 
 def join(pieces: Sequence[Drawn]) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
-    """The indices and weights of all parts, each at its position; a single one's are not copied."""
-    if len(pieces) == 1:
+    """The indices and weights of all parts, each at its position; what is in order already is not copied."""
+    if len(pieces) == 1 and pieces[0].positions is None:
         return pieces[0].indices, pieces[0].weights
     length = sum(len(piece.indices) for piece in pieces)
     indices, weights = np.empty(length, pieces[0].indices.dtype), np.empty(length)

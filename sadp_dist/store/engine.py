@@ -120,7 +120,8 @@ class Engine:
         epoch = self.run.check_epoch(epoch)
         rank, world_size = check_rank(rank, world_size)
         plan = self.plan(epoch)
-        return plan.as_shard(*join(self._tables.each("shard", epoch, rank, world_size, plan.drawn)))
+        asked = epoch, rank, world_size, plan.drawn, self.run.pruning.run_key(epoch)
+        return plan.as_shard(*join(self._tables.each("shard", *asked)))
 
     def stats(self) -> StoreStats:
         """Figures about the scores and the latest plan."""

@@ -23,6 +23,8 @@ from sadp_dist.training.trackers import TRACKERS
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+SHARD_BLOCK = 16_384
+"""Examples that go to a rank together where a file is read by pages: many of its pages."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ class DataConfig:
         flip: whether half of the images are mirrored, unless `augment` is "none".
         cutout: side of a square that is blanked, in pixels, unless `augment` is "none"; 0 blanks none.
         workers: threads (ffcv, at least one) or processes (torch) that load, on each rank.
+        page_window: for a .beton larger than memory: it is read page by page of 8 MiB, each once an epoch,
+            and examples are mixed over so many pages, which each rank has in memory; `pruning.shard_block`
+            is 16384 then, unless it is given. None: the system's cache holds the file, in any order.
+
+    Raises:
+        UsageError: a page window where the images are in no .beton.
     """
 
     train: str
@@ -61,6 +69,11 @@ class DataConfig:
     flip: bool = True
     cutout: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=0)] = 1
+    page_window: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if self.page_window is not None and self.loader != "ffcv":
+            raise UsageError(f"page_window={self.page_window}: only a .beton has pages; loader must be ffcv")
 
 
 @dataclass(frozen=True)
@@ -246,6 +259,8 @@ def parse_config(raw: dict[str, Any], source: str = "configuration") -> TrainCon
             f"{source}: pruning.epochs is {pruning['epochs']}, training.epochs {epochs}; leave the first out"
         )
     pruning.setdefault("seed", raw.get("seed", 0))
+    if (raw.get("data") or {}).get("page_window") is not None:
+        pruning.setdefault("shard_block", SHARD_BLOCK)
     try:
         config = TypeAdapter(TrainConfig).validate_python({**raw, "pruning": pruning})
     except ValidationError as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sadp_dist.errors import UsageError
-from sadp_dist.loading import PruningSampler, SequentialShard, TorchLoader, pad_crop_flip
+from sadp_dist.loading import PageOrder, PruningSampler, SequentialShard, TorchLoader, pad_crop_flip
 from sadp_dist.training.config import DataConfig
 from sadp_dist.training.processes import Process
 
@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 
     from sadp_dist.data import ImageSource
 
-Batches = Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]
-"""Images (B, C, H, W) uint8, labels (B,), indices (B,) and weights (B,)."""
+
+class Batches(Protocol):
+    """Images (B, C, H, W) uint8, labels (B,), indices (B,) and weights (B,), an epoch at a time."""
+
+    def begin(self) -> None:
+        """Start to read the epoch that the next iteration takes up."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class TrainingData:
         seed: key of the augmentation's random numbers.
         train_loader: a sampler to the batches that it asks for, epoch after epoch.
         test_loader: one pass over this rank's part of the test set.
+        page_order: for the sampler, where the training images are larger than memory.
     """
 
     config: DataConfig
@@ -47,6 +55,7 @@ class TrainingData:
     device: torch.device
     train_loader: Callable[[PruningSampler], Batches]
     test_loader: Callable[[], Batches]
+    page_order: PageOrder | None = None
 
     @property
     def size(self) -> int:
@@ -97,7 +106,7 @@ def open_data(config: DataConfig, batch_size: int, seed: int, process: Process) 
 
 
 def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
-    from sadp_dist.loading import FFCVLoader, beton_image_sizes, beton_labels
+    from sadp_dist.loading import FFCVLoader, beton_image_sizes, beton_labels, beton_pages
 
     train_labels, test_labels = beton_labels(config.train), beton_labels(config.test)
     resized = config.augment == "resized-crop"
@@ -105,7 +114,13 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
         for path in (config.train, config.test):
             _check_image_sizes(path, beton_image_sizes(path), config.image_size)
 
-    def loader(path: str, sampler: PruningSampler | SequentialShard, random_crop: bool) -> Batches:
+    order = None
+    if config.page_window is not None:
+        order = PageOrder(beton_pages(config.train), config.page_window, seed)
+
+    def loader(
+        path: str, sampler: PruningSampler | SequentialShard, random_crop: bool, os_cache: bool = True
+    ) -> Batches:
         return FFCVLoader(
             path,
             sampler,
@@ -114,6 +129,7 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
             num_workers=max(config.workers, 1),
             device=process.device,
             seed=seed,
+            os_cache=os_cache,
         )
 
     test = loader(config.test, _test_shard(len(test_labels), batch_size, process), random_crop=False)
@@ -123,8 +139,9 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
         classes=_count_classes(config, train_labels, test_labels),
         seed=seed,
         device=process.device,
-        train_loader=lambda sampler: loader(config.train, sampler, random_crop=resized),
+        train_loader=lambda sampler: loader(config.train, sampler, resized, os_cache=order is None),
         test_loader=lambda: test,
+        page_order=order,
     )
 
 

@@ -76,7 +76,11 @@ class Trainer:
             **asdict(config.store),
         )
         self.sampler = PruningSampler(
-            self.store, batch_size, rank=process.rank, world_size=process.world_size
+            self.store,
+            batch_size,
+            rank=process.rank,
+            world_size=process.world_size,
+            page_order=self.data.page_order,
         )
         self.loader = self.data.train_loader(self.sampler)
 
@@ -94,6 +98,7 @@ class Trainer:
         self.sums = DeviceSums(3, self.device)  # of the present epoch on this rank: Σ w·loss, Σ hits, Σ 1
         self.seconds = 0.0  # spent training in the present epoch
         self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done
+        self._plan_seconds: float | None = None  # of the next epoch, once that has begun
         self._cold = True  # the first batch of a process waits for the loader to compile
 
     def _build_network(self) -> tuple[nn.Module, SpikeAwareScorer | None]:
@@ -129,6 +134,8 @@ class Trainer:
         training = self.config.training
         while self.epoch < training.epochs:
             record = self.train_epoch(checkpoints, progress)
+            if self.epoch < training.epochs:
+                self.begin_epoch()  # its first batches are read while the network is evaluated and saved
             if self.epoch % training.evaluate_every == 0 or self.epoch == training.epochs:
                 record |= self.evaluate()
             progress.epoch_done(record)
@@ -140,18 +147,26 @@ class Trainer:
 
     def _planned(self, epoch: int) -> dict[str, Any]:
         """What the store says of an epoch's plan. It has to get there before the checkpoint anyhow."""
-        history = self.store.history()
-        if not history or history[-1].epoch != epoch:
-            return {}  # planned by an older release, which kept none
-        planned = history[-1].to_dict()
-        return {name: planned[name] for name in PLANNED}
+        for record in reversed(self.store.history()):
+            if record.epoch == epoch:
+                planned = record.to_dict()
+                return {name: planned[name] for name in PLANNED}
+        return {}  # planned by an older release, which kept none
+
+    def begin_epoch(self) -> None:
+        """Plan the next epoch, from the scores of every step before it, and let the loader start with it."""
+        started = time.perf_counter()
+        self.sampler.set_epoch(self.epoch, start_batch=self.batch)
+        self.loader.begin()
+        self._plan_seconds = time.perf_counter() - started
 
     def train_epoch(self, checkpoints: Checkpoints, progress: Progress) -> dict[str, Any]:
         """Train the next epoch, from its plan to its last step, and return its record."""
         training = self.config.training
-        started, not_training = time.perf_counter(), 0.0
-        self.sampler.set_epoch(self.epoch, start_batch=self.batch)
-        plan_seconds = time.perf_counter() - started
+        if self._plan_seconds is None:
+            self.begin_epoch()
+        plan_seconds, self._plan_seconds = self._plan_seconds or 0.0, None
+        started, not_training = time.perf_counter() - plan_seconds, 0.0
         shard, batches = self.sampler.shard, self.batch + self.sampler.batches
         progress.epoch_started(self.epoch, shard, self.sums, done=self.batch, batches=batches)
         self.trained.train()

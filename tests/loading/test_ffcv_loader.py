@@ -52,7 +52,7 @@ def pixels(digits):
 
 
 def reading_threads():
-    return [thread for thread in threading.enumerate() if type(thread).__name__ == "_Epoch"]
+    return [thread for thread in threading.enumerate() if type(thread).__name__ == "Reading"]
 
 
 def test_twenty_epochs_of_any_size_give_what_was_asked_and_compile_nothing_anew(digits, digits_beton, pixels):

@@ -130,8 +130,9 @@ class RunActor:
             if not kept.engine.has_plan(epoch):
                 refuse_if_over(epoch, kept.engine.latest_epoch, kept.engine.run.name)
                 return Waiting(kept.service.missing(epoch, world_size), self._planner)
-            plan = kept.engine.plan(epoch)
-            return plan, kept.tables.leave("shard", epoch, *check_rank(rank, world_size), plan.drawn)
+            plan, run_key = kept.engine.plan(epoch), kept.engine.run.pruning.run_key(epoch)
+            asked = epoch, *check_rank(rank, world_size), plan.drawn, run_key
+            return plan, kept.tables.leave("shard", *asked)
 
         def has_news() -> bool:
             kept = self._kept_for(believed)

@@ -1,0 +1,177 @@
+"""The pages of a .beton that an epoch needs, in memory from the first batch that needs them to the last.
+
+This is FFCV's `os_cache=False`, with its compiled reader of images, for epochs of any size and order: the
+schedule is worked out on arrays, the pages' memory and the reading threads stay for the whole run, and a page
+that cannot be read is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.errors import MissingExtra, UsageError
+from sadp_dist.loading.beton import pages_by_position
+from sadp_dist.loading.importing import importing_ffcv
+
+try:
+    with importing_ffcv():
+        from ffcv.memory_managers import ProcessCacheManager
+        from ffcv.reader import Reader
+except ImportError as error:
+    raise MissingExtra("ffcv", "ffcv") from error
+
+READERS = 8
+PREFETCH = 3
+
+
+class Schedule(NamedTuple):
+    """Which pages are read when, and where to.
+
+    Attributes:
+        read: for each batch, the pages whose reading begins before it.
+        needed: for each batch, the pages that it needs first.
+        slot: the place in memory of each page of the file, uint32; 0 for one that is not needed.
+        slots: places in all.
+    """
+
+    read: list[list[int]]
+    needed: list[list[int]]
+    slot: NDArray[np.uint32]
+    slots: int
+
+
+def schedule(pages: NDArray[np.int64], batch_size: int, ahead: int) -> Schedule:
+    """Plan the reading of an epoch: every page once, kept until the last batch that needs it is done.
+
+    Args:
+        pages: (n,) the page of each example, in the order of training.
+        batch_size: examples in a batch.
+        ahead: batches between the beginning of a page's reading and the first one that needs it.
+    """
+    batches = -(-len(pages) // batch_size)
+    needed, first = np.unique(pages, return_index=True)
+    last = len(pages) - 1 - np.unique(pages[::-1], return_index=True)[1]
+    begin, first, last = (np.maximum(first // batch_size - ahead, 0), first // batch_size, last // batch_size)
+    plan = Schedule(
+        [[] for _ in range(batches)],
+        [[] for _ in range(batches)],
+        np.zeros(int(needed.max(initial=-1)) + 1, np.uint32),
+        0,
+    )
+    leaving: list[list[int]] = [[] for _ in range(batches + 1)]
+    for page, of, to in zip(needed.tolist(), begin.tolist(), last.tolist(), strict=True):
+        plan.read[of].append(page)
+        leaving[to + 1].append(page)
+    for page, batch in zip(needed.tolist(), first.tolist(), strict=True):
+        plan.needed[batch].append(page)
+    free: list[int] = []
+    slots = 0
+    for batch in range(batches):
+        free += [int(plan.slot[page]) for page in leaving[batch]]
+        for page in plan.read[batch]:
+            if not free:
+                free.append(slots)
+                slots += 1
+            plan.slot[page] = free.pop()
+    return plan._replace(slots=slots)
+
+
+class PageCache:
+    """Stands where FFCV's loader has its memory manager, once that has compiled.
+
+    Args:
+        manager: FFCV's.
+        reader: of the file.
+
+    Attributes:
+        pages_read: in all epochs so far.
+    """
+
+    def __init__(self, manager: ProcessCacheManager, reader: Reader) -> None:
+        self.ptrs, self.sizes = manager.ptrs, manager.sizes
+        self.file_name, self.page_size = reader.file_name, int(reader.page_size)
+        self.pages = pages_by_position(reader)
+        self.threads = ThreadPoolExecutor(READERS, thread_name_prefix="pages")
+        self.pages_read = 0
+        self._memory = np.empty((0, self.page_size), np.uint8)
+
+    def schedule_epoch(self, batches: Sequence[NDArray[np.uint64]]) -> EpochPages:
+        """FFCV asks for it when an epoch begins; no other one may be under way."""
+        order = np.concatenate(batches) if len(batches) else np.empty(0, np.uint64)
+        size = len(batches[0]) if len(batches) else 1
+        return EpochPages(self, schedule(self.pages[order], size, PREFETCH))
+
+    def memory(self, slots: int) -> NDArray[np.uint8]:
+        """Room for so many pages, the same in every epoch that needs no more.
+
+        Raises:
+            UsageError: the machine has not so much memory.
+        """
+        if slots > len(self._memory):
+            needed, there = slots * self.page_size, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            if needed > there:
+                raise UsageError(
+                    f"os_cache=False: this order needs {needed / 2**30:.1f} GiB of pages at a time, and the "
+                    f"machine has {there / 2**30:.1f} GiB; give the sampler a PageOrder with a smaller window"
+                )
+            del self._memory
+            self._memory = np.empty((slots, self.page_size), np.uint8)
+        return self._memory
+
+
+class EpochPages:
+    """The pages of one epoch: FFCV's memory context.
+
+    Attributes:
+        state: what FFCV's compiled reader looks an image up in.
+    """
+
+    def __init__(self, cache: PageCache, plan: Schedule) -> None:
+        self._cache, self._plan = cache, plan
+        self._memory = cache.memory(plan.slots)
+        self.state = self._memory, cache.ptrs, cache.sizes, plan.slot
+        self._reading: dict[int, Future[None]] = {}
+        self._file: int | None = None
+
+    def __enter__(self) -> None:
+        self._file = os.open(self._cache.file_name, os.O_RDONLY)
+
+    def start_batch(self, batch: int) -> None:
+        """Begin to read what comes soon, and wait for what this batch needs.
+
+        Raises:
+            OSError: a page cannot be read.
+        """
+        for page in self._plan.read[batch]:
+            self._reading[page] = self._cache.threads.submit(self._read, page)
+            self._cache.pages_read += 1
+        for page in self._plan.needed[batch]:
+            self._reading.pop(page).result()
+
+    def __exit__(self, *_: Any) -> None:
+        """Wait for what is being read; a second time does nothing."""
+        if self._file is not None:
+            for read in self._reading.values():
+                read.cancel()
+            wait(self._reading.values())
+            self._reading.clear()
+            os.close(self._file)
+            self._file = None
+
+    def _read(self, page: int) -> None:
+        assert self._file is not None
+        begin, room = page * self._cache.page_size, memoryview(self._memory[self._plan.slot[page]])
+        done = 0
+        while done < len(room):
+            count = os.preadv(self._file, [room[done:]], begin + done)
+            if count == 0:  # the file's end, within its last page
+                break
+            done += count
+        if done == 0:
+            raise OSError(f"{self._cache.file_name} ends before its page {page}: it was cut short")
