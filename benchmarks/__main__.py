@@ -19,7 +19,14 @@ from benchmarks.recorded import compare, record
 from benchmarks.result import Options, Result
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("selection", "scoring_step", "gradient_norms")
+NAMES = (
+    "selection",
+    "scoring_step",
+    "gradient_norms",
+    "epoch_time",
+    "training_memory",
+    "time_to_accuracy",
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -81,18 +81,19 @@ class Step:
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-3, momentum=0.9)
 
-    def __call__(self) -> None:
+    def __call__(self) -> torch.Tensor | None:
+        """Take it, and wait for it; the scores."""
         self.optimizer.zero_grad()
         with self.scorer or nullcontext():
             with self.autocast:
                 logits = self.trained(self.images)
             losses = cross_entropy(logits.float().mean(0), self.labels, reduction="none")
             (self.coefficients * losses).sum().backward()
-        if self.scorer is not None:
-            self.scorer.scores(self.coefficients)
+        scores = None if self.scorer is None else self.scorer.scores(self.coefficients)
         self.optimizer.step()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
+        return scores
 
 
 def variants() -> dict[str, dict[str, Any]]:
