@@ -45,8 +45,10 @@ class Network(nn.Module):
             nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(channels[:-1], widths, strict=True)
         )
         self.head = nn.Linear(widths[-1] * (size // 2 ** len(widths)) ** 2, 10)
-        for convolution in self.convolutions:
-            nn.init.kaiming_normal_(convolution.weight)  # so that every layer spikes
+        for layer, convolution in enumerate(self.convolutions):
+            nn.init.kaiming_normal_(convolution.weight)
+            if layer > 0:
+                convolution.weight.data *= 2  # few inputs are 1: so that every layer spikes
 
     def forward(self, images: Tensor) -> Tensor:
         potentials: list[Tensor | float] = [0.0] * len(self.convolutions)
@@ -104,8 +106,7 @@ class Steps:
             network.zero_grad()
             losses = cross_entropy(network(self.images), self.labels, reduction="none")
             losses.sum().backward()
-            samples = [p.grad_sample for p in network.parameters()]
-            return _norm(samples)
+            return _norm([parameter.grad_sample for parameter in network.parameters()])
 
         return self._awaited(step)
 
@@ -119,7 +120,8 @@ class Steps:
         gradients = vmap(grad(loss), in_dims=(None, 0, 0))
 
         def step() -> Tensor:
-            samples = gradients(dict(network.named_parameters()), self.images, self.labels)
+            parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+            samples = gradients(parameters, self.images, self.labels)
             for name, parameter in network.named_parameters():
                 parameter.grad = samples[name].mean(0)
             return _norm(list(samples.values()))

@@ -1,12 +1,13 @@
 """Peak memory of training with pruning and scores beside training without.
 
 What torch holds at the peak of a network's first steps, weights, gradients and momentum included: on a GPU by
-its allocator's own count, on the CPU by the profiler's, where the same step always gives the same bytes. On the
-CPU also the growth of a whole process from before its network was made, store and plan included.
+its allocator's own count, on the CPU by the profiler's, where the same step always gives the same bytes. On
+the CPU also the growth of a whole process from before its network was made, store and plan included.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def peak_of_torch(work: Callable[[], object]) -> int:
         before = torch.cuda.memory_allocated()
         work()
         return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its library reports on itself
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profile:
