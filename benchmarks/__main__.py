@@ -19,7 +19,23 @@ from benchmarks.recorded import compare, record
 from benchmarks.result import Options, Result
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("selection", "planning", "ray_shards")
+NAMES = (
+    "selection",
+    "planning",
+    "ray_shards",
+    "loading",
+    "scoring_step",
+    "gradient_norms",
+    "epoch_time",
+    "training_memory",
+    "time_to_accuracy",
+    "store",
+    "service",
+    "training_thread",
+    "questions",
+    "soak",
+    "cluster_model",
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

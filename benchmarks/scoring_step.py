@@ -1,127 +1,167 @@
-"""What scores cost: a training step of Spiking ResNet18 (32x32, T = 4) with them against one without.
+"""What scores cost a training step.
 
-python -m benchmarks.scoring_step [--short] [--json FILE]
-
-The kinds of step take turns, each round in another order, and a ratio is the median of the ratios within
-the rounds: a machine that grows warm or busy slows all of them.
+A step is forward, backward, scores and SGD, without loading and without a store. Each kind of step has a
+network of its own, so that a step without scores has no hooks at all. On the CPU one thread works, and its
+processor time counts, to which other work on the machine adds little.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
 import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from spikingjelly.activation_based.memopt import optimize_memory
+from spikingjelly.activation_based.neuron import LIFNode
 from torch.nn.functional import cross_entropy
 
+from benchmarks.result import Options, Ratio, Result, Table
+from benchmarks.timing import in_turns, median_ratio
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.snn import build_network
+from sadp_dist.snn.neurons import NeuronConfig
 
+NONE, LAST, EXACT, ALL = "no scores", "last layer", "last layer, exact", "all layers"
 KINDS: dict[str, dict[str, Any] | None] = {
-    "no scores": None,
-    "last layer": {"layers": "last"},
-    "last layer, exact": {"layers": "last", "exact": True},
-    "all layers": {"layers": "all"},
+    NONE: None,
+    LAST: {"layers": "last"},
+    EXACT: {"layers": "last", "exact": True},
+    ALL: {"layers": "all"},
 }
-TARGETS = {"last layer": 1.01, "all layers": 1.08}
+GOALS = {LAST: 1.01, ALL: 1.08}
+TIME_STEPS = 4
 
 
 class Step:
-    """One training step: forward, backward, scores if asked for, SGD."""
+    """One training step of a network, with scores or without.
 
-    def __init__(self, batch: int, device: torch.device) -> None:
+    Args:
+        network: a name in `sadp_dist.snn.NETWORKS`; images are 32x32.
+        batch: examples a step.
+        scoring: arguments of a `SpikeAwareScorer`, None for none.
+        compile: the network by torch.compile.
+        bf16: forward under autocast.
+        channels_last: weights and images.
+        optimise_memory: SpikingJelly's, level 1: neurons are run again in the backward pass.
+        backend: of the neurons; "inductor" is compiled, all others are SpikingJelly's.
+    """
+
+    def __init__(
+        self,
+        network: str,
+        batch: int,
+        scoring: dict[str, Any] | None,
+        *,
+        compile: bool = False,
+        bf16: bool = False,
+        channels_last: bool = False,
+        optimise_memory: bool = False,
+        backend: str = "torch",
+    ) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        memory_format = torch.channels_last if channels_last else torch.contiguous_format
         torch.manual_seed(0)
-        self.device = device
-        self.network = build_network("spiking_resnet18", num_classes=10, time_steps=4).to(device)
+        self.images = torch.rand(batch, 3, 32, 32, device=self.device).to(memory_format=memory_format)
+        self.labels = torch.randint(10, (batch,), device=self.device)
+        self.coefficients = torch.full((batch,), 1 / batch, device=self.device)
+        compiled_neurons = NeuronConfig(backend="inductor" if backend == "inductor" else "torch")
+        self.network = build_network(network, num_classes=10, time_steps=TIME_STEPS, neuron=compiled_neurons)
+        self.network.to(self.device, memory_format=memory_format)
+        if backend not in ("torch", "inductor"):
+            for module in self.network.modules():
+                if isinstance(module, LIFNode):
+                    module.backend = backend
+        if optimise_memory:
+            optimize_memory(self.network, LIFNode, lambda model: model(self.images), level=1)
+        self.scorer = None if scoring is None else SpikeAwareScorer(self.network, **scoring)
+        self.trained = torch.compile(self.network) if compile else self.network
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-3, momentum=0.9)
-        self.images = torch.rand(batch, 3, 32, 32, device=device)
-        self.labels = torch.randint(10, (batch,), device=device)
-        self.coefficients = torch.full((batch,), 1 / batch, device=device)
 
-    def seconds(self, kind: dict[str, Any] | None) -> float:
-        # A fresh scorer each time, so that a step without scores has no hooks at all.
-        scorer = None if kind is None else SpikeAwareScorer(self.network, **kind)
-        start = self.now()
+    def __call__(self) -> torch.Tensor | None:
+        """Take it, and wait for it; the scores."""
         self.optimizer.zero_grad()
-        with scorer or nullcontext():
-            losses = cross_entropy(self.network(self.images).mean(0), self.labels, reduction="none")
+        with self.scorer or nullcontext():
+            with self.autocast:
+                logits = self.trained(self.images)
+            losses = cross_entropy(logits.float().mean(0), self.labels, reduction="none")
             (self.coefficients * losses).sum().backward()
-        if scorer is not None:
-            scorer.scores(self.coefficients)
+        scores = None if self.scorer is None else self.scorer.scores(self.coefficients)
         self.optimizer.step()
-        return self.now() - start
-
-    def now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter()
+        return scores
 
 
-def measure(batch: int, rounds: int, device: torch.device) -> dict[str, Any]:
-    step = Step(batch, device)
-    seconds: dict[str, list[float]] = {name: [] for name in KINDS}
-    for kind in KINDS.values():
-        step.seconds(kind)
-    names = list(KINDS)
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            seconds[name].append(step.seconds(KINDS[name]))
-    base = seconds["no scores"]
-    on_cuda = device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name() if on_cuda else f"CPU with {torch.get_num_threads()} threads",
-        "load": os.getloadavg()[0],
-        "batch": batch,
-        "rounds": rounds,
-        "kinds": {
-            name: summary(taken, [a / b for a, b in zip(taken, base, strict=True)])
-            for name, taken in seconds.items()
-        },
+def variants() -> dict[str, dict[str, Any]]:
+    """Ways to run a network; those that need a GPU where there is one."""
+    ways: dict[str, dict[str, Any]] = {
+        "eager, fp32": {},
+        "bf16 autocast": {"bf16": True},
+        "channels_last": {"channels_last": True},
+        "SpikingJelly's memory optimisation": {"optimise_memory": True},
+        "neurons by torch.compile": {"backend": "inductor"},
+        "network by torch.compile": {"compile": True},
     }
+    if torch.cuda.is_available():
+        ways |= {f"SpikingJelly's {backend} neurons": {"backend": backend} for backend in ("triton", "cupy")}
+    return ways
 
 
-def summary(seconds: list[float], ratios: list[float]) -> dict[str, float]:
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return {"seconds": statistics.median(seconds), "ratio": middle, "quartile1": low, "quartile3": high}
-
-
-def table(result: dict[str, Any]) -> Table:
-    title = "Spiking ResNet18, 32x32, T = 4, batch {batch}, {device}, {rounds} rounds".format(**result)
-    table = Table("", "step", "ratio", "quartiles", "target", title=title)
-    for name, figures in result["kinds"].items():
-        table.add_row(
-            name,
-            f"{figures['seconds'] * 1e3:,.1f} ms",
-            f"{figures['ratio']:.3f}",
-            f"{figures['quartile1']:.3f} to {figures['quartile3']:.3f}",
-            f"<= {TARGETS[name]}" if name in TARGETS else "",
+def measure(options: Options) -> Result:
+    """See the module."""
+    on_gpu = torch.cuda.is_available()
+    torch.set_num_threads(1)
+    where = torch.cuda.get_device_name() if on_gpu else "a thread of the CPU"
+    network, batch = ("spiking_resnet18", 128) if on_gpu else ("spiking_resnet18", 16)
+    if options.short:
+        network, batch = "small_cnn", 64
+    kinds = {name: KINDS[name] for name in ((NONE, LAST, ALL) if options.short else KINDS)}
+    steps = {name: Step(network, batch, scoring) for name, scoring in kinds.items()}
+    seconds = in_turns(steps, turns=9 if options.short else 15, clock=_clock())
+    del steps
+    ratios = [
+        Ratio(f"{kind} / {NONE}, step", median_ratio(seconds[kind], seconds[NONE]), "lower", goal, slack=1.5)
+        for kind, goal in GOALS.items()
+    ]
+    tables = [
+        Table(
+            f"Step of {network}, 32x32, T = {TIME_STEPS}, batch {batch}, {where}",
+            ["scores", "step, ms", "to no scores", "quartiles"],
+            [_row(kind, seconds) for kind in seconds],
         )
-    return table
+    ]
+    if not options.short:
+        network, batch = ("spiking_resnet18", 128) if on_gpu else ("small_cnn", 64)
+        rows = [_variant(name, way, network, batch) for name, way in variants().items()]
+        note = (
+            "Each row takes turns by itself. While scores are read, a compiled network's graph ends at each "
+            "scored layer."
+        )
+        columns = ["way to run it", f"{NONE}, ms", f"{LAST}, to none", f"{ALL}, to none"]
+        tables.append(Table(f"Ways to run {network}, batch {batch}, {where}", columns, rows, note))
+    return Result(tables, ratios)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--short", action="store_true", help="few rounds of small batches: a check, not a figure"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    arguments = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch = 128 if device.type == "cuda" else 16
-    result = measure(4, 3, device) if arguments.short else measure(batch, 24, device)
-    Console().print(table(result))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+def _row(kind: str, seconds: Mapping[str, list[float]]) -> list[str | float | None]:
+    relative = [a / b for a, b in zip(seconds[kind], seconds[NONE], strict=True)]
+    low, middle, high = statistics.quantiles(relative, n=4)
+    shown = "" if kind == NONE else f"{low:.3f} to {high:.3f}"
+    return [kind, 1e3 * statistics.median(seconds[kind]), f"{middle:.3f}", shown]
 
 
-if __name__ == "__main__":
-    main()
+def _variant(name: str, way: dict[str, Any], network: str, batch: int) -> list[str | float | None]:
+    try:
+        steps = {kind: Step(network, batch, KINDS[kind], **way) for kind in (NONE, LAST, ALL)}
+        seconds = in_turns(steps, turns=11, warm_up=2, clock=_clock())
+    except (ImportError, NotImplementedError, ValueError) as error:  # a backend that is not installed
+        return [name, f"not measured: {error}", None, None]
+    ratios = [f"{median_ratio(seconds[kind], seconds[NONE]):.3f}" for kind in (LAST, ALL)]
+    return [name, 1e3 * statistics.median(seconds[NONE]), *ratios]
+
+
+def _clock() -> Callable[[], float]:
+    return time.perf_counter if torch.cuda.is_available() else time.process_time

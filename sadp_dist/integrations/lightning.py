@@ -111,6 +111,12 @@ class SpikeAwarePruning(Callback):
         """Connect to the store, now that the ranks know each other."""
         if stage != "fit":
             return
+        rule = RULES[self._pruning.method]
+        if rule.needs_scores and rule.score != "gradient":
+            raise UsageError(
+                f'method="{self._pruning.method}" is scored by the {rule.score}, which this callback does '
+                'not see; use "sadp", or sadp-dist train'
+            )
         if not 0 < (trainer.max_epochs or 0) <= self._pruning.epochs:
             raise UsageError(
                 f"pruning.epochs={self._pruning.epochs}, but Trainer(max_epochs={trainer.max_epochs}); every "
@@ -120,7 +126,7 @@ class SpikeAwarePruning(Callback):
         trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
         self.store = connect(pruning=self._pruning, **self._run, **self._options)
         self.store.reset()
-        if RULES[self._pruning.method].needs_scores:
+        if rule.needs_scores:
             self._scorer = SpikeAwareScorer(pl_module, *self._scoring)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

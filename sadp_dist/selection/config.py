@@ -29,7 +29,7 @@ class PruningConfig:
         max_ratio: ratio of the last epoch, r <= r_max <= min(1, 2r); None keeps the ratio constant (Eq. 42).
         epochs: number of epochs K of the schedule.
         min_probability: the floor β under every selection probability, in [0, 1].
-        method: the pruning rule: "sadp", "random", "full", or another one that was registered.
+        method: the pruning rule: "sadp", "infobatch", "random", "full", or another one that was registered.
         scheme: "systematic" (a subset of fixed size) or "bernoulli" (independent draws, as in the paper).
         stratify: "none", "class" or "class-score": what "systematic" spreads its subset over.
         zero_scores: "floor" (a score of 0 is one like any other) or "paper" (it gets probability 0).

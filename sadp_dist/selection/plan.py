@@ -119,6 +119,9 @@ def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
     if any(parts.each("begin")) and rule.needs_scores:
         _fill_unseen(parts, config.unseen)
     probability, capping = rule.probability(parts, S, config)
+    if capping.expected is not None:
+        S = capping.expected
+        ratio = 1 - S / max(N, 1)
     drawn = draw_parts(parts, probability, config.seed, epoch, config.scheme, config.stratify)
     order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
     counts = parts.each("keep", epoch, drawn, order_key, probability, S / max(N, 1), config.shard_block)

@@ -47,6 +47,7 @@ class Capping:
         capped: number of examples with p = 1 because of their score.
         rounds: passes over the scores that it took.
         floor_in_force: the floor is above S / N, which makes every p = S / N.
+        expected: Σ p, rounded, of a rule that decides by the scores how many examples it keeps; else None.
     """
 
     alpha: float | None
@@ -54,6 +55,7 @@ class Capping:
     capped: int
     rounds: int
     floor_in_force: bool = False
+    expected: int | None = None
 
     def in_units_of(self, scale: float) -> Capping:
         """The record for the scores before they were multiplied by `scale`."""

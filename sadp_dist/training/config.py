@@ -97,13 +97,15 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """Whose gradients give the scores (Eq. 29).
+    """What is an example's score: a bound of its gradient's norm (Eq. 29), and of which layers, or its loss.
 
     Attributes:
-        layers: the "last" layer, "all" of them, or a list of names.
+        score: "gradient" or "loss"; None: what `pruning.method` is defined with.
+        layers: with "gradient", the "last" layer, "all" of them, or a list of names.
         exact: the norm of the gradient and not its bound; linear layers only.
     """
 
+    score: Literal["gradient", "loss"] | None = None
     layers: Literal["last", "all"] | list[str] = "last"
     exact: bool = False
 

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
 from sadp_dist.loading import PruningSampler
-from sadp_dist.scoring import SpikeAwareScorer
+from sadp_dist.scoring import SpikeAwareScorer, loss_scores
 from sadp_dist.selection import RULES
 from sadp_dist.snn import build_network
 from sadp_dist.store import connect
@@ -84,6 +84,8 @@ class Trainer:
         )
         self.loader = self.data.train_loader(self.sampler)
 
+        rule = RULES[config.pruning.method]
+        self.score = (config.scoring.score or rule.score) if rule.needs_scores else None
         torch.manual_seed(config.seed)
         self.memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
         self.network, self.scorer = process.agree(self._build_network)
@@ -102,7 +104,7 @@ class Trainer:
         self._cold = True  # the first batch of a process waits for the loader to compile
 
     def _build_network(self) -> tuple[nn.Module, SpikeAwareScorer | None]:
-        """The network as it is evaluated and saved, and what scores it if the method needs scores."""
+        """The network as it is evaluated and saved, and what scores its gradients if these are needed."""
         config = self.config
         network = build_network(
             config.network.name,
@@ -114,7 +116,7 @@ class Trainer:
         if config.network.weights is not None:
             load_weights(network, Path(config.network.weights))
         network = network.to(self.device).to(memory_format=self.memory_format)
-        if not RULES[config.pruning.method].needs_scores:
+        if self.score != "gradient":
             return network, None
         scoring, time_steps = config.scoring, config.network.time_steps
         return network, SpikeAwareScorer(network, scoring.layers, scoring.exact, time_steps)
@@ -237,8 +239,8 @@ class Trainer:
                 logits = self.trained(inputs)
             losses = self.loss(logits, labels)
             self.grad_scaler.scale((coefficients * losses).sum()).backward()
-        if self.scorer is not None:
-            scores = self.scorer.scores(coefficients, self.grad_scaler)
+        if self.score is not None:
+            scores = self._scores(losses, coefficients)
             # A step that overflows in fp16 has no scores; in any other precision NaN is refused.
             valid = present & ~scores.isnan() if self.grad_scaler.is_enabled() else present
             try:
@@ -252,6 +254,11 @@ class Trainer:
         with torch.no_grad():
             hits = correct(logits, labels) & present
             self.sums.add((weights * losses).sum(), hits.sum(), present.sum())
+
+    def _scores(self, losses: Tensor, coefficients: Tensor) -> Tensor:
+        if self.scorer is None:
+            return loss_scores(losses, coefficients)
+        return self.scorer.scores(coefficients, self.grad_scaler)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

@@ -210,6 +210,7 @@ def test_a_new_rule_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> No
     @register("the-best-ones")
     class BestOnes:
         needs_scores = True
+        score = "gradient"
 
         def schedule(self, config: PruningConfig) -> PruningSchedule:
             return PruningSchedule(config.ratio, None, config.epochs)

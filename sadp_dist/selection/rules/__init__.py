@@ -18,9 +18,11 @@ class Rule(Protocol):
 
     Attributes:
         needs_scores: examples without a score get one before the rule is asked.
+        score: what it is defined with: "gradient" (Eq. 29) or "loss". A configuration may choose another one.
     """
 
     needs_scores: bool
+    score: str
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """The pruning ratio of every epoch."""
@@ -30,6 +32,9 @@ class Rule(Protocol):
         self, parts: Parts, subset_size: int, config: PruningConfig
     ) -> tuple[Probability, Capping]:
         """Each example's probability as a function of its score, adding up to `subset_size`.
+
+        A rule whose probabilities add up to something else, that depends on the scores, says so by
+        `Capping.expected`; then that is the S of the epoch.
 
         Scores are looked at by `parts.each("compute", function, ...)`: function(scores, ...) of every part,
         which sends back something small. Parts may be in other processes, so the function, and the one that
@@ -54,4 +59,4 @@ def register(name: str) -> Callable[[type[Rule]], type[Rule]]:
     return add
 
 
-from sadp_dist.selection.rules import full, random, sadp  # noqa: E402, F401
+from sadp_dist.selection.rules import full, infobatch, random, sadp  # noqa: E402, F401

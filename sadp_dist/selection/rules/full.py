@@ -18,6 +18,7 @@ class FullData:
     """Ratio 0, whatever `ratio` is."""
 
     needs_scores = False
+    score = "gradient"
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """0 in every epoch."""

@@ -18,6 +18,7 @@ class RandomPruning:
     """p = S / N; the schedule stays at the mean ratio, whatever `max_ratio` is."""
 
     needs_scores = False
+    score = "gradient"
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """The mean ratio in every epoch."""

@@ -18,6 +18,7 @@ class SpikeAwarePruning:
     """The paper's rule (Algorithm 1)."""
 
     needs_scores = True
+    score = "gradient"
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """Eq. 42."""

@@ -1,0 +1,143 @@
+"""Peak memory of training with pruning and scores beside training without.
+
+What torch holds at the peak of a network's first steps, weights, gradients and momentum included: on a GPU by
+its allocator's own count, on the CPU by the profiler's, where the same step always gives the same bytes. On
+the CPU also the growth of a whole process from before its network was made, store and plan included.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.result import Cell, Options, Ratio, Result, Table
+from benchmarks.scoring_step import ALL, KINDS, LAST, NONE, Step
+from sadp_dist import PruningConfig, connect
+
+ROOT = Path(__file__).parents[1]
+GOAL = 1.01
+EXAMPLES = 50_000  # in the store
+STEPS = 3
+MB = 2**20
+
+
+def peak_of_torch(work: Callable[[], object]) -> int:
+    """The most bytes that torch had allocated meanwhile, beyond those it had before."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its library reports on itself
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        work()
+    assert profile.profiler is not None and profile.profiler.kineto_results is not None
+    events: list[Any] = list(profile.profiler.kineto_results.experimental_event_tree())
+    changes = []
+    while events:
+        event = events.pop()
+        events += event.children
+        if event.name == "[memory]":
+            changes.append((event.start_time_ns, event.extra_fields.alloc_size))
+    return int(np.cumsum([size for _, size in sorted(changes)]).max())
+
+
+def steps(network: str, batch: int, scoring: dict[str, Any] | None) -> Callable[[], None]:
+    """Makes a network and takes some steps."""
+
+    def work() -> None:
+        step = Step(network, batch, scoring)
+        for _ in range(STEPS):
+            step()
+
+    return work
+
+
+def growth(network: str, batch: int, kind: str) -> float:
+    """Bytes by which a process grows that trains, with a store that plans and takes scores, if it scores."""
+    command = [sys.executable, "-m", "benchmarks.training_memory", network, str(batch), kind]
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def grow(network: str, batch: int, kind: str) -> int:
+    """As `growth`, of this process."""
+    torch.set_num_threads(1)
+    steps("small_cnn", 2, None)()  # what is loaded and compiled when it is first used
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    if KINDS[kind] is None:
+        steps(network, batch, None)()
+        return resident("VmHWM") - before
+    pruning = PruningConfig(ratio=0.5, max_ratio=0.7, min_probability=0.3, epochs=2)
+    store = connect("memory:", run="memory", dataset_size=EXAMPLES, pruning=pruning)
+    step = Step(network, batch, KINDS[kind])
+    for epoch in range(2):
+        shard = store.plan(epoch=epoch)
+        for number in range(STEPS):
+            scores = step()
+            assert scores is not None
+            store.push(shard.indices[number * batch :][:batch], scores, epoch=epoch)
+    return resident("VmHWM") - before
+
+
+def resident(field: str) -> int:
+    """Bytes of this process's memory, as Linux counts them."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise LookupError(field)
+
+
+def measure(options: Options) -> Result:
+    """See the module."""
+    on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        torch.set_num_threads(1)
+    networks = {"small_cnn": 64} if options.short else {"small_cnn": 64, "spiking_resnet18": 16}
+    if on_gpu:
+        networks = {"spiking_resnet18": 128}
+    tables, ratios = [], []
+    for network, batch in networks.items():
+        peaks = {kind: peak_of_torch(steps(network, batch, scoring)) for kind, scoring in KINDS.items()}
+        tables.append(_table(f"What torch holds at its peak, {network}, batch {batch}", peaks))
+        name = f"{network}: peak of torch's memory"
+        ratios += [
+            Ratio(f"{name}, {LAST} / {NONE}", peaks[LAST] / peaks[NONE], "lower", GOAL, slack=1.02),
+            Ratio(f"{name}, {ALL} / {NONE}", peaks[ALL] / peaks[NONE], "lower", slack=1.02),
+        ]
+    if not on_gpu and not options.short:
+        taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        for _ in range(3):
+            for kind, of_kind in taken.items():
+                of_kind.append(growth(network, batch, kind))
+        peaks = {kind: statistics.median(of_kind) for kind, of_kind in taken.items()}
+        title = f"Growth of a process, {network}, batch {batch}, {EXAMPLES:,} examples in the store"
+        tables.append(
+            _table(title, peaks, "Medians of three processes; those with scores also plan and push.")
+        )
+        name = f"{network}: peak growth of a process"
+        ratios.append(Ratio(f"{name}, {LAST} / {NONE}", peaks[LAST] / peaks[NONE], "lower", GOAL))
+    return Result(tables, ratios)
+
+
+def _table(title: str, peaks: dict[str, int] | dict[str, float], note: str = "") -> Table:
+    rows: list[list[Cell]] = [
+        [kind, f"{peak / MB:,.1f}", f"{peak / peaks[NONE]:.4f}"] for kind, peak in peaks.items()
+    ]
+    return Table(title, ["scores", "MiB", "to no scores"], rows, note)
+
+
+if __name__ == "__main__":  # a process that trains
+    network, batch, kind = sys.argv[1:]
+    print(grow(network, int(batch), kind))

@@ -1,0 +1,20 @@
+"""The loss itself as an example's score: what InfoBatch and others prune by."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def loss_scores(losses: Tensor, coefficients: Tensor) -> Tensor:
+    """The losses of a batch as scores, in the form of `SpikeAwareScorer.scores`.
+
+    Args:
+        losses: (B,) ℓ_i >= 0, not yet weighted.
+        coefficients: (B,) the c_i of the loss Σ c_i ℓ_i.
+
+    Returns:
+        (B,) float32 on the losses' device, NaN where the coefficient is 0.
+    """
+    return torch.where(coefficients != 0, losses, torch.nan).float()
