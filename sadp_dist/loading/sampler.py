@@ -22,6 +22,9 @@ from sadp_dist.selection.sharding import Shard
 if TYPE_CHECKING:
     from sadp_dist.store import Store
 
+CHUNK = 4096
+"""Indices that are Python integers at a time: a list of a whole shard takes 36 bytes for each."""
+
 
 class ShardSampler(Sampler[int], ABC):
     """One rank's shard of the current epoch, from batch `start_batch` on.
@@ -95,8 +98,8 @@ class ShardSampler(Sampler[int], ABC):
 
     def __iter__(self) -> Iterator[int]:
         indices = self.indices
-        starts = range(0, len(indices), self.batch_size)  # a list of all would be most of a rank's memory
-        return chain.from_iterable(indices[start : start + self.batch_size].tolist() for start in starts)
+        starts = range(0, len(indices), CHUNK)
+        return chain.from_iterable(indices[start : start + CHUNK].tolist() for start in starts)
 
     def weights(self, indices: torch.Tensor) -> torch.Tensor:
         """The weights of examples of this rank's shard; 0 for one that only fills the shard up.

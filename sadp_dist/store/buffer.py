@@ -96,12 +96,11 @@ class _Push(NamedTuple):
 
 def _stage(indices: Any, scores: Any, epoch: Any, valid: Any) -> _Push:
     """Starts the copies, and checks what can be checked before they have ended."""
-    on_cuda = [array for array in (indices, scores, valid) if _is_on_cuda(array)]
     # A push that waits must own its arrays: a loader writes its next batch where this one's indices are.
-    own = bool(on_cuda)
+    own = _is_on_cuda(indices) or _is_on_cuda(scores) or _is_on_cuda(valid)
     host_indices, host_scores = check_form(to_host("indices", indices, own), to_host("scores", scores, own))
     mask = _to_mask(valid, len(host_indices), own)
-    events = [_event_after(array) for array in on_cuda]
+    events = [_event_after(array) for array in (indices, scores, valid) if _is_on_cuda(array)] if own else []
     return _Push(host_indices, host_scores, check_epoch(epoch), mask, events)
 
 
