@@ -1,9 +1,9 @@
 """Push, apply, plan and turnover of every store, by batch size, ranks and N.
 
-A job of real processes scores all N examples, again and again: each rank its part, in batches. Timed are the
-calls of `push`; from the first of them until the next plan is there, which shows that all is applied; a plan
-with nothing new before it; and the turnover, from the last push of an epoch to the first index of the next
-one. Beside them stand the same arrays by the bare transport: gloo, Redis' SET, calls of a Ray actor.
+A job of real processes scores all N examples twice, again and again: each rank its part, in batches. Timed
+are the calls of `push`; from the first of them until the next plan is there, which shows that all is applied;
+a plan with nothing new before it; and the turnover, from the last push of an epoch to the first index of the
+next one. Beside them stand the same arrays by the bare transport: gloo, Redis' SET, calls of a Ray actor.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ PRUNING = PruningConfig(ratio=0.35, epochs=1000, min_probability=0.25)
 BATCH, FRAME = 256, 65_536
 """Scores of a training step, and of a full frame on the wire."""
 PAUSE = 0.2
-"""Seconds before an epoch's last push, in which those before it arrive, as at the pace of training."""
+"""Seconds before what is timed, in which all before it comes to its end: snapshots, pushes on their way."""
+TIMES = 2
+"""How often an epoch scores each example, so that a plan is little beside applying them."""
 _runs = count(1)
 
 
@@ -47,8 +49,8 @@ class Figures(NamedTuple):
     """Seconds of the slowest rank, medians over the rounds.
 
     Attributes:
-        push: in all calls of `push` of an epoch.
-        applied: from the first push of an epoch until all are applied: until the next plan, less `plan`.
+        push: in the calls of `push` that score each example once.
+        applied: from the first push until N scores are applied: until the next plan, less `plan`.
         plan: of an epoch before which nothing was pushed.
         turnover: from an epoch's last push to the first index of the next.
         bare: of the bare transport with the same arrays, as many in a call as in a full frame.
@@ -66,7 +68,7 @@ class Figures(NamedTuple):
 def measure(options: Options) -> Result:
     """Every home; in a short run Ray is left out, which takes long to start."""
     short = options.short
-    size, rounds = (200_000, 3) if short else (IMAGENET, 7)
+    size, rounds = (500_000, 3) if short else (IMAGENET, 5)
     ranks = (2,) if short else (1, 2, 4, 8, 16)
     batches = (BATCH,) if short else (BATCH, 4_096, FRAME)
     sizes = (size,) if short else (100_000, size, 10_000_000)
@@ -115,7 +117,7 @@ def figures_of(job: Job, home: str, url: str, setting: Setting, rounds: int) -> 
     # (ranks, rounds, what) -> the slowest rank of each round -> medians
     seconds = np.array(job.run(score_epochs, ranks, url, run, dataset_size, batch_size, rounds)).max(axis=0)
     pushed, _, plan, turnover = np.median(seconds, axis=0)
-    applied = float(np.median(seconds[:, 1] - seconds[:, 2]))
+    applied = float(np.median(seconds[:, 1] - seconds[:, 2])) / TIMES
     if home != "embedded":
         remove_run(url, run)
 
@@ -124,7 +126,7 @@ def figures_of(job: Job, home: str, url: str, setting: Setting, rounds: int) -> 
         return median(map(max, zip(*every, strict=True)))
 
     of_batches = bare(batch_size) if ranks == 2 and dataset_size <= IMAGENET else None
-    return Figures(float(pushed), applied, float(plan), float(turnover), bare(FRAME), of_batches)
+    return Figures(float(pushed) / TIMES, applied, float(plan), float(turnover), bare(FRAME), of_batches)
 
 
 def score_epochs(
@@ -142,23 +144,26 @@ def score_epochs(
             int(store.plan(epoch, rank, world_size).indices[0])
             return epoch
 
+        def settle() -> None:
+            time.sleep(PAUSE)
+            meet()
+
         epoch = plan()
         for number in range(-1, rounds):  # in the first one all compiles
-            meet()
+            settle()
             began = clock()
-            for batch in batches:
+            for batch in TIMES * batches:
                 store.push(*batch, epoch)
             pushed = clock()
             epoch = plan()
             applied = clock()
-            meet()
+            settle()
             asked = clock()
             epoch = plan()
             planned = clock()
             for batch in batches[:-1]:
                 store.push(*batch, epoch)
-            time.sleep(PAUSE)
-            meet()
+            settle()
             ending = clock()
             store.push(*batches[-1], epoch)
             epoch = plan()
