@@ -19,7 +19,7 @@ from benchmarks.result import Measure, Options, Result
 from sadp_dist.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("selection", "service", "training_thread", "cluster_model")
+NAMES = ("selection", "store", "service", "training_thread", "questions", "soak", "cluster_model")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

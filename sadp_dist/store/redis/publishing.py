@@ -20,8 +20,8 @@ from sadp_dist.store.redis.server import Server
 from sadp_dist.store.redis.state import PIECE, Changed, adopt, pieces, upload
 
 LOG_LIMIT = 64 << 20
-"""Bytes of log before which no snapshot is made in the middle of an epoch. Nor before those of the latest one:
-a hundred million examples would be written anew every 64 MB of scores, 3 GB each time."""
+"""Bytes of log before which no snapshot is made in the middle of an epoch. Nor is one while the latest is
+larger than the log: of a hundred million examples 3 GB would be written anew for every 64 MB of scores."""
 
 
 class Publisher:
