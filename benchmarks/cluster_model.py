@@ -180,7 +180,7 @@ def train_epochs(
     rank: int, world_size: int, home: str, url: str, run: str, dataset_size: int, rounds: int
 ) -> tuple[list[float], list[tuple[float, float]]]:
     """Of each epoch the seconds to the next one, and the bytes that this process counts meanwhile."""
-    scores = np.random.default_rng(rank).lognormal(size=dataset_size).astype(np.float32)
+    scores = np.random.default_rng(rank).lognormal(size=FRAME).astype(np.float32)
     seconds, counted = [], []
     with (
         connect(url, run, dataset_size, PRUNING, planner="server") as store,
@@ -193,11 +193,11 @@ def train_epochs(
             before = bytes_now()
             for start in range(0, len(shard.indices), FRAME):
                 batch = shard.indices[start : start + FRAME]
-                store.push(batch, scores[batch], epoch)
+                store.push(batch, scores[: len(batch)], epoch)
             time.sleep(PAUSE)
             meet()
             ended = time.perf_counter()
-            store.push(batch[:256], scores[batch[:256]], epoch)
+            store.push(batch[:256], scores[: len(batch[:256])], epoch)
             shard = store.plan(epoch + 1, rank, world_size)
             int(shard.indices[0])
             seconds.append(time.perf_counter() - ended)

