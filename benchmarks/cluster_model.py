@@ -32,10 +32,10 @@ PRUNING = PruningConfig(ratio=1 - KEPT, epochs=1000, min_probability=0.25)
 FRAME = 65_536
 NETWORK = 10e9 / 8
 """Bytes a second of a node's network, each way: an assumption."""
-PAUSE = 0.3
-"""Seconds in which the planner writes its snapshot, so that it is counted."""
-SIZES, RANKS = (200_000, 1_000_000, 4_000_000), (2, 4, 8, 16)
-HELD_OUT = 8_000_000, 8
+PAUSE = 0.15
+"""Seconds in which pushes arrive, as they do at the pace of training."""
+SIZES, RANKS = (500_000, 2_000_000, 5_000_000), (2, 4, 8, 16)
+HELD_OUT = 10_000_000, 8
 CLUSTERS = [(size, ranks) for size in (1_280_000, 10**7, 10**8, 10**9) for ranks in (8, 64, 256, 1024)]
 _runs = count(1)
 
@@ -153,7 +153,7 @@ def measure(options: Options) -> Result:
         job = open_now.enter_context(Job(max(RANKS)))
         points = [(size, ranks) for size in SIZES for ranks in RANKS]
         found = {
-            home: {point: epoch_of(job, home, url, *point, 5) for point in [*points, HELD_OUT]}
+            home: {point: epoch_of(job, home, url, *point, 3) for point in [*points, HELD_OUT]}
             for home, url in homes.items()
         }
     fits = {
@@ -178,19 +178,18 @@ def epoch_of(job: Job, home: str, url: str, dataset_size: int, ranks: int, round
 
 def train_epochs(
     rank: int, world_size: int, home: str, url: str, run: str, dataset_size: int, rounds: int
-) -> tuple[list[float], list[tuple[float, float]]]:
+) -> tuple[list[float], list[tuple[int, int]]]:
     """Of each epoch the seconds to the next one, and the bytes that this process counts meanwhile."""
     scores = np.random.default_rng(rank).lognormal(size=FRAME).astype(np.float32)
     seconds, counted = [], []
     with (
         connect(url, run, dataset_size, PRUNING, planner="server") as store,
-        counter(home, url, rank) as bytes_now,
+        counter(home, url, run, rank) as bytes_after,
     ):
         shard = store.plan(0, rank, world_size)
+        before = bytes_after(0)
+        meet()
         for epoch in range(rounds + 1):  # in the first one all compiles
-            time.sleep(PAUSE)
-            meet()
-            before = bytes_now()
             for start in range(0, len(shard.indices), FRAME):
                 batch = shard.indices[start : start + FRAME]
                 store.push(batch, scores[: len(batch)], epoch)
@@ -201,30 +200,37 @@ def train_epochs(
             shard = store.plan(epoch + 1, rank, world_size)
             int(shard.indices[0])
             seconds.append(time.perf_counter() - ended)
-            time.sleep(PAUSE)
+            now = bytes_after(epoch + 1)
+            counted.append((now[0] - before[0], now[1] - before[1]))
+            before = now
             meet()
-            into, out = np.subtract(bytes_now(), before)
-            counted.append((float(into), float(out)))
     return seconds[1:], counted[1:]
 
 
 @contextmanager
-def counter(home: str, url: str, rank: int) -> Iterator[Callable[[], tuple[int, int]]]:
-    """Bytes into and out of the busiest host so far, which rank 0 knows; nobody counts for Ray."""
+def counter(home: str, url: str, run: str, rank: int) -> Iterator[Callable[[int], tuple[int, int]]]:
+    """Bytes into and out of the busiest host until an epoch is planned, with its snapshot in Redis.
+
+    Rank 0 knows; for Ray nobody counts.
+    """
     if rank != 0 or home == "Ray":
-        yield lambda: (0, 0)
+        yield lambda epoch: (0, 0)
     elif home == "embedded":
-        yield lambda: tcp_bytes()[::-1]
+        yield lambda epoch: tcp_bytes()[::-1]
     else:
         import redis
 
+        from sadp_dist.store.redis.keys import Keys, Meta
+
         with redis.Redis.from_url(url) as client:
 
-            def bytes_now() -> tuple[int, int]:
+            def bytes_after(epoch: int) -> tuple[int, int]:
+                while (meta := Meta.unpack(client.get(Keys(run).meta))) is None or meta.epoch != epoch:
+                    time.sleep(PAUSE)
                 stats = client.info("stats")
                 return stats["total_net_input_bytes"], stats["total_net_output_bytes"]
 
-            yield bytes_now
+            yield bytes_after
 
 
 Found = dict[str, dict[tuple[int, int], Counted]]
