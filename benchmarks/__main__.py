@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,8 +14,9 @@ import typer
 from rich.console import Console
 
 from benchmarks.page import show, write_page
-from benchmarks.recorded import compare, record
-from benchmarks.result import Options, Result
+from benchmarks.recorded import TRIES, compare, record
+from benchmarks.result import Measure, Options, Result
+from sadp_dist.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 NAMES = (
@@ -55,7 +55,7 @@ def main(
         bool, typer.Option("--check", help="Compare with the ratios recorded in the repository.")
     ] = False,
     re_record: Annotated[
-        bool, typer.Option("--record", help="Record the ratios of this run, for --check.")
+        bool, typer.Option("--record", help=f"Record the ratios, medians of {TRIES} runs, for --check.")
     ] = False,
     result: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -63,11 +63,14 @@ def main(
     unknown = set(names or ()) - set(NAMES)
     if unknown:
         raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if check and re_record:
+        raise typer.BadParameter("--check and --record: one of them")
+    if (check or re_record) and not short:
+        raise typer.BadParameter("--check and --record are of short runs: give --short, too")
     options = Options(short, _folder(data, "--data"), _folder(peers, "--peers"))
     if result is not None:  # a benchmark in a process of its own
         (name,) = names or ()
-        found = importlib.import_module(f"benchmarks.{name}").measure(options)
-        result.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+        _keep(_measure(name, options), result)
         return
     console = Console(width=max(Console().width, 120))
     results: dict[str, Result] = {}
@@ -75,15 +78,11 @@ def main(
         console.rule(title_of(name))
         results[name] = _in_its_own_process(name, options)
         show(results[name], console)
-    if not short:
-        folder = ROOT / "docs" / "benchmarks"
-        folder.mkdir(exist_ok=True)
-        for name, found in results.items():
-            text = json.dumps(found.to_dict(), indent=1) + "\n"
-            (folder / f"{name}.json").write_text(text, encoding="utf-8")
-        write_page(ROOT / "docs" / "benchmarks.md", folder, {name: title_of(name) for name in NAMES})
+        if not short:
+            _publish(name, results[name])
     if re_record:
-        record(results)
+        others = [{name: _in_its_own_process(name, options) for name in results} for _ in range(1, TRIES)]
+        record({name: [found, *(runs[name] for runs in others)] for name, found in results.items()})
     if check:
         raise typer.Exit(compare(results, lambda name: _in_its_own_process(name, options), console))
 
@@ -102,14 +101,37 @@ def _folder(path: Path | None, option: str) -> Path | None:
     return path.resolve()
 
 
+def _measure(name: str, options: Options) -> Result:
+    measure: Measure = importlib.import_module(f"benchmarks.{name}").measure
+    try:
+        return measure(options)
+    except UsageError as error:  # something is missing on this machine
+        print(f"benchmarks: {name}: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
 def _in_its_own_process(name: str, options: Options) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder, "result.json")
         command = [sys.executable, "-m", "benchmarks", name, "--result", str(kept)]
         for option, value in (("--data", options.data), ("--peers", options.peers)):
             command += [option, str(value)] if value else []
-        subprocess.run([*command, *(["--short"] if options.short else [])], check=True, env=os.environ)
+        status = subprocess.run([*command, *(["--short"] if options.short else [])]).returncode
+        if status:  # it has said why
+            raise typer.Exit(status if status > 0 else 1)
         return Result.from_dict(json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _publish(name: str, found: Result) -> None:
+    """Keep a full run's result, and write the page of all that are kept."""
+    folder = ROOT / "docs" / "benchmarks"
+    folder.mkdir(exist_ok=True)
+    _keep(found, folder / f"{name}.json")
+    write_page(folder.with_suffix(".md"), folder, {name: title_of(name) for name in NAMES})
+
+
+def _keep(found: Result, path: Path) -> None:
+    path.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from benchmarks.result import Cell, Plot, Ratio, Result, Table
 
@@ -26,14 +27,14 @@ def show(result: Result, console: Console) -> None:
     for table in [*result.tables, ratios_table(result.ratios)]:
         if not table.rows:
             continue
-        shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for column in table.columns:
-            shown.add_column(column, justify="left" if column == table.columns[0] else "right")
+        shown = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+        for number, column in enumerate(table.columns):
+            shown.add_column(Text(column), justify="right" if number else "left")
         for row in table.rows:
-            shown.add_row(*map(text_of, row))
+            shown.add_row(*(Text(text_of(cell)) for cell in row))
         console.print(shown)
         if table.note:
-            console.print(table.note + "\n")
+            console.print(table.note + "\n", markup=False, highlight=False)
 
 
 def write_page(page: Path, folder: Path, titles: Mapping[str, str]) -> None:
@@ -74,7 +75,7 @@ def markdown(table: Table) -> str:
     """A table as GitHub's Markdown."""
     rule = ["---"] + ["---:"] * (len(table.columns) - 1)
     rows = [table.columns, rule, *(list(map(text_of, row)) for row in table.rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
     return "\n".join([f"**{table.title}**\n", *lines, "", *([table.note, ""] if table.note else [])])
 
 

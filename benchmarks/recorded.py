@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 
@@ -12,13 +13,18 @@ from benchmarks.result import Ratio, Result
 
 RECORDED = Path(__file__).with_name("recorded.json")
 TRIES = 3
+"""Runs whose median is recorded; and runs in all of which a ratio has to be worse."""
 
 
-def record(results: Mapping[str, Result], path: Path = RECORDED) -> None:
-    """Keep the ratios of these benchmarks; those of others stay as they were."""
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for name, result in results.items():
-        kept[name] = {ratio.name: round(ratio.value, 4) for ratio in _compared(result)}
+def record(results: Mapping[str, Sequence[Result]], path: Path = RECORDED) -> None:
+    """Keep the median of each ratio over some short runs; benchmarks that are not named stay as they were."""
+    kept = _recorded(path)
+    for name, runs in results.items():
+        values: dict[str, list[float]] = {}
+        for result in runs:
+            for ratio in _compared(result):
+                values.setdefault(ratio.name, []).append(ratio.value)
+        kept[name] = {ratio: float(f"{median(measured):.4g}") for ratio, measured in values.items()}
     path.write_text(json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -37,39 +43,45 @@ def compare(
         path: of the recorded ratios.
 
     Returns:
-        The exit status: 0, or 1 where a ratio is worse than recorded by more than its slack in every try.
+        The exit status: 0; or 1 where a ratio is worse than recorded by more than its slack in every try, or
+        is not recorded.
     """
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    lost = 0
+    recorded = _recorded(path)
+    lines: list[str] = []
     for name, result in results.items():
-        worse = _worse(result, kept.get(name, {}))
+        kept = recorded.get(name, {})
+        lines += [f"{name}: {r.name} is not recorded" for r in _compared(result) if r.name not in kept]
+        worse = _worse(result, kept)
         for _ in range(TRIES - 1):
             if not worse:
                 break
-            still = _worse(again(name), kept.get(name, {}))
-            worse = {ratio: line for ratio, line in still.items() if ratio in worse}
-        for line in worse.values():
-            console.print(f"benchmarks: {name}: {line}")
-        lost += len(worse)
-    if lost:
-        console.print("benchmarks: if that is meant to be: python -m benchmarks --short --record")
+            still = _worse(again(name), kept)
+            worse = {ratio: still[ratio] for ratio in worse if ratio in still}
+        lines += [f"{name}: {line}" for line in worse.values()]
+    if lines:
+        lines.append("if that is meant to be: python -m benchmarks --short --record")
     else:
-        compared = sum(len(_compared(result)) for result in results.values())
-        console.print(f"benchmarks: {compared} ratios, none clearly worse than recorded")
-    return 1 if lost else 0
+        lines = [
+            f"{sum(len(_compared(r)) for r in results.values())} ratios, none clearly worse than recorded"
+        ]
+    for line in lines:
+        console.print(f"benchmarks: {line}", markup=False, highlight=False, soft_wrap=True)
+    return 1 if len(lines) > 1 else 0
+
+
+def _recorded(path: Path) -> dict[str, dict[str, float]]:
+    kept: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return kept
 
 
 def _worse(result: Result, kept: Mapping[str, float]) -> dict[str, str]:
-    lines = {}
-    for ratio in _compared(result):
-        if ratio.name not in kept:
-            lines[ratio.name] = f"{ratio.name} is not recorded"
-        elif ratio.loss(kept[ratio.name]) > (ratio.slack or 1):
-            lines[ratio.name] = (
-                f"{ratio.name} is {ratio.value:.3g}, recorded {kept[ratio.name]:.3g}; "
-                f"worse than that by more than {ratio.slack:g} times"
-            )
-    return lines
+    """A line for each ratio that is clearly worse; one that is not a number is."""
+    return {
+        ratio.name: f"{ratio.name} is {ratio.value:.3g}, recorded {kept[ratio.name]:.3g}: "
+        f"worse by more than {ratio.slack:g} times"
+        for ratio in _compared(result)
+        if ratio.name in kept and not ratio.loss(kept[ratio.name]) <= (ratio.slack or 1)
+    }
 
 
 def _compared(result: Result) -> list[Ratio]:

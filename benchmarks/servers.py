@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+
+from sadp_dist.errors import UsageError
 
 
 class Redis(NamedTuple):
@@ -27,7 +30,13 @@ class Redis(NamedTuple):
 
 @contextmanager
 def redis_server() -> Iterator[Redis]:
-    """A redis-server that keeps nothing on disk, and a planner."""
+    """A redis-server that keeps nothing on disk, and a planner.
+
+    Raises:
+        UsageError: there is no redis-server on this machine.
+    """
+    if shutil.which("redis-server") is None:
+        raise UsageError("redis-server is not on this machine's PATH: apt-get install redis-server")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

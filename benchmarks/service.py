@@ -1,326 +1,250 @@
-"""Stores in other processes at ImageNet's size, each figure beside a plain one of the same run.
+"""Push, apply, plan and turnover of every store, by batch size, ranks and N.
 
-    python -m benchmarks.service [--short] [--json FILE]
-
-- enqueue: what a push of 256 takes of the training thread, beside copying the same two arrays.
-- throughput: scores a second from the first push until they are applied, two epochs' worth at a time, beside
-  what one would write without this project: a Redis hash with a field an example; Redis strings and a Redis
-  stream of the same batches; calls of a Ray actor with the same arrays. That all are applied, the next plan
-  shows; what a plan takes by itself is measured beside it and taken off.
-- turnover: from an epoch's last push to the next epoch's first index on two ranks, beside what InfoBatch does
-  there.
-- questions: a training step while another process asks for `stats` and `top` every second, beside one left
-  alone.
+A job of real processes scores all N examples twice, again and again: each rank its part, in batches. Timed
+are the calls of `push`; from the first of them until the next plan is there, which shows that all is applied;
+a plan with nothing new before it; and the turnover, from the last push of an epoch to the first index of the
+next one. Beside them stand the same arrays by the bare transport: gloo, Redis' SET, calls of a Ray actor.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
-from typing import Any
+from math import ceil
+from statistics import median
+from typing import NamedTuple
 
 import numpy as np
-import redis
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from rich.console import Console
 
+from benchmarks.between_epochs import distributed_sampler_seconds, infobatch_seconds
+from benchmarks.job import Job, meet
+from benchmarks.result import Cell, Options, Plot, Ratio, Result, Table
 from benchmarks.servers import ray_cluster, redis_server
-from benchmarks.store import PRUNING, N, lognormal_scores, median_seconds, table_of, turnovers
-from sadp_dist import connect
-from sadp_dist.store import Store
+from benchmarks.transport import hash_per_second, scores_of, send_bare
+from sadp_dist import PruningConfig, connect
+from sadp_dist.store import remove_run
 
-BATCH_SIZES = (256, 4_096, 65_536)
-Row = dict[str, Any]
-epochs = count(1)  # of all throughput measurements: a later one replaces every score
-
-
-def new_store(url: str) -> Store:
-    return connect(url, "benchmark", N, PRUNING)
-
-
-def batches_of(size: int, number: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """That many batches of scores of examples in random order."""
-    generator = np.random.default_rng(seed)
-    return [
-        (generator.integers(0, N, size), generator.lognormal(size=size).astype(np.float32))
-        for _ in range(number)
-    ]
+IMAGENET = 1_281_167
+PRUNING = PruningConfig(ratio=0.35, epochs=1000, min_probability=0.25)
+BATCH, FRAME = 256, 65_536
+"""Scores of a training step, and of a full frame on the wire."""
+PAUSE = 0.2
+"""Seconds before what is timed, in which all before it comes to its end: snapshots, pushes on their way."""
+TIMES = 2
+"""How often an epoch scores each example, so that a plan is little beside applying them."""
+_runs = count(1)
 
 
-# Enqueue
+class Setting(NamedTuple):
+    """A job: its ranks, N, and how many scores go in a push."""
+
+    ranks: int
+    dataset_size: int
+    batch_size: int
 
 
-def measure_enqueue(home: str, url: str, pushes: int) -> Row:
-    """At the pace of training: a pause of a millisecond between pushes."""
-    batches = batches_of(256, pushes)
-    ours, copies, kept = [], [], []
-    epoch = next(epochs)
-    with new_store(url) as store:
-        for indices, scores in batches:
-            start = time.perf_counter()
-            store.push(indices, scores, epoch)
-            pushed = time.perf_counter()
-            kept.append((indices.copy(), scores.copy()))
-            copied = time.perf_counter()
-            ours.append(1e6 * (pushed - start))
-            copies.append(1e6 * (copied - pushed))
-            time.sleep(0.001)
-        store.flush()
-    plain = statistics.median(copies)
-    median = statistics.median(ours)
-    return {
-        "home": home,
-        "push_of_256_us": median,
-        "p99_us": float(np.percentile(ours, 99)),
-        "copy_us": plain,
-        "ratio": median / plain,
-    }
+class Figures(NamedTuple):
+    """Seconds of the slowest rank, medians over the rounds.
 
-
-# Throughput
-
-
-def ours_per_second(url: str, size: int, scores: int) -> float:
-    with new_store(url) as store:
-        batches = batches_of(size, 2 * N // size)
-
-        def plan() -> None:
-            int(store.plan(next(epochs)).indices[0])
-
-        def push_and_plan() -> None:
-            epoch = next(epochs)
-            for indices, values in batches:
-                store.push(indices, values, epoch)
-            plan()
-
-        push_and_plan()
-        repeats = max(scores // (2 * N), 3)
-        seconds = median_seconds(push_and_plan, repeats) - median_seconds(plan, repeats)
-        return size * len(batches) / seconds
-
-
-def hash_per_second(client: redis.Redis, size: int, scores: int) -> float:
-    """HSET of each example by itself, a batch of them in a pipeline."""
-    batches = [(i.tolist(), s.tolist()) for i, s in batches_of(size, max(scores // size, 1))]
-    start = time.perf_counter()
-    for indices, values in batches:
-        pipe = client.pipeline(transaction=False)
-        for index, value in zip(indices, values, strict=True):
-            pipe.hset("scores", index, value)
-        pipe.execute()
-    return size * len(batches) / (time.perf_counter() - start)
-
-
-def raw_per_second(write: Callable[[bytes], Any], clear: Callable[[], Any], size: int, scores: int) -> float:
-    """The bytes of each batch, uint32 indices and float32 scores, in a command of its own."""
-    batches = batches_of(size, scores // size)
-    start = time.perf_counter()
-    for indices, values in batches:
-        write(indices.astype(np.uint32).tobytes() + values.tobytes())
-    rate = size * len(batches) / (time.perf_counter() - start)
-    clear()
-    return rate
-
-
-def measure_redis(url: str, size: int, scores: int) -> Row:
-    with redis.Redis.from_url(url) as client:
-        of_hash = hash_per_second(client, min(size, 4_096), scores // 50)
-        sets = raw_per_second(
-            lambda data: client.set("batch", data), lambda: client.delete("batch"), size, scores
-        )
-        adds = raw_per_second(
-            lambda data: client.xadd("log", {"batch": data}), lambda: client.delete("log"), size, scores
-        )
-    ours = ours_per_second(url, size, scores)
-    return {
-        "batch_size": size,
-        "scores_per_second": ours,
-        "hash_per_second": of_hash,
-        "times_hash": ours / of_hash,
-        "set_per_second": sets,
-        "times_set": ours / sets,
-        "xadd_per_second": adds,
-        "times_xadd": ours / adds,
-    }
-
-
-def measure_ray(url: str, size: int, scores: int) -> Row:
-    import ray
-
-    @ray.remote(num_cpus=0)
-    class Actor:
-        def take(self, indices: np.ndarray, values: np.ndarray) -> int:
-            return len(indices)
-
-    ours = ours_per_second(url, size, scores)
-    actor = Actor.remote()
-    batches = batches_of(size, scores // size)
-    ray.get(actor.take.remote(*batches[0]))
-    start = time.perf_counter()
-    ray.get([actor.take.remote(indices, values) for indices, values in batches])
-    raw = size * len(batches) / (time.perf_counter() - start)
-    ray.kill(actor)
-    return {"batch_size": size, "scores_per_second": ours, "raw_calls_per_second": raw, "ratio": ours / raw}
-
-
-# Turnover
-
-
-def turnover_rank(rank: int, url: str, repeats: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    store = connect(url, "turnover", N, PRUNING)
-    store.reset()
-    seconds = turnovers(store, rank, 2, repeats)
-    if rank == 0:
-        Path(folder, "seconds.json").write_text(json.dumps(seconds))
-    store.close()
-    dist.destroy_process_group()
-
-
-def measure_turnover(home: str, url: str, repeats: int, infobatch: float) -> Row:
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(turnover_rank, args=(url, repeats, folder), nprocs=2)
-        seconds = json.loads(Path(folder, "seconds.json").read_text())
-    median = 1e3 * statistics.median(seconds)
-    return {
-        "home": home,
-        "turnover_ms": median,
-        "slowest_ms": 1e3 * max(seconds),
-        "infobatch_ms": infobatch,
-        "ratio": median / infobatch,
-    }
-
-
-def infobatch_ms(repeats: int, keep: float = 0.35, ranks: int = 2) -> float:
-    """What InfoBatch (Qin et al., ICLR 2024) does between two epochs, by its program where that is installed.
-
-    Otherwise the same steps, in lists as there: examples below the mean score are kept by chance and weighted
-    up, what is kept is shuffled, and every rank takes its part of a common random order.
+    Attributes:
+        push: in the calls of `push` that score each example once.
+        applied: from the first push until N scores are applied: until the next plan, less `plan`.
+        plan: of an epoch before which nothing was pushed.
+        turnover: from an epoch's last push to the first index of the next.
+        bare: of the bare transport with the same arrays, as many in a call as in a full frame.
+        bare_batches: as many as in a push; None where that was not measured.
     """
-    scores = torch.from_numpy(lognormal_scores(0))
-    try:
-        from infobatch.infobatch import DistributedIBSampler, IBSampler, InfoBatch
-    except ImportError:
 
-        def first_index() -> int:
-            below = (scores < scores.mean()).numpy()
-            learned = np.flatnonzero(below)
-            lucky = np.random.choice(learned, int(keep * len(learned)), replace=False)
-            weights = torch.ones(N)
-            weights[lucky] = 1 / keep
-            kept = [*np.flatnonzero(~below).tolist(), *lucky]
-            np.random.shuffle(kept)
-            order = torch.randperm(len(kept)).tolist()[::ranks]
-            mine = [kept[position] for position in order]
-            return int(mine[0])
-
-    else:
-        dataset = InfoBatch(range(N), num_epochs=1000, prune_ratio=1 - keep)
-        dataset.scores = scores
-        sampler = DistributedIBSampler(IBSampler(dataset), num_replicas=ranks, rank=0)
-
-        def first_index() -> int:
-            return int(next(iter(sampler)))
-
-    return 1e3 * median_seconds(first_index, repeats)
+    push: float
+    applied: float
+    plan: float
+    turnover: float
+    bare: float
+    bare_batches: float | None
 
 
-# Questions
-
-
-ASK = """
-import sys, time
-from sadp_dist.store import attach
-with attach(sys.argv[1], "benchmark") as store:
-    while True:
-        store.stats(), store.top(50)
-        print(flush=True)
-        time.sleep(1)
-"""
-
-
-def measure_questions(url: str, rounds: int, seconds: float = 5.0) -> Row:
-    """Steps of a small network in turns of a few seconds, with somebody who asks and without."""
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 16, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(16 * 30 * 30, 10)
+def measure(options: Options) -> Result:
+    """Every home; in a short run Ray is left out, which takes long to start."""
+    short = options.short
+    size, rounds = (500_000, 3) if short else (IMAGENET, 5)
+    ranks = (2,) if short else (1, 2, 4, 8, 16)
+    batches = (BATCH,) if short else (BATCH, 4_096, FRAME)
+    sizes = (size,) if short else (100_000, size, 10_000_000)
+    settings = [
+        *(Setting(2, size, batch_size) for batch_size in batches),
+        *(Setting(number, size, BATCH) for number in ranks if number != 2),
+        *(Setting(2, dataset_size, BATCH) for dataset_size in sizes if dataset_size != size),
+    ]
+    found: dict[str, dict[Setting, Figures]] = {}
+    with ExitStack() as open_now:
+        homes = {"embedded": "memory:", "Redis": open_now.enter_context(redis_server()).url}
+        if not short:
+            homes["Ray"] = open_now.enter_context(ray_cluster())
+        job = open_now.enter_context(
+            Job(max(ranks))
+        )  # after the servers: Ray's address is in the environment
+        for home, url in homes.items():
+            found[home] = {setting: figures_of(job, home, url, setting, rounds) for setting in settings}
+        by_hash = hash_per_second(homes["Redis"], size, size // 10)
+    samplers = {n: distributed_sampler_seconds(n, 2, 3) for n in {size, *sizes}}
+    infobatch = infobatch_seconds(size, 2, 3)
+    base = Setting(2, size, BATCH)
+    tables = [table_of(home, theirs, samplers) for home, theirs in found.items()]
+    tables.append(
+        Table(
+            f"Between epochs, N = {size:,}, two ranks",
+            ["what", "ms"],
+            [
+                *([f"{home}: turnover", 1e3 * theirs[base].turnover] for home, theirs in found.items()),
+                ["DistributedSampler: its list of all examples", 1e3 * samplers[size]],
+                ["InfoBatch: prune and order, in its steps", 1e3 * infobatch],
+            ],
+            "Everything on loopback on the same cores. With more processes than these, times grow with what "
+            "ranks wait for each other.",
+        )
     )
-    images, batches = torch.randn(256, 3, 32, 32), batches_of(256, 64)
-    epoch, steps = next(epochs), {True: [], False: []}
-    with new_store(url) as store:
-        store.push(np.arange(N), lognormal_scores(0), epoch)
-        for turn in range(2 * rounds):
-            asked = turn % 2 == 1
-            asking = (
-                subprocess.Popen([sys.executable, "-c", ASK, url], stdout=subprocess.PIPE) if asked else None
+    ratios = [*ratios_of(found, base, samplers[size], infobatch, by_hash, batches)]
+    return Result(tables, ratios, [] if short else plots_of(found, ranks, sizes))
+
+
+def figures_of(job: Job, home: str, url: str, setting: Setting, rounds: int) -> Figures:
+    """One job, and the bare transport in the same processes."""
+    ranks, dataset_size, batch_size = setting
+    run = f"service-{next(_runs)}"
+    rounds = rounds if dataset_size <= IMAGENET else 3
+    # (ranks, rounds, what) -> the slowest rank of each round -> medians
+    seconds = np.array(job.run(score_epochs, ranks, url, run, dataset_size, batch_size, rounds)).max(axis=0)
+    pushed, _, plan, turnover = np.median(seconds, axis=0)
+    applied = float(np.median(seconds[:, 1] - seconds[:, 2])) / TIMES
+    if home != "embedded":
+        remove_run(url, run)
+
+    def bare(size: int) -> float:
+        every = job.run(send_bare, ranks, home, url, dataset_size, size, rounds)
+        return median(map(max, zip(*every, strict=True)))
+
+    of_batches = bare(batch_size) if ranks == 2 and dataset_size <= IMAGENET else None
+    return Figures(float(pushed) / TIMES, applied, float(plan), float(turnover), bare(FRAME), of_batches)
+
+
+def score_epochs(
+    rank: int, world_size: int, url: str, run: str, dataset_size: int, batch_size: int, rounds: int
+) -> list[list[float]]:
+    """Seconds of a rank in each round: pushes; first push to next plan; a plan; turnover."""
+    batches = scores_of(rank, world_size, dataset_size, batch_size)
+    epochs = count(1)
+    clock = time.perf_counter
+    seconds = []
+    with connect(url, run, dataset_size, PRUNING, planner="server") as store:
+
+        def plan() -> int:
+            epoch = next(epochs)
+            int(store.plan(epoch, rank, world_size).indices[0])
+            return epoch
+
+        def settle() -> None:
+            time.sleep(PAUSE)
+            meet()
+
+        epoch = plan()
+        for number in range(-1, rounds):  # in the first one all compiles
+            settle()
+            began = clock()
+            for batch in TIMES * batches:
+                store.push(*batch, epoch)
+            pushed = clock()
+            epoch = plan()
+            applied = clock()
+            settle()
+            asked = clock()
+            epoch = plan()
+            planned = clock()
+            for batch in batches[:-1]:
+                store.push(*batch, epoch)
+            settle()
+            ending = clock()
+            store.push(*batches[-1], epoch)
+            epoch = plan()
+            turned = clock()
+            if number >= 0:
+                seconds.append([pushed - began, applied - began, planned - asked, turned - ending])
+    return seconds
+
+
+def table_of(home: str, found: Mapping[Setting, Figures], samplers: Mapping[int, float]) -> Table:
+    """A row for each job."""
+    rows: list[list[Cell]] = []
+    for (ranks, size, batch), figures in sorted(found.items()):
+        pushes = ceil(size / ranks / batch)
+        same = figures.bare_batches
+        rows.append(
+            [
+                f"{ranks}",
+                size,
+                batch,
+                1e6 * figures.push / pushes,
+                size / figures.applied / 1e6,
+                figures.bare / figures.applied,
+                None if same is None else same / figures.applied,
+                1e3 * figures.plan,
+                1e3 * figures.turnover,
+            ]
+        )
+    columns = ["ranks", "N", "batch", "µs a push", "applied, million/s"]
+    columns += ["share of bare frames", "of bare batches", "plan, ms", "turnover, ms"]
+    note = (
+        "Shares are of the scores a second that the bare transport takes from the same ranks: frames of "
+        f"{FRAME:,} scores, and batches as they are pushed."
+    )
+    return Table(f"Scores in {home}" if home != "embedded" else "The embedded store", columns, rows, note)
+
+
+def ratios_of(
+    found: Mapping[str, Mapping[Setting, Figures]],
+    base: Setting,
+    sampler: float,
+    infobatch: float,
+    by_hash: float,
+    batches: tuple[int, ...],
+) -> Iterator[Ratio]:
+    """What is compared with what."""
+    least = {"embedded": None, "Redis": 1 / 3, "Ray": 1 / 2}
+    for home, theirs in found.items():
+        for batch in batches:
+            figures = theirs[base._replace(batch_size=batch)]
+            assert figures.bare_batches is not None
+            share = figures.bare_batches / figures.applied
+            yield Ratio(
+                f"{home}, batches of {batch:,}: applied / bare", share, "higher", least[home], slack=2.5
             )
-            if asking is not None:
-                assert asking.stdout is not None
-                asking.stdout.readline()  # it has started, and taken up the run
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                start = time.perf_counter()
-                network(images).sum().backward()
-                store.push(*batches[len(steps[asked]) % 64], epoch)
-                steps[asked].append(1e3 * (time.perf_counter() - start))
-            if asking is not None:
-                asking.kill()
-                asking.wait()
-    medians = {asked: statistics.median(theirs) for asked, theirs in steps.items()}
-    means = {asked: statistics.mean(theirs) for asked, theirs in steps.items()}
-    return {
-        "median_step_ms": medians[False],
-        "asked_ms": medians[True],
-        "ratio": medians[True] / medians[False],
-        "mean_ms": means[False],
-        "asked_mean_ms": means[True],
-        "ratio_of_means": means[True] / means[False],
+        figures = theirs[base]
+        yield Ratio(f"{home}: turnover / DistributedSampler", figures.turnover / sampler, "lower", slack=2.5)
+        yield Ratio(f"{home}: turnover / InfoBatch", figures.turnover / infobatch, "lower", goal=1)
+        promised = 0.05 if home == "embedded" else 0.15
+        if base.dataset_size == IMAGENET:
+            name = f"{home}: turnover / {1e3 * promised:g} ms"
+            yield Ratio(name, figures.turnover / promised, "lower", goal=1)
+    applied = base.dataset_size / found["Redis"][base].applied
+    yield Ratio("Redis: applied / HSET for each example", applied / by_hash, "higher", goal=50)
+
+
+def plots_of(
+    found: Mapping[str, Mapping[Setting, Figures]], ranks: tuple[int, ...], sizes: tuple[int, ...]
+) -> list[Plot]:
+    """By ranks and by N."""
+    by_ranks = {
+        home: [(float(n), IMAGENET / theirs[Setting(n, IMAGENET, BATCH)].applied / 1e6) for n in ranks]
+        for home, theirs in found.items()
     }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--short", action="store_true", help="fewer repeats")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    torch.set_num_threads(1)  # leaves the machine's other core to the store, as a GPU would
-    repeats, scores, pushes, rounds = (3, 4 * N, 500, 1) if options.short else (11, 20 * N, 5_000, 6)
-    figures: dict[str, Any] = {"dataset_size": N, "enqueue": [], "turnover": []}
-    plain = infobatch_ms(repeats)
-    figures["turnover"].append(measure_turnover("embedded", "memory:", repeats, plain))
-    with redis_server() as server:
-        figures["enqueue"].append(measure_enqueue("Redis", server.url, pushes))
-        figures["redis"] = [measure_redis(server.url, size, scores) for size in BATCH_SIZES]
-        figures["turnover"].append(measure_turnover("Redis", server.url, repeats, plain))
-        figures["questions"] = measure_questions(server.url, rounds)
-    with ray_cluster() as url:
-        figures["enqueue"].append(measure_enqueue("Ray", url, pushes))
-        figures["ray"] = [measure_ray(url, size, scores) for size in BATCH_SIZES]
-        figures["turnover"].append(measure_turnover("Ray", url, repeats, plain))
-    console = Console()
-    titles = {
-        "enqueue": "enqueue on the training thread",
-        "redis": "Redis, from push to applied",
-        "ray": "Ray, from push to applied",
-        "turnover": f"turnover, N = {N:,}, two ranks",
+    by_size = {
+        home: [(float(n), 1e3 * theirs[Setting(2, n, BATCH)].turnover) for n in sizes]
+        for home, theirs in found.items()
     }
-    for name, title in titles.items():
-        console.print(table_of(title, figures[name]))
-    console.print(table_of("a step while stats and top are asked for every second", [figures["questions"]]))
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return [
+        Plot(
+            "service-ranks", f"Scores applied, N = {IMAGENET:,}", "ranks", "million a second", by_ranks, True
+        ),
+        Plot("service-turnover", "Turnover, two ranks", "N", "ms", by_size, log_x=True, log_y=True),
+    ]

@@ -1,84 +1,123 @@
-"""Memory of clients, planner and Redis over many epochs, in each of which all of ImageNet gets new scores.
+"""Memory of clients, planner and Redis over many epochs, in each of which all examples get new scores.
 
-    python -m benchmarks.soak [--short] [--json FILE]
-
-Eight processes push, `sadp-dist serve` plans. Each row is an epoch, its figures are the largest in it.
+Eight processes push, `sadp-dist serve` plans. What has to stay level is each figure's largest in an epoch.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import multiprocessing as mp
 import time
 from collections import defaultdict
-from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import psutil
 import redis
-import torch.multiprocessing as mp
-from rich.console import Console
 
+from benchmarks.job import PRELOADED
+from benchmarks.result import Options, Plot, Ratio, Result, Table
 from benchmarks.servers import redis_server
-from benchmarks.store import PRUNING, N, table_of
-from sadp_dist import connect
+from sadp_dist import PruningConfig, connect
 
-RANKS = 8
+N = 1_281_167
+PRUNING = PruningConfig(ratio=0.35, epochs=1000, min_probability=0.25)
 BATCH = 256
 MB = 1e6
+FIGURES = ("client, MB", "planner, MB", "Redis, MB", "entries in the log")
 BEFORE, AFTER = -1, -2  # in the place of an epoch: processes start, and end
 
 
-def push_on(rank: int, url: str, epochs: int, epoch_now: Any) -> None:
+def measure(options: Options) -> Result:
+    """Thirty epochs of eight ranks; a short run has six of two."""
+    ranks, epochs = (2, 6) if options.short else (8, 30)
+    with redis_server() as server:
+        largest, seconds = watch(server.url, psutil.Process(server.planner), ranks, epochs)
+    shown = sorted({0, 1, *range(4, epochs, 5), epochs - 1})
+    table = Table(
+        f"{ranks} ranks, {epochs} epochs of {N:,} scores in pushes of {BATCH}",
+        ["after epoch", *FIGURES, "s"],
+        [[f"{e + 1}", *(largest[figure][e] for figure in FIGURES), seconds[e]] for e in shown],
+        "Of a client's memory nearly all is torch and what else is imported.",
+    )
+    ratios = [
+        Ratio(
+            f"{figure[:-4]}: last third of the epochs / the one before",
+            growth(largest[figure]),
+            "lower",
+            goal,
+            1.3,
+        )
+        for figure, goal in (("client, MB", 1.05), ("planner, MB", 1.1), ("Redis, MB", 1.3))
+    ]
+    lines = {figure: [(e + 1.0, value) for e, value in enumerate(largest[figure])] for figure in FIGURES[:3]}
+    plots = [] if options.short else [Plot("soak", "Memory", "epoch", "MB", lines)]
+    return Result([table], ratios, plots)
+
+
+def growth(values: list[float]) -> float:
+    """The median of the last third over that of the middle one; in the first there are not yet two plans."""
+    third = len(values) // 3
+    return median(values[-third:]) / median(values[third:-third])
+
+
+def push_on(rank: int, ranks: int, url: str, epochs: int, epoch_now: Any) -> None:
     """One rank of the job: scores of its part of the examples, then the next epoch's shard."""
     generator = np.random.default_rng(rank)
     with connect(url, "soak", N, PRUNING) as store:
         for epoch in range(epochs):
-            shard = store.plan(epoch, rank, RANKS)
+            shard = store.plan(epoch, rank, ranks)
             assert shard.epoch == epoch and len(shard.indices)
             if rank == 0:
                 epoch_now.value = epoch
-            order = generator.permutation(np.arange(rank, N, RANKS))
+            order = generator.permutation(np.arange(rank, N, ranks))
             for start in range(0, len(order), BATCH):
                 batch = order[start : start + BATCH]
                 store.push(batch, generator.lognormal(size=len(batch)), epoch)
-        store.plan(epochs, rank, RANKS)
+        store.plan(epochs, rank, ranks)
         if rank == 0:
             epoch_now.value = AFTER
 
 
-def watch(url: str, planner: psutil.Process, epochs: int) -> list[dict[str, float]]:
-    """Start the ranks and look at everybody's memory again and again until they are done."""
-    spawn = mp.get_context("spawn")
-    epoch_now = spawn.Value("i", BEFORE)
-    ranks = [spawn.Process(target=push_on, args=(rank, url, epochs, epoch_now)) for rank in range(RANKS)]
-    for rank in ranks:
-        rank.start()
-    clients = [psutil.Process(rank.pid) for rank in ranks]
-    largest: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+def watch(
+    url: str, planner: psutil.Process, ranks: int, epochs: int
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Start the ranks and look at everybody's memory again and again until they are done.
+
+    Returns:
+        The largest of each figure in each epoch, and the seconds of each epoch.
+    """
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    epoch_now = context.Value("i", BEFORE)
+    processes = [
+        context.Process(target=push_on, args=(rank, ranks, url, epochs, epoch_now), daemon=True)
+        for rank in range(ranks)
+    ]
+    for process in processes:
+        process.start()
+    clients = [psutil.Process(process.pid) for process in processes]
+    largest: dict[str, list[float]] = {figure: [0.0] * epochs for figure in FIGURES}
     looks: dict[int, list[float]] = defaultdict(list)
     with redis.Redis.from_url(url) as server:
-        while any(rank.is_alive() for rank in ranks):
-            now = {
-                "client_MB": max((_resident(client) for client in clients), default=0.0),
-                "planner_MB": _resident(planner),
-                "redis_MB": server.info("memory")["used_memory"] / MB,
-                "log_entries": sum(_log_lengths(server)),
-            }
-            row = largest[epoch_now.value]
-            looks[epoch_now.value].append(time.perf_counter())
-            for name, value in now.items():
-                row[name] = max(row[name], value)
+        while any(process.is_alive() for process in processes):
+            epoch = epoch_now.value
+            now = (
+                max(map(_resident, clients)),
+                _resident(planner),
+                server.info("memory")["used_memory"] / MB,
+                sum(server.xlen(key) for key in server.scan_iter(_type="stream")),
+            )
+            looks[epoch].append(time.perf_counter())
+            if epoch >= 0:
+                for figure, value in zip(FIGURES, now, strict=True):
+                    largest[figure][epoch] = max(largest[figure][epoch], value)
             time.sleep(0.02)
-    for rank in ranks:
-        rank.join()
-        assert rank.exitcode == 0
-    return [
-        {"epoch": epoch, "seconds": looks[epoch][-1] - looks[epoch][0], **row}
-        for epoch, row in sorted(largest.items())
-        if epoch >= 0
-    ]
+    for process in processes:
+        process.join()
+        if process.exitcode != 0:
+            raise RuntimeError(f"a rank ended with status {process.exitcode}")
+    return largest, [looks[epoch][-1] - looks[epoch][0] if looks[epoch] else 0.0 for epoch in range(epochs)]
 
 
 def _resident(process: psutil.Process) -> float:
@@ -86,27 +125,3 @@ def _resident(process: psutil.Process) -> float:
         return process.memory_info().rss / MB
     except psutil.Error:  # it has ended
         return 0.0
-
-
-def _log_lengths(server: redis.Redis) -> list[int]:
-    return [server.xlen(key) for key in server.scan_iter(_type="stream")]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--short", action="store_true", help="six epochs in the place of thirty")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    epochs = 6 if options.short else 30
-    with redis_server() as server:
-        rows = watch(server.url, psutil.Process(server.planner), epochs)
-    title = f"{RANKS} ranks, {epochs} epochs of {N:,} scores in pushes of {BATCH}"
-    Console().print(table_of(title, rows))
-    if options.json is not None:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

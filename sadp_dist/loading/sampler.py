@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,9 @@ from sadp_dist.selection.sharding import Shard
 
 if TYPE_CHECKING:
     from sadp_dist.store import Store
+
+CHUNK = 4096
+"""Indices that are Python integers at a time: a list of a whole shard takes 36 bytes for each."""
 
 
 class ShardSampler(Sampler[int], ABC):
@@ -57,8 +61,9 @@ class ShardSampler(Sampler[int], ABC):
                 f"start_batch={start_batch}: epoch {epoch} has batches 0 to {batches} on this rank"
             )
         self._shard = shard
-        self._start = min(start_batch * self.batch_size, len(shard.indices))
-        self._lookup: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None = None
+        self._start = self._next = min(start_batch * self.batch_size, len(shard.indices))
+        self._weights = shard.weights.astype(np.float32)
+        self._order: npt.NDArray[np.intp] | None = None
 
     @abstractmethod
     def _plan(self, epoch: int) -> Shard:
@@ -83,7 +88,7 @@ class ShardSampler(Sampler[int], ABC):
     @property
     def position_weights(self) -> npt.NDArray[np.float32]:
         """The weights of `indices`, position by position; float32 (len(self),)."""
-        return self.shard.weights[self._start :].astype(np.float32)
+        return self._weights[self._start :].copy()
 
     @property
     def batches(self) -> int:
@@ -94,7 +99,9 @@ class ShardSampler(Sampler[int], ABC):
         return len(self.shard.indices) - self._start
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.indices.tolist())
+        indices = self.indices
+        starts = range(0, len(indices), CHUNK)
+        return chain.from_iterable(indices[start : start + CHUNK].tolist() for start in starts)
 
     def weights(self, indices: torch.Tensor) -> torch.Tensor:
         """The weights of examples of this rank's shard; 0 for one that only fills the shard up.
@@ -108,19 +115,35 @@ class ShardSampler(Sampler[int], ABC):
         Raises:
             UsageError: an index that this rank does not have in this epoch.
         """
-        asked = indices.cpu().numpy()
-        if self._lookup is None:
-            order = np.argsort(self.shard.indices)
-            self._lookup = self.shard.indices[order], self.shard.weights[order].astype(np.float32)
-        known, weights = self._lookup
-        position = np.searchsorted(known, asked)
-        found = known.take(position, mode="clip") == asked if len(known) else np.zeros(asked.shape, bool)
-        if not found.all():
-            stranger = asked[~found].flat[0]
+        known, asked = self.shard.indices, indices.cpu().numpy()
+        end = self._next + asked.size
+        if np.array_equal(known[self._next : end], asked):  # loaders keep the sampler's order
+            weights = self._weights[self._next : end].copy()
+            self._next = end
+        else:
+            weights = self._weights.take(self._positions(asked))
+        return torch.from_numpy(weights).to(indices.device)
+
+    def _positions(self, asked: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
+        """Where some examples are in the shard; what is asked for next is looked for behind the last of them.
+
+        Raises:
+            UsageError: one is not in it.
+        """
+        known = self.shard.indices
+        if self._order is None:
+            self._order = np.argsort(known)
+        found = np.searchsorted(known, asked, sorter=self._order)
+        positions = self._order.take(found, mode="clip") if len(known) else np.zeros(asked.shape, np.intp)
+        strange = known.take(positions) != asked if len(known) else np.ones(asked.shape, bool)
+        if strange.any():
+            stranger = asked[strange].flat[0]
             raise UsageError(
                 f"indices: {stranger} is not in the shard of rank {self.rank} in epoch {self.epoch}"
             )
-        return torch.from_numpy(weights.take(position)).to(indices.device)
+        if asked.size:
+            self._next = int(positions.flat[-1]) + 1
+        return positions
 
 
 class PruningSampler(ShardSampler):

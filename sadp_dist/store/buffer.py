@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.store.records import Records, check_epoch, check_form, check_records
+from sadp_dist.store.records import Records, check_epoch, check_form, check_values
 
 
 class PushBuffer:
@@ -74,7 +74,7 @@ class PushBuffer:
         indices, scores = push.indices, push.scores
         if push.valid is not None and not push.valid.all():
             indices, scores = indices[push.valid], scores[push.valid]
-        self._sink(check_records(indices, scores, push.epoch, self._dataset_size))
+        self._sink(check_values(indices, scores, push.epoch, self._dataset_size))
 
 
 class _Push(NamedTuple):
@@ -96,12 +96,11 @@ class _Push(NamedTuple):
 
 def _stage(indices: Any, scores: Any, epoch: Any, valid: Any) -> _Push:
     """Starts the copies, and checks what can be checked before they have ended."""
-    on_cuda = [array for array in (indices, scores, valid) if _is_on_cuda(array)]
     # A push that waits must own its arrays: a loader writes its next batch where this one's indices are.
-    own = bool(on_cuda)
+    own = _is_on_cuda(indices) or _is_on_cuda(scores) or _is_on_cuda(valid)
     host_indices, host_scores = check_form(to_host("indices", indices, own), to_host("scores", scores, own))
     mask = _to_mask(valid, len(host_indices), own)
-    events = [_event_after(array) for array in on_cuda]
+    events = [_event_after(array) for array in (indices, scores, valid) if _is_on_cuda(array)] if own else []
     return _Push(host_indices, host_scores, check_epoch(epoch), mask, events)
 
 
@@ -122,12 +121,11 @@ def to_host(name: str, array: Any, own: bool = False) -> Any:
         return np.array(array) if own else array
     if array.layout != torch.strided or array.is_meta:
         raise UsageError(f"{name} are a {array.layout} tensor on {array.device}: a dense one is needed")
-    array = array.detach()
     if array.is_floating_point() and array.dtype != torch.float64:
         array = array.float()  # numpy has no bfloat16
     if _is_on_cuda(array):
-        return _copy_to_pinned(array).numpy()
-    host = array.cpu().numpy()
+        return _copy_to_pinned(array.detach()).numpy()
+    host = array.numpy(force=True)  # off its graph and, from another device, copied: one call for each push
     return host.copy() if own else host
 
 

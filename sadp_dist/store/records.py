@@ -101,10 +101,17 @@ def check_records(indices: ArrayLike, scores: ArrayLike, epoch: Any, dataset_siz
         UsageError: what is wrong, with the first bad position and its value.
     """
     epoch = check_epoch(epoch)
-    indices, scores = check_form(indices, scores)
+    return check_values(*check_form(indices, scores), epoch, dataset_size)
+
+
+def check_values(indices: NDArray[Any], scores: NDArray[Any], epoch: int, dataset_size: int) -> Records:
+    """`check_records` of what has passed `check_form` and `check_epoch`.
+
+    Raises:
+        UsageError: what is wrong, with the first bad position and its value.
+    """
     checked_indices = in_range(indices, dataset_size)
-    with np.errstate(over="ignore"):  # beyond float32's range is inf, and refused
-        checked_scores = np.ascontiguousarray(scores, dtype=np.float32)
+    checked_scores = _as_float32(scores)
     position = _first_bad_score(checked_scores)
     if position >= 0:
         raise UsageError(
@@ -112,6 +119,13 @@ def check_records(indices: ArrayLike, scores: ArrayLike, epoch: Any, dataset_siz
             f"a score is a finite float32 >= 0"
         )
     return Records(checked_indices, checked_scores, epoch)
+
+
+def _as_float32(scores: NDArray[Any]) -> NDArray[np.float32]:
+    if scores.dtype == np.float32:  # nearly always, and `errstate` takes longer than all the rest
+        return np.ascontiguousarray(scores)
+    with np.errstate(over="ignore"):  # beyond float32's range is inf, and refused
+        return np.ascontiguousarray(scores, dtype=np.float32)
 
 
 @numba.njit(cache=True, nogil=True)

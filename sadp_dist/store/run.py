@@ -106,7 +106,7 @@ def check_name(name: Any) -> None:
 
 def is_integer(value: Any) -> bool:
     """Whether a value is an integer, of Python's or NumPy's; True and False are not."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, numbers.Integral) and not isinstance(value, bool))
 
 
 def check_rank(rank: int, world_size: int) -> tuple[int, int]:

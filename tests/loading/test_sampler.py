@@ -67,6 +67,22 @@ def test_weights_belong_to_the_indices_asked_for_and_a_fill_weighs_nothing():
     assert weights.tolist() == [[3.25, 0.0], [1.5, 2.0]]
 
 
+@given(shard=st.permutations(range(12)), asked=st.lists(st.lists(st.integers(0, 11), max_size=5), max_size=9))
+def test_weights_are_the_same_in_whatever_order_they_are_asked_for(shard, asked):
+    sampler = PruningSampler(FixedPlan(shard, [1 + i / 4 for i in shard]), 3, rank=0, world_size=1)
+    sampler.set_epoch(0, start_batch=1)
+    in_order = [shard[start : start + 3] for start in (3, 6, 9)]
+    for indices in (*in_order, *asked, *in_order):
+        weights = sampler.weights(torch.tensor(indices, dtype=torch.int64))
+        assert weights.tolist() == [1 + i / 4 for i in indices]
+        weights.zero_()  # the caller's to change
+
+
+def test_weights_before_the_first_epoch_are_refused(store):
+    with pytest.raises(UsageError, match="call sampler"):
+        PruningSampler(store, batch_size=4, rank=0, world_size=1).weights(torch.tensor([1]))
+
+
 def test_the_weight_of_an_example_of_another_rank_is_refused():
     sampler = PruningSampler(FixedPlan([7, 2], [1.0, 1.0]), 2, rank=1, world_size=2)
     sampler.set_epoch(3)

@@ -15,7 +15,7 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store, StoreOptions
 from sadp_dist.store.frames import Frame, encode
 from sadp_dist.store.records import Records
-from sadp_dist.store.redis import attach, list_runs, publishing, remove_run
+from sadp_dist.store.redis import attach, list_runs, publishing, remove_run, state
 from sadp_dist.store.redis.keys import Keys, Meta
 from sadp_dist.store.redis.log import ASK, FRAME, pack_ask
 from tests.store.redis_server import RedisServer, until
@@ -168,6 +168,27 @@ def test_a_long_epoch_is_snapshotted_in_its_middle(redis, monkeypatch):
         until(lambda: redis.client().xlen(log_of(redis, "middle")) < 5)
         assert store.scores(np.arange(N)).tolist() == scores_of(9).tolist()
         assert store.stats().pushes == 10
+
+
+def test_a_snapshot_waits_until_the_log_is_as_long_as_the_one_before(redis, monkeypatch):
+    monkeypatch.setattr(publishing, "LOG_LIMIT", 1000)
+    for module in (publishing, state):
+        monkeypatch.setattr(module, "PIECE", 10_000)
+    with rank_of(redis, "spaced") as store:
+        store.plan(0, 0, 1)
+        until(lambda: meta_of(redis, "spaced").epoch == 0)
+        planned = meta_of(redis, "spaced")
+        assert (planned.pieces - 1) * 10_000 > 40_000 + 1000, "more than the frame of one push"
+        client, log = redis.client(), log_of(redis, "spaced")
+        store.push(np.arange(N), scores_of(0), epoch=0)
+        store.flush()
+        until(lambda: client.xinfo_groups(log)[0]["lag"] == 0)
+        time.sleep(0.3)  # the planner has it, and does with it what it does
+        assert meta_of(redis, "spaced").snapshot == planned.snapshot
+        for _ in range(5):
+            store.push(np.arange(N), scores_of(0), epoch=0)
+            store.flush()
+        until(lambda: meta_of(redis, "spaced").snapshot != planned.snapshot)
 
 
 def test_a_run_that_was_reset_or_loaded_has_forgotten_the_rest(redis, tmp_path):

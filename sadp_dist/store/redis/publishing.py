@@ -17,10 +17,11 @@ from sadp_dist.store.redis.keys import entry_number
 from sadp_dist.store.redis.lease import Lease
 from sadp_dist.store.redis.log import Replica
 from sadp_dist.store.redis.server import Server
-from sadp_dist.store.redis.state import Changed, adopt, pieces, upload
+from sadp_dist.store.redis.state import PIECE, Changed, adopt, pieces, upload
 
 LOG_LIMIT = 64 << 20
-"""Bytes of log after which a snapshot is made in the middle of an epoch."""
+"""Bytes of log before which no snapshot is made in the middle of an epoch. Nor is one while the latest is
+larger than the log: of a hundred million examples 3 GB would be written anew for every 64 MB of scores."""
 
 
 class Publisher:
@@ -54,7 +55,8 @@ class Publisher:
         if epoch is not None and planned:
             plan, milliseconds = engine.plan(epoch), (time.perf_counter() - start) * 1000
             self._say(f"epoch {epoch}, {plan.drawn:,} of {plan.dataset_size:,}, {milliseconds:.0f} ms")
-        if planned or replica.read > LOG_LIMIT:
+        snapshot = (replica.meta.pieces - 1) * PIECE  # all but the last piece
+        if planned or replica.read > max(LOG_LIMIT, snapshot):
             self._save()
 
     def write(self, commands: Callable[[Pipeline], object]) -> None:

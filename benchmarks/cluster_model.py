@@ -1,0 +1,321 @@
+"""What a store costs on a cluster: bytes and seconds of an epoch, measured, fitted and extrapolated.
+
+Bytes follow from the arrays that travel, which are known, and are counted: by Redis, and for the embedded
+store by Linux on rank 0's connections. Seconds between two epochs, from the last push to the next epoch's
+first index, are fitted to jobs of up to sixteen processes on this machine, and checked on a job with more
+examples than any of those. A job trains on all that it draws and pushes each score once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from benchmarks.job import Job, meet, tcp_bytes
+from benchmarks.result import Options, Ratio, Result, Table
+from benchmarks.servers import ray_cluster, redis_server
+from sadp_dist import PruningConfig, connect
+from sadp_dist.store import remove_run
+from sadp_dist.store.frames import index_dtype
+from sadp_dist.store.redis.publishing import LOG_LIMIT
+
+KEPT = 0.65
+PRUNING = PruningConfig(ratio=1 - KEPT, epochs=1000, min_probability=0.25)
+FRAME = 65_536
+NETWORK = 10e9 / 8
+"""Bytes a second of a node's network, each way: an assumption."""
+PAUSE = 0.15
+"""Seconds in which pushes arrive, as they do at the pace of training."""
+SIZES, RANKS = (500_000, 2_000_000, 5_000_000), (2, 4, 8, 16)
+HELD_OUT = 10_000_000, 8
+CLUSTERS = [(size, ranks) for size in (1_280_000, 10**7, 10**8, 10**9) for ranks in (8, 64, 256, 1024)]
+_runs = count(1)
+
+
+class Wire(NamedTuple):
+    """Bytes of an epoch at the host that most of them pass: rank 0's, Redis', the Ray actor's.
+
+    Attributes:
+        into: from the ranks.
+        out: to the ranks.
+        planner_into: from a planner of a run in Redis.
+        planner_out: to it. Both stay in the host where the planner runs beside Redis.
+    """
+
+    into: float
+    out: float
+    planner_into: float = 0.0
+    planner_out: float = 0.0
+
+
+def embedded_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
+    """Ranks other than 0 hand over int64 indices and float32 scores, and get int64 indices and float64
+    weights."""
+    elsewhere = subset_size * (ranks - 1) / ranks
+    return Wire(12 * elsewhere, 16 * elsewhere)
+
+
+def redis_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
+    """Frames of scores go in and on to the planner, shards come from it and go out, and it writes snapshots.
+
+    A snapshot holds scores, epochs and the scores before, 12 bytes an example, and two plans of int64 indices
+    and float64 weights. There is one after each plan, and one whenever the log is longer than that.
+    """
+    index = index_dtype(dataset_size).itemsize
+    frames, shards = subset_size * (index + 4), subset_size * (index + 8)
+    snapshot = 12 * dataset_size + 2 * subset_size * 16
+    snapshots = 1 + frames // max(LOG_LIMIT, snapshot)
+    return Wire(frames, shards, shards + snapshots * snapshot, frames)
+
+
+def ray_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
+    """The same frames; shards of int64 indices and float64 weights. All ranks are on other nodes."""
+    return Wire(subset_size * (index_dtype(dataset_size).itemsize + 4), subset_size * 16)
+
+
+WIRES: dict[str, Callable[[int, float, int], Wire]] = {
+    "embedded": embedded_wire,
+    "Redis": redis_wire,
+    "Ray": ray_wire,
+}
+
+
+def features(dataset_size: NDArray[np.floating], ranks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n, 3): what the seconds between epochs are a sum of: a constant, examples, ranks."""
+    return np.column_stack([np.ones(len(ranks)), dataset_size, ranks]).astype(np.float64)
+
+
+def fit(points: Sequence[tuple[int, int, float]]) -> NDArray[np.float64]:
+    """(3,) coefficients >= 0 of `features` with the least squares of relative errors.
+
+    Args:
+        points: (N, ranks, seconds) of each job.
+    """
+    sizes, ranks, seconds = np.array(points, np.float64).T
+    coefficients, _ = nnls(features(sizes, ranks) / seconds[:, None], np.ones(len(points)))
+    return np.asarray(coefficients)
+
+
+def predict(coefficients: NDArray[np.float64], dataset_size: int, ranks: int) -> float:
+    """Seconds between epochs."""
+    return float(features(np.array([dataset_size]), np.array([ranks]))[0] @ coefficients)
+
+
+def on_cluster(home: str, coefficients: NDArray[np.float64], dataset_size: int, ranks: int) -> float:
+    """Seconds between epochs with the network between the ranks: what has to travel then comes on top.
+
+    That is a shard for each rank, and in the embedded store the scores, which wait there for the next plan.
+    """
+    wire = WIRES[home](dataset_size, KEPT * dataset_size, ranks)
+    travelling = wire.out + (wire.into if home == "embedded" else 0.0)
+    return predict(coefficients, dataset_size, ranks) + travelling / NETWORK
+
+
+class Counted(NamedTuple):
+    """An epoch of a job.
+
+    Attributes:
+        seconds: from the slowest rank's last push to its next index.
+        into: bytes that the busiest host got, by those who count them.
+        out: bytes that it sent.
+    """
+
+    seconds: float
+    into: float
+    out: float
+
+
+def measure(options: Options) -> Result:
+    """A grid of jobs, a fit, a job that it has not seen, and what would be on clusters; a short run counts
+    bytes."""
+    if options.short:
+        with ExitStack() as open_now:
+            homes = {"embedded": "memory:", "Redis": open_now.enter_context(redis_server()).url}
+            job = open_now.enter_context(Job(2))
+            found = {
+                home: {(200_000, 2): epoch_of(job, home, url, 200_000, 2, 2)} for home, url in homes.items()
+            }
+        return Result([bytes_table(found)], list(bytes_ratios(found)))
+    with ExitStack() as open_now:
+        homes = {
+            "embedded": "memory:",
+            "Redis": open_now.enter_context(redis_server()).url,
+            "Ray": open_now.enter_context(ray_cluster()),
+        }
+        job = open_now.enter_context(Job(max(RANKS)))
+        points = [(size, ranks) for size in SIZES for ranks in RANKS]
+        found = {
+            home: {point: epoch_of(job, home, url, *point, 3) for point in [*points, HELD_OUT]}
+            for home, url in homes.items()
+        }
+    fits = {
+        home: fit([(*point, theirs[point].seconds) for point in points]) for home, theirs in found.items()
+    }
+    return Result(
+        [bytes_table(found), seconds_table(found, fits), cluster_table(fits)],
+        [*bytes_ratios(found), *fit_ratios(found, fits)],
+    )
+
+
+def epoch_of(job: Job, home: str, url: str, dataset_size: int, ranks: int, rounds: int) -> Counted:
+    """Medians over some epochs of one job."""
+    run = f"cluster-{next(_runs)}"
+    every = job.run(train_epochs, ranks, home, url, run, dataset_size, rounds)
+    if home != "embedded":
+        remove_run(url, run)
+    seconds = median(max(of_ranks) for of_ranks in zip(*(theirs[0] for theirs in every), strict=True))
+    into, out = np.median(every[0][1], axis=0)
+    return Counted(seconds, float(into), float(out))
+
+
+def train_epochs(
+    rank: int, world_size: int, home: str, url: str, run: str, dataset_size: int, rounds: int
+) -> tuple[list[float], list[tuple[int, int]]]:
+    """Of each epoch the seconds to the next one, and the bytes that this process counts meanwhile."""
+    scores = np.random.default_rng(rank).lognormal(size=FRAME).astype(np.float32)
+    seconds, counted = [], []
+    with (
+        connect(url, run, dataset_size, PRUNING, planner="server") as store,
+        counter(home, url, run, rank) as bytes_after,
+    ):
+        shard = store.plan(0, rank, world_size)
+        before = bytes_after(0)
+        meet()
+        for epoch in range(rounds + 1):  # in the first one all compiles
+            for start in range(0, len(shard.indices), FRAME):
+                batch = shard.indices[start : start + FRAME]
+                store.push(batch, scores[: len(batch)], epoch)
+            time.sleep(PAUSE)
+            meet()
+            ended = time.perf_counter()
+            store.push(batch[:256], scores[: len(batch[:256])], epoch)
+            shard = store.plan(epoch + 1, rank, world_size)
+            int(shard.indices[0])
+            seconds.append(time.perf_counter() - ended)
+            now = bytes_after(epoch + 1)
+            counted.append((now[0] - before[0], now[1] - before[1]))
+            before = now
+            meet()
+    return seconds[1:], counted[1:]
+
+
+@contextmanager
+def counter(home: str, url: str, run: str, rank: int) -> Iterator[Callable[[int], tuple[int, int]]]:
+    """Bytes into and out of the busiest host until an epoch is planned, with its snapshot in Redis.
+
+    Rank 0 knows; for Ray nobody counts.
+    """
+    if rank != 0 or home == "Ray":
+        yield lambda epoch: (0, 0)
+    elif home == "embedded":
+        yield lambda epoch: tcp_bytes()[::-1]
+    else:
+        import redis
+
+        from sadp_dist.store.redis.keys import Keys, Meta
+
+        with redis.Redis.from_url(url) as client:
+
+            def bytes_after(epoch: int) -> tuple[int, int]:
+                while (meta := Meta.unpack(client.get(Keys(run).meta))) is None or meta.epoch != epoch:
+                    time.sleep(PAUSE)
+                stats = client.info("stats")
+                return stats["total_net_input_bytes"], stats["total_net_output_bytes"]
+
+            yield bytes_after
+
+
+Found = dict[str, dict[tuple[int, int], Counted]]
+
+
+def arrays_of(home: str, point: tuple[int, int]) -> tuple[float, float]:
+    """Bytes of the arrays that go into the busiest host in an epoch, and out of it."""
+    size, ranks = point
+    wire = WIRES[home](size, KEPT * size, ranks)
+    return wire.into + wire.planner_into, wire.out + wire.planner_out
+
+
+def bytes_table(found: Found) -> Table:
+    """What was counted beside what the arrays have."""
+    rows = []
+    for home in ("embedded", "Redis"):
+        for point, counted in found[home].items():
+            into, out = arrays_of(home, point)
+            rows.append(
+                [home, *point, counted.into / 1e6, counted.into / into, counted.out / 1e6, counted.out / out]
+            )
+    columns = ["store", "N", "ranks", "into, MB", "of the arrays'", "out, MB", "of the arrays'"]
+    note = (
+        "Of an epoch: into and out of rank 0, whose connections Linux counts (gloo's, with the benchmark's "
+        "barriers), or of Redis, which counts all its clients: ranks, planner, this benchmark. What is above "
+        "the arrays' bytes are headers, questions and answers. In Ray on one node arrays are in shared "
+        "memory: nobody counts."
+    )
+    return Table(f"Bytes on the wire, S = {KEPT} N", columns, rows, note)
+
+
+def bytes_ratios(found: Found) -> Iterator[Ratio]:
+    """The largest job's, in which least is lost to what does not grow with it."""
+    for home in ("embedded", "Redis"):
+        point = max(found[home])
+        into, out = arrays_of(home, point)
+        counted = found[home][point]
+        ratio = (counted.into + counted.out) / (into + out)
+        yield Ratio(f"{home}: bytes counted / of the arrays", ratio, "lower", goal=1.1, slack=1.1)
+
+
+def seconds_table(found: Found, fits: dict[str, NDArray[np.float64]]) -> Table:
+    """What was measured beside what the fit says."""
+    rows = []
+    for home, theirs in found.items():
+        for point, counted in theirs.items():
+            fitted = predict(fits[home], *point)
+            used = "held out" if point == HELD_OUT else "fitted"
+            rows.append([home, *point, 1e3 * counted.seconds, 1e3 * fitted, fitted / counted.seconds, used])
+    said = "; ".join(
+        f"{home} {1e3 * constant:.3g} ms + {1e9 * examples:.3g} ns N + {1e3 * ranks:.3g} ms ranks"
+        for home, (constant, examples, ranks) in fits.items()
+    )
+    note = f"Fits: {said}. Relative errors have least squares, coefficients are at least 0."
+    columns = ["store", "N", "ranks", "measured, ms", "model, ms", "model / measured", ""]
+    return Table("Between epochs, on this machine", columns, rows, note)
+
+
+def fit_ratios(found: Found, fits: dict[str, NDArray[np.float64]]) -> Iterator[Ratio]:
+    """How far the model is from the job that it has not seen."""
+    for home, theirs in found.items():
+        error = predict(fits[home], *HELD_OUT) / theirs[HELD_OUT].seconds
+        name = f"{home}: the job held out, model and measured, larger / smaller"
+        yield Ratio(name, max(error, 1 / error), "lower", goal=1.5)
+
+
+def cluster_table(fits: dict[str, NDArray[np.float64]]) -> Table:
+    """The model at sizes that this machine does not have."""
+    rows = []
+    for size, ranks in CLUSTERS:
+        row: list[float | int] = [size, ranks]
+        for home, coefficients in fits.items():
+            wire = WIRES[home](size, KEPT * size, ranks)
+            row.append((wire.into + wire.out) / 1e9)
+            if home == "Redis":
+                row.append((wire.planner_into + wire.planner_out) / 1e9)
+            row.append(on_cluster(home, coefficients, size, ranks))
+        rows.append(row)
+    columns = ["N", "ranks"]
+    for home in fits:
+        columns += [f"{home}, GB", *(["to its planner, GB"] if home == "Redis" else []), "s"]
+    note = (
+        "Extrapolated, not measured. GB of an epoch between the ranks and rank 0, Redis or the Ray actor; "
+        f"seconds between two epochs: the fit, and what has to travel then at {NETWORK * 8e-9:g} Gbit/s, an "
+        "assumption about that host's network. What the fit says of a rank comes from processes that shared "
+        "this machine's cores, and what it says of an example has loopback's copies in it."
+    )
+    return Table(f"On a cluster, S = {KEPT} N", columns, rows, note)

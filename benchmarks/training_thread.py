@@ -1,0 +1,144 @@
+"""What the training thread spends in the store and the sampler, each step.
+
+A step takes the next indices from the sampler, looks their weights up and hands their scores to the store.
+What the scorer's hooks cost is another benchmark's. It is measured between steps of two kinds, since most of
+it is waiting for what the step has driven out of the processor's caches: steps that only dispatch, as the
+thread does beside a GPU, and steps of a spiking network that this very processor computes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.result import Options, Ratio, Result, Table
+from benchmarks.servers import ray_cluster, redis_server
+from sadp_dist import PruningConfig, connect
+from sadp_dist.loading import PruningSampler
+
+N = 1_281_167  # ImageNet
+BATCH = 256
+GOAL = 20.0
+"""Microseconds a step."""
+PARTS = ("iteration", "weights", "push")
+
+
+def measure(options: Options) -> Result:
+    """Steps over every home."""
+    torch.set_num_threads(1)  # the other cores are the store's, as beside a GPU
+    steps = 300 if options.short else 3_000
+    rows: list[list[str | float]] = []
+    ratios: list[Ratio] = []
+    with ExitStack() as servers:
+        homes = {"embedded": "memory:", "Redis": servers.enter_context(redis_server()).url}
+        if not options.short:
+            homes["Ray"] = servers.enter_context(ray_cluster())
+        for home, url in homes.items():
+            spent = spend(url, dispatching(), steps)
+            rows.append([home, "dispatching", *spent.row()])
+            ratios += [
+                Ratio(f"{home}, dispatching: step / {GOAL:g} µs", spent.step / GOAL, "lower", goal=1),
+                Ratio(f"{home}, dispatching: step / plain", spent.step / spent.plain, "lower", slack=2),
+            ]
+            if not options.short:
+                spent = spend(url, computing(), steps // 100)
+                rows.append([home, "computing", *spent.row()])
+                share = spent.step / (0.001 * spent.between)
+                ratios.append(Ratio(f"{home}, computing: step / 0.1 % of the whole", share, "lower", goal=1))
+    columns = ["store", "steps between", *(f"{part}, µs" for part in PARTS)]
+    columns += ["all, µs", "99 %, µs", "plain, µs", "the step itself, ms"]
+    note = (
+        f"Batches of {BATCH} from N = {N:,} on the CPU; {steps:,} steps that dispatch, a hundredth of that "
+        "many that compute. Medians, of all three parts also the 99th percentile. Plain is what the same "
+        "takes without a store: as many integers from a list, and copies of the step's indices and scores."
+    )
+    return Result([Table("Of the training thread, a step", columns, rows, note)], ratios)
+
+
+def dispatching() -> Callable[[], Any]:
+    """A step of many small operations, in which the thread runs Python and torch and moves no data."""
+    network = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(40)))
+    images = torch.randn(2, 8)
+    return lambda: network(images).sum().backward()
+
+
+def computing() -> Callable[[], Any]:
+    """A step of the small spiking network on a whole batch."""
+    from sadp_dist.snn import build_network  # takes longer to import than a short run to measure
+
+    network = build_network("small_cnn", num_classes=10, time_steps=4)
+    images = torch.rand(BATCH, 3, 32, 32)
+    return lambda: network(images).sum().backward()
+
+
+class Spent(NamedTuple):
+    """Microseconds of the steps.
+
+    Attributes:
+        parts: (steps, 3), of `PARTS`.
+        plains: (steps,), of taking a batch from a list and copying the same arrays.
+        steps: (steps,), of the training step itself.
+    """
+
+    parts: np.ndarray
+    plains: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def step(self) -> float:
+        """The median of all parts together."""
+        return float(np.median(self.parts.sum(axis=1)))
+
+    @property
+    def plain(self) -> float:
+        return float(np.median(self.plains))
+
+    @property
+    def between(self) -> float:
+        return float(np.median(self.steps))
+
+    def row(self) -> list[float]:
+        slowest = np.percentile(self.parts.sum(axis=1), 99)
+        medians = np.median(self.parts, axis=0)
+        return [*map(float, medians), self.step, float(slowest), self.plain, self.between / 1e3]
+
+
+def spend(url: str, train: Callable[[], Any], steps: int, warm_up: int = 5) -> Spent:
+    """Train so many steps on batches of a plan, and hand their scores over."""
+    pruning = PruningConfig(ratio=0.35, epochs=100, min_probability=0.25)
+    scores = torch.rand(BATCH)
+    clock = time.perf_counter
+    seconds = []
+    with connect(url, "training-thread", N, pruning) as store:
+        sampler = PruningSampler(store, BATCH)
+        sampler.set_epoch(0)
+        ours, plain = iter(sampler), iter(sampler.indices.tolist())
+        for _ in range(warm_up + steps):
+            began = clock()
+            train()
+            trained = clock()
+            listed = list(islice(ours, BATCH))
+            iterated = clock()
+            indices = torch.tensor(listed)  # the loader does this, elsewhere
+            asked = clock()
+            weights = sampler.weights(indices)
+            weighted = clock()
+            valid = weights > 0  # the script does
+            begin = clock()
+            store.push(indices, scores, epoch=0, valid=valid)
+            pushed = clock()
+            train()  # what is compared finds the caches alike
+            start = clock()
+            kept = list(islice(plain, BATCH)), indices.numpy().copy(), scores.numpy().copy()
+            copied = clock()
+            del kept
+            parts = iterated - trained, weighted - asked, pushed - begin
+            seconds.append([*parts, copied - start, trained - began])
+    microseconds = 1e6 * np.array(seconds[warm_up:])
+    return Spent(microseconds[:, :3], microseconds[:, 3], microseconds[:, 4])
