@@ -45,7 +45,10 @@ def infobatch(peers: Path | None, scores: NDArray[np.float32], kept: float, rank
 
 
 def seta(peers: Path | None, scores: NDArray[np.float32], kept: float) -> Between | None:
-    """SeTa (Zhou et al., CVPR 2025): prune, by one process and without weights. None without a checkout."""
+    """SeTa (Zhou et al., CVPR 2025): prune, by one process and without weights. None without a checkout.
+
+    Its first call keeps all that it draws by the ratio; the window that it slides later keeps half of that.
+    """
     if not _found(peers, "SeTa", "seta"):
         return None
     from seta import SeTa

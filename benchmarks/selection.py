@@ -204,6 +204,6 @@ def _peers(beside: dict[str, tuple[list[float], list[float]]]) -> Table:
         "Between two epochs",
         ["project", "what it does", "its ms", "this plan and all 8 shards, ms", "ratio"],
         rows,
-        "Each by its own program, for as large a subset but SeTa's, whose window keeps about half of that. "
-        "RCAP reads its losses from files of JSON lines, which is left out here.",
+        "Each by its own program, for a subset as large. RCAP reads its losses from files of JSON lines, "
+        "which is left out here; SeTa is timed once.",
     )

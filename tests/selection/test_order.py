@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadp_dist.selection.order import empty_row, shuffled
+from sadp_dist.selection import order
+from sadp_dist.selection.order import empty_row, index_type, shuffled
 from sadp_dist.selection.random import stream_key
 
 
@@ -22,9 +23,9 @@ def order_of(n: int, seed: int, chosen: np.ndarray | None = None) -> np.ndarray:
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 100, 16_384, 16_385, 20_000, 1_000_000])
 def test_every_example_comes_once(n: int) -> None:
-    order = order_of(n, seed=5)
-    assert order.dtype == np.int32
-    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    places = order_of(n, seed=5)
+    assert places.dtype == np.int32
+    np.testing.assert_array_equal(np.sort(places), np.arange(n))
 
 
 def test_a_key_is_an_order() -> None:
@@ -81,3 +82,21 @@ def test_more_examples_than_32_bits_can_count_get_wider_rows() -> None:
     assert empty_row(65_535**2).dtype == np.uint32
     assert empty_row(65_535**2 + 1).dtype == np.uint64
     assert len(empty_row(2**40)) ** 2 >= 2**40
+
+
+def test_indices_have_32_bits_where_these_are_enough() -> None:
+    assert index_type(2**31) is np.int32
+    assert index_type(2**31 + 1) is np.int64
+
+
+@pytest.mark.parametrize("n", [1000, 600_000])
+def test_wide_numbers_make_the_same_order(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = np.random.default_rng(n).random(n) < 0.6
+    bits, key, part = np.packbits(chosen, bitorder="little"), stream_key(4, 0, 3), range(n // 16 * 8, n)
+    expected = shuffled(bits, n, key, range(n))[0], *shuffled(bits, n, key, part)
+    monkeypatch.setattr(order, "index_type", lambda _: np.int64)
+    monkeypatch.setattr(order, "empty_row", lambda n: empty_row(n).astype(np.uint64))
+    wide = shuffled(bits, n, key, range(n))[0], *shuffled(bits, n, key, part)
+    for ours, theirs in zip(wide, expected, strict=True):
+        assert ours is not None and ours.dtype == np.int64
+        np.testing.assert_array_equal(ours, theirs)
