@@ -19,7 +19,7 @@ from benchmarks.recorded import compare, record
 from benchmarks.result import Options, Result
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("selection",)
+NAMES = ("selection", "loading", "page_order")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
