@@ -24,6 +24,7 @@ NAMES = (
     "planning",
     "ray_shards",
     "loading",
+    "page_order",
     "scoring_step",
     "gradient_norms",
     "epoch_time",

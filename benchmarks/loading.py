@@ -1,169 +1,254 @@
-"""Reading pruned epochs: FFCVLoader against FFCV's own loader on the same .beton, and torch's DataLoader.
+"""Reading pruned epochs: images a second beside FFCV's own loader, and the gap between epochs.
 
-    python -m benchmarks.loading [--data DIR] [--short] [--json FILE]
-
-DIR (by default the environment variable SADP_DIST_DATA) holds cifar10.zip and imagenet-sample.zip. The
-readers take turns, and each reads its whole epoch into contiguous (B, C, H, W) tensors: FFCVLoader about half
-of the examples, others and another number every time; FFCV and torch all of them in random order. Ratios are
-those of the medians of images a second. Plans are made before the clock starts.
-
-- cifar10: small images stored raw, read as they are.
-- imagenet: photographs stored as JPEG with sides of at most 500 pixels, read with random crops resized to
-  224.
+Every reader gives contiguous (B, C, H, W) uint8 tensors with labels and indices, on as many threads or
+processes. FFCVLoader reads half of the examples, others in every epoch, from the plan of a store; FFCV and
+torch read all of them in random order. An epoch counts from its start to its last batch.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import gc
+import mmap
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from ffcv.fields.basics import IntDecoder
 from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder, SimpleRGBImageDecoder
 from ffcv.loader import Loader, OrderOption
 from ffcv.transforms import ToTensor, ToTorchImage
-from rich.console import Console
-from rich.table import Table
 from torch.utils.data import DataLoader, Subset
-from torchvision.transforms import v2
 
+from benchmarks.result import Options, Ratio, Result, Table
 from sadp_dist import PruningConfig, connect
 from sadp_dist.data import ImageSource, open_images
-from sadp_dist.loading import FFCVLoader, PruningSampler, pad_crop_flip, write_beton
+from sadp_dist.loading import FFCVLoader, PruningSampler, write_beton
 
 BATCH = 128
-SIZE = 224
+SIDE = 224
+WORKERS = 1
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=os.environ.get("SADP_DIST_DATA"))
-    parser.add_argument("--short", action="store_true", help="5,000 images of CIFAR-10, fewer rounds")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--workers", type=int, default=1, help="threads or processes that read")
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data is missing: give the folder with cifar10.zip and imagenet-sample.zip")
+@dataclass(frozen=True)
+class Images:
+    """What is read: a name, a source, how it is stored, and the side that it is cropped to."""
 
+    name: str
+    source: ImageSource | Subset
+    stored: str
+    side: int | None
+
+
+def measure(options: Options) -> Result:
+    """Images a second with the file in memory and with a cold page cache, and the gap between epochs."""
+    assert options.data is not None, "loading needs --data"
     torch.set_num_threads(1)
-    rounds = 5 if options.short else 15
     cifar10 = open_images(options.data / "cifar10.zip", "train")
-    if options.short:
-        cifar10 = Subset(cifar10, range(0, len(cifar10), 10))
-    imagenet = open_images(options.data / "imagenet-sample.zip")
+    small = Subset(cifar10, range(0, len(cifar10), 25 if options.short else 2))
+    kinds = [Images("32 x 32, raw", small, "raw", None)]
+    if not options.short:
+        photographs = open_images(options.data / "imagenet-sample.zip")
+        kinds.append(Images("32 x 32, JPEG", Subset(cifar10, range(0, len(cifar10), 10)), "jpg", None))
+        kinds.append(Images("photographs, raw", photographs, "raw", SIDE))
+        kinds.append(Images("photographs, JPEG", photographs, "jpg", SIDE))
+    speeds, ratios, gaps = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        figures = {
-            "cifar10": measure(cifar10, Path(folder, "cifar10.beton"), None, rounds, options.workers),
-            "imagenet": measure(imagenet, Path(folder, "imagenet.beton"), SIZE, rounds, options.workers),
-            "augment": measure_augment(rounds * 10),
-        }
-    show(figures)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        for number, kind in enumerate(kinds):
+            beton = Path(folder, f"{number}.beton")
+            write_beton(kind.source, beton, max_side=500, image_format=kind.stored)
+            readers = Readers(kind, beton)
+            turns = 9 if options.short or kind.side else 15
+            warm = readers.speeds(turns)
+            cold = {} if options.short else readers.speeds(5, cold=True)
+            plain = {} if options.short else readers.speeds_of_torch(2)
+            for how, found in (("in memory", warm), ("cold", cold), ("in memory", plain)):
+                speeds += [[kind.name, how, name, len(kind.source), speed] for name, speed in found.items()]
+            slack = 2.0 if options.short else None
+            ratios += [ratio(f"{kind.name}: FFCVLoader / FFCV", warm, slack)]
+            if cold:
+                ratios += [ratio(f"{kind.name}, cold: FFCVLoader / FFCV", cold)]
+            gaps += [[kind.name, *readers.gap(turns)]]
+            readers.close()
+    if not options.short:
+        gaps.append(["one step of small_cnn, T = 4", None, None, None, step_ms()])
+    tables = [
+        Table(
+            f"Images a second, batches of {BATCH}, {WORKERS} thread or process that reads",
+            ["images", "file", "reader", "N", "images/s"],
+            speeds,
+            "Cold: before every epoch the file is dropped from the system's cache. PIL: crops by PIL, then a "
+            "tensor; v2: a tensor, then torchvision's v2 crop; both decode with PIL from a .zip.",
+        ),
+        Table(
+            "From the end of an epoch to the first batch of the next, ms",
+            ["images", "plan", "FFCVLoader", "FFCVLoader, begun while something else runs", "FFCV"],
+            gaps,
+            "The plan needs the scores of the last step, so it cannot begin before that; what follows it can "
+            "run beside evaluation and checkpoint, as the trainer has it: then the third column is all that "
+            "remains. FFCV has no plan.",
+        ),
+    ]
+    return Result(tables, ratios)
 
 
-def measure(
-    images: ImageSource, beton: Path, image_size: int | None, rounds: int, workers: int
-) -> dict[str, Any]:
-    """Images a second of each reader, medians over the rounds, and of writing the file."""
-    start = time.perf_counter()
-    write_beton(images, beton, max_side=500)
-    written = len(images) / (time.perf_counter() - start)
+def ratio(name: str, speeds: dict[str, float], slack: float | None = None) -> Ratio:
+    """FFCVLoader's speed to that of FFCV."""
+    return Ratio(name, speeds["FFCVLoader"] / speeds["FFCV"], "higher", goal=0.98, slack=slack)
 
-    pruning = PruningConfig(ratio=0.5, max_ratio=0.6, epochs=rounds + 1)
-    store = connect("memory:", "benchmark", len(images), pruning)
-    store.push(np.arange(len(images)), np.random.default_rng(0).lognormal(size=len(images)), epoch=0)
-    sampler = PruningSampler(store, BATCH, rank=0, world_size=1)
-    pruned = FFCVLoader(beton, sampler, num_workers=workers, image_size=image_size)
-    decoder = RandomResizedCropRGBImageDecoder((SIZE, SIZE)) if image_size else SimpleRGBImageDecoder()
-    whole = Loader(
-        str(beton),
-        BATCH,
-        num_workers=workers,
-        order=OrderOption.RANDOM,
-        drop_last=False,
-        pipelines={"image": [decoder, ToTensor(), ToTorchImage(channels_last=False)]},
-    )
-    plain = DataLoader(
-        Tensors(images, image_size),
-        BATCH,
-        shuffle=True,
-        num_workers=workers,
-        persistent_workers=True,
-    )
-    readers: dict[str, Iterable[Any]] = {"FFCVLoader": pruned, "FFCV": whole, "torch": plain}
-    speeds: dict[str, list[float]] = {name: [] for name in readers}
-    for epoch in range(rounds + 1):
-        sampler.set_epoch(epoch)
-        for name, reader in readers.items():
-            seconds, read = timed(lambda reader=reader: sum(len(batch[1]) for batch in reader))
-            if epoch > 0:  # the first epoch compiles, and starts the processes
-                speeds[name].append(read / seconds)
-    store.close()
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
-    return {
-        "images": len(images),
-        "written_per_second": written,
-        "images_per_second": medians,
-        "ratio_to_ffcv": medians["FFCVLoader"] / medians["FFCV"],
-        "ratio_to_torch": medians["FFCVLoader"] / medians["torch"],
-    }
+
+class Readers:
+    """The loaders over one file, each compiled once."""
+
+    def __init__(self, kind: Images, beton: Path) -> None:
+        self.kind, self.beton = kind, beton
+        size = len(kind.source)
+        self.store = connect("memory:", "benchmark", size, PruningConfig(ratio=0.5, epochs=1000))
+        self.store.push(np.arange(size), np.random.default_rng(0).lognormal(size=size), epoch=0)
+        self.sampler = PruningSampler(self.store, BATCH, rank=0, world_size=1)
+        self.pruned = FFCVLoader(beton, self.sampler, num_workers=WORKERS, image_size=kind.side)
+        decoder = RandomResizedCropRGBImageDecoder((SIDE, SIDE)) if kind.side else SimpleRGBImageDecoder()
+        self.whole = Loader(
+            str(beton),
+            BATCH,
+            num_workers=WORKERS,
+            order=OrderOption.RANDOM,
+            drop_last=False,
+            pipelines={
+                "image": [decoder, ToTensor(), ToTorchImage(channels_last=False)],
+                "label": [IntDecoder(), ToTensor()],
+                "index": [IntDecoder(), ToTensor()],
+            },
+        )
+        self.epoch = 0
+        self.next_epoch()
+
+    def next_epoch(self) -> None:
+        self.sampler.set_epoch(self.epoch)
+        self.epoch += 1
+
+    def speeds(self, turns: int, cold: bool = False) -> dict[str, float]:
+        """Images a second of both, medians over the turns; the first one, which compiles, is not counted."""
+        found: dict[str, list[float]] = {"FFCVLoader": [], "FFCV": []}
+        readers: dict[str, Any] = {"FFCVLoader": self.pruned, "FFCV": self.whole}
+        for turn in range(-1, turns):
+            for name in sorted(readers, reverse=turn % 2 == 0):
+                self.next_epoch()
+                if cold:
+                    self.drop_file()
+                seconds, read = timed(lambda name=name: sum(len(batch[1]) for batch in readers[name]))
+                if turn >= 0:
+                    found[name].append(read / seconds)
+        return {name: statistics.median(speeds) for name, speeds in found.items()}
+
+    def drop_file(self) -> None:
+        """Take the file out of memory: its mapped parts first, for what is mapped stays in the cache."""
+        for loader in (self.pruned._loader, self.whole):
+            mapped = loader.memory_manager.context.mmap
+            if mapped is not None:
+                mapped._mmap.madvise(mmap.MADV_DONTNEED)
+        drop(self.beton)
+
+    def speeds_of_torch(self, turns: int) -> dict[str, float]:
+        """Images a second of torch's DataLoader, which decodes them one by one."""
+        found = {}
+        for name, first in (("torch, PIL", True), ("torch, v2", False)):
+            loader = DataLoader(
+                Subset(Tensors(self.kind, first), range(min(len(self.kind.source), 5000))),
+                BATCH,
+                shuffle=True,
+                num_workers=WORKERS,
+                persistent_workers=True,
+            )
+            speeds = []
+            for _ in range(turns + 1):
+                seconds, read = timed(lambda loader=loader: sum(len(batch[1]) for batch in loader))
+                speeds.append(read / seconds)
+            found[name] = statistics.median(speeds[1:])
+            del loader
+            gc.collect()
+        return found
+
+    def gap(self, turns: int) -> tuple[float, float, float, float]:
+        """Milliseconds of the plan and of the first batch after it: at once, begun before, and FFCV's."""
+        plans, first, begun, of_ffcv = [], [], [], []
+        for _ in range(turns):
+            plans.append(timed(self.next_epoch)[0])
+            first.append(self.first_batch(lambda: iter(self.pruned)))
+            self.next_epoch()
+            self.pruned.begin()
+            time.sleep(0.2)  # a short evaluation
+            begun.append(self.first_batch(lambda: iter(self.pruned)))
+            of_ffcv.append(self.first_batch(lambda: iter(self.whole)))
+        plan, *ms = (1e3 * statistics.median(seconds) for seconds in (plans, first, begun, of_ffcv))
+        return plan, *ms
+
+    def first_batch(self, begin: Callable[[], Iterator[Any]]) -> float:
+        start = time.perf_counter()
+        batches = begin()
+        next(batches)
+        seconds = time.perf_counter() - start
+        with suppress(StopIteration):  # FFCV's epochs end by themselves alone
+            while True:
+                next(batches)
+        return seconds
+
+    def close(self) -> None:
+        self.pruned.close()
+        self.store.close()
 
 
 class Tensors:
     """Images decoded by PIL, as tensors: what a training script without FFCV reads."""
 
-    def __init__(self, images: ImageSource, image_size: int | None) -> None:
-        crop = [v2.RandomResizedCrop(image_size)] if image_size else []
-        self._transform = v2.Compose([*crop, v2.PILToTensor()])
-        self._images = images
+    def __init__(self, kind: Images, crop_first: bool) -> None:
+        from torchvision.transforms import v2
+
+        crop = [v2.RandomResizedCrop(kind.side)] if kind.side else []
+        steps = [*crop, v2.PILToTensor()] if crop_first else [v2.PILToTensor(), *crop]
+        self._transform = v2.Compose(steps)
+        self._images = kind.source
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         image, label = self._images[index]
-        return self._transform(image), label
+        return self._transform(image), label, index
 
 
-def measure_augment(repeats: int) -> dict[str, float]:
-    """Milliseconds that pad-crop-flip of a batch takes on one thread."""
-    images, index = torch.randint(0, 256, (256, 3, 32, 32), dtype=torch.uint8), torch.arange(256)
-    seconds = [timed(lambda e=epoch: pad_crop_flip(images, index, e, seed=0))[0] for epoch in range(repeats)]
-    return {"batch": 256, "milliseconds": 1e3 * statistics.median(seconds)}
+def step_ms() -> float:
+    """Milliseconds of forward, backward and step of the smallest network here on a batch."""
+    from sadp_dist.snn import build_network
+
+    network = build_network("small_cnn", num_classes=10, image_size=32, time_steps=4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    images, labels = torch.rand(BATCH, 3, 32, 32), torch.randint(0, 10, (BATCH,))
+
+    def step() -> None:
+        logits = network(images).mean(0)
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return 1e3 * statistics.median(timed(step)[0] for _ in range(5))
+
+
+def drop(path: Path) -> None:
+    """Take a file out of the system's cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     result = action()
     return time.perf_counter() - start, result
-
-
-def show(figures: dict[str, Any]) -> None:
-    table = Table(
-        "images", "FFCVLoader", "FFCV", "torch", "to FFCV", "to torch", "written", title="images a second"
-    )
-    for name in ("cifar10", "imagenet"):
-        figure = figures[name]
-        speeds = [f"{speed:,.0f}" for speed in figure["images_per_second"].values()]
-        ratios = [f"{figure[ratio]:.2f}" for ratio in ("ratio_to_ffcv", "ratio_to_torch")]
-        table.add_row(
-            f"{name}, {figure['images']:,}", *speeds, *ratios, f"{figure['written_per_second']:,.0f}"
-        )
-    console = Console()
-    console.print(table)
-    augment = figures["augment"]
-    console.print(f"pad-crop-flip of {augment['batch']} images of 32 x 32: {augment['milliseconds']:.2f} ms")
-
-
-if __name__ == "__main__":
-    main()

@@ -49,11 +49,17 @@ class Job:
     """The ranks of a job, each with a store of its own, and beside them the same job in one process."""
 
     def __init__(
-        self, run: str, world_size: int, snapshot: Path, shards: int = 1, url: str = "ray:auto"
+        self,
+        run: str,
+        world_size: int,
+        snapshot: Path,
+        shards: int = 1,
+        url: str = "ray:auto",
+        pruning: PruningConfig = PRUNING,
     ) -> None:
         options = {"snapshot": str(snapshot), "shards": shards, "timeout": 60}
-        self.stores = [connect(url, run, N, PRUNING, LABELS, **options) for _ in range(world_size)]
-        self.alone = connect("memory:", run, N, PRUNING, LABELS)
+        self.stores = [connect(url, run, N, pruning, LABELS, **options) for _ in range(world_size)]
+        self.alone = connect("memory:", run, N, pruning, LABELS)
         self.threads = ThreadPoolExecutor(world_size)
 
     def push(self, epoch: int, part: slice = slice(None)) -> None:
@@ -101,9 +107,11 @@ class Job:
             store.close()
 
 
-@pytest.mark.parametrize(("world_size", "shards"), [(1, 1), (2, 1), (4, 1), (2, 3)])
-def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size, shards):
-    job = Job(run, world_size, tmp_path, shards)
+@pytest.mark.parametrize(
+    ("world_size", "shards", "block"), [(1, 1, None), (2, 1, None), (4, 1, 300), (2, 3, None), (2, 3, 300)]
+)
+def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size, shards, block):
+    job = Job(run, world_size, tmp_path, shards, pruning=replace(PRUNING, shard_block=block))
     job.assert_same_plan(0)
     for epoch in range(3):
         job.push(epoch)

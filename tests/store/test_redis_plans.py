@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,12 +34,18 @@ def redis(tmp_path_factory) -> Iterator[RedisServer]:
         yield server
 
 
-def rank_of(redis: RedisServer, run: str, planner: str = "server", **options: object) -> Store:
-    return connect(redis.url, run, N, PRUNING, LABELS, planner=planner, **options)
+def rank_of(
+    redis: RedisServer,
+    run: str,
+    planner: str = "server",
+    pruning: PruningConfig = PRUNING,
+    **options: object,
+) -> Store:
+    return connect(redis.url, run, N, pruning, LABELS, planner=planner, **options)
 
 
-def embedded() -> Store:
-    return connect("memory:", "embedded", N, PRUNING, LABELS)
+def embedded(pruning: PruningConfig = PRUNING) -> Store:
+    return connect("memory:", "embedded", N, pruning, LABELS)
 
 
 def scores_of(epoch: int) -> np.ndarray:
@@ -60,12 +67,13 @@ def assert_same(shard: Shard, expected: Shard) -> None:
         assert getattr(shard, name) == getattr(expected, name)
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_plans_are_the_embedded_stores_for_any_number_of_ranks_order_and_repeats(redis, world_size):
-    expected, chance = embedded(), np.random.default_rng(world_size)
+@pytest.mark.parametrize(("world_size", "block"), [(1, None), (2, 50), (4, None)])
+def test_plans_are_the_embedded_stores_for_any_number_of_ranks_order_and_repeats(redis, world_size, block):
+    pruning = replace(PRUNING, shard_block=block)
+    expected, chance = embedded(pruning), np.random.default_rng(world_size)
     with ExitStack() as stack, ThreadPoolExecutor(world_size) as pool:
-        first = rank_of(redis, f"worlds-{world_size}", planner="rank0")
-        others = [rank_of(redis, f"worlds-{world_size}") for _ in range(world_size - 1)]
+        first = rank_of(redis, f"worlds-{world_size}", "rank0", pruning)
+        others = [rank_of(redis, f"worlds-{world_size}", pruning=pruning) for _ in range(world_size - 1)]
         ranks = [stack.enter_context(store) for store in (first, *others)]
         for epoch in range(4):
             plans = pool.map(lambda r: ranks[r].plan(epoch, r, world_size), range(world_size))  # noqa: B023

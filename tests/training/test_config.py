@@ -139,3 +139,15 @@ def test_the_first_difference_between_two_configurations_is_named():
     assert first_difference(ours, parse_config(raw()).to_dict()) is None
     theirs = parse_config(raw(network={"neuron": {"decay": 0.2}})).to_dict()
     assert first_difference(ours, theirs) == "network.neuron.decay: 0.1 then, 0.2 now"
+
+
+def test_a_file_read_by_pages_is_dealt_out_by_blocks_unless_the_pruning_says_how():
+    raw = {"name": "run", "data": {"train": "a", "test": "b"}, "training": {"epochs": 1}}
+    assert parse_config(raw).pruning.shard_block is None
+    raw["data"]["page_window"] = 64
+    assert parse_config(raw).pruning.shard_block == 16_384
+    assert parse_config(raw | {"pruning": {"shard_block": 100}}).pruning.shard_block == 100
+    assert parse_config(raw | {"pruning": {"shard_block": None}}).pruning.shard_block is None
+    raw["data"]["loader"] = "torch"
+    with pytest.raises(UsageError, match=r"page_window=64: only a .beton has pages; loader must be ffcv$"):
+        parse_config(raw)

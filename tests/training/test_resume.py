@@ -43,6 +43,9 @@ def test_a_killed_run_resumes_to_the_same_weights(recipe, command, launch, proce
         "training": {"epochs": 4, "checkpoint_every": 2, "batch_size": 32},
     }
     loader = "ffcv" if processes == 2 else "torch"
+    if loader == "ffcv":
+        sections["data"]["page_window"] = 1
+        sections["pruning"] = {"shard_block": 200}
     straight, killed = (recipe(loader, name=name, **sections) for name in ("straight", "killed"))
     done = launch(straight, processes=processes)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,198 @@
+"""Files larger than memory: bytes read in an epoch beside the least possible, and how well it is shuffled.
+
+A file as eight processes write ImageNet's photographs: 1,281,167 of them, lognormal sizes of 110 kB on
+average, in pages of 8 MiB, a process's hundred examples after the other's. Half of the examples are drawn,
+for eight ranks. Least possible is each page that has a drawn example, once over all ranks.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.result import Options, Plot, Ratio, Result, Table
+from sadp_dist import PruningConfig
+from sadp_dist.loading import PageOrder
+from sadp_dist.loading.page_cache import PREFETCH, schedule
+from sadp_dist.selection import plan_epoch
+from sadp_dist.training.config import SHARD_BLOCK
+
+RANKS = 8
+BATCH = 128
+PAGE = 1 << 23
+PAGE_MIB = PAGE >> 20
+WINDOWS = (1, 8, 64, 256)
+NEVER = 1 << 30
+"""A window wider than any file: as random as without one."""
+
+
+def measure(options: Options) -> Result:
+    """Pages read and held, the classes in a batch, and the way between neighbours, by the order."""
+    N = 200_000 if options.short else 1_281_167
+    pages = written_pages(N)
+    classes = np.arange(N) * 1000 // N  # an ImageFolder, written class after class
+    dealing = {"single": None, "blocks": SHARD_BLOCK}
+    shards = {name: drawn_by_rank(N, block) for name, block in dealing.items()}
+    least = len(np.unique(pages[np.concatenate(shards["blocks"])]))
+    reading, mixing, uneven = [], [], {}
+    for deal, window in [("single", NEVER), ("single", 256), *(("blocks", w) for w in (*WINDOWS, NEVER))]:
+        ordering = PageOrder(pages, window)
+        orders = [indices[ordering.order(indices, 0)] for indices in shards[deal]]
+        read = sum(len(np.unique(pages[order])) for order in orders)
+        held = max(schedule(pages[order], BATCH, PREFETCH).slots for order in orders)
+        shown = "all" if window == NEVER else window
+        reading.append([deal, shown, read / least, held * PAGE_MIB])
+        if deal == "blocks":
+            uneven[window] = float(np.mean([unevenness(classes[order]) for order in orders]))
+            mixing.append(["FFCVLoader", shown, uneven[window], distance(orders, N)])
+    ratios = [
+        Ratio("bytes read / least possible", reading[-3][2], "lower", goal=1.1, slack=1.1),
+        Ratio("bytes read, single examples dealt out / least possible", reading[1][2], "lower"),
+        Ratio(
+            "classes in a batch: window of 256 / uniform shuffle",
+            uneven[256] / uneven[NEVER],
+            "lower",
+            goal=1.5,
+            slack=1.5,
+        ),
+    ]
+    if not options.short:
+        order = quasi_random(pages, np.sort(shards["blocks"][0]))
+        mixing.append(["FFCV, QUASI_RANDOM", 2 * BATCH, unevenness(classes[order]), distance([order], N)])
+    tables = [
+        Table(
+            f"Bytes read by {RANKS} ranks in an epoch of half of {N:,} examples on {pages.max() + 1:,} pages",
+            ["dealt out", "window, pages", "read / least possible", "held by a rank, MiB"],
+            reading,
+            f"Blocks of {SHARD_BLOCK:,} examples. With single examples every rank needs nearly every page, "
+            "also in an order by pages. A window of all pages is a uniform shuffle of the rank's examples.",
+        ),
+        Table(
+            f"The shuffle of a file sorted by class, batches of {BATCH} on each rank",
+            ["order", "window, pages", "chi-square of a batch's classes", "way to the next example / N"],
+            mixing,
+            "Chi-square per degree of freedom against the classes of the rank's examples in the epoch: 1 is a "
+            "uniform shuffle. QUASI_RANDOM, which knows no ranks, was given the examples of one.",
+        ),
+    ]
+    if options.data is not None and not options.short:
+        table, ratio = measured(options.data)
+        tables.insert(1, table)
+        ratios.insert(1, ratio)
+    points = [(float(w), uneven[w]) for w in WINDOWS]
+    plot = Plot(
+        "page-order",
+        "The classes of a batch, file sorted by class",
+        "window, pages of 8 MiB",
+        "chi-square per degree of freedom",
+        {"FFCVLoader": points, "uniform shuffle": [(w, uneven[NEVER]) for w, _ in points]},
+        log_x=True,
+        log_y=True,
+    )
+    return Result(tables, ratios, [plot])
+
+
+def written_pages(N: int, processes: int = 8, chunk: int = 100) -> NDArray[np.int64]:
+    """The page of each example, as FFCV's writer takes a new one for a process whose last one is full."""
+    sizes = np.random.default_rng(0).lognormal(np.log(100_000), 0.45, N).astype(np.int64)
+    pages, page_of, used, next_page = np.empty(N, np.int64), [-1] * processes, [PAGE] * processes, 0
+    for number, begin in enumerate(range(0, N, chunk)):
+        process = number % processes
+        for i in range(begin, min(begin + chunk, N)):
+            size = int(sizes[i])
+            if used[process] + size > PAGE:
+                page_of[process], used[process], next_page = next_page, 0, next_page + 1
+            used[process] += size
+            pages[i] = page_of[process]
+    return pages
+
+
+def drawn_by_rank(N: int, block: int | None) -> list[NDArray[np.int64]]:
+    """What each rank trains on in an epoch."""
+    scores = np.random.default_rng(0).lognormal(size=N)
+    plan = plan_epoch(scores, 0, PruningConfig(ratio=0.5, min_probability=0.25, shard_block=block))
+    return [plan.shard(rank, RANKS).indices for rank in range(RANKS)]
+
+
+def unevenness(classes: NDArray[np.int64]) -> float:
+    """Mean chi-square per degree of freedom of the classes in a batch."""
+    found, place, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    expected = BATCH * counts / len(classes)
+    batches = place[: len(place) // BATCH * BATCH].reshape(-1, BATCH)
+    some = batches[:: max(len(batches) // 200, 1)]
+    chi = [((np.bincount(batch, minlength=len(found)) - expected) ** 2 / expected).sum() for batch in some]
+    return float(np.mean(chi)) / max(len(found) - 1, 1)
+
+
+def distance(orders: list[NDArray[np.int64]], N: int) -> float:
+    """Mean way in the file from one example to the next, to N; a third for a uniform shuffle of all."""
+    return float(np.mean([np.abs(np.diff(order)).mean() for order in orders])) / N
+
+
+def quasi_random(pages: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """FFCV's QUASI_RANDOM order of some examples, by its own compiled code."""
+    from ffcv.traversal_order.quasi_random import generate_order_inner
+
+    by_page = indices[np.argsort(pages[indices], kind="stable")]
+    sizes = np.bincount(pages[by_page], minlength=int(pages.max()) + 1)
+    table = np.empty((len(sizes), int(sizes.max())), np.int64)
+    column = np.arange(len(by_page)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    table[pages[by_page], column] = by_page
+    order = np.zeros(len(by_page), np.int64)
+    generate_order_inner(0, table, sizes, order, 2 * BATCH)
+    return order
+
+
+def measured(data: Path) -> tuple[Table, Ratio]:
+    """What two ranks read of a real file that is not in memory, by the system's own count."""
+    from benchmarks.loading import SIDE, drop
+    from sadp_dist import connect
+    from sadp_dist.data import open_images
+    from sadp_dist.loading import FFCVLoader, PruningSampler, beton_pages, write_beton
+
+    images, ranks = open_images(data / "imagenet-sample.zip"), 2
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        beton = Path(folder, "photographs.beton")
+        write_beton(images, beton, max_side=500, image_format="raw")
+        pages = beton_pages(beton)
+        for deal, block, window in (("single", None, None), ("single", None, 4), ("blocks", 125, 4)):
+            pruning = PruningConfig(ratio=0.5, epochs=3, shard_block=block)
+            store = connect("memory:", "pages", len(images), pruning)
+            order = None if window is None else PageOrder(pages, window)
+            read, needed = 0, []
+            for rank in range(ranks):
+                sampler = PruningSampler(store, 16, rank, ranks, page_order=order)
+                loader = FFCVLoader(beton, sampler, image_size=SIDE, os_cache=window is None)
+                sampler.set_epoch(0)
+                for _ in range(2):  # the first time compiles
+                    if window is None and loader._loader.memory_manager.context.mmap is not None:
+                        loader._loader.memory_manager.context.mmap = None
+                    drop(beton)
+                    before = bytes_from_disk()
+                    assert sum(len(batch[1]) for batch in loader) == len(sampler)
+                    count = bytes_from_disk() - before
+                read += count
+                needed.append(pages[sampler.indices])
+            least = len(np.unique(np.concatenate(needed))) * PAGE
+            shown = "system's cache, random" if window is None else f"pages, window of {window}"
+            rows.append([deal, shown, read / 2**20, least / 2**20, read / least])
+            store.close()
+    table = Table(
+        f"{len(images)} photographs stored raw, half of them drawn, {ranks} ranks, cold: bytes from the disk",
+        ["dealt out", "order", "read, MiB", "least possible, MiB", "read / least"],
+        rows,
+        "The bytes are those that the system counts for the process (/proc/self/io). Blocks of 125 examples.",
+    )
+    return table, Ratio("real file: bytes read / least possible", rows[-1][-1], "lower", goal=1.25)
+
+
+def bytes_from_disk() -> int:
+    """What this process has had read from disks."""
+    os.sync()
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
