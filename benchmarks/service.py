@@ -3,7 +3,8 @@
 A job of real processes scores all N examples twice, again and again: each rank its part, in batches. Timed
 are the calls of `push`; from the first of them until the next plan is there, which shows that all is applied;
 a plan with nothing new before it; and the turnover, from the last push of an epoch to the first index of the
-next one. Beside them stand the same arrays by the bare transport: gloo, Redis' SET, calls of a Ray actor.
+next one. Beside them stand the same arrays by the bare transport: gloo into NumPy's tables, Redis' SET, calls
+of a Ray actor.
 """
 
 from __future__ import annotations
@@ -190,13 +191,16 @@ def table_of(home: str, found: Mapping[Setting, Figures], samplers: Mapping[int,
                 None if same is None else same / figures.applied,
                 1e3 * figures.plan,
                 1e3 * figures.turnover,
+                1e3 * samplers[size],
             ]
         )
     columns = ["ranks", "N", "batch", "µs a push", "applied, million/s"]
     columns += ["share of bare frames", "of bare batches", "plan, ms", "turnover, ms"]
+    columns.append("sampler, ms")
     note = (
         "Shares are of the scores a second that the bare transport takes from the same ranks: frames of "
-        f"{FRAME:,} scores, and batches as they are pushed."
+        f"{FRAME:,} scores, and batches as they are pushed. Beside the turnover is torch's "
+        "DistributedSampler, which makes its list of all examples."
     )
     return Table(f"Scores in {home}" if home != "embedded" else "The embedded store", columns, rows, note)
 
