@@ -75,8 +75,8 @@ def measure(options: Options) -> Result:
             f"The shuffle of a file sorted by class, batches of {BATCH} on each rank",
             ["order", "window, pages", "chi-square of a batch's classes", "way to the next example / N"],
             mixing,
-            "Chi-square per degree of freedom against the classes of the rank's examples in the epoch: 1 is a "
-            "uniform shuffle. QUASI_RANDOM, which knows no ranks, was given the examples of one.",
+            "Chi-square per degree of freedom against the classes of the rank's examples in the epoch: 1 is "
+            "a uniform shuffle. QUASI_RANDOM, which knows no ranks, was given the examples of one.",
         ),
     ]
     if options.data is not None and not options.short:

@@ -140,8 +140,12 @@ def test_a_store_connected_before_the_job_began_is_not_planned_from(monkeypatch)
 
 
 def test_what_numpy_calls_numbers_is_one_run_with_what_python_does(tmp_path):
-    plain = PruningConfig(ratio=0.5, max_ratio=0.75, epochs=4, min_probability=0.25, seed=3)
-    numpy = PruningConfig(np.float32(0.5), np.float64(0.75), np.int32(4), np.float16(0.25), seed=np.uint64(3))
+    plain = PruningConfig(ratio=0.5, max_ratio=0.75, epochs=4, min_probability=0.25, seed=3, shard_block=5)
+    numpy = PruningConfig(
+        *(np.float32(0.5), np.float64(0.75), np.int32(4), np.float16(0.25)),
+        seed=np.uint64(3),
+        shard_block=np.int16(5),
+    )
     assert numpy == plain
     connect("memory:", "numpy", np.int64(10), numpy).save(tmp_path / "store.npz")
     connect("memory:", "plain", 10, plain).load(tmp_path / "store.npz")
