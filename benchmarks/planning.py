@@ -50,7 +50,8 @@ def measure(options: Options) -> Result:
     sizes = SIZES[:-1] if options.short else SIZES
     largest = sizes[-1]
     _plan_and_shard(_scores(STEADY // 10))  # compiled, and there is memory for threads
-    figures = {N: _of_size(N, 2 if options.short else 3 if SIZES[-1] == N else 9) for N in sizes}
+    turns = dict(zip(SIZES, (2, 2, 1) if options.short else (9, 9, 9, 3), strict=False))
+    figures = {N: _of_size(N, turns[N]) for N in sizes}
     seconds = {N: median(its.whole) for N, its in figures.items()}
     ratios = [
         Ratio(f"plan and shards / copy, N = {N:,}", median_ratio(its.whole, its.copy), "lower")
