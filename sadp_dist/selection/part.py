@@ -55,7 +55,7 @@ class Part:
         self.dataset_size = len(scores) if dataset_size is None else dataset_size
         self.scores = scores
         self._stand_in: float | None = None
-        self._sums: list[NDArray[np.uint64]] = []
+        self._walks: list[tuple[range, NDArray[np.uint64]]] = []  # stretches, and the sums in each
         self._labels = labels
         self._drawn: dict[int, Drawn] = {}
 
@@ -97,8 +97,10 @@ class Part:
                     add_steps_by_stratum(p, self._stratum(p, block, stratify), sums)
             return sums
 
-        self._sums = in_threads(sums_of, self._stretches())
-        return strata, np.sum(self._sums, axis=0, dtype=np.uint64)
+        stretches = self._stretches()
+        sums = in_threads(sums_of, stretches)
+        self._walks = list(zip(stretches, sums, strict=True))
+        return strata, np.sum(sums, axis=0, dtype=np.uint64)
 
     def draw_systematically(
         self, probability: Probability, stratify: str, key: np.uint64, positions: NDArray[np.uint64]
@@ -117,8 +119,8 @@ class Part:
                     walk_strata(p, self._stratum(p, block, stratify), key, number, row, at, drawn)
                 _pack(drawn, block, packed)
 
-        begins = positions_after(positions, self._sums)
-        in_threads(walk_stretch, list(zip(self._stretches(), begins, strict=True)))
+        stretches, sums = zip(*self._walks, strict=True)
+        in_threads(walk_stretch, list(zip(stretches, positions_after(positions, sums), strict=True)))
         return packed
 
     def draw_independently(self, probability: Probability, key: np.uint64) -> NDArray[np.uint8]:
@@ -170,7 +172,7 @@ class Part:
 
         in_threads(weigh, _slices(len(indices), _WEIGHED))
         self._drawn[epoch] = Drawn(positions, indices, weights)
-        self._stand_in, self._sums = None, []
+        self._stand_in, self._walks = None, []
         return len(indices)
 
     def take(self, epoch: int, drawn: Drawn) -> None:

@@ -37,8 +37,9 @@ class Rule(Protocol):
         `Capping.expected`; then that is the S of the epoch.
 
         Scores are looked at by `parts.each("compute", function, ...)`: function(scores, ...) of every part,
-        which sends back something small. Parts may be in other processes, so the function, and the one that
-        is returned, are such that can be pickled.
+        which sends back something small; "compute_in_ranges" asks so of ranges of every part, in threads, and
+        gives a list for each part. Parts may be in other processes, so the function, and the one that is
+        returned, are such that can be pickled; the latter is called from several threads, with some scores.
 
         Returns:
             The probability, and how it came about.
