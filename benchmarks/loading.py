@@ -146,19 +146,11 @@ class Readers:
             for name in sorted(readers, reverse=turn % 2 == 0):
                 self.next_epoch()
                 if cold:
-                    self.drop_file()
+                    drop(self.beton, self.pruned._loader, self.whole)
                 seconds, read = timed(lambda name=name: sum(len(batch[1]) for batch in readers[name]), clock)
                 if turn >= 0:
                     found[name].append(read / seconds)
         return {name: statistics.median(speeds) for name, speeds in found.items()}
-
-    def drop_file(self) -> None:
-        """Take the file out of memory: its mapped parts first, for what is mapped stays in the cache."""
-        for loader in (self.pruned._loader, self.whole):
-            mapped = loader.memory_manager.context.mmap
-            if mapped is not None:
-                mapped._mmap.madvise(mmap.MADV_DONTNEED)
-        drop(self.beton)
 
     def speeds_of_torch(self, turns: int) -> dict[str, float]:
         """Images a second of torch's DataLoader, which decodes them one by one."""
@@ -245,8 +237,12 @@ def step_ms() -> float:
     return 1e3 * statistics.median(timed(step)[0] for _ in range(5))
 
 
-def drop(path: Path) -> None:
-    """Take a file out of the system's cache."""
+def drop(path: Path, *loaders: Loader) -> None:
+    """Take a file out of the system's cache, where also what FFCV's loaders have mapped of it would stay."""
+    for loader in loaders:
+        mapped = loader.memory_manager.context.mmap
+        if mapped is not None:
+            mapped._mmap.madvise(mmap.MADV_DONTNEED)
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

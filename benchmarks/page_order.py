@@ -171,9 +171,7 @@ def measured(data: Path) -> tuple[Table, Ratio]:
                 loader = FFCVLoader(beton, sampler, image_size=SIDE, os_cache=window is None)
                 sampler.set_epoch(0)
                 for _ in range(2):  # the first time compiles
-                    if window is None and loader._loader.memory_manager.context.mmap is not None:
-                        loader._loader.memory_manager.context.mmap = None
-                    drop(beton)
+                    drop(beton, *([loader._loader] if window is None else []))
                     before = bytes_from_disk()
                     assert sum(len(batch[1]) for batch in loader) == len(sampler)
                     count = bytes_from_disk() - before
