@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from torch.utils.data import DataLoader, Subset
 from benchmarks.result import Options, Ratio, Result, Table
 from sadp_dist import PruningConfig, connect
 from sadp_dist.data import ImageSource, open_images
-from sadp_dist.loading import FFCVLoader, PruningSampler, write_beton
+from sadp_dist.loading import FFCVLoader, PruningSampler, pad_crop_flip, write_beton
 
 BATCH = 128
 SIDE = 224
@@ -60,12 +61,12 @@ def measure(options: Options) -> Result:
         kinds.append(Images("32 x 32, JPEG", Subset(cifar10, range(0, len(cifar10), 10)), "jpg", None))
         kinds.append(Images("photographs, raw", photographs, "raw", SIDE))
         kinds.append(Images("photographs, JPEG", photographs, "jpg", SIDE))
-    speeds, ratios, gaps = [], [], []
+    speeds, ratios, gaps, beside = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for number, kind in enumerate(kinds):
             beton = Path(folder, f"{number}.beton")
-            write_beton(kind.source, beton, max_side=500, image_format=kind.stored)
             readers = Readers(kind, beton)
+            beside.append([f"write {kind.name}, images/s", readers.written])
             turns = 9 if kind.side else 15
             warm = readers.speeds(turns, clock=time.process_time if options.short else time.perf_counter)
             cold = {} if options.short else readers.speeds(5, cold=True)
@@ -77,10 +78,17 @@ def measure(options: Options) -> Result:
             if cold:
                 ratios += [ratio(f"{kind.name}, cold: FFCVLoader / FFCV", cold)]
             if not options.short:
-                gaps.append([kind.name, *readers.gap(turns)])
+                ratios += [
+                    Ratio(f"{kind.name}: FFCVLoader / {name}", warm["FFCVLoader"] / speed, "higher")
+                    for name, speed in plain.items()
+                ]
+                plan, first, begun, of_ffcv = readers.gap(turns)
+                gaps.append([kind.name, plan, first, begun, of_ffcv])
+                ratios.append(Ratio(f"{kind.name}, first batch: FFCVLoader / FFCV", first / of_ffcv, "lower"))
             readers.close()
     if not options.short:
-        gaps.append(["one step of small_cnn, T = 4", None, None, None, step_ms()])
+        gaps.append(["beside: a training step of small_cnn, T = 4", step_ms(), None, None, None])
+        beside.append(["crop, flip and pad 256 images of 32 x 32, ms", augmentation_ms()])
     tables = [
         Table(
             f"Images a second, batches of {BATCH}, {WORKERS} thread or process that reads",
@@ -95,8 +103,9 @@ def measure(options: Options) -> Result:
             gaps,
             "The plan needs the scores of the last step, so it cannot begin before that; what follows it can "
             "run beside evaluation and checkpoint, as the trainer has it: then the third column is all that "
-            "remains. FFCV has no plan.",
+            "remains. FFCV has no plan. The last line is one number, for comparison.",
         ),
+        Table("Beside", ["what", "figure"], beside),
     ]
     return Result(tables, ratios)
 
@@ -107,11 +116,13 @@ def ratio(name: str, speeds: dict[str, float], slack: float | None = None) -> Ra
 
 
 class Readers:
-    """The loaders over one file, each compiled once."""
+    """A file and the loaders over it, each compiled once."""
 
     def __init__(self, kind: Images, beton: Path) -> None:
         self.kind, self.beton = kind, beton
         size = len(kind.source)
+        write = partial(write_beton, kind.source, beton, max_side=500, image_format=kind.stored)
+        self.written = size / timed(write)[0]
         self.store = connect("memory:", "benchmark", size, PruningConfig(ratio=0.5, epochs=1000))
         self.store.push(np.arange(size), np.random.default_rng(0).lognormal(size=size), epoch=0)
         self.sampler = PruningSampler(self.store, BATCH, rank=0, world_size=1)
@@ -235,6 +246,13 @@ def step_ms() -> float:
         optimizer.zero_grad()
 
     return 1e3 * statistics.median(timed(step)[0] for _ in range(5))
+
+
+def augmentation_ms() -> float:
+    """Milliseconds of pad-crop-flip of a batch, on one thread."""
+    images, index = torch.randint(0, 256, (256, 3, 32, 32), dtype=torch.uint8), torch.arange(256)
+    seconds = [timed(lambda e=epoch: pad_crop_flip(images, index, e, seed=0))[0] for epoch in range(50)]
+    return 1e3 * statistics.median(seconds)
 
 
 def drop(path: Path, *loaders: Loader) -> None:
