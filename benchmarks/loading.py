@@ -2,7 +2,8 @@
 
 Every reader gives contiguous (B, C, H, W) uint8 tensors with labels and indices, on as many threads or
 processes. FFCVLoader reads half of the examples, others in every epoch, from the plan of a store; FFCV and
-torch read all of them in random order. An epoch counts from its start to its last batch.
+torch read all of them in random order. An epoch counts from its start to its last batch; a short run counts
+processor time, which other work on the machine changes little.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from torch.utils.data import DataLoader, Subset
 from benchmarks.result import Options, Ratio, Result, Table
 from sadp_dist import PruningConfig, connect
 from sadp_dist.data import ImageSource, open_images
-from sadp_dist.loading import FFCVLoader, PruningSampler, write_beton
+from sadp_dist.loading import FFCVLoader, PruningSampler, pad_crop_flip, write_beton
 
 BATCH = 128
 SIDE = 224
@@ -52,21 +54,21 @@ def measure(options: Options) -> Result:
     assert options.data is not None, "loading needs --data"
     torch.set_num_threads(1)
     cifar10 = open_images(options.data / "cifar10.zip", "train")
-    small = Subset(cifar10, range(0, len(cifar10), 25 if options.short else 2))
+    small = Subset(cifar10, range(0, len(cifar10), 20 if options.short else 2))
     kinds = [Images("32 x 32, raw", small, "raw", None)]
     if not options.short:
         photographs = open_images(options.data / "imagenet-sample.zip")
         kinds.append(Images("32 x 32, JPEG", Subset(cifar10, range(0, len(cifar10), 10)), "jpg", None))
         kinds.append(Images("photographs, raw", photographs, "raw", SIDE))
         kinds.append(Images("photographs, JPEG", photographs, "jpg", SIDE))
-    speeds, ratios, gaps = [], [], []
+    speeds, ratios, gaps, beside = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for number, kind in enumerate(kinds):
             beton = Path(folder, f"{number}.beton")
-            write_beton(kind.source, beton, max_side=500, image_format=kind.stored)
             readers = Readers(kind, beton)
-            turns = 9 if options.short or kind.side else 15
-            warm = readers.speeds(turns)
+            beside.append([f"write {kind.name}, images/s", readers.written])
+            turns = 9 if kind.side else 15
+            warm = readers.speeds(turns, clock=time.process_time if options.short else time.perf_counter)
             cold = {} if options.short else readers.speeds(5, cold=True)
             plain = {} if options.short else readers.speeds_of_torch(2)
             for how, found in (("in memory", warm), ("cold", cold), ("in memory", plain)):
@@ -75,10 +77,18 @@ def measure(options: Options) -> Result:
             ratios += [ratio(f"{kind.name}: FFCVLoader / FFCV", warm, slack)]
             if cold:
                 ratios += [ratio(f"{kind.name}, cold: FFCVLoader / FFCV", cold)]
-            gaps += [[kind.name, *readers.gap(turns)]]
+            if not options.short:
+                ratios += [
+                    Ratio(f"{kind.name}: FFCVLoader / {name}", warm["FFCVLoader"] / speed, "higher")
+                    for name, speed in plain.items()
+                ]
+                plan, first, begun, of_ffcv = readers.gap(turns)
+                gaps.append([kind.name, plan, first, begun, of_ffcv])
+                ratios.append(Ratio(f"{kind.name}, first batch: FFCVLoader / FFCV", first / of_ffcv, "lower"))
             readers.close()
     if not options.short:
-        gaps.append(["one step of small_cnn, T = 4", None, None, None, step_ms()])
+        gaps.append(["beside: a training step of small_cnn, T = 4", step_ms(), None, None, None])
+        beside.append(["crop, flip and pad 256 images of 32 x 32, ms", augmentation_ms()])
     tables = [
         Table(
             f"Images a second, batches of {BATCH}, {WORKERS} thread or process that reads",
@@ -93,8 +103,9 @@ def measure(options: Options) -> Result:
             gaps,
             "The plan needs the scores of the last step, so it cannot begin before that; what follows it can "
             "run beside evaluation and checkpoint, as the trainer has it: then the third column is all that "
-            "remains. FFCV has no plan.",
+            "remains. FFCV has no plan. The last line is one number, for comparison.",
         ),
+        Table("Beside", ["what", "figure"], beside),
     ]
     return Result(tables, ratios)
 
@@ -105,11 +116,13 @@ def ratio(name: str, speeds: dict[str, float], slack: float | None = None) -> Ra
 
 
 class Readers:
-    """The loaders over one file, each compiled once."""
+    """A file and the loaders over it, each compiled once."""
 
     def __init__(self, kind: Images, beton: Path) -> None:
         self.kind, self.beton = kind, beton
         size = len(kind.source)
+        write = partial(write_beton, kind.source, beton, max_side=500, image_format=kind.stored)
+        self.written = size / timed(write)[0]
         self.store = connect("memory:", "benchmark", size, PruningConfig(ratio=0.5, epochs=1000))
         self.store.push(np.arange(size), np.random.default_rng(0).lognormal(size=size), epoch=0)
         self.sampler = PruningSampler(self.store, BATCH, rank=0, world_size=1)
@@ -134,7 +147,9 @@ class Readers:
         self.sampler.set_epoch(self.epoch)
         self.epoch += 1
 
-    def speeds(self, turns: int, cold: bool = False) -> dict[str, float]:
+    def speeds(
+        self, turns: int, cold: bool = False, clock: Callable[[], float] = time.perf_counter
+    ) -> dict[str, float]:
         """Images a second of both, medians over the turns; the first one, which compiles, is not counted."""
         found: dict[str, list[float]] = {"FFCVLoader": [], "FFCV": []}
         readers: dict[str, Any] = {"FFCVLoader": self.pruned, "FFCV": self.whole}
@@ -142,19 +157,11 @@ class Readers:
             for name in sorted(readers, reverse=turn % 2 == 0):
                 self.next_epoch()
                 if cold:
-                    self.drop_file()
-                seconds, read = timed(lambda name=name: sum(len(batch[1]) for batch in readers[name]))
+                    drop(self.beton, self.pruned._loader, self.whole)
+                seconds, read = timed(lambda name=name: sum(len(batch[1]) for batch in readers[name]), clock)
                 if turn >= 0:
                     found[name].append(read / seconds)
         return {name: statistics.median(speeds) for name, speeds in found.items()}
-
-    def drop_file(self) -> None:
-        """Take the file out of memory: its mapped parts first, for what is mapped stays in the cache."""
-        for loader in (self.pruned._loader, self.whole):
-            mapped = loader.memory_manager.context.mmap
-            if mapped is not None:
-                mapped._mmap.madvise(mmap.MADV_DONTNEED)
-        drop(self.beton)
 
     def speeds_of_torch(self, turns: int) -> dict[str, float]:
         """Images a second of torch's DataLoader, which decodes them one by one."""
@@ -241,14 +248,25 @@ def step_ms() -> float:
     return 1e3 * statistics.median(timed(step)[0] for _ in range(5))
 
 
-def drop(path: Path) -> None:
-    """Take a file out of the system's cache."""
+def augmentation_ms() -> float:
+    """Milliseconds of pad-crop-flip of a batch, on one thread."""
+    images, index = torch.randint(0, 256, (256, 3, 32, 32), dtype=torch.uint8), torch.arange(256)
+    seconds = [timed(lambda e=epoch: pad_crop_flip(images, index, e, seed=0))[0] for epoch in range(50)]
+    return 1e3 * statistics.median(seconds)
+
+
+def drop(path: Path, *loaders: Loader) -> None:
+    """Take a file out of the system's cache, where also what FFCV's loaders have mapped of it would stay."""
+    for loader in loaders:
+        mapped = loader.memory_manager.context.mmap
+        if mapped is not None:
+            mapped._mmap.madvise(mmap.MADV_DONTNEED)
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def timed(action: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
+def timed(action: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[float, Any]:
+    start = clock()
     result = action()
-    return time.perf_counter() - start, result
+    return clock() - start, result

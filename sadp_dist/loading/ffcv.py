@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra, UsageError
@@ -150,10 +151,17 @@ class FFCVLoader:
         if count > 0:
             with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
                 reading = self._reading = Reading(self._loader, order, self._buffers)
-        weights = torch.from_numpy(self.sampler.position_weights[:count]).to(self._device)
-        labels = None if self._labels is None else torch.from_numpy(self._labels[order]).to(self._device)
+        weights = self._to_device(self.sampler.position_weights[:count])
+        labels = None if self._labels is None else self._to_device(self._labels[order])
         now = self.sampler.shard, len(self.sampler)
         self._begun = _Begun(*now, reading, torch.from_numpy(indices), weights, labels)
+
+    def _to_device(self, values: NDArray[Any]) -> Tensor:
+        """On the device soon, without waiting for it."""
+        tensor = torch.from_numpy(values)
+        return (
+            tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
+        )
 
     def __iter__(self) -> Iterator[Batch]:
         begun = self._begun

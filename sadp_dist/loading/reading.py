@@ -38,16 +38,15 @@ class Buffers:
     """
 
     def __init__(self, loader: Loader) -> None:
-        self.slots = loader.batches_ahead + 2
-        self.banks = loader.graph.allocate_memory(loader.batch_size, self.slots)
+        self.banks = loader.graph.allocate_memory(loader.batch_size, loader.batches_ahead + 2)
         # FFCV would do it for every epoch, with pinned memory where there is a GPU.
         loader.graph.allocate_memory = lambda batch_size, slots: self.banks
         banks = self.banks["operation"]
         self._renewed: list[list[Buffer]] = []
         for node in loader.graph.leaf_nodes.values():
-            while node.parent is not None and banks[node.id] is None:
+            while node.parent is not None and banks.get(node.id) is None:
                 node = node.parent
-            bank = banks[node.id]
+            bank = banks.get(node.id)
             if bank is None or isinstance(bank, tuple) or _on_device(bank):
                 continue
             if not isinstance(bank, list):
@@ -87,6 +86,9 @@ class Reading(EpochIterator):
 
     def run(self) -> None:
         try:
+            for stream in self.cuda_streams:
+                if stream is not None:  # the last epoch may still be copied out of the same buffers
+                    stream.wait_stream(self.current_stream)
             super().run()
         except BaseException as error:
             self.error = error  # and do not leave the consumer waiting
