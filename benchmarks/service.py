@@ -119,7 +119,7 @@ def figures_of(job: Job, home: str, url: str, setting: Setting, rounds: int) -> 
     # (ranks, rounds, what) -> the slowest rank of each round -> medians
     seconds = np.array(job.run(score_epochs, ranks, url, run, dataset_size, batch_size, rounds)).max(axis=0)
     pushed, _, plan, turnover = np.median(seconds, axis=0)
-    # On a busy machine a plan by itself may take longer than one with pushes, which take at least their calls.
+    # On a busy machine one alone may take longer than one with pushes: those take at least their calls.
     applied = float(np.median(np.maximum(seconds[:, 1] - seconds[:, 2], seconds[:, 0]))) / TIMES
     if home != "embedded":
         remove_run(url, run)

@@ -54,8 +54,8 @@ def measure(options: Options) -> Result:
     columns = ["store", "steps between", *(f"{part}, µs" for part in PARTS)]
     columns += ["all, µs", "99 %, µs", "plain, µs", "the step itself, ms"]
     note = (
-        f"Batches of {BATCH} from N = {N:,} on the CPU; {steps:,} steps that dispatch, {steps // 200} that "
-        "compute. Medians, of all three parts also the 99th percentile. Plain is what the same "
+        f"Batches of {BATCH} from N = {N:,} on the CPU; {steps:,} steps that dispatch, a 200th of that "
+        "many that compute. Medians, of all parts together also the 99th percentile. Plain is what the same "
         "takes without a store: as many integers from a list, and copies of the step's indices and scores."
     )
     return Result([Table("Of the training thread, a step", columns, rows, note)], ratios)
