@@ -47,15 +47,15 @@ def measure(options: Options) -> Result:
                 Ratio(f"{home}, dispatching: step / plain", spent.step / spent.plain, "lower", slack=2),
             ]
             if not options.short:
-                spent = spend(url, computing(), steps // 100)
+                spent = spend(url, computing(), steps // 200)
                 rows.append([home, "computing", *spent.row()])
                 share = spent.step / (0.001 * spent.between)
                 ratios.append(Ratio(f"{home}, computing: step / 0.1 % of the whole", share, "lower", goal=1))
     columns = ["store", "steps between", *(f"{part}, µs" for part in PARTS)]
     columns += ["all, µs", "99 %, µs", "plain, µs", "the step itself, ms"]
     note = (
-        f"Batches of {BATCH} from N = {N:,} on the CPU; {steps:,} steps that dispatch, a hundredth of that "
-        "many that compute. Medians, of all three parts also the 99th percentile. Plain is what the same "
+        f"Batches of {BATCH} from N = {N:,} on the CPU; {steps:,} steps that dispatch, a 200th of that "
+        "many that compute. Medians, of all parts together also the 99th percentile. Plain is what the same "
         "takes without a store: as many integers from a list, and copies of the step's indices and scores."
     )
     return Result([Table("Of the training thread, a step", columns, rows, note)], ratios)
