@@ -185,9 +185,11 @@ def test_configurations_in_a_document_are_ones(document):
             parse_config(yaml.safe_load(text), source=document.name)
 
 
-def test_the_benchmarks_that_results_name_are_there():
-    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    named = re.findall(r"^    python -m benchmarks\.(\w+)", results, re.M)
+def test_the_benchmarks_that_documents_name_are_there():
+    text = "".join(
+        (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("results", "benchmarks")
+    )
+    named = re.findall(r"^    python -m benchmarks[. ](\w+)", text, re.M)
     assert named
     for name in named:
         assert (ROOT / "benchmarks" / f"{name}.py").exists()
