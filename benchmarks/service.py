@@ -70,7 +70,7 @@ class Figures(NamedTuple):
 def measure(options: Options) -> Result:
     """Every home; in a short run Ray is left out, which takes long to start."""
     short = options.short
-    size, rounds = (500_000, 3) if short else (IMAGENET, 4)
+    size, rounds = (300_000, 3) if short else (IMAGENET, 4)
     ranks = (2,) if short else (1, 2, 4, 8, 16)
     batches = (BATCH,) if short else (BATCH, 4_096, FRAME)
     sizes = (size,) if short else (100_000, size, 10_000_000)

@@ -65,6 +65,10 @@ def test_weights_belong_to_the_indices_asked_for_and_a_fill_weighs_nothing():
     weights = sampler.weights(torch.tensor([[4, 9], [7, 2]]))
     assert weights.dtype == torch.float32
     assert weights.tolist() == [[3.25, 0.0], [1.5, 2.0]]
+    sampler.set_epoch(1)
+    assert sampler.weights(torch.tensor([[7, 2], [9, 4]])).tolist() == [[1.5, 2.0], [0.0, 3.25]]
+    sampler.set_epoch(2)
+    assert sampler.weights(torch.tensor([7, 2], dtype=torch.int32)).tolist() == [1.5, 2.0]
 
 
 @given(shard=st.permutations(range(12)), asked=st.lists(st.lists(st.integers(0, 11), max_size=5), max_size=9))
