@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import atexit
 import threading
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty
 from threading import Event
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 Buffer = Tensor | np.ndarray[Any, Any]
+_TURN = threading.Lock()
 
 
 class Buffers:
@@ -104,7 +106,8 @@ class Reading(EpochIterator):
         if stream is not None:
             stream.synchronize()  # the slot's last batch may still be on its way to the device
         fresh = self._buffers.renew(batch_slot)
-        results = super().run_pipeline(b_ix, batch_indices, batch_slot, cuda_event)
+        with _one_at_a_time():
+            results = super().run_pipeline(b_ix, batch_indices, batch_slot, cuda_event)
         return tuple(_given_away(result, fresh) for result in results)
 
     def __next__(self) -> Any:
@@ -132,6 +135,16 @@ class Reading(EpochIterator):
         for stream in self.cuda_streams:
             if stream is not None:
                 stream.synchronize()
+
+
+def _one_at_a_time() -> AbstractContextManager[Any]:
+    """Numba's own threads, which it takes where the machine has neither TBB's nor OpenMP's, abort a process
+    that uses them from two threads: then two loaders' batches, of training and of a test, take turns."""
+    try:
+        layer = numba.threading_layer()  # type: ignore[attr-defined]
+    except ValueError:  # not chosen yet
+        return _TURN
+    return _TURN if layer == "workqueue" else nullcontext()
 
 
 @atexit.register

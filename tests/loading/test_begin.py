@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -87,3 +90,23 @@ def test_torchs_workers_begin_before_they_are_asked_too(digits, sampler, workers
     loader.begin()
     sampler.set_epoch(0, start_batch=3)
     assert np.array_equal(torch.cat([index for _, _, index, _ in loader]), sampler.indices)
+
+
+TWO_LOADERS = """
+import sys
+from sadp_dist.loading import FFCVLoader, SequentialShard
+
+one, other = (FFCVLoader(sys.argv[1], SequentialShard(500, 5, 0, 1), num_workers=2) for _ in range(2))
+for _ in range(20):
+    one.begin()
+    assert sum(len(batch[1]) for batch in other) == sum(len(batch[1]) for batch in one) == 500
+"""
+
+
+@pytest.mark.slow
+def test_two_loaders_read_at_a_time_with_the_threads_of_numba_that_forbid_it(digits_beton):
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_LOADERS, digits_beton], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
