@@ -316,7 +316,7 @@ def cluster_table(fits: dict[str, NDArray[np.float64]]) -> Table:
         "Extrapolated, not measured. GB of an epoch between the ranks and rank 0, Redis or the Ray actor; "
         f"seconds between two epochs: the fit, and what has to travel then at {NETWORK * 8e-9:g} Gbit/s, an "
         "assumption about that host's network. What the fit says of a rank comes from processes that shared "
-        "this machine's cores, and what it says of an example has loopback's copies in it. Whether a node has "
-        "the memory is not asked here: scores and plans take 33 bytes an example."
+        "this machine's cores, and what it says of an example has loopback's copies in it. Whether a node "
+        "has the memory is not asked here: scores and plans take 33 bytes an example."
     )
     return Table(f"On a cluster, S = {KEPT} N", columns, rows, note)
