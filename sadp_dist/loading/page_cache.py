@@ -135,7 +135,9 @@ class EpochPages:
     def __init__(self, cache: PageCache, plan: Schedule) -> None:
         self._cache, self._plan = cache, plan
         self._memory = cache.memory(plan.slots)
-        self.state = self._memory, cache.ptrs, cache.sizes, plan.slot
+        to_read = self._memory.view()
+        to_read.flags.writeable = False  # as the mapped file is: one type, for which numba compiles once
+        self.state = to_read, cache.ptrs, cache.sizes, plan.slot
         self._reading: dict[int, Future[None]] = {}
         self._file: int | None = None
 
