@@ -66,7 +66,9 @@ def steps(network: str, batch: int, scoring: dict[str, Any] | None) -> Callable[
 def growth(network: str, batch: int, kind: str) -> float:
     """Bytes by which a process grows that trains, with a store that plans and takes scores, if it scores."""
     command = [sys.executable, "-m", "benchmarks.training_memory", network, str(batch), kind]
-    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    # What torch frees goes back to the system at once, so that the peak is not one of malloc's habits.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, text=True)
     return float(done.stdout)
 
 
