@@ -66,29 +66,35 @@ def steps(network: str, batch: int, scoring: dict[str, Any] | None) -> Callable[
 def growth(network: str, batch: int, kind: str) -> float:
     """Bytes by which a process grows that trains, with a store that plans and takes scores, if it scores."""
     command = [sys.executable, "-m", "benchmarks.training_memory", network, str(batch), kind]
-    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    # What torch frees goes back to the system at once, so that the peak is not one of malloc's habits.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, text=True)
     return float(done.stdout)
 
 
 def grow(network: str, batch: int, kind: str) -> int:
     """As `growth`, of this process."""
     torch.set_num_threads(1)
-    steps("small_cnn", 2, None)()  # what is loaded and compiled when it is first used
+    train("small_cnn", 2, LAST, examples=100)  # what is loaded when it is first used
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    if KINDS[kind] is None:
-        steps(network, batch, None)()
-        return resident("VmHWM") - before
+    train(network, batch, kind, EXAMPLES)
+    return resident("VmHWM") - before
+
+
+def train(network: str, batch: int, kind: str, examples: int) -> None:
+    """Two epochs of some steps, with a store of so many examples if there are scores."""
     pruning = PruningConfig(ratio=0.5, max_ratio=0.7, min_probability=0.3, epochs=2)
-    store = connect("memory:", run="memory", dataset_size=EXAMPLES, pruning=pruning)
+    store = None
+    if KINDS[kind] is not None:
+        store = connect("memory:", run="memory", dataset_size=examples, pruning=pruning)
     step = Step(network, batch, KINDS[kind])
     for epoch in range(2):
-        shard = store.plan(epoch=epoch)
+        shard = None if store is None else store.plan(epoch=epoch)
         for number in range(STEPS):
             scores = step()
-            assert scores is not None
-            store.push(shard.indices[number * batch :][:batch], scores, epoch=epoch)
-    return resident("VmHWM") - before
+            if store is not None and shard is not None and scores is not None:
+                store.push(shard.indices[number * batch :][:batch], scores, epoch=epoch)
 
 
 def resident(field: str) -> int:
