@@ -38,13 +38,26 @@ NAMES = (
     "cluster_model",
 )
 
+SHORT = (
+    "selection",
+    "loading",
+    "page_order",
+    "scoring_step",
+    "store",
+    "service",
+    "training_thread",
+)
+"""Those that a short run takes where none is named: what a minute allows."""
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(help=__doc__)
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"of {', '.join(NAMES)}; all by default")] = None,
-    short: Annotated[bool, typer.Option(help="A check of a minute; writes no page.")] = False,
+    short: Annotated[
+        bool, typer.Option(help=f"A check of a minute, of {', '.join(SHORT)} by default; writes no page.")
+    ] = False,
     data: Annotated[
         Path | None, typer.Option(envvar="SADP_DIST_DATA", help="cifar10.zip and imagenet-sample.zip")
     ] = None,
@@ -75,7 +88,7 @@ def main(
         return
     console = Console(width=max(Console().width, 120))
     results: dict[str, Result] = {}
-    for name in names or NAMES:
+    for name in names or (SHORT if short else NAMES):
         console.rule(title_of(name))
         results[name] = _in_its_own_process(name, options)
         show(results[name], console)
