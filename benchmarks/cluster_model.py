@@ -23,6 +23,7 @@ from benchmarks.job import Job, meet, tcp_bytes
 from benchmarks.result import Options, Ratio, Result, Table
 from benchmarks.servers import ray_cluster, redis_server
 from sadp_dist import PruningConfig, connect
+from sadp_dist.selection.order import index_type
 from sadp_dist.store import remove_run
 from sadp_dist.store.frames import index_dtype
 from sadp_dist.store.redis.publishing import LOG_LIMIT
@@ -66,12 +67,13 @@ def embedded_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
 def redis_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
     """Frames of scores go in and on to the planner, shards come from it and go out, and it writes snapshots.
 
-    A snapshot holds scores, epochs and the scores before, 12 bytes an example, and two plans of int64 indices
-    and float64 weights. There is one after each plan, and one whenever the log is longer than that.
+    A snapshot holds scores, epochs and the scores before, 12 bytes an example, and two plans, of indices as
+    short as they can be and float64 weights. There is one after each plan, and one whenever the log is longer
+    than that.
     """
     index = index_dtype(dataset_size).itemsize
     frames, shards = subset_size * (index + 4), subset_size * (index + 8)
-    snapshot = 12 * dataset_size + 2 * subset_size * 16
+    snapshot = 12 * dataset_size + 2 * subset_size * (np.dtype(index_type(dataset_size)).itemsize + 8)
     snapshots = 1 + frames // max(LOG_LIMIT, snapshot)
     return Wire(frames, shards, shards + snapshots * snapshot, frames)
 
@@ -317,6 +319,6 @@ def cluster_table(fits: dict[str, NDArray[np.float64]]) -> Table:
         f"seconds between two epochs: the fit, and what has to travel then at {NETWORK * 8e-9:g} Gbit/s, an "
         "assumption about that host's network. What the fit says of a rank comes from processes that shared "
         "this machine's cores, and what it says of an example has loopback's copies in it. Whether a node "
-        "has the memory is not asked here: scores and plans take 33 bytes an example."
+        "has the memory is not asked here: scores and plans take 28 bytes an example."
     )
     return Table(f"On a cluster, S = {KEPT} N", columns, rows, note)

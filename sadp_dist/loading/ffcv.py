@@ -32,6 +32,7 @@ try:
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
+import sadp_dist.loading.mapped_file  # noqa: F401  FFCV's loaders use it from here on
 from sadp_dist.loading.decoders import KeyedResizedCropDecoder
 from sadp_dist.loading.page_cache import PageCache
 from sadp_dist.loading.planes import ToPlanes

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool-%n
+SlurmdSpoolDir={spool}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -56,8 +57,13 @@ class SlurmCluster:
         lines = [
             f"NodeName={host.name} NodeAddr={host.address} CPUs=2 RealMemory=2000\n" for host in network.hosts
         ]
+        self._spool = tempfile.mkdtemp(prefix="slurm-")  # with sockets in it, whose paths must be short
         text = CONFIGURATION.format(
-            controller=socket.gethostname(), here=network.here, port=free_port(), folder=folder
+            controller=socket.gethostname(),
+            here=network.here,
+            port=free_port(),
+            folder=folder,
+            spool=self._spool,
         )
         (folder / "slurm.conf").write_text(text + "".join(lines))
         (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # nothing uses them
@@ -69,7 +75,7 @@ class SlurmCluster:
         for host in self._network.hosts:
             self._start(*host.command("slurmd", "-D", "-N", host.name))
         try:
-            until(lambda: self.ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 30, self._logs)
+            until(lambda: self.ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 30, self.logs)
         except AssertionError:
             self._stop()
             raise
@@ -101,9 +107,10 @@ class SlurmCluster:
             state = self.ask("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").strip()
             return None if state in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "") else state
 
-        return until(ended, timeout, self._logs)
+        return until(ended, timeout, self.logs)
 
-    def _logs(self) -> str:
+    def logs(self) -> str:
+        """What its daemons have said."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
     def __exit__(self, *_: object) -> None:
@@ -116,3 +123,4 @@ class SlurmCluster:
         for daemon in reversed(self._daemons):
             daemon.terminate()
             daemon.wait(20)
+        shutil.rmtree(self._spool, ignore_errors=True)

@@ -279,3 +279,10 @@ def test_cifar10_comes_through_as_it_is_in_its_zip(real_images, tmp_path):
     for image, label, i in zip(images, labels, index.tolist(), strict=True):
         assert np.array_equal(image.permute(1, 2, 0), np.asarray(some[i][0]))
         assert label == some[i][1]
+
+
+def test_numbas_types_stay_as_they_are(digits_beton):
+    of_bytes = numba.uint8[::1]
+    before = hash(of_bytes)
+    list(FFCVLoader(digits_beton, SequentialShard(500, 32, 0, 1)))
+    assert of_bytes.mutable and hash(of_bytes) == before
