@@ -15,10 +15,11 @@ from sadp_dist.training import load_config, read_metrics
 from tests.faults.case import GOES_ON, MIDDLE, Case, Outcome
 from tests.faults.torchrun import ENVIRONMENT
 from tests.store.redis_server import RedisServer
-from tests.training.conftest import ROOT, newest_state
+from tests.training.conftest import newest_state
 from tests.training.test_resume import TIMES, kill_9, wait_for_checkpoint_in_epoch
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 
 CASES = [Case("kill -9 of a rank of `sadp-dist train --resume`, `torchrun --max-restarts`", MIDDLE, "Redis")]
