@@ -133,16 +133,16 @@ def measure(options: Options) -> Result:
             half = median_ratio(taken[0.5], taken[FULL])
             return Result(ratios=[Ratio("epoch at r = 0.5 / half a full one", 2 * half, "lower", slack=1.5)])
         ratios = [round(0.1 * tenth, 1) for tenth in range(1, 10)]
-        jobs = {"1 process": seconds(config, ratios, turns=3)}
+        jobs = {"1 process": seconds(config, ratios, turns=5)}
         if not torch.cuda.is_available() or torch.cuda.device_count() > 1:
-            jobs["2 processes"] = under_torchrun(2, config, ratios, turns=3)
+            jobs["2 processes"] = under_torchrun(2, config, ratios, turns=5)
     tables, found, lines = [], [], {}
     for name, taken in jobs.items():
         above = {ratio: median_ratio(taken[ratio], taken[FULL]) - (1 - ratio) for ratio in ratios}
         full = statistics.median(taken[FULL])
         rows = [_row(ratio, taken, above[ratio]) for ratio in ratios]
         columns = ["r", "epoch, s", "of a full one", "least to most", "1 - r", "above it"]
-        note = f"A full epoch takes {full:.1f} s; three turns."
+        note = f"A full epoch takes {full:.1f} s; five turns."
         tables.append(Table(f"Epochs of CIFAR-10, {name}", columns, rows, note))
         lines[name] = [(ratio, 1 - ratio + above[ratio]) for ratio in ratios]
         found += [

@@ -121,7 +121,7 @@ def measure(options: Options) -> Result:
         network, batch = "small_cnn", 64
     kinds = {name: KINDS[name] for name in ((NONE, LAST, ALL) if options.short else KINDS)}
     steps = {name: Step(network, batch, scoring) for name, scoring in kinds.items()}
-    seconds = in_turns(steps, turns=9 if options.short else 15, clock=_clock())
+    seconds = in_turns(steps, turns=9 if options.short else 25, clock=_clock())
     del steps
     ratios = [
         Ratio(f"{kind} / {NONE}, step", median_ratio(seconds[kind], seconds[NONE]), "lower", goal, slack=1.5)
