@@ -28,6 +28,9 @@ PARTS = (
 
 
 def markdown() -> str:
+    for name in NETWORKS:
+        if not name.startswith(tuple(start for start, *_ in PARTS)):
+            raise LookupError(f"{name} is not among PARTS")
     lines = [
         "| name | what | source | image sizes | for classes, input | parameters | last layer |",
         "| --- | --- | --- | --- | --- | ---: | --- |",

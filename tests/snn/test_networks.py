@@ -140,11 +140,13 @@ def test_one_time_step_is_the_first_of_several(name):
 @pytest.mark.parametrize("name", ON_IMAGES)
 def test_every_network_for_images_takes_those_of_every_data_set(name):
     """On fake tensors, which have shapes and no numbers."""
-    with FakeTensorMode():
-        for image_size, channels in ((32, 3), (48, 2), (64, 3), (128, 2), (224, 3)):
-            network = build_network(name, 7, image_size, channels, time_steps=2).eval()
-            assert network(torch.randn(3, channels, image_size, image_size)).shape == (2, 3, 7)
-            assert network(torch.randn(4, 3, channels, image_size, image_size)).shape == (4, 3, 7)
+    with FakeTensorMode(), torch.no_grad():
+        for image_size in (32, 64, 224):
+            network = build_network(name, 7, image_size, time_steps=2).eval()
+            assert network(torch.randn(3, 3, image_size, image_size)).shape == (2, 3, 7)
+        for image_size in (48, 128):
+            network = build_network(name, 7, image_size, channels=2).eval()
+            assert network(torch.randn(6, 3, 2, image_size, image_size)).shape == (6, 3, 7)
 
 
 @pytest.mark.parametrize("name", ON_FEATURES)
