@@ -137,16 +137,16 @@ def test_one_time_step_is_the_first_of_several(name):
         torch.testing.assert_close(one(images), several(images)[:1])
 
 
-@pytest.mark.parametrize("name", ON_IMAGES)
+@pytest.mark.parametrize("name", ONE_OF_A_KIND)
 def test_every_network_for_images_takes_those_of_every_data_set(name):
     """On fake tensors, which have shapes and no numbers."""
     with FakeTensorMode(), torch.no_grad():
         for image_size in (32, 64, 224):
-            network = build_network(name, 7, image_size, time_steps=2).eval()
-            assert network(torch.randn(3, 3, image_size, image_size)).shape == (2, 3, 7)
+            network = build_network(name, 7, image_size, time_steps=1).eval()
+            assert network(torch.randn(3, 3, image_size, image_size)).shape == (1, 3, 7)
         for image_size in (48, 128):
             network = build_network(name, 7, image_size, channels=2).eval()
-            assert network(torch.randn(6, 3, 2, image_size, image_size)).shape == (6, 3, 7)
+            assert network(torch.randn(2, 3, 2, image_size, image_size)).shape == (2, 3, 7)
 
 
 @pytest.mark.parametrize("name", ON_FEATURES)
