@@ -21,10 +21,21 @@ class ImageFormat(StrEnum):
 
 def beton(
     source: Annotated[
-        str, typer.Argument(help="ImageFolder folder, .zip of one, or parquet file.", metavar="SOURCE")
+        str,
+        typer.Argument(
+            help="ImageFolder folder, .zip of one, parquet; with --dataset, a download or its folder.",
+            metavar="SOURCE",
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The .beton file to write.", metavar="OUT.beton")],
     split: Annotated[str | None, typer.Option(help="Sub-folder of SOURCE, such as train.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Public dataset that SOURCE holds, such as cifar10.", metavar="NAME"),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option(help="With --dataset: check the files' MD5 sums and the number of examples.")
+    ] = True,
     image_format: Annotated[
         ImageFormat,
         typer.Option("--format", help="raw pixels, JPEG, or smart: raw where the image is small."),
@@ -43,14 +54,26 @@ def beton(
 
         sadp-dist beton cifar10.zip train.beton --split train
 
+    CIFAR-100 from its official archive:
+
+        sadp-dist beton cifar-100-python.tar.gz train.beton --dataset cifar100 --split train
+
     ImageNet as in FFCV's recipe:
 
         sadp-dist beton imagenet train.beton --split train --max-side 500
     """
-    from sadp_dist.data import open_images
+    from sadp_dist.data import Examples, open_dataset, open_images
     from sadp_dist.loading import write_beton
 
-    images = open_images(source, split)
+    examples: Examples
+    if dataset is None:
+        if not verify:
+            raise UsageError("--no-verify: only a --dataset is verified; leave it out")
+        examples = open_images(source, split)
+    elif split is None:
+        raise UsageError("--dataset needs --split, such as --split train")
+    else:
+        examples = open_dataset(dataset, source, split, verify)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -59,9 +82,9 @@ def beton(
         ) from None
     console = Console(highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task(f"writing {out.name}", total=len(images))
+        bar = bars.add_task(f"writing {out.name}", total=len(examples))
         write_beton(
-            images,
+            examples,
             out,
             image_format=image_format.value,
             max_side=max_side,
@@ -69,4 +92,5 @@ def beton(
             workers=workers,
             progress=lambda written: bars.advance(bar, written),
         )
-    console.print(f"wrote {len(images):,} images of {len(images.classes):,} classes to {out}", markup=False)
+    classes = len(examples.classes)
+    console.print(f"wrote {len(examples):,} images of {classes:,} classes to {out}", markup=False)
