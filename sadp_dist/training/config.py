@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from sadp_dist.data.registry import DATASETS
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.choices import check_choice
@@ -38,11 +39,13 @@ class DataConfig:
         train: the training images: a .beton file, or with `loader: torch` an ImageFolder folder, a .zip of
             one or a parquet file.
         test: the test images, likewise.
+        dataset: the public dataset that they are, one of ``sadp_dist.data.DATASETS``: messages say then how
+            to get it, and it has `classes`, unless they are given. None: data of one's own.
         loader: "ffcv" reads .beton files, which `sadp-dist beton` writes; "torch" reads the others.
         train_split: with `loader: torch`, the sub-folder of `train`; for parquet, how its files' names begin.
         test_split: the same of `test`.
         image_size: side of the square images that the network sees, in pixels.
-        classes: number of classes; None: as many as the training labels name.
+        classes: number of classes; None: as many as the dataset has, or the training labels name.
         mean: of the red, green and blue channel, in 0..255; it is subtracted.
         std: of the channels, in 0..255; what is left is divided by it.
         augment: "none", "crop" (pad, crop and flip) or "resized-crop"; keyed by seed, epoch and example.
@@ -55,11 +58,12 @@ class DataConfig:
             is 16384 then, unless it is given. None: the system's cache holds the file, in any order.
 
     Raises:
-        UsageError: a page window where the images are in no .beton.
+        UsageError: a dataset that is not known, or a page window where the images are in no .beton.
     """
 
     train: str
     test: str
+    dataset: str | None = None
     loader: Literal["ffcv", "torch"] = "ffcv"
     train_split: str | None = None
     test_split: str | None = None
@@ -75,6 +79,8 @@ class DataConfig:
     page_window: Positive | None = None
 
     def __post_init__(self) -> None:
+        if self.dataset is not None:
+            check_choice("dataset", self.dataset, DATASETS)
         if self.page_window is not None and self.loader != "ffcv":
             raise UsageError(f"page_window={self.page_window}: only a .beton has pages; loader must be ffcv")
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sadp_dist.data.registry import DATASETS, how_to_get
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import PageOrder, PruningSampler, SequentialShard, TorchLoader, pad_crop_flip
 from sadp_dist.training.config import DataConfig
@@ -119,10 +120,17 @@ def open_data(
         path = Path(getattr(config, name))
         if not path.exists():
             raise UsageError(
-                f"data.{name} is {str(path)!r}, which does not exist; sadp-dist beton writes .beton files"
+                f"data.{name} is {str(path)!r}, which does not exist; {_how_to_write(config, name)}"
             )
     open_with = _open_betons if config.loader == "ffcv" else _open_images
     return open_with(config, batch_size, seed, process, time_steps)
+
+
+def _how_to_write(config: DataConfig, split: str) -> str:
+    if config.dataset is None:
+        return "sadp-dist beton writes .beton files"
+    command = f"sadp-dist beton SOURCE {getattr(config, split)} --dataset {config.dataset} --split {split}"
+    return f"{how_to_get(DATASETS[config.dataset])}; then: {command}"
 
 
 def _open_betons(
@@ -240,8 +248,10 @@ def _check_image_sizes(path: str, sizes: list[tuple[int, int]], image_size: int)
 
 
 def _count_classes(config: DataConfig, train: NDArray[np.int64], test: NDArray[np.int64]) -> int:
-    """The configured number of classes, or as many as the training labels name; every label must be below."""
-    classes = config.classes or int(train.max(initial=0)) + 1
+    """The configured number of classes, the dataset's, or as many as the training labels name; every label
+    must be below."""
+    known = DATASETS[config.dataset].classes if config.dataset else None
+    classes = config.classes or known or int(train.max(initial=0)) + 1
     for name, labels in (("train", train), ("test", test)):
         highest = int(labels.max(initial=0))
         if highest >= classes:

@@ -1,0 +1,176 @@
+"""The public datasets that are known by name: what they hold, where they are, how their files are read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sadp_dist.data.cifar import open_cifar10, open_cifar100
+from sadp_dist.data.examples import Examples
+from sadp_dist.data.images import open_images
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.choices import check_choice
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that is downloaded.
+
+    Attributes:
+        name: of the file.
+        md5: its MD5 sum in hexadecimal digits, where one is published.
+        split: the only split it is needed for, if it is one.
+    """
+
+    name: str
+    md5: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The facts of a dataset, and the function that reads it.
+
+    Attributes:
+        name: how commands and configurations call it.
+        kind: what an example is.
+        train: number of training examples.
+        test: number of test examples.
+        classes: number of classes.
+        shape: of an example as the network sees it: (C, H, W) images, (T, C, H, W) events, (T, F) audio.
+        source: what to download, in words with the address.
+        files: what is downloaded.
+        open: path and split to examples; the path is a downloaded file or a folder with them in it.
+        val: number of examples of the split "val", where there is one. Where the labels of the test split
+            were never published, "test" and "val" are the same examples.
+    """
+
+    name: str
+    kind: Literal["images", "events", "audio"]
+    train: int
+    test: int
+    classes: int
+    shape: tuple[int, ...]
+    source: str
+    files: tuple[SourceFile, ...]
+    open: Callable[[Path, str], Examples]
+    val: int | None = None
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """The number of examples of each split."""
+        sizes = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: size for split, size in sizes.items() if size is not None}
+
+
+def open_dataset(name: str, source: str | Path, split: str, verify: bool = True) -> Examples:
+    """Open a split of a dataset from its published files.
+
+    Args:
+        name: one of ``DATASETS``.
+        source: a downloaded file, or the folder it is in, packed or unpacked.
+        split: "train", "test" or, where there is one, "val".
+        verify: whether MD5 sums of published files and numbers of examples and classes must be right.
+
+    Raises:
+        UsageError: nothing there (the message says what to download), an unknown name or split, or the files
+            are not the published ones.
+        MissingExtra: a reader needs a package that is not installed.
+    """
+    check_choice("dataset", name, DATASETS)
+    dataset, path = DATASETS[name], Path(source).expanduser()
+    check_choice("split", split, dataset.splits)
+    if not path.exists():
+        raise UsageError(f"source {str(path)!r} does not exist; {how_to_get(dataset)}")
+    if verify:
+        _check_files(dataset, path, split)
+    examples = dataset.open(path, split)
+    if verify:
+        _check_counts(dataset, examples, split)
+    return examples
+
+
+def how_to_get(dataset: Dataset) -> str:
+    """What to download, as a part of a sentence."""
+    return f"to get {dataset.name}, {dataset.source}"
+
+
+def _check_files(dataset: Dataset, path: Path, split: str) -> None:
+    """MD5 sums of those published files that are there."""
+    folder = path if path.is_dir() else path.parent
+    for file in dataset.files:
+        there = folder / file.name
+        wanted = there.is_file() and (path.is_dir() or there == path) and file.split in (None, split)
+        if file.md5 is None or not wanted:
+            continue
+        with there.open("rb") as content:
+            found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if found != file.md5:
+            raise UsageError(
+                f"{there} has the MD5 sum {found}, the published one is {file.md5}; download it again"
+            )
+
+
+def _check_counts(dataset: Dataset, examples: Examples, split: str) -> None:
+    expected = dataset.splits[split]
+    for found, wanted, what in (
+        (len(examples), expected, "examples"),
+        (len(examples.classes), dataset.classes, "classes"),
+    ):
+        if found != wanted:
+            raise UsageError(
+                f"{examples.name}: {split} has {found:,} {what}, {dataset.name} has {wanted:,}; "
+                f"{how_to_get(dataset)}, or give --no-verify for a part of it"
+            )
+
+
+def _open_imagenet(path: Path, split: str) -> Examples:
+    return open_images(path, "val" if split == "test" else split)
+
+
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (
+        Dataset(
+            name="cifar10",
+            kind="images",
+            train=50_000,
+            test=10_000,
+            classes=10,
+            shape=(3, 32, 32),
+            source="download cifar-10-python.tar.gz from www.cs.toronto.edu/~kriz/cifar.html",
+            files=(SourceFile("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+            open=open_cifar10,
+        ),
+        Dataset(
+            name="cifar100",
+            kind="images",
+            train=50_000,
+            test=10_000,
+            classes=100,
+            shape=(3, 32, 32),
+            source="download cifar-100-python.tar.gz from www.cs.toronto.edu/~kriz/cifar.html",
+            files=(SourceFile("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
+            open=open_cifar100,
+        ),
+        Dataset(
+            name="imagenet",
+            kind="images",
+            train=1_281_167,
+            val=50_000,
+            test=50_000,
+            classes=1000,
+            shape=(3, 224, 224),
+            source="register at image-net.org, download ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, "
+            "and unpack them to train/<class>/<image> and val/<class>/<image>",
+            files=(
+                SourceFile("ILSVRC2012_img_train.tar", "1d675b47d978889d74fa0da5fadfb00e", "train"),
+                SourceFile("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622", "val"),
+            ),
+            open=_open_imagenet,
+        ),
+    )
+}
