@@ -122,8 +122,11 @@ def open_data(
             raise UsageError(
                 f"data.{name} is {str(path)!r}, which does not exist; {_how_to_write(config, name)}"
             )
-    open_with = _open_betons if config.loader == "ffcv" else _open_images
-    return open_with(config, batch_size, seed, process, time_steps)
+    if config.loader == "ffcv":
+        return _open_betons(config, batch_size, seed, process, time_steps)
+    if config.dataset is not None and DATASETS[config.dataset].kind != "images":
+        return _open_sequences(config, config.dataset, batch_size, seed, process, time_steps)
+    return _open_images(config, batch_size, seed, process)
 
 
 def _how_to_write(config: DataConfig, split: str) -> str:
@@ -191,9 +194,33 @@ def _beton_shape(config: DataConfig, time_steps: int) -> tuple[int, ...]:
     return train or (3, config.image_size, config.image_size)
 
 
-def _open_images(
-    config: DataConfig, batch_size: int, seed: int, process: Process, time_steps: int
+def _open_sequences(
+    config: DataConfig, dataset: str, batch_size: int, seed: int, process: Process, time_steps: int
 ) -> TrainingData:
+    from sadp_dist.data import Examples, open_dataset
+
+    train = open_dataset(dataset, config.train, config.train_split or "train", verify=False)
+    test_examples = open_dataset(dataset, config.test, config.test_split or "test", verify=False)
+    shape = DATASETS[dataset].shape
+    check_sequences(config, train.name, shape, time_steps)
+
+    def loader(examples: Examples, sampler: PruningSampler | SequentialShard) -> Batches:
+        return TorchLoader(examples, sampler, num_workers=config.workers, device=process.device, seed=seed)
+
+    test = loader(test_examples, _test_shard(len(test_examples), batch_size, process))
+    return TrainingData(
+        config=config,
+        labels=train.labels,
+        classes=_count_classes(config, train.labels, test_examples.labels),
+        shape=shape,
+        seed=seed,
+        device=process.device,
+        train_loader=lambda sampler: loader(train, sampler),
+        test_loader=lambda: test,
+    )
+
+
+def _open_images(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
     try:
         from torchvision.transforms import v2
     except ModuleNotFoundError as error:
