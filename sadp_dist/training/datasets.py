@@ -64,12 +64,24 @@ class TrainingData:
         return len(self.labels)
 
     def augment(self, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
-        """Crop, mirror and blank as the configuration says, keyed by (seed, epoch, index)."""
-        config = self.config
-        if config.augment == "none":
-            return images
-        padding = config.padding if config.augment == "crop" else 0  # "resized-crop" crops where it decodes
-        return pad_crop_flip(images, indices, epoch, self.seed, padding, config.flip, config.cutout)
+        """Crop, mirror, apply a policy and blank as the configuration says, keyed by (seed, epoch, index).
+
+        The blanked square comes last: a policy could move it or turn it white.
+        """
+        config, key = self.config, (indices, epoch, self.seed)
+        cutout = config.cutout if config.augment != "none" else 0
+        if config.augment != "none":
+            # "resized-crop" crops where it decodes.
+            padding = config.padding if config.augment == "crop" else 0
+            now = cutout if config.autoaugment is None else 0
+            images = pad_crop_flip(images, *key, padding, config.flip, now)
+        if config.autoaugment is not None:
+            from sadp_dist.loading import auto_augment
+
+            images = auto_augment(images, *key, config.autoaugment)
+            if cutout > 0:
+                images = pad_crop_flip(images, *key, padding=0, flip=False, cutout=cutout)
+        return images
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, C, H, W) uint8 to float32, (x - mean) / std per channel."""
@@ -102,6 +114,8 @@ def open_data(config: DataConfig, batch_size: int, seed: int, process: Process) 
             raise UsageError(
                 f"data.{name} is {str(path)!r}, which does not exist; {_how_to_write(config, name)}"
             )
+    if config.autoaugment is not None:
+        _need_torchvision(f"data.autoaugment is {config.autoaugment}")
     open_with = _open_betons if config.loader == "ffcv" else _open_images
     return open_with(config, batch_size, seed, process)
 
@@ -154,12 +168,8 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
 
 
 def _open_images(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
-    try:
-        from torchvision.transforms import v2
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "data.loader is torch, which needs torchvision; install it with: pip install torchvision"
-        ) from error
+    _need_torchvision("data.loader is torch")
+    from torchvision.transforms import v2
 
     from sadp_dist.data import open_images
 
@@ -195,6 +205,15 @@ def _open_images(config: DataConfig, batch_size: int, seed: int, process: Proces
         train_loader=lambda sampler: loader(train, sampler, train_transform),
         test_loader=lambda: test,
     )
+
+
+def _need_torchvision(what: str) -> None:
+    try:
+        import torchvision  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{what}, which needs torchvision; install it with: pip install torchvision"
+        ) from error
 
 
 def _check_image_sizes(path: str, sizes: list[tuple[int, int]], image_size: int) -> None:
