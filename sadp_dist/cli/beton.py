@@ -12,6 +12,8 @@ from rich.progress import Progress
 
 from sadp_dist.errors import UsageError
 
+QUALITY = 90
+
 
 class ImageFormat(StrEnum):
     raw = "raw"
@@ -43,12 +45,12 @@ def beton(
     max_side: Annotated[
         int | None, typer.Option(help="Shrink images whose longer side has more pixels than this.")
     ] = None,
-    quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 90,
+    quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = QUALITY,
     workers: Annotated[
         int | None, typer.Option(help="Processes that read and encode; as many as cores if left out.")
     ] = None,
 ) -> None:
-    """Write images to a .beton file, FFCV's format, with the index of each example in it.
+    """Write images or frames to a .beton file, FFCV's format, with the index of each example in it.
 
     CIFAR-10:
 
@@ -58,12 +60,16 @@ def beton(
 
         sadp-dist beton cifar-100-python.tar.gz train.beton --dataset cifar100 --split train
 
+    CIFAR10-DVS, as frames, from the folder of its event files:
+
+        sadp-dist beton cifar10-dvs train.beton --dataset cifar10-dvs --split train
+
     ImageNet as in FFCV's recipe:
 
         sadp-dist beton imagenet train.beton --split train --max-side 500
     """
-    from sadp_dist.data import Examples, open_dataset, open_images
-    from sadp_dist.loading import write_beton
+    from sadp_dist.data import DATASETS, Examples, open_dataset, open_images
+    from sadp_dist.loading import write_arrays, write_beton
 
     examples: Examples
     if dataset is None:
@@ -74,6 +80,11 @@ def beton(
         raise UsageError("--dataset needs --split, such as --split train")
     else:
         examples = open_dataset(dataset, source, split, verify)
+    images = dataset is None or DATASETS[dataset].kind == "images"
+    if not images and (image_format, max_side, quality) != (ImageFormat.smart, None, QUALITY):
+        raise UsageError(
+            f"--format, --max-side and --quality are for images; {dataset} has none, leave them out"
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -83,14 +94,21 @@ def beton(
     console = Console(highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(f"writing {out.name}", total=len(examples))
-        write_beton(
-            examples,
-            out,
-            image_format=image_format.value,
-            max_side=max_side,
-            quality=quality,
-            workers=workers,
-            progress=lambda written: bars.advance(bar, written),
-        )
-    classes = len(examples.classes)
-    console.print(f"wrote {len(examples):,} images of {classes:,} classes to {out}", markup=False)
+
+        def progress(written: int) -> None:
+            bars.advance(bar, written)
+
+        if images:
+            write_beton(
+                examples,
+                out,
+                image_format=image_format.value,
+                max_side=max_side,
+                quality=quality,
+                workers=workers,
+                progress=progress,
+            )
+        else:
+            write_arrays(examples, out, workers=workers, progress=progress)
+    what, classes = "images" if images else "examples", len(examples.classes)
+    console.print(f"wrote {len(examples):,} {what} of {classes:,} classes to {out}", markup=False)

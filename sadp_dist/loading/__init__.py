@@ -23,20 +23,25 @@ if TYPE_CHECKING:
         beton_size,
         write_beton,
     )
+    from sadp_dist.loading.beton_arrays import BetonArrays, beton_shape, write_arrays
     from sadp_dist.loading.ffcv import FFCVLoader
 
 _LATER = {
     "auto_augment": "sadp_dist.loading.autoaugment",
+    "BetonArrays": "sadp_dist.loading.beton_arrays",
     "FFCVLoader": "sadp_dist.loading.ffcv",
     "beton_fields": "sadp_dist.loading.beton",
     "beton_image_sizes": "sadp_dist.loading.beton",
     "beton_pages": "sadp_dist.loading.beton",
     "beton_labels": "sadp_dist.loading.beton",
+    "beton_shape": "sadp_dist.loading.beton_arrays",
     "beton_size": "sadp_dist.loading.beton",
+    "write_arrays": "sadp_dist.loading.beton_arrays",
     "write_beton": "sadp_dist.loading.beton",
 }
 
 __all__ = [
+    "BetonArrays",
     "FFCVLoader",
     "PageOrder",
     "PruningSampler",
@@ -47,8 +52,10 @@ __all__ = [
     "beton_image_sizes",
     "beton_labels",
     "beton_pages",
+    "beton_shape",
     "beton_size",
     "pad_crop_flip",
+    "write_arrays",
     "write_beton",
 ]
 

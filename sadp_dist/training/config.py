@@ -30,7 +30,10 @@ SHARD_BLOCK = 16_384
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images come from and what happens to them before the network.
+    """Where the examples come from and what happens to them before the network.
+
+    Sequences, frames of events or of sound, go to the network as they are, and bring their own size: they
+    take none of `image_size`, `mean`, `std` and `augment`.
 
     Attributes:
         train: the training images: a .beton file, or with `loader: torch` an ImageFolder folder, a .zip of
@@ -92,7 +95,7 @@ class NetworkConfig:
     Attributes:
         name: "small_cnn", "spiking_resnet18", "sew_resnet18", "sew_resnet34", "vgg11", or one that was
             registered.
-        time_steps: T, how many times an image is shown.
+        time_steps: T, how many times an image is shown; of sequences, how long they are.
         neuron: the neurons of all layers.
         weights: a run's directory, in whose newest checkpoint are the weights to begin with; by default they
             are drawn at random. It may have been trained for other time steps.

@@ -23,7 +23,9 @@ def images():
 def augmented(images, **options):
     config = DataConfig(train="train.beton", test="test.beton", **options)
     labels = np.zeros(200, np.int64)
-    data = TrainingData(config, labels, 10, 7, torch.device("cpu"), lambda sampler: [], lambda: [])
+    data = TrainingData(
+        config, labels, 10, (3, 32, 32), 7, torch.device("cpu"), lambda sampler: [], lambda: []
+    )
     return data.augment(images, INDEX, 2)
 
 
