@@ -12,6 +12,9 @@ from sadp_dist.data import cifar10_dvs, dvs128_gesture, hardvs
 from sadp_dist.data.cifar import open_cifar10, open_cifar100
 from sadp_dist.data.examples import Examples
 from sadp_dist.data.images import open_images
+from sadp_dist.data.shd import open_shd
+from sadp_dist.data.speech_commands import open_speech_commands
+from sadp_dist.data.tiny_imagenet import open_tiny_imagenet
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
 
@@ -158,6 +161,18 @@ DATASETS: dict[str, Dataset] = {
             open=open_cifar100,
         ),
         Dataset(
+            name="tiny-imagenet",
+            kind="images",
+            train=100_000,
+            val=10_000,
+            test=10_000,
+            classes=200,
+            shape=(3, 64, 64),
+            source="download tiny-imagenet-200.zip from cs231n.stanford.edu/tiny-imagenet-200.zip",
+            files=(SourceFile("tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),),
+            open=open_tiny_imagenet,
+        ),
+        Dataset(
             name="imagenet",
             kind="images",
             train=1_281_167,
@@ -225,6 +240,34 @@ DATASETS: dict[str, Dataset] = {
             "unpack it",
             files=(SourceFile("DvsGesture.tar.gz", "8a5c71fb11e24e5ca5b11866ca6c00a1"),),
             open=dvs128_gesture.open_dvs128_gesture,
+        ),
+        Dataset(
+            name="speech-commands",
+            kind="audio",
+            train=84_843,
+            val=9_981,
+            test=11_005,
+            classes=35,
+            shape=(101, 40),
+            source="download speech_commands_v0.02.tar.gz from "
+            "download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+            files=(SourceFile("speech_commands_v0.02.tar.gz", "6b74f3901214cb2c2934e98196829835"),),
+            open=open_speech_commands,
+        ),
+        Dataset(
+            name="shd",
+            kind="audio",
+            train=8_156,
+            test=2_264,
+            classes=20,
+            shape=(100, 700),
+            source="download shd_train.h5.gz and shd_test.h5.gz from "
+            "zenkelab.org/resources/spiking-heidelberg-datasets-shd",
+            files=(
+                SourceFile("shd_train.h5.gz", "d47c9825dee33347913e8ce0f2be08b0", "train"),
+                SourceFile("shd_test.h5.gz", "3062a80ec0c5719404d5b02e166543b1", "test"),
+            ),
+            open=open_shd,
         ),
     )
 }

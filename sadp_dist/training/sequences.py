@@ -10,7 +10,7 @@ from torch import Tensor
 from sadp_dist.errors import UsageError
 from sadp_dist.training.config import DataConfig
 
-OF_IMAGES = ("image_size", "mean", "std", "augment", "cutout")
+OF_IMAGES = ("image_size", "mean", "std", "augment", "autoaugment", "cutout")
 """Keys of the ``data:`` section that say what is done to images, and nothing else."""
 
 

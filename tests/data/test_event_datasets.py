@@ -1,4 +1,4 @@
-"""The public datasets of events, from files like theirs: each example as frames, with its class, in its split."""
+"""The public datasets of events, from files like theirs: examples as frames, with their class, in their split."""
 
 from __future__ import annotations
 
