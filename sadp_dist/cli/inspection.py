@@ -86,7 +86,7 @@ def top(
     as_json: JsonOption = False,
     images: Annotated[
         str | None,
-        typer.Option(help="The images that were trained on: folder, .zip or parquet.", metavar="SOURCE"),
+        typer.Option(help="What was trained on: folder, .zip, parquet or .beton.", metavar="SOURCE"),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Sub-folder of SOURCE, such as train.")] = None,
     out: Annotated[

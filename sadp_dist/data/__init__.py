@@ -1,5 +1,8 @@
-"""Datasets. `open_images` reads labelled images from a folder, a .zip or parquet."""
+"""Datasets. `open_images` reads labelled images from a folder, a .zip or parquet; `open_dataset` reads a
+public dataset that is known by name from the files it is published as."""
 
+from sadp_dist.data.examples import Examples
 from sadp_dist.data.images import ImageSource, open_images
+from sadp_dist.data.registry import DATASETS, Dataset, SourceFile, open_dataset
 
-__all__ = ["ImageSource", "open_images"]
+__all__ = ["DATASETS", "Dataset", "Examples", "ImageSource", "SourceFile", "open_dataset", "open_images"]

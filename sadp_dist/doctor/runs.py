@@ -124,24 +124,26 @@ def checkpoints(subject: Subject) -> tuple[State, str]:
 
 @check(
     ".beton",
-    "A .beton file is whole, of this version of FFCV, and has the fields `image`, `label` and `index`.",
+    "A .beton file is whole, of this version of FFCV, and has the fields `image` or `frames`, `label` and "
+    "`index`.",
     "`sadp-dist beton SOURCE OUT.beton` writes it anew.",
     applies=lambda subject: bool(subject.betons),
     needs=("ffcv",),
     patience=DATA_PATIENCE,
 )
 def betons(subject: Subject) -> tuple[State, str]:
-    from sadp_dist.loading import beton_image_sizes, beton_labels
+    from sadp_dist.loading import beton_image_sizes, beton_labels, beton_shape
 
     found = []
     for path in subject.betons:
         try:
-            labels, sizes = beton_labels(path), beton_image_sizes(path)
+            labels, shape = beton_labels(path), beton_shape(path)
+            sizes = beton_image_sizes(path) if shape is None else [shape]
         except UsageError as error:
             return State.BROKEN, str(error)
-        classes = len(set(labels.tolist()))
-        shape = f"of {sizes[0][0]} x {sizes[0][1]}" if len(sizes) == 1 else "of many sizes"
-        found.append(f"{path}: {len(labels):,} images {shape}, {classes} classes")
+        classes, kind = len(set(labels.tolist())), "images" if shape is None else "arrays"
+        of = f"of {' x '.join(map(str, sizes[0]))}" if len(sizes) == 1 else "of many sizes"
+        found.append(f"{path}: {len(labels):,} {kind} {of}, {classes} classes")
     return State.OK, "; ".join(found)
 
 
@@ -166,7 +168,8 @@ def _data(subject: Subject) -> TrainingData:
 
     config = _config(subject)
     batch_size = batch_of_a_rank(config.training, _processes(subject))
-    return open_data(config.data, batch_size, config.seed, Process(0, 1, torch.device("cpu")))
+    process = Process(0, 1, torch.device("cpu"))
+    return open_data(config.data, batch_size, config.seed, process, config.network.time_steps)
 
 
 @cache
@@ -177,7 +180,8 @@ def _network(subject: Subject) -> SpikingNetwork:
     return build_network(
         config.network.name,
         num_classes=_data(subject).classes,
-        image_size=config.data.image_size,
+        image_size=_data(subject).image_size,
+        channels=_data(subject).channels,
         time_steps=config.network.time_steps,
         neuron=config.network.neuron,
     )

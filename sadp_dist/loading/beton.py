@@ -3,14 +3,8 @@ back."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterable
-from ctypes import c_uint64
-from multiprocessing import Process, Queue, SimpleQueue, Value
+from collections.abc import Callable
 from pathlib import Path
-from queue import Empty
 from typing import Any, Literal
 
 import numpy as np
@@ -19,20 +13,19 @@ from PIL import Image
 
 from sadp_dist.data.images import open_images
 from sadp_dist.errors import MissingExtra, UsageError
+from sadp_dist.loading.beton_writer import check_writing, write_examples
 from sadp_dist.loading.importing import importing_ffcv
 
 try:
     with importing_ffcv():
-        from ffcv.fields import IntField, RGBImageField
-        from ffcv.memory_allocator import MemoryAllocator
+        from ffcv.fields import IntField, NDArrayField, RGBImageField
         from ffcv.reader import Reader
         from ffcv.types import ALLOC_TABLE_TYPE
-        from ffcv.writer import DatasetWriter, worker_job_indexed_dataset
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 ImageFormat = Literal["raw", "jpg", "smart"]
-IMAGE, LABEL, INDEX = "image", "label", "index"
+IMAGE, FRAMES, LABEL, INDEX = "image", "frames", "label", "index"
 SMART_THRESHOLD = 1 << 16  # bytes: 147 x 147 pixels
 
 
@@ -75,11 +68,7 @@ def write_beton(
         raise UsageError(f"max_side={max_side}: must be at least 1 pixel, or left out")
     if not 1 <= quality <= 100:
         raise UsageError(f"quality={quality}: must be from 1 to 100")
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers={workers}: must be at least 1")
-    out = Path(out).expanduser()
-    if not out.parent.is_dir() or out.is_dir():
-        raise UsageError(f"out={str(out)!r}: must be a file in a folder that exists")
+    out = check_writing(out, workers)
     if split is not None and not isinstance(source, str | Path):
         raise UsageError(f"split={split!r}: only a source that is opened by its path has splits")
     images = open_images(source, split) if isinstance(source, str | Path) else source
@@ -96,17 +85,7 @@ def write_beton(
         LABEL: IntField(),
         INDEX: IntField(),
     }
-    chunk = 100
-    workers = min(workers or len(os.sched_getaffinity(0)), -(-len(images) // chunk))
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        writer = _Writer(str(unfinished), fields, num_workers=workers, progress=progress)
-        writer.from_indexed_dataset(_Examples(images), chunksize=chunk)
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_examples(_Examples(images), fields, out, workers, progress)
     return len(images)
 
 
@@ -166,8 +145,8 @@ def open_beton(path: str | Path) -> Reader:
     allocations, rest = divmod(
         path.stat().st_size - int(reader.header["alloc_table_ptr"]), ALLOC_TABLE_TYPE.itemsize
     )
-    images = sum(isinstance(field, RGBImageField) for field in reader.handlers.values())
-    if int(reader.header["alloc_table_ptr"]) == 0 or rest or allocations < images * int(reader.num_samples):
+    stored = sum(isinstance(field, RGBImageField | NDArrayField) for field in reader.handlers.values())
+    if int(reader.header["alloc_table_ptr"]) == 0 or rest or allocations < stored * int(reader.num_samples):
         raise UsageError(
             f"beton {str(path)!r} is cut short; write it again with: sadp-dist beton SOURCE {path}"
         )
@@ -213,73 +192,3 @@ class _Examples:
                 f"source: image {index} is {pixels.dtype} {pixels.shape}; must be PIL or uint8 (H, W, 3)"
             )
         return pixels, int(label), int(index)
-
-
-class _Writer(DatasetWriter):
-    """FFCV's writer waits for ever when one of its processes dies; this one stops, cleans up and says why."""
-
-    def __init__(self, *args: Any, progress: Callable[[int], None] | None = None, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._progress = progress or (lambda written: None)
-
-    def _write_common(
-        self, num_samples: int, queue_content: Iterable[Any], work_fn: Any, extra_worker_args: tuple[Any, ...]
-    ) -> None:
-        self.num_samples = num_samples
-        self.prepare()
-        work: Queue[Any] = Queue()
-        for chunk in [*queue_content, *[None] * self.num_workers]:
-            work.put(chunk)
-        done = Value(c_uint64, 0)
-        allocations: Queue[Any] = Queue()
-        failures: SimpleQueue[Exception] = SimpleQueue()
-        allocator = MemoryAllocator(self.fname, self.data_region_start, self.page_size)
-        shared = (work, self.metadata_sm, self.metadata_type, self.fields, allocator, done, allocations)
-        processes = [
-            Process(target=_write_chunks, args=(failures, *shared, *extra_worker_args), daemon=True)
-            for _ in range(self.num_workers)
-        ]
-        try:
-            for process in processes:
-                process.start()
-            self.finalize(self._collect(allocations, processes, failures, done))
-        finally:
-            for process in processes:
-                if process.pid is not None:
-                    process.terminate()
-                    process.join()
-            work.cancel_join_thread()
-            self.metadata_sm.close()
-            self.metadata_sm.unlink()
-
-    def _collect(self, allocations: Any, processes: list[Process], failures: Any, done: Any) -> list[Any]:
-        collected: list[Any] = []
-        finished = reported = 0
-        while finished < len(processes):
-            try:
-                collected += allocations.get(timeout=0.1)
-                finished += 1
-            except Empty:
-                died = [process.exitcode for process in processes if process.exitcode not in (None, 0)]
-                if not failures.empty():
-                    raise failures.get() from None
-                if died:
-                    raise RuntimeError(
-                        f"a process that writes {self.fname} ended with status {died[0]}"
-                    ) from None
-            self._progress(int(done.value) - reported)
-            reported = int(done.value)
-        return collected
-
-
-def _write_chunks(failures: Any, *work: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    try:
-        worker_job_indexed_dataset(*work)
-    except Exception as error:
-        if "page size" in str(error):
-            error = UsageError(
-                "an image takes more than the 8 MiB that fit: give max_side, or image_format 'jpg' or 'smart'"
-            )
-        failures.put(error)
-        sys.exit(1)

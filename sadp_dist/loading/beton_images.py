@@ -1,4 +1,4 @@
-"""Single images out of a .beton, for people to look at: read where they lie, without FFCV's loader."""
+"""Single examples out of a .beton, for people to look at: read where they lie, without FFCV's loader."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sadp_dist.data.pictures import picture
 from sadp_dist.errors import UsageError
-from sadp_dist.loading.beton import IMAGE, LABEL, column, open_beton, positions
+from sadp_dist.loading.beton import FRAMES, IMAGE, LABEL, column, open_beton, positions
+from sadp_dist.loading.beton_arrays import BetonArrays
 
 JPEG = 0
 """The mode of an image that FFCV has not stored as pixels (`ffcv.fields.rgb_image.IMAGE_MODES`)."""
 
 
 class BetonImages:
-    """The examples of a .beton as a map-style dataset of (PIL image in RGB, label).
+    """The examples of a .beton as a map-style dataset of (PIL image in RGB, label); arrays as pictures.
 
     Args:
-        path: a file with the fields `image`, `label` and `index`.
+        path: a file with the fields `image` or `frames`, `label` and `index`.
 
     Raises:
         UsageError: it is missing, damaged or has not these fields.
@@ -30,13 +32,19 @@ class BetonImages:
         reader = open_beton(path)
         self._path = Path(reader.file_name)
         self._positions = positions(reader)
-        self._images, self._labels = column(reader, IMAGE), column(reader, LABEL)
+        self._arrays = BetonArrays(path) if FRAMES in reader.field_names else None
+        self._images = column(reader, IMAGE) if self._arrays is None else None
+        self._labels = column(reader, LABEL)
         self._allocated = reader.alloc_table
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        if self._arrays is not None:
+            array, label = self._arrays[index]
+            return picture(array), label
+        assert self._images is not None
         place = self._positions[index]
         stored, label = self._images[place], int(self._labels[place])
         height, width, start = int(stored["height"]), int(stored["width"]), int(stored["data_ptr"])

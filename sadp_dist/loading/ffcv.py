@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra, UsageError
-from sadp_dist.loading.beton import IMAGE, LABEL, column, open_beton, positions
+from sadp_dist.loading.beton import FRAMES, IMAGE, LABEL, column, open_beton, positions
 from sadp_dist.loading.importing import importing_ffcv
 from sadp_dist.loading.sampler import SequentialShard, ShardSampler
 from sadp_dist.selection.sharding import Shard
@@ -33,6 +33,7 @@ except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 import sadp_dist.loading.mapped_file  # noqa: F401  FFCV's loaders use it from here on
+from sadp_dist.loading.arrays import ArrayBytes, ToArrays
 from sadp_dist.loading.decoders import KeyedResizedCropDecoder
 from sadp_dist.loading.page_cache import PageCache
 from sadp_dist.loading.planes import ToPlanes
@@ -46,15 +47,16 @@ class FFCVLoader:
     """Batches of a sampler's current epoch from a .beton.
 
     Iterating yields `(images, labels, index, weight)`: images (B, C, H, W), uint8 unless a pipeline says
-    otherwise, labels int64 (B,) and weight float32 (B,) on `device`, and index int64 (B,) on the CPU, where
-    the store takes it. They are the caller's to keep.
+    otherwise, or of a file of arrays those, (B, ...) in their own dtype; labels int64 (B,) and weight float32
+    (B,) on `device`, and index int64 (B,) on the CPU, where the store takes it. They are the caller's to
+    keep.
 
     Args:
-        beton: a file with the fields `image`, `label` and `index`.
+        beton: a file with the fields `image` or `frames`, `label` and `index`.
         sampler: a `PruningSampler` or `SequentialShard` over its examples.
-        pipelines: FFCV operations for `image` or `label`, instead of the default. An operation with a method
-            `set_epoch` is told each epoch. FFCV's own random operations depend on the thread that runs
-            them: with them a resumed run is not the same run.
+        pipelines: FFCV operations for `image`, `frames` or `label`, instead of the default. An operation with
+            a method `set_epoch` is told each epoch. FFCV's own random operations depend on the thread that
+            runs them: with them a resumed run is not the same run.
         num_workers: threads that decode.
         image_size: images come out as squares of this many pixels: a random resized crop for training, the
             central crop (224/256 of the shorter side) for evaluation. Needed where the images differ in
@@ -102,13 +104,21 @@ class FFCVLoader:
         self._positions = positions(reader).astype(np.uint64)
         if random_crop is None:
             random_crop = not isinstance(sampler, SequentialShard)
+        self._input = FRAMES if FRAMES in reader.field_names else IMAGE
         chosen = {field: list(steps) for field, steps in (pipelines or {}).items()}
         for field in chosen:
-            if field not in (IMAGE, LABEL):
+            if field not in (self._input, LABEL):
                 raise UsageError(
-                    f"pipelines: has {field!r}; a pipeline can be given for {IMAGE!r} and {LABEL!r}"
+                    f"pipelines: has {field!r}; a pipeline can be given for {self._input!r} and {LABEL!r}"
                 )
-        if IMAGE not in chosen:
+        if self._input == FRAMES and image_size is not None:
+            raise UsageError(
+                f"image_size={image_size}: {reader.file_name} holds arrays, which come out as they are; "
+                "leave it out"
+            )
+        if FRAMES not in chosen and self._input == FRAMES:
+            chosen[FRAMES] = _array_pipeline(reader, self._device)
+        elif IMAGE not in chosen and self._input == IMAGE:
             chosen[IMAGE] = _image_pipeline(reader, image_size, random_crop, seed, self._device)
         self._labels = None if LABEL in chosen else column(reader, LABEL).astype(np.int64)
         self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
@@ -177,9 +187,10 @@ class FFCVLoader:
             start = 0
             for results in begun.reading:
                 batch = dict(zip(self._fields, results, strict=True))
-                some = slice(start, start + len(batch[IMAGE]))
+                inputs = batch[self._input]
+                some = slice(start, start + len(inputs))
                 label = batch[LABEL].flatten() if begun.labels is None else begun.labels[some]
-                yield batch[IMAGE], label, begun.indices[some], begun.weights[some]
+                yield inputs, label, begun.indices[some], begun.weights[some]
                 start = some.stop
         finally:
             begun.reading.stop()
@@ -208,6 +219,12 @@ class _Begun(NamedTuple):
     indices: Tensor
     weights: Tensor
     labels: Tensor | None
+
+
+def _array_pipeline(reader: Any, device: torch.device) -> list[Any]:
+    field = reader.handlers[FRAMES]
+    decode = [ArrayBytes(), ToArrays(tuple(int(size) for size in field.shape), field.dtype)]
+    return decode if device.type == "cpu" else [*decode, ToDevice(device, non_blocking=True)]
 
 
 def _image_pipeline(

@@ -37,6 +37,6 @@ def check(
         check_run_dir(config, existing, process)
     find_trackers(config.tracking.trackers)
     sizes = [batch_of_a_rank(config.training, number * ranks_a_node) for number in nodes]
-    open_data(config.data, min(sizes), config.seed, process)
+    open_data(config.data, min(sizes), config.seed, process, config.network.time_steps)
     if not config.store.url.startswith("memory:"):
         list_runs(config.store.url)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from sadp_dist.data.registry import DATASETS
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.choices import check_choice
@@ -29,20 +30,27 @@ SHARD_BLOCK = 16_384
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images come from and what happens to them before the network.
+    """Where the examples come from and what happens to them before the network.
+
+    Sequences, frames of events or of sound, go to the network as they are, and bring their own size: they
+    take none of `image_size`, `mean`, `std` and `augment`.
 
     Attributes:
         train: the training images: a .beton file, or with `loader: torch` an ImageFolder folder, a .zip of
             one or a parquet file.
         test: the test images, likewise.
+        dataset: the public dataset that they are, one of ``sadp_dist.data.DATASETS``: messages say then how
+            to get it, and it has `classes`, unless they are given. None: data of one's own.
         loader: "ffcv" reads .beton files, which `sadp-dist beton` writes; "torch" reads the others.
         train_split: with `loader: torch`, the sub-folder of `train`; for parquet, how its files' names begin.
         test_split: the same of `test`.
         image_size: side of the square images that the network sees, in pixels.
-        classes: number of classes; None: as many as the training labels name.
+        classes: number of classes; None: as many as the dataset has, or the training labels name.
         mean: of the red, green and blue channel, in 0..255; it is subtracted.
         std: of the channels, in 0..255; what is left is divided by it.
         augment: "none", "crop" (pad, crop and flip) or "resized-crop"; keyed by seed, epoch and example.
+        autoaugment: AutoAugment with the policy found on "cifar10" (for CIFAR-100 too) or on "imagenet",
+            after cropping and mirroring and before `cutout`; None: without.
         padding: pixels that "crop" adds on each side.
         flip: whether half of the images are mirrored, unless `augment` is "none".
         cutout: side of a square that is blanked, in pixels, unless `augment` is "none"; 0 blanks none.
@@ -52,11 +60,12 @@ class DataConfig:
             is 16384 then, unless it is given. None: the system's cache holds the file, in any order.
 
     Raises:
-        UsageError: a page window where the images are in no .beton.
+        UsageError: a dataset that is not known, or a page window where the images are in no .beton.
     """
 
     train: str
     test: str
+    dataset: str | None = None
     loader: Literal["ffcv", "torch"] = "ffcv"
     train_split: str | None = None
     test_split: str | None = None
@@ -65,6 +74,7 @@ class DataConfig:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
     augment: Literal["none", "crop", "resized-crop"] = "none"
+    autoaugment: Literal["cifar10", "imagenet"] | None = None
     padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
     cutout: Annotated[int, Field(ge=0)] = 0
@@ -72,6 +82,8 @@ class DataConfig:
     page_window: Positive | None = None
 
     def __post_init__(self) -> None:
+        if self.dataset is not None:
+            check_choice("dataset", self.dataset, DATASETS)
         if self.page_window is not None and self.loader != "ffcv":
             raise UsageError(f"page_window={self.page_window}: only a .beton has pages; loader must be ffcv")
 
@@ -83,7 +95,7 @@ class NetworkConfig:
     Attributes:
         name: one of `sadp_dist.snn.NETWORKS`, such as "small_cnn", "spiking_resnet18" or
             "meta_spikeformer_31m", or one that was registered.
-        time_steps: T, how many times an image is shown.
+        time_steps: T, how many times an image is shown; of sequences, how long they are.
         neuron: the neurons of all layers.
         weights: the weights to begin with: a run's directory, which means its newest checkpoint, or a file
             of published weights; by default they are drawn at random. They may be of other time steps.

@@ -1,4 +1,4 @@
-"""A run's data: batches of a sampler's choice, test batches, and what is done to images on the device."""
+"""A run's data: batches of a sampler's choice, test batches, and what is done to them on the device."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sadp_dist.data.registry import DATASETS, how_to_get
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import PageOrder, PruningSampler, SequentialShard, TorchLoader, pad_crop_flip
 from sadp_dist.training.config import DataConfig
 from sadp_dist.training.processes import Process
+from sadp_dist.training.sequences import check_sequences, time_first
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
-    from sadp_dist.data import ImageSource
+    from sadp_dist.data import Examples
 
 
 class Batches(Protocol):
-    """Images (B, C, H, W) uint8, labels (B,), indices (B,) and weights (B,), an epoch at a time."""
+    """Images (B, C, H, W) uint8 or sequences (B, T, ...), labels (B,), indices (B,) and weights (B,), an
+    epoch at a time."""
 
     def begin(self) -> None:
         """Start to read the epoch that the next iteration takes up."""
@@ -42,6 +45,7 @@ class TrainingData:
         config: the ``data:`` section.
         labels: (N,) int64, the class of every training example.
         classes: number of classes.
+        shape: of an example: (C, H, W) images, (T, C, H, W) or (T, F) sequences.
         seed: key of the augmentation's random numbers.
         train_loader: a sampler to the batches that it asks for, epoch after epoch.
         test_loader: one pass over this rank's part of the test set.
@@ -51,6 +55,7 @@ class TrainingData:
     config: DataConfig
     labels: NDArray[np.int64]
     classes: int
+    shape: tuple[int, ...]
     seed: int
     device: torch.device
     train_loader: Callable[[PruningSampler], Batches]
@@ -62,16 +67,41 @@ class TrainingData:
         """N."""
         return len(self.labels)
 
+    @property
+    def channels(self) -> int:
+        """C of images and frames, F of sequences of features."""
+        return self.shape[-3] if len(self.shape) > 2 else self.shape[-1]
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels; 1 of sequences of features."""
+        return self.shape[-1] if len(self.shape) > 2 else 1
+
     def augment(self, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
-        """Crop, mirror and blank as the configuration says, keyed by (seed, epoch, index)."""
-        config = self.config
-        if config.augment == "none":
-            return images
-        padding = config.padding if config.augment == "crop" else 0  # "resized-crop" crops where it decodes
-        return pad_crop_flip(images, indices, epoch, self.seed, padding, config.flip, config.cutout)
+        """Crop, mirror, apply a policy and blank as the configuration says, keyed by (seed, epoch, index).
+
+        The blanked square comes last: a policy could move it or turn it white.
+        """
+        config, key = self.config, (indices, epoch, self.seed)
+        cutout = config.cutout if config.augment != "none" else 0
+        if config.augment != "none":
+            # "resized-crop" crops where it decodes.
+            padding = config.padding if config.augment == "crop" else 0
+            now = cutout if config.autoaugment is None else 0
+            images = pad_crop_flip(images, *key, padding, config.flip, now)
+        if config.autoaugment is not None:
+            from sadp_dist.loading import auto_augment
+
+            images = auto_augment(images, *key, config.autoaugment)
+            if cutout > 0:
+                images = pad_crop_flip(images, *key, padding=0, flip=False, cutout=cutout)
+        return images
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 to float32, (x - mean) / std per channel."""
+        """To float32: images (B, C, H, W) as (x - mean) / std per channel, sequences (B, T, ...) as they are,
+        but [T, B, ...]."""
+        if len(self.shape) != 3:
+            return time_first(images)
         mean, std = self._moments
         return images.float().sub_(mean).div_(std)
 
@@ -82,7 +112,9 @@ class TrainingData:
         return mean.view(3, 1, 1), std.view(3, 1, 1)
 
 
-def open_data(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
+def open_data(
+    config: DataConfig, batch_size: int, seed: int, process: Process, time_steps: int
+) -> TrainingData:
     """Open the training and test data of a run.
 
     Args:
@@ -90,29 +122,43 @@ def open_data(config: DataConfig, batch_size: int, seed: int, process: Process) 
         batch_size: examples in a training batch of one rank.
         seed: key of the augmentation's random numbers.
         process: this rank.
+        time_steps: T of the network, which sequences must have.
 
     Raises:
-        UsageError: a file is missing or not what the loader reads, its images are not of ``image_size``, or
-            a label is not below ``classes``.
+        UsageError: a file is missing or not what the loader reads, its images are not of ``image_size``, its
+            sequences not of T time steps, or a label is not below ``classes``.
     """
     for name in ("train", "test"):
         path = Path(getattr(config, name))
         if not path.exists():
             raise UsageError(
-                f"data.{name} is {str(path)!r}, which does not exist; sadp-dist beton writes .beton files"
+                f"data.{name} is {str(path)!r}, which does not exist; {_how_to_write(config, name)}"
             )
-    open_with = _open_betons if config.loader == "ffcv" else _open_images
-    return open_with(config, batch_size, seed, process)
+    if config.autoaugment is not None:
+        _need_torchvision(f"data.autoaugment is {config.autoaugment}")
+    if config.loader == "ffcv":
+        return _open_betons(config, batch_size, seed, process, time_steps)
+    if config.dataset is not None and DATASETS[config.dataset].kind != "images":
+        return _open_sequences(config, DATASETS[config.dataset].shape, batch_size, seed, process, time_steps)
+    return _open_images(config, batch_size, seed, process)
 
 
-def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
-    from sadp_dist.loading import FFCVLoader, beton_image_sizes, beton_labels, beton_pages
+def _how_to_write(config: DataConfig, split: str) -> str:
+    if config.dataset is None:
+        return "sadp-dist beton writes .beton files"
+    command = f"sadp-dist beton SOURCE {getattr(config, split)} --dataset {config.dataset} --split {split}"
+    return f"{how_to_get(DATASETS[config.dataset])}; then: {command}"
+
+
+def _open_betons(
+    config: DataConfig, batch_size: int, seed: int, process: Process, time_steps: int
+) -> TrainingData:
+    from sadp_dist.loading import FFCVLoader, beton_labels, beton_pages
 
     train_labels, test_labels = beton_labels(config.train), beton_labels(config.test)
+    shape = _beton_shape(config, time_steps)
+    images = len(shape) == 3
     resized = config.augment == "resized-crop"
-    if not resized:
-        for path in (config.train, config.test):
-            _check_image_sizes(path, beton_image_sizes(path), config.image_size)
 
     order = None
     if config.page_window is not None:
@@ -124,7 +170,7 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
         return FFCVLoader(
             path,
             sampler,
-            image_size=config.image_size,
+            image_size=config.image_size if images else None,
             random_crop=random_crop,
             num_workers=max(config.workers, 1),
             device=process.device,
@@ -137,6 +183,7 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
         config=config,
         labels=train_labels,
         classes=_count_classes(config, train_labels, test_labels),
+        shape=shape,
         seed=seed,
         device=process.device,
         train_loader=lambda sampler: loader(config.train, sampler, resized, os_cache=order is None),
@@ -145,18 +192,56 @@ def _open_betons(config: DataConfig, batch_size: int, seed: int, process: Proces
     )
 
 
+def _beton_shape(config: DataConfig, time_steps: int) -> tuple[int, ...]:
+    """What an example of both files is, after a look at whether that suits the configuration."""
+    from sadp_dist.loading import beton_image_sizes, beton_shape
+
+    train, test = beton_shape(config.train), beton_shape(config.test)
+    for path, shape in ((config.train, train), (config.test, test)):
+        if shape is not None:
+            check_sequences(config, path, shape, time_steps)
+        elif config.augment != "resized-crop":
+            _check_image_sizes(path, beton_image_sizes(path), config.image_size)
+    if train != test:
+        kinds = ("images" if shape is None else f"arrays of {shape}" for shape in (train, test))
+        raise UsageError("data.train has {}, data.test {}; both must have the same".format(*kinds))
+    return train or (3, config.image_size, config.image_size)
+
+
+def _open_sequences(
+    config: DataConfig,
+    shape: tuple[int, ...],
+    batch_size: int,
+    seed: int,
+    process: Process,
+    time_steps: int,
+) -> TrainingData:
+    train = _open_source(config, config.train, config.train_split, "train")
+    test_examples = _open_source(config, config.test, config.test_split, "test")
+    check_sequences(config, train.name, shape, time_steps)
+
+    def loader(examples: Examples, sampler: PruningSampler | SequentialShard) -> Batches:
+        return TorchLoader(examples, sampler, num_workers=config.workers, device=process.device, seed=seed)
+
+    test = loader(test_examples, _test_shard(len(test_examples), batch_size, process))
+    return TrainingData(
+        config=config,
+        labels=train.labels,
+        classes=_count_classes(config, train.labels, test_examples.labels),
+        shape=shape,
+        seed=seed,
+        device=process.device,
+        train_loader=lambda sampler: loader(train, sampler),
+        test_loader=lambda: test,
+    )
+
+
 def _open_images(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
-    try:
-        from torchvision.transforms import v2
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "data.loader is torch, which needs torchvision; install it with: pip install torchvision"
-        ) from error
+    _need_torchvision("data.loader is torch")
+    from torchvision.transforms import v2
 
-    from sadp_dist.data import open_images
-
-    train = open_images(config.train, config.train_split)
-    test_images = open_images(config.test, config.test_split)
+    train = _open_source(config, config.train, config.train_split, "train")
+    test_images = _open_source(config, config.test, config.test_split, "test")
     if train.classes != test_images.classes:
         different = sorted(set(train.classes) ^ set(test_images.classes))
         raise UsageError(
@@ -171,7 +256,7 @@ def _open_images(config: DataConfig, batch_size: int, seed: int, process: Proces
         train_transform = test_transform = v2.Resize(side)  # changes nothing where the images have that size
 
     def loader(
-        images: ImageSource, sampler: PruningSampler | SequentialShard, transform: v2.Transform
+        images: Examples, sampler: PruningSampler | SequentialShard, transform: v2.Transform
     ) -> Batches:
         return TorchLoader(
             images, sampler, num_workers=config.workers, transform=transform, device=process.device, seed=seed
@@ -182,11 +267,29 @@ def _open_images(config: DataConfig, batch_size: int, seed: int, process: Proces
         config=config,
         labels=train.labels,
         classes=_count_classes(config, train.labels, test_images.labels),
+        shape=(3, *side),
         seed=seed,
         device=process.device,
         train_loader=lambda sampler: loader(train, sampler, train_transform),
         test_loader=lambda: test,
     )
+
+
+def _open_source(config: DataConfig, source: str, split: str | None, role: str) -> Examples:
+    from sadp_dist.data import open_dataset, open_images
+
+    if config.dataset is None:
+        return open_images(source, split)
+    return open_dataset(config.dataset, source, split or role, verify=False)
+
+
+def _need_torchvision(what: str) -> None:
+    try:
+        import torchvision  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{what}, which needs torchvision; install it with: pip install torchvision"
+        ) from error
 
 
 def _check_image_sizes(path: str, sizes: list[tuple[int, int]], image_size: int) -> None:
@@ -199,8 +302,10 @@ def _check_image_sizes(path: str, sizes: list[tuple[int, int]], image_size: int)
 
 
 def _count_classes(config: DataConfig, train: NDArray[np.int64], test: NDArray[np.int64]) -> int:
-    """The configured number of classes, or as many as the training labels name; every label must be below."""
-    classes = config.classes or int(train.max(initial=0)) + 1
+    """The configured number of classes, the dataset's, or as many as the training labels name; every label
+    must be below."""
+    known = DATASETS[config.dataset].classes if config.dataset else None
+    classes = config.classes or known or int(train.max(initial=0)) + 1
     for name, labels in (("train", train), ("test", test)):
         highest = int(labels.max(initial=0))
         if highest >= classes:

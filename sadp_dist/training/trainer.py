@@ -30,6 +30,7 @@ from sadp_dist.training.metrics import DeviceSums, MetricsLog, figures_in
 from sadp_dist.training.optimizer import build_optimizer, cosine_rate, set_rate
 from sadp_dist.training.processes import Process
 from sadp_dist.training.progress import Progress
+from sadp_dist.training.sequences import laid_out
 
 ADVICE = "training diverged: lower training.learning_rate, or warm it up with training.warmup_epochs"
 PLANNED = ("gamma", "capped", "largest_weight", "effective_sample_size", "seen", "staleness_mean")
@@ -67,7 +68,10 @@ class Trainer:
         training = config.training
         batch_size = batch_of_a_rank(training, process.world_size)
         self.config, self.process, self.device = config, process, process.device
-        self.data = process.agree(lambda: open_data(config.data, batch_size, config.seed, process))
+        time_steps = config.network.time_steps
+        self.data = process.agree(
+            lambda: open_data(config.data, batch_size, config.seed, process, time_steps)
+        )
         self.store = connect(
             run=config.name,
             dataset_size=self.data.size,
@@ -109,7 +113,8 @@ class Trainer:
         network = build_network(
             config.network.name,
             num_classes=self.data.classes,
-            image_size=config.data.image_size,
+            image_size=self.data.image_size,
+            channels=self.data.channels,
             time_steps=config.network.time_steps,
             neuron=config.network.neuron,
         )
@@ -287,7 +292,7 @@ class Trainer:
         images = images.to(self.device, non_blocking=True)
         if indices is not None:
             images = self.data.augment(images, indices, self.epoch)
-        return self.data.normalise(images).contiguous(memory_format=self.memory_format)
+        return laid_out(self.data.normalise(images), self.memory_format)
 
     def _autocast(self) -> AbstractContextManager[None]:
         precision = _PRECISION.get(self.config.training.precision)

@@ -15,6 +15,7 @@ from PIL import Image
 import sadp_dist
 from sadp_dist import PruningConfig, connect
 from sadp_dist.loading import beton_labels, beton_size
+from tests.data.published import cifar_files, write_tar
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +92,8 @@ def test_help_and_mistakes_do_not_wait_for_torch():
             "x.beton",
         ),
         (["beton", "nowhere", "out.beton"], "'nowhere' does not exist"),
+        (["beton", "nowhere", "x.beton", "--dataset", "cifar10"], "--dataset needs --split"),
+        (["beton", "run.yaml", "x.beton", "--no-verify"], "only a --dataset is verified"),
         (["stats", "--store", "nowhere"], "--store nowhere is neither a URL"),
         (["stats", "--store", "redis//:S3CRET@host"], "--store redis//***@host is neither a URL"),
         (["stats"], "Missing option '--store'"),
@@ -163,6 +166,23 @@ def test_beton_writes_a_split_of_a_folder(tmp_path, digits):
     line = refused(sadp_dist_command("beton", digits, tmp_path / "x.beton"))
     assert "test, train" in line
     assert not (tmp_path / "x.beton").exists()
+
+
+def test_beton_writes_a_public_dataset_and_training_says_how_to_get_it(tmp_path):
+    archive = write_tar(tmp_path / "cifar-100-python.tar.gz", cifar_files(100, per_batch=150)[0])
+    out = tmp_path / "train.beton"
+    command = ("beton", archive, out, "--dataset", "cifar100", "--split", "train")
+    assert "has the MD5 sum" in refused(sadp_dist_command(*command))
+    done = sadp_dist_command(*command, "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert "wrote 150 images of 100 classes" in done.stdout
+    assert beton_size(out) == 150
+    (tmp_path / "run.yaml").write_text(
+        f"name: r\ndata: {{dataset: cifar100, train: {out}, test: test.beton}}\ntraining: {{epochs: 1}}\n"
+    )
+    line = refused(sadp_dist_command("train", "run.yaml", cwd=tmp_path))
+    assert "data.test is 'test.beton', which does not exist; to get cifar100, download cifar-100" in line
+    assert "then: sadp-dist beton SOURCE test.beton --dataset cifar100 --split test" in line
 
 
 def test_stats_reads_the_store_that_a_run_has_saved(run_dir):

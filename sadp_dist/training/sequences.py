@@ -1,0 +1,58 @@
+"""Data that are sequences, of events or of sound: what is asked of them, and how they are laid out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from sadp_dist.errors import UsageError
+from sadp_dist.training.config import DataConfig
+
+OF_IMAGES = ("image_size", "mean", "std", "augment", "autoaugment", "cutout")
+"""Keys of the ``data:`` section that say what is done to images, and nothing else."""
+
+
+def check_sequences(config: DataConfig, path: str, shape: tuple[int, ...], time_steps: int) -> None:
+    """Refuse arrays that no network takes, and keys that say what is done to images.
+
+    Args:
+        config: the ``data:`` section.
+        path: of the file, for messages.
+        shape: of an example.
+        time_steps: of the network.
+
+    Raises:
+        UsageError: the shape is neither (T, C, H, W) with H = W nor (T, F), T is not that of the network, or
+            a key of images has a value that is not its default.
+    """
+    shown = " x ".join(map(str, shape))
+    if len(shape) not in (2, 4) or (len(shape) == 4 and shape[2] != shape[3]):
+        raise UsageError(f"{path} has arrays of {shown}; must be T x C x H x H or T x F")
+    if shape[0] != time_steps:
+        raise UsageError(
+            f"network.time_steps is {time_steps}, but {path} has {shape[0]} ({shown}); set it to that"
+        )
+    for option in dataclasses.fields(config):
+        value = getattr(config, option.name)
+        given = option.name in OF_IMAGES and value != option.default
+        if given and not (option.name == "image_size" and value == shape[-1]):
+            raise UsageError(
+                f"data.{option.name} is {value}, but {path} holds sequences ({shown}), which go to the "
+                "network as they are; leave it out"
+            )
+
+
+def time_first(sequences: Tensor) -> Tensor:
+    """(B, T, ...) of any dtype to float32 [T, B, ...], contiguous: one pass over it."""
+    return sequences.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+
+
+def laid_out(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """Images [B, C, H, W] or frames [T, B, C, H, W] in a memory format; [T, B, F] has but one."""
+    if inputs.ndim < 4:
+        return inputs
+    images = inputs.flatten(0, -4).contiguous(memory_format=memory_format)
+    lead = inputs.shape[:-3]
+    return images if len(lead) == 1 else images.view(*lead, *images.shape[1:])
