@@ -31,7 +31,8 @@ class PruningConfig:
         max_ratio: ratio of the last epoch, r <= r_max <= min(1, 2r); None keeps the ratio constant (Eq. 42).
         epochs: number of epochs K of the schedule.
         min_probability: the floor β under every selection probability, in [0, 1].
-        method: the pruning rule: "sadp", "infobatch", "random", "full", or another one that was registered.
+        method: the pruning rule: "sadp", "infobatch", "batch-loss", "forgetting", "el2n", "grand", "random",
+            "reduced-epoch", "full", or another one that was registered; see the page on rules.
         scheme: "systematic" (a subset of fixed size) or "bernoulli" (independent draws, as in the paper).
         stratify: "none", "class" or "class-score": what "systematic" spreads its subset over.
         zero_scores: "floor" (a score of 0 is one like any other) or "paper" (it gets probability 0).
@@ -110,6 +111,16 @@ class PruningConfig:
     def run_epochs(self) -> int:
         """Epochs in all, those of tracking included."""
         return self.tracked_epochs + self.schedule.epochs
+
+    @property
+    def planned_ratio(self) -> float:
+        """The share of K epochs of all data that the schedule leaves out, tracking not counted.
+
+        What a rule makes of the scores may be less: see `Capping.expected`.
+        """
+        schedule = self.schedule
+        kept = sum(1 - schedule.ratio(k) for k in range(1, schedule.epochs + 1))
+        return 1 - kept / self.epochs
 
     def epochs_in_words(self) -> str:
         """What makes `run_epochs`, for errors."""

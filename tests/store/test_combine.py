@@ -1,4 +1,4 @@
-"""A rule that combines scores over epochs: repeats, order, tables and a home that lost some change nothing."""
+"""A rule that combines scores over epochs: repeats, order, tables and a home that lost some alter nothing."""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ class Rule(ABC):
         needs_scores: examples without a score get one before the rule is asked.
         score: what it is defined with, a name of `sadp_dist.scoring`: "gradient" (Eq. 29), "loss" and others.
             A configuration may choose another one.
+        only_its_score: it may not.
         weights: "importance": w = S / (N p), so that Σ w x / S over the subset estimates the mean of x over
             the data set; "inverse": w = 1 / p, where Σ w x / N does; "one": w = 1, a mean over the subset.
         fixed: the draw's random numbers do not depend on the epoch: equal scores give the same subset in
@@ -58,6 +59,7 @@ class Rule(ABC):
 
     needs_scores: bool = True
     score: str = "gradient"
+    only_its_score: bool = False
     weights: str = "importance"
     fixed: bool = False
     combine: Combine | None = None
@@ -118,4 +120,14 @@ def register(name: str) -> Callable[[type[Rule]], type[Rule]]:
     return add
 
 
-from sadp_dist.selection.rules import full, infobatch, random, sadp  # noqa: E402, F401
+from sadp_dist.selection.rules import (  # noqa: E402, F401
+    batch_loss,
+    el2n,
+    forgetting,
+    full,
+    grand,
+    infobatch,
+    random,
+    reduced_epoch,
+    sadp,
+)
