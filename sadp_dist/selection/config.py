@@ -39,7 +39,7 @@ class PruningConfig:
         unseen: what an example without a score counts as: the "mean" or the "max" of the scores seen.
         seed: of every random number of the run's plans, 0 <= seed < 2^64.
         tracking_epochs: epochs on all data that come before the run proper, with a method that tracks
-            training to find its scores: "forgetting", "el2n" and "grand".
+            training to find its scores: "forgetting", "el2n" and "grand"; None: 10.
         shard_block: for data larger than memory: examples that follow each other in the data set and go to
             the same rank together; None deals out every example by itself.
 
@@ -57,7 +57,7 @@ class PruningConfig:
     zero_scores: str = "floor"
     unseen: str = "mean"
     seed: int = 0
-    tracking_epochs: int = 10
+    tracking_epochs: int | None = None
     shard_block: int | None = None
 
     def __post_init__(self) -> None:
@@ -72,7 +72,9 @@ class PruningConfig:
         if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**64:
             raise UsageError(f"seed={self.seed!r} is not an integer in [0, 2^64 - 1]")
         tracking = self.tracking_epochs
-        if not isinstance(tracking, Integral) or isinstance(tracking, bool) or tracking < 1:
+        if tracking is not None and (
+            not isinstance(tracking, Integral) or isinstance(tracking, bool) or tracking < 1
+        ):
             raise UsageError(f"tracking_epochs={tracking!r} is not a whole number of at least 1")
         if self.stratify != "none" and self.scheme == "bernoulli":
             raise UsageError(
@@ -84,8 +86,10 @@ class PruningConfig:
         # Python's own numbers, for the configuration becomes JSON.
         for name in ("ratio", "min_probability"):
             object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("epochs", "seed", "tracking_epochs"):
+        for name in ("epochs", "seed"):
             object.__setattr__(self, name, int(getattr(self, name)))
+        if tracking is not None:
+            object.__setattr__(self, "tracking_epochs", int(tracking))
         if self.max_ratio is not None:
             object.__setattr__(self, "max_ratio", float(self.max_ratio))
         if block is not None:

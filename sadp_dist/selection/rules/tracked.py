@@ -15,6 +15,9 @@ from sadp_dist.selection.rules import Rule
 if TYPE_CHECKING:
     from sadp_dist.selection.config import PruningConfig
 
+EPOCHS = 10
+"""Of tracking, unless the configuration says otherwise."""
+
 
 class TrackedSubset(Rule):
     """The S examples of largest score after `tracking_epochs` epochs on all data, the same ones ever after.
@@ -32,8 +35,8 @@ class TrackedSubset(Rule):
     rank: Rank = staticmethod(as_they_are)
 
     def tracking(self, config: PruningConfig) -> int:
-        """`tracking_epochs`."""
-        return config.tracking_epochs
+        """`tracking_epochs`, or `EPOCHS`."""
+        return EPOCHS if config.tracking_epochs is None else config.tracking_epochs
 
     def probability(
         self, parts: Parts, subset_size: int, config: PruningConfig
@@ -45,7 +48,7 @@ class TrackedSubset(Rule):
         self, before: NDArray[np.float32], new: NDArray[np.float32], epoch: int, config: PruningConfig
     ) -> NDArray[np.floating]:
         """The score of the tracking so far; it stays when that is over."""
-        if epoch >= config.tracking_epochs:
+        if epoch >= self.tracking(config):
             return np.where(np.isnan(before), new, before)
         return self.track(before, new, epoch)
 
