@@ -23,6 +23,7 @@ from sadp_dist.selection.systematic import (
     walk_strata,
 )
 from sadp_dist.selection.threads import in_threads, thread_count
+from sadp_dist.selection.weighting import Weight
 
 _SCORE_BINS = 32  # of the probability, inside a class
 _LOOK = 256 * BLOCK  # examples that a thread looks at in one go: enough to be worth a thread
@@ -143,7 +144,7 @@ class Part:
         drawn: NDArray[np.uint8],
         key: np.uint64,
         probability: Probability,
-        kept: float,
+        weight: Weight,
         block: int | None = None,
     ) -> int:
         """Keep what is drawn of this part, in the order of training, and with its weights.
@@ -153,7 +154,7 @@ class Part:
             drawn: packed bits of all parts.
             key: of the order.
             probability: by which they were drawn.
-            kept: S / N.
+            weight: of an example that is drawn.
             block: examples in a block where blocks are dealt out to the ranks.
 
         Returns:
@@ -168,7 +169,8 @@ class Part:
         def weigh(some: slice) -> None:
             scores = np.empty(len(indices[some]), self.scores.dtype)
             _gather(self.scores, indices[some], self.range.start, scores)
-            np.divide(kept, probability(self._known(scores)), out=weights[some])
+            scores = self._known(scores)
+            weights[some] = weight(scores, probability(scores))
 
         in_threads(weigh, _slices(len(indices), _WEIGHED))
         self._drawn[epoch] = Drawn(positions, indices, weights)

@@ -56,10 +56,11 @@ class Run:
         Raises:
             UsageError: it is not an integer in [0, K - 1].
         """
-        if not is_integer(epoch) or not 0 <= epoch < self.pruning.epochs:
+        epochs = self.pruning.run_epochs
+        if not is_integer(epoch) or not 0 <= epoch < epochs:
             raise UsageError(
-                f"epoch={epoch!r} is not an epoch of this run: 0..{self.pruning.epochs - 1} "
-                f"(pruning.epochs={self.pruning.epochs})"
+                f"epoch={epoch!r} is not an epoch of this run: 0..{epochs - 1} "
+                f"(pruning.{self.pruning.epochs_in_words()})"
             )
         return int(epoch)
 

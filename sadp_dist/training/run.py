@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from sadp_dist.errors import UsageError
+from sadp_dist.training.achieved import ratios
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import TrainConfig, first_difference
 from sadp_dist.training.metrics import METRICS_FILE, MetricsLog, read_metrics, rewind_metrics
@@ -53,12 +54,14 @@ def train(
         resumed = existing == "resume" and trainer.resume(checkpoints)
         if not resumed:  # a store that outlives its jobs may still hold what an earlier one got to
             trainer.store.reset()
-        progress = Progress(config.name, config.training.epochs, enabled=process.is_first)
+        progress = Progress(
+            config.name, trainer.phases.epochs, enabled=process.is_first, tracking=trainer.phases.tracking
+        )
         if not process.is_first:
             trainer.run(checkpoints, None, progress)
             trainer.store.close()
             return {}
-        if resumed and trainer.epoch < config.training.epochs:
+        if resumed and trainer.epoch < trainer.phases.epochs:
             progress.console.print(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
         rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
         tracked = TrackedRun(
@@ -74,8 +77,11 @@ def train(
                 "event": "end",
                 "method": config.pruning.method,
                 "world_size": process.world_size,
+                **ratios(config.pruning, trainer.totals, trainer.data.size),
+                **{name: figure for name, figure in trainer.totals.items() if name.startswith("tracking_")},
             }
             log.write(summary)
+            progress.run_done(summary)
         trainer.store.close()
         return summary
 

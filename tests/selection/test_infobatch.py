@@ -54,15 +54,14 @@ def test_probabilities_are_those_of_the_definition(n: int, percent: int, seed: i
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from([0.1, 0.25, 0.5, 0.9]), st.integers(0, 2**64 - 1))
-def test_a_plan_keeps_all_that_is_not_below_the_mean_and_weighs_as_the_paper_but_for_s_over_n(
-    r: float, seed: int
-) -> None:
+def test_a_plan_keeps_all_that_is_not_below_the_mean_and_weighs_as_the_paper(r: float, seed: int) -> None:
     plan = plan_epoch(LOSSES, 0, config(ratio=r, epochs=8, seed=seed))
     p, weights = definition(LOSSES.astype(float), r)
     assert plan.subset_size == round(p.sum())
     assert plan.drawn in (np.floor(p.sum()), np.ceil(p.sum()))
     assert set(np.flatnonzero(p == 1)) <= set(plan.indices.tolist())
-    np.testing.assert_allclose(plan.weights, plan.subset_size / 1000 * weights[plan.indices], rtol=1e-12)
+    np.testing.assert_allclose(plan.weights, weights[plan.indices], rtol=1e-12)
+    assert plan.shard(0, 1).subset_size == plan.weighted_size == 1000
     assert plan.ratio == pytest.approx(1 - plan.subset_size / 1000)
 
 
@@ -74,7 +73,7 @@ def test_the_weighted_mean_is_unbiased(scheme: str) -> None:
     estimates = []
     for epoch in range(epochs // 2):  # the last of all have all data
         plan = plan_epoch(LOSSES, epoch, rule)
-        estimates.append(plan.weights @ x[plan.indices] / plan.subset_size)
+        estimates.append(plan.weights @ x[plan.indices] / plan.shard(0, 1).subset_size)
     standard_error = np.std(estimates, ddof=1) / np.sqrt(len(estimates))
     assert 0 < standard_error < 0.01 * x.mean()
     assert abs(np.mean(estimates) - x.mean()) < 3 * standard_error
@@ -161,6 +160,4 @@ def test_subsets_are_distributed_as_those_of_the_authors(authors: Callable[..., 
     deviation = np.sqrt(draws * 0.25)
     assert (abs(often[:, below] - draws / 2) < 5 * deviation).all()
     kept_by_both = np.intersect1d(kept, plan.indices, return_indices=True)[2]
-    np.testing.assert_allclose(
-        plan.weights[kept_by_both], plan.subset_size / 1000 * weights[kept_by_both], rtol=1e-6
-    )
+    np.testing.assert_allclose(plan.weights[kept_by_both], weights[kept_by_both], rtol=1e-6)

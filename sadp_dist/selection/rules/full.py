@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sadp_dist.selection.parts import Parts, Probability
 from sadp_dist.selection.probabilities import Capping, Uniform
-from sadp_dist.selection.rules import register
+from sadp_dist.selection.rules import Rule, register
 from sadp_dist.selection.schedule import PruningSchedule
 
 if TYPE_CHECKING:
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 @register("full")
-class FullData:
+class FullData(Rule):
     """Ratio 0, whatever `ratio` is."""
 
     needs_scores = False
-    score = "gradient"
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """0 in every epoch."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.parts import Parts, Probability
 from sadp_dist.selection.probabilities import Capping, block_sums
-from sadp_dist.selection.rules import register
+from sadp_dist.selection.rules import Rule, register
 from sadp_dist.selection.schedule import PruningSchedule
 
 if TYPE_CHECKING:
@@ -23,19 +23,19 @@ DELTA = 0.875
 
 
 @register("infobatch")
-class InfoBatch:
+class InfoBatch(Rule):
     """Qin et al., ICLR 2024: p = 1 - r where the score is below the mean score, and p = 1 elsewhere.
 
     r is `ratio`, so an epoch leaves out less than that: its subset has as many examples as the probabilities
     add up to. The last (1 - δ) K epochs train on all data. `max_ratio` changes nothing; `min_probability` is
     a floor under 1 - r.
 
-    With w = S / (N p) the weights are S / N times those of the paper, which are 1 and 1 / (1 - r): a step is
-    here as long as one on full data, and not N / S times as long.
+    The weights are the paper's, w = 1 / p: 1 / (1 - r) below the mean and 1 elsewhere. So a step is on
+    average N / S times as long as one on full data.
     """
 
-    needs_scores = True
     score = "loss"
+    weights = "inverse"
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """r in the first δ K epochs, 0 in the others.

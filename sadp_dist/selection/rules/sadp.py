@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sadp_dist.selection.parts import Parts, Probability
 from sadp_dist.selection.probabilities import Capping, optimal_probability
-from sadp_dist.selection.rules import register
+from sadp_dist.selection.rules import Rule, register
 from sadp_dist.selection.schedule import PruningSchedule
 
 if TYPE_CHECKING:
@@ -14,11 +14,8 @@ if TYPE_CHECKING:
 
 
 @register("sadp")
-class SpikeAwarePruning:
+class SpikeAwarePruning(Rule):
     """The paper's rule (Algorithm 1)."""
-
-    needs_scores = True
-    score = "gradient"
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """Eq. 42."""
