@@ -23,6 +23,7 @@ SURROGATES = {
 }
 """Names of surrogate gradients, and SpikingJelly's classes for them (taken with their default widths)."""
 
+RESETS = ("subtract", "zero")
 BACKENDS = ("torch", "inductor")
 
 
@@ -35,6 +36,7 @@ class NeuronConfig:
         threshold: the potential ϑ > 0 at which a neuron spikes.
         surrogate: the gradient that stands in for the spike's: "atan", "sigmoid", "piecewise_quadratic"
             or "rect".
+        reset: what a spike does to the potential: "subtract" the threshold (Eq. 3), or set it to "zero".
         detach_reset: True leaves the reset (Eq. 3) out of the backward pass.
         backend: "torch", SpikingJelly's own (on CUDA its fused kernels), or "inductor", the same compiled
             by torch.compile: on CPUs one pass over memory for a dozen, for some seconds at the first batch.
@@ -48,6 +50,7 @@ class NeuronConfig:
     surrogate: str = "atan"
     detach_reset: bool = False
     backend: str = "torch"
+    reset: str = "subtract"
 
     def __post_init__(self) -> None:
         if not 0 < self.decay < 1:
@@ -56,10 +59,11 @@ class NeuronConfig:
             raise UsageError(f"threshold={self.threshold} must be a finite number above 0")
         check_name("surrogate", self.surrogate, SURROGATES)
         check_name("backend", self.backend, BACKENDS)
+        check_name("reset", self.reset, RESETS)
 
     def build(self) -> LIFNode:
         """One layer of these neurons, see :func:`lif`."""
-        return lif(self.decay, self.threshold, self.surrogate, self.detach_reset, self.backend)
+        return lif(self.decay, self.threshold, self.surrogate, self.detach_reset, self.backend, self.reset)
 
 
 def lif(
@@ -68,6 +72,7 @@ def lif(
     surrogate: str = "atan",
     detach_reset: bool = False,
     backend: str = "torch",
+    reset: str = "subtract",
 ) -> LIFNode:
     """A layer of LIF neurons (Eqs. 1-3), [T, B, ...] currents to [T, B, ...] spikes of 0 and 1.
 
@@ -75,12 +80,12 @@ def lif(
 
         u[t] = λ u[t-1] + x[t]            Eq. 1
         o[t] = 1 if u[t] >= ϑ else 0      Eq. 2
-        u[t] = u[t] - ϑ o[t]              Eq. 3
+        u[t] = u[t] - ϑ o[t]              Eq. 3, or with reset="zero" u[t] = (1 - o[t]) u[t]
 
     SpikingJelly writes Eq. 1 as u[t] = u[t-1] - (u[t-1] - u_reset) / τ + x[t] (``decay_input=False``);
-    with ``v_reset=None`` it takes u_reset = 0 there and resets as Eq. 3 does. Hence λ = 1 - 1/τ, that is
-    τ = 1 / (1 - λ), and ϑ = ``v_threshold``. The step of both is 1 at ϑ. Potentials are float32 also where
-    mixed precision makes currents and spikes half-precision.
+    with ``v_reset=None`` it takes u_reset = 0 there and resets as Eq. 3 does, with ``v_reset=0`` to zero.
+    Hence λ = 1 - 1/τ, that is τ = 1 / (1 - λ), and ϑ = ``v_threshold``. The step of both is 1 at ϑ.
+    Potentials are float32 also where mixed precision makes currents and spikes half-precision.
 
     Args:
         decay: λ in (0, 1).
@@ -88,11 +93,12 @@ def lif(
         surrogate: a name in ``SURROGATES``: the derivative of Eq. 2 in the backward pass.
         detach_reset: leave Eq. 3 out of the backward pass.
         backend: a name in ``BACKENDS``, see :class:`NeuronConfig`.
+        reset: a name in ``RESETS``.
 
     Raises:
         UsageError: as :class:`NeuronConfig`; or there is no compiler for "inductor".
     """
-    NeuronConfig(decay, threshold, surrogate, detach_reset, backend)  # checks them
+    NeuronConfig(decay, threshold, surrogate, detach_reset, backend, reset)  # checks them
     compiler = os.environ.get("CXX", "g++")
     if backend == "inductor" and shutil.which(compiler) is None:
         raise UsageError(f'backend="inductor" needs a C++ compiler, and {compiler} is not found: use "torch"')
@@ -105,7 +111,7 @@ def lif(
         tau=1.0 / (1.0 - decay),
         decay_input=False,
         v_threshold=float(threshold),
-        v_reset=None,
+        v_reset=None if reset == "subtract" else 0.0,
         surrogate_function=getattr(surrogates, SURROGATES[surrogate])(),
         detach_reset=detach_reset,
         step_mode="m",

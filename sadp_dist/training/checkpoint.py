@@ -8,6 +8,7 @@ at any moment leaves the one before in place.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -20,11 +21,14 @@ import torch.distributed as dist
 from torch import nn
 
 from sadp_dist.errors import UsageError
+from sadp_dist.snn.models.published import our_names
 from sadp_dist.store import Store
 from sadp_dist.store.snapshot import fsync_folder
 from sadp_dist.training.processes import Process
 
 _NAME = re.compile(r"e(\d+)-b(\d+)")
+LONGEST_DIFFERENCE = 200
+"""Characters of what torch says that an error repeats."""
 
 
 class Checkpoints:
@@ -77,20 +81,58 @@ class Checkpoints:
         return state
 
 
-def load_weights(network: nn.Module, run_dir: Path) -> None:
-    """Give a network the weights that are in a run's newest checkpoint.
+def load_weights(network: nn.Module, source: Path) -> None:
+    """Give a network the weights that are in a run's newest checkpoint, or in a file.
+
+    Args:
+        network: it is changed in place.
+        source: the directory of a run; or a file that torch.save wrote of weights by name, alone or under
+            "model", "state_dict" or "network", by our names or by those of a published format
+            (`sadp_dist.snn.models.published`).
 
     Raises:
-        UsageError: there is none, or it is of another network.
+        UsageError: there are none, or they are of another network.
     """
-    found = Checkpoints(run_dir).all()
-    if not found:
-        raise UsageError(f"network.weights={str(run_dir)!r} holds no checkpoint; give the directory of a run")
+    shown = f"network.weights={str(source)!r}"
+    if source.is_file():
+        weights = _read_published(source, shown)
+    else:
+        found = Checkpoints(source).all()
+        if not found:
+            raise UsageError(
+                f"{shown} holds no checkpoint; give the directory of a run, or a file of weights"
+            )
+        weights = _read_state(found[-1])["network"]
     try:
-        network.load_state_dict(_read_state(found[-1])["network"])
+        network.load_state_dict(weights)
     except RuntimeError as error:
         difference = str(error).splitlines()[1].strip()
-        raise UsageError(f"network.weights={str(run_dir)!r} is of another network ({difference})") from None
+        if len(difference) > LONGEST_DIFFERENCE:  # it may name every tensor of a network
+            difference = difference[:LONGEST_DIFFERENCE] + "..."
+        raise UsageError(f"{shown} is of another network ({difference})") from None
+
+
+def _read_published(file: Path, shown: str) -> dict[str, torch.Tensor]:
+    """The weights in a file, by our names."""
+    try:
+        # Many published checkpoints hold the arguments of their training beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:LONGEST_DIFFERENCE]
+        raise UsageError(
+            f"{shown} cannot be read ({reason}); give a file that torch.save wrote of weights"
+        ) from None
+    for key in ("model", "state_dict", "network"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict) or not all(isinstance(x, torch.Tensor) for x in content.values()):
+        raise UsageError(f'{shown} holds no weights; give a file of tensors by name, alone or under "model"')
+    try:
+        return our_names(content)
+    except KeyError as error:
+        raise UsageError(f"{shown} is of no network known here: it has {error.args[0]!r}") from None
 
 
 def _read_state(checkpoint: Path) -> dict[str, Any]:

@@ -90,12 +90,12 @@ class NetworkConfig:
     """Which network, for how many time steps, of which neurons.
 
     Attributes:
-        name: "small_cnn", "spiking_resnet18", "sew_resnet18", "sew_resnet34", "vgg11", or one that was
-            registered.
+        name: one of `sadp_dist.snn.NETWORKS`, such as "small_cnn", "spiking_resnet18" or
+            "meta_spikeformer_31m", or one that was registered.
         time_steps: T, how many times an image is shown; of sequences, how long they are.
         neuron: the neurons of all layers.
-        weights: a run's directory, in whose newest checkpoint are the weights to begin with; by default they
-            are drawn at random. It may have been trained for other time steps.
+        weights: the weights to begin with: a run's directory, which means its newest checkpoint, or a file
+            of published weights; by default they are drawn at random. They may be of other time steps.
     """
 
     name: str = "small_cnn"

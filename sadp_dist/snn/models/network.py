@@ -1,10 +1,12 @@
-"""A spiking network as seen from outside: images or frames in, one row of logits per time step out."""
+"""A spiking network as seen from outside: images or a sequence in, one row of logits per time step out."""
 
 from __future__ import annotations
 
 from spikingjelly.activation_based import functional
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
+
+from sadp_dist.errors import UsageError
 
 
 class SpikingNetwork(nn.Module):
@@ -14,9 +16,9 @@ class SpikingNetwork(nn.Module):
     does not depend on time, so for images it is computed once and its result repeated.
 
     Args:
-        stem: what comes before the first neurons, [t, B, C, H, W] in and out, without state.
-        body: the rest, [T, B, C, H, W] to logits [T, B, K].
-        time_steps: T for images; frames bring their own.
+        stem: what comes before the first neurons, [t, B, ...] in and out, without state.
+        body: the rest, [T, B, ...] to logits [T, B, K].
+        time_steps: T for images; sequences bring their own.
     """
 
     def __init__(self, stem: nn.Module, body: nn.Module, time_steps: int) -> None:
@@ -27,10 +29,18 @@ class SpikingNetwork(nn.Module):
         functional.set_step_mode(self, "m")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [T, B, K] of images [B, C, H, W] or of frames [T, B, C, H, W].
+        """Logits [T, B, K] of images [B, C, H, W], of frames [T, B, C, H, W] or of features [T, B, F].
 
         Neurons are at rest before and after, also when a forward pass is broken off.
+
+        Raises:
+            UsageError: the input has another number of dimensions.
         """
+        if x.dim() not in (3, 4, 5):
+            raise UsageError(
+                f"the input has shape {list(x.shape)}; give images [B, C, H, W], frames [T, B, C, H, W] or "
+                "features [T, B, F]"
+            )
         # Before: activation checkpointing runs layers again in the backward pass and leaves them charged.
         # After: a potential keeps the graph of its step alive, and a network cannot be copied with it.
         self.reset()

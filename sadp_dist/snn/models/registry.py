@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
@@ -15,7 +16,10 @@ from sadp_dist.snn.neurons import NeuronConfig, check_name
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What a network is built for: K classes, square images of one size, and one kind of neuron."""
+    """What a network is built for: K classes, square images of one size, and one kind of neuron.
+
+    A network for sequences of F features, as of audio, has channels = F and image_size = 1.
+    """
 
     num_classes: int
     image_size: int
@@ -30,18 +34,27 @@ class Blueprint:
 Builder = Callable[[Blueprint], tuple[nn.Module, nn.Module]]
 """A network's stem and body, see :class:`SpikingNetwork`."""
 
+Inputs = Literal["images", "features"]
+
 NETWORKS: dict[str, Builder] = {}
+INPUTS: dict[str, Inputs] = {}
+"""What each network takes: images, or event frames, and else vectors of features over time, as of audio."""
 
 
-def register_network(name: str) -> Callable[[Builder], Builder]:
-    """Decorator: make a builder known to :func:`build_network` under `name`."""
+def register_network(name: str, inputs: Inputs = "images") -> Callable[[Builder], Builder]:
+    """Decorator: make a builder known to :func:`build_network` under `name`.
+
+    Args:
+        name: what a configuration calls the network.
+        inputs: "images" [B, C, H, W] and frames [T, B, C, H, W], or "features" [T, B, F].
+    """
 
     def register(builder: Builder) -> Builder:
         if name in NETWORKS:
             raise UsageError(
                 f'name="{name}" is taken by another network: choose one not in {", ".join(NETWORKS)}'
             )
-        NETWORKS[name] = builder
+        NETWORKS[name], INPUTS[name] = builder, inputs
         return builder
 
     return register
@@ -60,22 +73,23 @@ def build_network(
     Args:
         name: one of ``NETWORKS``.
         num_classes: K.
-        image_size: side of the (square) images, in pixels.
-        channels: of the images: 3 for colour, 1 for grey, 2 for event frames.
+        image_size: side of the (square) images, in pixels; 1 for features over time, as of audio.
+        channels: of the images: 3 for colour, 1 for grey, 2 for event frames; F, where there are features.
         time_steps: T, how many times an image is shown.
         neuron: decay, threshold and surrogate of all neurons; None: λ = 0.1, ϑ = 1.
 
     Returns:
-        A module that maps images [B, C, H, W], or frames [T, B, C, H, W] with their own T, to logits
-        [T, B, K].
+        A module that maps images [B, C, H, W], or frames [T, B, C, H, W] or features [T, B, F] with their
+        own T, to logits [T, B, K].
 
     Raises:
-        UsageError: the name is not known, a number is not a positive integer, or the network needs larger
-            images, or torchvision.
+        UsageError: the name is not known, a number is not a positive integer, the network takes the other
+            kind of inputs, or it needs larger images, or torchvision.
     """
     check_name("network", name, NETWORKS)
     check_positive("time_steps", time_steps)
     blueprint = Blueprint(num_classes, image_size, channels, (neuron or NeuronConfig()).build)
+    _check_inputs(name, blueprint)
     try:
         stem, body = NETWORKS[name](blueprint)
     except ModuleNotFoundError as error:
@@ -85,6 +99,24 @@ def build_network(
             f'network "{name}" needs torchvision; install it with: pip install torchvision'
         ) from error
     return SpikingNetwork(stem, body, time_steps)
+
+
+def _check_inputs(name: str, blueprint: Blueprint) -> None:
+    """Refuse to build a network for inputs that it does not take; what has one pixel has features."""
+    wanted = INPUTS[name]
+    given = "features" if blueprint.image_size == 1 else "images"
+    if wanted == given:
+        return
+    others = ", ".join(other for other, takes in INPUTS.items() if takes == given)
+    if given == "features":
+        raise UsageError(
+            f"image_size=1 is for features over time, as of audio, and {name} takes images: "
+            f"use {others}, or larger images"
+        )
+    raise UsageError(
+        f"image_size={blueprint.image_size}, and {name} takes features over time, as of audio: "
+        f"use image_size=1 and channels=F for F features, or for images {others}"
+    )
 
 
 def check_positive(name: str, value: int) -> None:

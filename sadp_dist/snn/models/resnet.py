@@ -1,10 +1,11 @@
-"""Residual networks: SpikingJelly's Spiking ResNet and SEW-ResNet, with a stem for small images.
+"""Residual networks: of SpikingJelly's Spiking ResNet and SEW-ResNet, with a stem for small images.
 
 SpikingJelly's need torchvision, so they are imported when they are built.
 """
 
 from __future__ import annotations
 
+from spikingjelly.activation_based import layer
 from torch import nn
 
 from sadp_dist.snn.models.convolution import conv_norm
@@ -14,6 +15,9 @@ WIDTH = 64  # channels of the stem, in ResNets of every depth
 
 SMALL_IMAGE = 48
 """Side in pixels up to which an image (CIFAR's 32, CIFAR10-DVS's 48) is not shrunk by the stem."""
+
+RESNET19 = ((128, 3), (256, 3), (512, 2))  # channels and blocks of a stage
+HIDDEN = 256  # neurons of ResNet19's hidden layer
 
 
 @register_network("spiking_resnet18")
@@ -41,6 +45,38 @@ def build_sew_resnet34(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 
     resnet = sew_resnet34(num_classes=blueprint.num_classes, cnf="ADD", spiking_neuron=blueprint.neuron)
     return _with_stem(resnet, blueprint)
+
+
+@register_network("spiking_resnet19")
+def build_spiking_resnet19(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """ResNet19 (Zheng et al., AAAI 2021): three wide stages, for small images, and two linear layers.
+
+    Its blocks are those of :func:`build_spiking_resnet18`, with batch norm for the paper's tdBN: at ϑ = 1
+    they differ in the weights with which the norms before a block's sum begin.
+    """
+    from spikingjelly.activation_based.model.spiking_resnet import BasicBlock
+
+    blocks: list[nn.Module] = []
+    inputs = RESNET19[0][0]
+    for stage, (outputs, depth) in enumerate(RESNET19):
+        for index in range(depth):
+            stride = 2 if stage > 0 and index == 0 else 1
+            shortcut = None if inputs == outputs else conv_norm(inputs, outputs, kernel_size=1, stride=stride)
+            block = BasicBlock(inputs, outputs, stride, shortcut, spiking_neuron=blueprint.neuron)
+            for conv in (block.conv1, block.conv2):
+                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            blocks.append(block)
+            inputs = outputs
+    body = nn.Sequential(
+        blueprint.neuron(),
+        *blocks,
+        layer.AdaptiveAvgPool2d(1),
+        layer.Flatten(start_dim=1),
+        layer.Linear(inputs, HIDDEN),
+        blueprint.neuron(),
+        layer.Linear(HIDDEN, blueprint.num_classes),
+    )
+    return conv_norm(blueprint.channels, RESNET19[0][0]), body
 
 
 def _with_stem(resnet: nn.Module, blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:

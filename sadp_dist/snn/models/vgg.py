@@ -1,4 +1,4 @@
-"""VGG11 with batch norm: SpikingJelly's layers, with a head for small images."""
+"""VGG11 and VGG16 with batch norm: SpikingJelly's layers, with a head for small images."""
 
 from __future__ import annotations
 
@@ -9,22 +9,34 @@ from sadp_dist.errors import UsageError
 from sadp_dist.snn.models.convolution import conv_norm
 from sadp_dist.snn.models.registry import Blueprint, register_network
 
-# Configuration A of VGG (Simonyan and Zisserman, 2015): channels of the 3x3 convolutions, M halves the image.
+# Configurations A and D of VGG (Simonyan and Zisserman, 2015): channels of the 3x3 convolutions; M halves the
+# image.
 VGG11 = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
+VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 
 
 @register_network("vgg11")
 def build_vgg11(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     """VGG11; a mean over the image and one linear layer stand for its three, made for 224 pixels."""
-    smallest = 2 ** VGG11.count("M")
+    return _vgg("vgg11", VGG11, blueprint)
+
+
+@register_network("vgg16")
+def build_vgg16(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """VGG16, with the head of :func:`build_vgg11`."""
+    return _vgg("vgg16", VGG16, blueprint)
+
+
+def _vgg(name: str, layout: tuple[int | str, ...], blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    smallest = 2 ** layout.count("M")
     if blueprint.image_size < smallest:
         raise UsageError(
-            f"image_size={blueprint.image_size} is too small for vgg11, which needs at least {smallest}: "
+            f"image_size={blueprint.image_size} is too small for {name}, which needs at least {smallest}: "
             "use small_cnn, or enlarge the images"
         )
     from spikingjelly.activation_based.model.spiking_vgg import SpikingVGG  # needs torchvision
 
-    features = SpikingVGG.make_layers(VGG11, batch_norm=True, neuron=blueprint.neuron)
+    features = SpikingVGG.make_layers(layout, batch_norm=True, neuron=blueprint.neuron)
     for module in features:
         if isinstance(module, layer.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,69 @@
+"""Networks for features over time, as of audio: three hidden layers of neurons, dense or recurrent.
+
+A hidden layer is a linear layer, batch norm and neurons, as in the baselines of Bittar and Garner (2022, "A
+surrogate gradient spiking baseline for speech command recognition") for Speech Commands and SHD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from spikingjelly.activation_based import layer
+from torch import Tensor, nn
+
+from sadp_dist.snn.models.registry import Blueprint, register_network
+
+HIDDEN_LAYERS = 3
+WIDTH = 512  # neurons of a hidden layer
+
+
+@register_network("spiking_mlp", inputs="features")
+def build_spiking_mlp(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """Three dense hidden layers: time acts within a neuron alone."""
+    return _layers(blueprint, blueprint.neuron)
+
+
+@register_network("recurrent_snn", inputs="features")
+def build_recurrent_snn(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """Three recurrent hidden layers: neurons also take the spikes that their layer sent one step before."""
+    return _layers(blueprint, lambda: RecurrentNeurons(WIDTH, blueprint.neuron()))
+
+
+class RecurrentNeurons(nn.Module):
+    """Neurons that are connected among themselves, [T, B, D] currents to [T, B, D] spikes.
+
+    With x[t] the current from the layer below, neurons get x[t] + V o[t-1], where o[-1] = 0. SpikingJelly's
+    LinearRecurrentContainer would put x[t] through a second linear layer.
+
+    Args:
+        width: D.
+        neuron: D of them, in multi-step mode.
+    """
+
+    def __init__(self, width: int, neuron: nn.Module) -> None:
+        super().__init__()
+        self.recurrent = nn.Linear(width, width, bias=False)
+        nn.init.orthogonal_(self.recurrent.weight)
+        self.neuron = neuron
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = [torch.zeros_like(x[0])]
+        for current in x:
+            o: Tensor = self.neuron((current + self.recurrent(spikes[-1])).unsqueeze(0))
+            spikes.append(o.squeeze(0))
+        return torch.stack(spikes[1:])
+
+
+def _layers(blueprint: Blueprint, hidden: Callable[[], nn.Module]) -> tuple[nn.Module, nn.Module]:
+    body: list[nn.Module] = [hidden()]
+    for _ in range(HIDDEN_LAYERS - 1):
+        body += [*_linear_norm(WIDTH, WIDTH), hidden()]
+    body.append(layer.Linear(WIDTH, blueprint.num_classes))
+    return _linear_norm(blueprint.channels, WIDTH), nn.Sequential(*body)
+
+
+def _linear_norm(inputs: int, outputs: int) -> nn.Sequential:
+    linear = layer.Linear(inputs, outputs, bias=False)
+    nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+    return nn.Sequential(linear, layer.BatchNorm1d(outputs))

@@ -1,0 +1,220 @@
+"""Meta-SpikeFormer, the Spike-driven Transformer V2 (Yao et al., ICLR 2024).
+
+Two stages of convolution blocks and two of transformer blocks. What goes from block to block are currents;
+every block first makes spikes of them, so that convolutions and attention see nothing but spikes.
+
+The paper's network is for images of 224 pixels, whose sides it shrinks to a sixteenth. Smaller images are
+shrunk less, so that attention has 8x8 positions or more: that is our choice. Weights fit all sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import layer
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from sadp_dist.snn.models.registry import Blueprint, Builder, register_network
+
+WIDTHS = {
+    "meta_spikeformer_15m": (64, 128, 256, 360),
+    "meta_spikeformer_31m": (96, 192, 384, 480),
+    "meta_spikeformer_55m": (128, 256, 512, 640),
+}
+"""Channels of the four stages; the first begins with half of its own."""
+
+DEPTHS = (6, 2)  # transformer blocks of the third and the fourth stage
+HEADS = 8
+EXPANSION = 4  # of the channels between a block's last two layers
+SCALE = 0.125  # of attention, whatever the width of a head
+POSITIONS = 8  # side of what attention sees of a small image
+
+Neuron = Callable[[], nn.Module]
+
+
+def _build(widths: tuple[int, int, int, int], blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    neuron = blueprint.neuron
+    strides = _strides(blueprint.image_size)
+    first, second, third, last = widths
+    stem = nn.Sequential(
+        layer.Conv2d(blueprint.channels, first // 2, 7, strides[0], padding=3), layer.BatchNorm2d(first // 2)
+    )
+    classifier = layer.Linear(last, blueprint.num_classes)
+    nn.init.trunc_normal_(classifier.weight, std=0.02)
+    nn.init.zeros_(classifier.bias)
+    body = nn.Sequential(
+        conv_block(first // 2, neuron),
+        shrink(first // 2, first, strides[1], neuron),
+        conv_block(first, neuron),
+        shrink(first, second, strides[2], neuron),
+        conv_block(second, neuron),
+        conv_block(second, neuron),
+        shrink(second, third, strides[3], neuron),
+        *(transformer_block(third, neuron) for _ in range(DEPTHS[0])),
+        shrink(third, last, 1, neuron),
+        *(transformer_block(last, neuron) for _ in range(DEPTHS[1])),
+        layer.AdaptiveAvgPool2d(1),
+        layer.Flatten(start_dim=1),
+        neuron(),
+        classifier,
+    )
+    return stem, body
+
+
+for _name, _widths in WIDTHS.items():
+    _builder: Builder = partial(_build, _widths)
+    register_network(_name)(_builder)
+
+
+def _strides(image_size: int) -> tuple[int, int, int, int]:
+    """Of the stem and of the next three that may shrink: 2 in as many of the last as the size allows."""
+    halvings = min((image_size // POSITIONS).bit_length() - 1, 4)
+    return tuple(2 if step >= 4 - max(halvings, 0) else 1 for step in range(4))  # type: ignore[return-value]
+
+
+class Residual(nn.Sequential):
+    """Its modules in a row, whose result is added to what the first one took."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch: Tensor = super().forward(x)
+        return x + branch
+
+
+def shrink(inputs: int, outputs: int, stride: int, neuron: Neuron) -> nn.Sequential:
+    """Spikes, a 3x3 convolution and batch norm, to [T, B, outputs, H / stride, W / stride]."""
+    conv = layer.Conv2d(inputs, outputs, 3, stride, padding=1)
+    return nn.Sequential(neuron(), conv, layer.BatchNorm2d(outputs))
+
+
+def conv_block(width: int, neuron: Neuron) -> nn.Sequential:
+    """SepConv mixes positions and ChannelConv channels of currents [T, B, D, H, W].
+
+    SepConv is MobileNetV2's separable convolution turned about: to twice the channels, 7x7 in each of these,
+    and back.
+    """
+    inner, wide = 2 * width, EXPANSION * width
+    sep_conv = Residual(
+        neuron(),
+        layer.Conv2d(width, inner, 1, bias=False),
+        layer.BatchNorm2d(inner),
+        neuron(),
+        layer.Conv2d(inner, inner, 7, padding=3, groups=inner, bias=False),
+        layer.Conv2d(inner, width, 1, bias=False),
+        layer.BatchNorm2d(width),
+    )
+    channel_conv = Residual(
+        neuron(),
+        layer.Conv2d(width, wide, 3, padding=1, bias=False),
+        layer.BatchNorm2d(wide),
+        neuron(),
+        layer.Conv2d(wide, width, 3, padding=1, bias=False),
+        layer.BatchNorm2d(width),
+    )
+    return nn.Sequential(sep_conv, channel_conv)
+
+
+def transformer_block(width: int, neuron: Neuron) -> nn.Sequential:
+    """Attention mixes positions and ChannelMLP channels of currents [T, B, D, H, W]."""
+    wide = EXPANSION * width
+    attention = Residual(neuron(), Attention(width, neuron))
+    channel_mlp = Residual(
+        neuron(),
+        layer.Conv2d(width, wide, 1),
+        layer.BatchNorm2d(wide),
+        neuron(),
+        layer.Conv2d(wide, width, 1),
+        layer.BatchNorm2d(width),
+    )
+    return nn.Sequential(attention, channel_mlp)
+
+
+class Attention(nn.Module):
+    """Spike-driven self-attention of the third kind (SDSA-3 of the paper), [T, B, D, H, W] in and out.
+
+    With the spikes Q, K and V of a head as matrices of positions by channels, it is Q (Kᵀ V): N d² operations
+    for N positions and d channels, where softmax(Q Kᵀ) V takes N² d. The neurons behind it have half the
+    threshold of all others.
+
+    Args:
+        width: D, a multiple of the number of heads.
+        neuron: makes a layer of neurons.
+    """
+
+    def __init__(self, width: int, neuron: Neuron) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Sequential(*rep_conv_norm(width), neuron()) for _ in range(3))
+        sensitive: Any = neuron()
+        sensitive.v_threshold /= 2
+        self.neuron: nn.Module = sensitive
+        self.projection = rep_conv_norm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = (*x.shape[:2], HEADS, x.shape[2] // HEADS, -1)  # [T, B, heads, d, N]: channels by positions
+        q, k, v = (branch(x).reshape(heads) for branch in (self.q, self.k, self.v))
+        attended = (v @ k.mT) @ q * SCALE
+        result: Tensor = self.projection(self.neuron(attended.reshape(x.shape)))
+        return result
+
+
+def rep_conv_norm(width: int) -> nn.Sequential:
+    return nn.Sequential(RepConv(width), layer.BatchNorm2d(width))
+
+
+class RepConv(nn.Sequential):
+    """A 3x3 convolution in many parts (re-parameterised), [T, B, D, H, W] in and out.
+
+    A 1x1 convolution, batch norm, a 3x3 convolution of each channel by itself, a 1x1 convolution and batch
+    norm. They train better than the one convolution that they are once trained, see `merged`.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            layer.Conv2d(width, width, 1, bias=False),
+            PaddedBatchNorm2d(width),
+            layer.Conv2d(width, width, 3, groups=width, bias=False),
+            layer.Conv2d(width, width, 1, bias=False),
+            layer.BatchNorm2d(width),
+        )
+
+    @torch.no_grad()
+    def merged(self) -> layer.Conv2d:
+        """The one 3x3 convolution, with a bias, that does what this does in evaluation."""
+        parts: list[Any] = list(self)
+        before, norm, spread, after, last = parts
+        width = last.num_features
+        first_scale, first_shift = _scale_and_shift(norm)
+        scale, shift = _scale_and_shift(last)
+        # Of a channel m between the 1x1 convolutions: what it takes of each input i, its kernel, and what
+        # each output o takes of it.
+        into = first_scale[:, None] * before.weight.flatten(1)
+        kernels = spread.weight.squeeze(1)
+        out = scale[:, None] * after.weight.flatten(1)
+        conv = layer.Conv2d(width, width, 3, padding=1, step_mode=last.step_mode)
+        conv.to(out.device, out.dtype)
+        conv.weight.copy_(torch.einsum("om,mhw,mi->oihw", out, kernels, into))
+        conv.bias.copy_(shift + out @ (first_shift * kernels.sum(dim=(1, 2))))
+        return conv
+
+
+class PaddedBatchNorm2d(layer.BatchNorm2d):
+    """Batch norm whose result has a border of one pixel, of what it makes of zeros in evaluation.
+
+    So a convolution over it without padding is the same as one of what came in, padded with zeros.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = super().forward(x)
+        border = _scale_and_shift(self)[1].detach().to(normed.dtype)[:, None, None]
+        padded: Tensor = pad(normed - border, (1, 1, 1, 1)) + border
+        return padded
+
+
+def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Batch norm in evaluation is scale * x + shift, of each channel."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - scale * norm.running_mean
