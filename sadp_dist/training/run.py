@@ -26,7 +26,9 @@ CONFIG_FILE = "config.yaml"
 
 
 def train(
-    config: TrainConfig, existing: Literal["refuse", "resume", "overwrite"] = "refuse"
+    config: TrainConfig,
+    existing: Literal["refuse", "resume", "overwrite"] = "refuse",
+    show: bool = True,
 ) -> dict[str, Any]:
     """Train one run, alone or as one rank of a torchrun job.
 
@@ -37,6 +39,7 @@ def train(
         config: the whole run.
         existing: what to do about a run that the directory already holds. "resume" goes on from its newest
             checkpoint, and starts from the beginning where there is none yet.
+        show: print a line for each epoch.
 
     Returns:
         the run's summary, also the last line of ``metrics.jsonl``; empty on ranks other than 0.
@@ -55,12 +58,12 @@ def train(
         resumed = existing == "resume" and trainer.resume(checkpoints)
         if not resumed:  # a store that outlives its jobs may still hold what an earlier one got to
             trainer.store.reset()
-        progress = Progress(config.name, config.training.epochs, enabled=process.is_first)
+        progress = Progress(config.name, config.training.epochs, enabled=show and process.is_first)
         if not process.is_first:
             trainer.run(checkpoints, None, progress)
             trainer.store.close()
             return {}
-        if resumed and trainer.epoch < config.training.epochs:
+        if show and resumed and trainer.epoch < config.training.epochs:
             progress.console.print(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
         rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
         tracked = TrackedRun(
