@@ -107,8 +107,8 @@ def measure(options: Options) -> Result:
     columns = ["method", "last accuracy, %", "each seed", "examples, of full", "s", f"s to {target:.1%}"]
     note = (
         f"5,000 images, 2,000 for testing, small_cnn, T = 4, {len(by_seed[0][FULL])} epochs, batch {BATCH}. "
-        f"{target:.1%} is what every run reaches, between epochs by a straight line. InfoBatch's weights are "
-        "S / N times the paper's. All data are in an epoch of InfoBatch's at the beginning and at the end."
+        f"{target:.1%} is what every run reaches, between epochs by a straight line. "
+        "All data are in an epoch of InfoBatch's at the beginning and at the end."
     )
     table = Table(f"Accuracy and time, {len(SEEDS)} seeds, mean ± sd", columns, rows, note)
     ratios = [

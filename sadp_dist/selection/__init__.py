@@ -4,7 +4,7 @@ from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.plan import EpochPlan, plan_epoch
 from sadp_dist.selection.probabilities import selection_probabilities
 from sadp_dist.selection.random import uniform
-from sadp_dist.selection.rules import RULES, register
+from sadp_dist.selection.rules import RULES, Rule, register
 from sadp_dist.selection.sampling import draw, importance_weights
 from sadp_dist.selection.schedule import PruningSchedule
 from sadp_dist.selection.sharding import Shard, shard
@@ -14,6 +14,7 @@ __all__ = [
     "EpochPlan",
     "PruningConfig",
     "PruningSchedule",
+    "Rule",
     "Shard",
     "draw",
     "importance_weights",

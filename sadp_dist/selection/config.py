@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.probabilities import ZERO_SCORES
 from sadp_dist.selection.random import Stream, stream_key
-from sadp_dist.selection.rules import RULES
+from sadp_dist.selection.rules import RULES, Rule
 from sadp_dist.selection.sampling import SCHEMES
 from sadp_dist.selection.schedule import PruningSchedule, check_schedule
 
@@ -28,15 +31,23 @@ class PruningConfig:
         ratio: mean pruning ratio r over the run, in [0, 1].
         max_ratio: ratio of the last epoch, r <= r_max <= min(1, 2r); None keeps the ratio constant (Eq. 42).
         epochs: number of epochs K of the schedule.
-        min_probability: the floor β under every selection probability, in [0, 1].
+        min_probability: the floor β under every selection probability of "sadp", in [0, 1].
         method: the pruning rule: "sadp", "infobatch", "random", "full", or another one that was registered.
         scheme: "systematic" (a subset of fixed size) or "bernoulli" (independent draws, as in the paper).
         stratify: "none", "class" or "class-score": what "systematic" spreads its subset over.
         zero_scores: "floor" (a score of 0 is one like any other) or "paper" (it gets probability 0).
         unseen: what an example without a score counts as: the "mean" or the "max" of the scores seen.
         seed: of every random number of the run's plans, 0 <= seed < 2^64.
+        tracking_epochs: epochs on all data that come before the run proper, with a method that tracks
+            training to find its scores: "forgetting", "el2n" and "grand".
         shard_block: for data larger than memory: examples that follow each other in the data set and go to
             the same rank together; None deals out every example by itself.
+        keep_probability: with which "infobatch" and "repb" keep an example below the mean (z), and "seta" one
+            in its window, in (0, 1]; `ratio` then has no say. None: what meets `ratio`.
+        delta: the share δ of the epochs that "infobatch", "repb" and "seta" leave out examples in, in [0, 1].
+        groups: of like loss, that "seta" makes.
+        window_scale: share of the groups that take part in an epoch of "seta", in (0, 1].
+        temperature: of the losses in "rcap", above 0; the lower, the more the largest are preferred.
 
     Raises:
         UsageError: a value out of its range, or a name that is not known.
@@ -52,7 +63,13 @@ class PruningConfig:
     zero_scores: str = "floor"
     unseen: str = "mean"
     seed: int = 0
+    tracking_epochs: int = 10
     shard_block: int | None = None
+    keep_probability: float | None = None
+    delta: float = 0.875
+    groups: int = 5
+    window_scale: float = 0.9
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, RULES)
@@ -65,6 +82,9 @@ class PruningConfig:
             raise UsageError(f"min_probability={self.min_probability!r} is not a number in [0, 1]")
         if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**64:
             raise UsageError(f"seed={self.seed!r} is not an integer in [0, 2^64 - 1]")
+        tracking = self.tracking_epochs
+        if not isinstance(tracking, Integral) or isinstance(tracking, bool) or tracking < 1:
+            raise UsageError(f"tracking_epochs={tracking!r} is not a whole number of at least 1")
         if self.stratify != "none" and self.scheme == "bernoulli":
             raise UsageError(
                 f'stratify="{self.stratify}" needs scheme="systematic"; "bernoulli" draws each by itself'
@@ -72,20 +92,83 @@ class PruningConfig:
         block = self.shard_block
         if block is not None and (not isinstance(block, Integral) or isinstance(block, bool) or block < 1):
             raise UsageError(f"shard_block={block!r} is not a number of examples: an integer, at least 1")
+        if not isinstance(self.groups, Integral) or isinstance(self.groups, bool) or self.groups < 1:
+            raise UsageError(f"groups={self.groups!r} is not a whole number of at least 1")
+        if not _is_number(self.delta) or not 0 <= self.delta <= 1:
+            raise UsageError(f"delta={self.delta!r} is not a number in [0, 1]")
+        for name in ("keep_probability", "window_scale"):
+            share = getattr(self, name)
+            if not (share is None and name == "keep_probability") and not (
+                _is_number(share) and 0 < share <= 1
+            ):
+                raise UsageError(f"{name}={share!r} is not a number in (0, 1]")
+        if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
+            raise UsageError(f"temperature={self.temperature!r} is not a positive number")
         # Python's own numbers, for the configuration becomes JSON.
-        for name, kind in (("ratio", float), ("epochs", int), ("min_probability", float), ("seed", int)):
-            object.__setattr__(self, name, kind(getattr(self, name)))
-        if self.max_ratio is not None:
-            object.__setattr__(self, "max_ratio", float(self.max_ratio))
+        for name in ("ratio", "min_probability", "delta", "window_scale", "temperature"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        for name in ("epochs", "seed", "tracking_epochs", "groups"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+        for name in ("max_ratio", "keep_probability"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
         if block is not None:
             object.__setattr__(self, "shard_block", int(block))
         _ = self.schedule  # made here so that its warning about an empty epoch comes once, at the start
 
+    @property
+    def rule(self) -> Rule:
+        """The rule of the run proper."""
+        return RULES[self.method]
+
     @cached_property
     def schedule(self) -> PruningSchedule:
-        """The ratio of every epoch, as the method has it."""
-        return RULES[self.method].schedule(self)
+        """The ratio of every epoch of the run proper, as the method has it."""
+        return self.rule.schedule(self)
+
+    @property
+    def tracked_epochs(self) -> int:
+        """Epochs of tracking on all data, with which the run begins; 0 for most methods."""
+        return self.rule.tracking(self)
+
+    @property
+    def pruned_epochs(self) -> int:
+        """Epochs k <= δ K, after which methods with `delta` train on all data."""
+        return math.floor(self.delta * self.epochs)
+
+    @property
+    def needs_labels(self) -> str | None:
+        """The setting that needs the class of every example, for errors; None where none does."""
+        if self.rule.needs_labels:
+            return f'method="{self.method}"'
+        return None if self.stratify == "none" else f'stratify="{self.stratify}"'
+
+    @property
+    def run_epochs(self) -> int:
+        """Epochs in all, those of tracking included."""
+        return self.tracked_epochs + self.schedule.epochs
+
+    def epochs_in_words(self) -> str:
+        """What makes `run_epochs`, for errors."""
+        if self.run_epochs == self.epochs:
+            return f"epochs={self.epochs}"
+        return f'epochs={self.epochs} with method="{self.method}" make {self.run_epochs}'
+
+    def rule_of(self, epoch: int) -> tuple[Rule, float]:
+        """The rule and the ratio of an epoch of the run, from 0: in those of tracking, that of full data."""
+        proper = epoch - self.tracked_epochs
+        return (RULES["full"], 0.0) if proper < 0 else (self.rule, self.schedule.ratio(proper + 1))
+
+    @property
+    def combine(self) -> Callable[..., NDArray[np.floating]] | None:
+        """`Rule.combine` of this configuration: combine(before, new, epoch); None where the rule has none."""
+        combine = self.rule.combine
+        return None if combine is None else partial(combine, config=self)
 
     def run_key(self, epoch: int) -> np.uint64 | None:
         """Of the order inside a rank's run of blocks; None where ranks have no runs."""
         return None if self.shard_block is None else stream_key(self.seed, epoch, Stream.RUN)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

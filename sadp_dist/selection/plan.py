@@ -15,7 +15,6 @@ from sadp_dist.selection.part import Part
 from sadp_dist.selection.parts import LocalParts, Parts
 from sadp_dist.selection.probabilities import Capping, block_sums, check_scores, in_ranges
 from sadp_dist.selection.random import Stream, stream_key
-from sadp_dist.selection.rules import RULES
 from sadp_dist.selection.sampling import draw_parts
 from sadp_dist.selection.sharding import Drawn, Shard, check_rank, join, shard
 
@@ -27,7 +26,8 @@ class PlanFigures:
     Attributes:
         epoch: counted from 0.
         ratio: pruning ratio r_k.
-        subset_size: S = (1 - r_k) N rounded, as in the weights.
+        subset_size: S = (1 - r_k) N rounded.
+        weighted_size: by what a weighted sum over the subset is divided to be a mean; see `Rule.weights`.
         dataset_size: N.
         drawn: n, how many examples are drawn: S for "systematic", around S for "bernoulli".
         capping: how the probabilities came about.
@@ -36,6 +36,7 @@ class PlanFigures:
     epoch: int
     ratio: float
     subset_size: int
+    weighted_size: int
     dataset_size: int
     drawn: int
     capping: Capping
@@ -45,7 +46,7 @@ class PlanFigures:
         return Shard(
             indices.astype(np.int64, copy=False),
             weights,
-            self.subset_size,
+            self.weighted_size,
             self.dataset_size,
             self.ratio,
             self.epoch,
@@ -59,7 +60,7 @@ class EpochPlan(PlanFigures):
 
     Attributes:
         indices: (n,) int32, or int64 where N is above 2^31, in the shuffled order.
-        weights: (n,) float64, w = S / (N p).
+        weights: (n,) float64, as the rule has them.
         run_key: of the order inside a rank's run, where the ranks have runs of blocks.
     """
 
@@ -88,18 +89,20 @@ def plan_epoch(
 
     Args:
         scores: (N,) float32 or float64, NaN for an example that has no score yet.
-        epoch: counted from 0, below `config.epochs`.
+        epoch: counted from 0, below `config.run_epochs`.
         config: of the run; its seed is the key of every random number.
-        labels: (N,) integers >= 0, the class of each example; needed where `config.stratify` names the class.
+        labels: (N,) integers >= 0, the class of each example; needed where the configuration draws by class.
 
     Raises:
         UsageError: a score that is negative or infinite, an epoch out of range, labels that are missing or do
             not fit.
     """
     G, scale = check_scores(scores, unseen=True)
-    if not 0 <= epoch < config.epochs:
-        raise UsageError(f"epoch={epoch} is outside [0, {config.epochs - 1}], as epochs={config.epochs}")
-    parts = LocalParts([Part(G, labels=_check_labels(labels, len(G), config.stratify))])
+    if not 0 <= epoch < config.run_epochs:
+        raise UsageError(
+            f"epoch={epoch} is outside [0, {config.run_epochs - 1}], as {config.epochs_in_words()}"
+        )
+    parts = LocalParts([Part(G, labels=_check_labels(labels, len(G), config))])
     figures = plan_parts(parts, epoch, config)
     indices, weights = join(parts.each("drawn", epoch))
     plan = EpochPlan(**vars(figures), indices=indices, weights=weights, run_key=config.run_key(epoch))
@@ -113,19 +116,21 @@ def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
     are drawn, a bit for each.
     """
     N = parts.ranges[-1].stop
-    ratio = config.schedule.ratio(epoch + 1)
+    rule, ratio = config.rule_of(epoch)
+    proper = epoch - config.tracked_epochs
     S = round((1 - ratio) * N)
-    rule = RULES[config.method]
-    if any(parts.each("begin")) and rule.needs_scores:
+    if any(parts.each("begin")) and rule.needs_scores and rule.fills_unseen:
         _fill_unseen(parts, config.unseen)
-    probability, capping = rule.probability(parts, S, config)
+    probability, capping = rule.probability(parts, S, config, proper)
     if capping.expected is not None:
         S = capping.expected
         ratio = 1 - S / max(N, 1)
-    drawn = draw_parts(parts, probability, config.seed, epoch, config.scheme, config.stratify)
+    draw_epoch = 0 if rule.fixed else epoch
+    drawn = draw_parts(parts, probability, config.seed, draw_epoch, config.scheme, config.stratify)
     order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
-    counts = parts.each("keep", epoch, drawn, order_key, probability, S / max(N, 1), config.shard_block)
-    return PlanFigures(epoch, ratio, S, N, sum(counts), capping)
+    weight = rule.weight(S, N, config, proper)
+    n = sum(parts.each("keep", epoch, drawn, order_key, probability, weight, config.shard_block))
+    return PlanFigures(epoch, ratio, S, rule.weighted_size(S, N, n), N, n, capping)
 
 
 def _fill_unseen(parts: Parts, unseen: str) -> None:
@@ -157,11 +162,12 @@ def weight_figures(parts: Parts, epoch: int) -> tuple[float, float]:
     return max(largest), math.fsum(np.concatenate(sums)) ** 2 / squares if squares else 0.0
 
 
-def _check_labels(labels: ArrayLike | None, N: int, stratify: str) -> NDArray[np.integer] | None:
-    if stratify == "none":
+def _check_labels(labels: ArrayLike | None, N: int, config: PruningConfig) -> NDArray[np.integer] | None:
+    reason = config.needs_labels
+    if reason is None:
         return None
     if labels is None:
-        raise UsageError(f'stratify="{stratify}" needs labels, the class of every example; there are none')
+        raise UsageError(f"{reason} needs labels, the class of every example; there are none")
     classes = np.asarray(labels)
     if classes.shape != (N,) or classes.dtype.kind not in "iu":
         raise UsageError(f"labels is {classes.dtype} {classes.shape}; it must be integers of shape ({N},)")

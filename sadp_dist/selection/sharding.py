@@ -22,7 +22,8 @@ class Shard:
     Attributes:
         indices: (n,) int64, in the order of training; every rank of the epoch has the same n.
         weights: (n,) float64, 0 where the example is a repeat that fills the shard.
-        subset_size: S in the weights: Σ w x / S over all shards estimates the mean of x over the dataset.
+        subset_size: S in the weights: Σ w x / S over all shards is the rule's mean of x, for most rules an
+            estimate of that over the dataset (`Rule.weights`); with weights 1 / p it is N.
         dataset_size: N.
         ratio: pruning ratio of the epoch.
         epoch: counted from 0.

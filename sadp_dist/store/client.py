@@ -60,7 +60,8 @@ class RemoteStore(Store):
         self._run = run
         self._timeout = options.timeout
         self._ranks = ranks
-        self._sender = Sender(connection, run.dataset_size, options.timeout)
+        combines = run.pruning.combine is not None
+        self._sender = Sender(connection, run.dataset_size, options.timeout, combines)
         self._buffer = PushBuffer(run.dataset_size, self._sender.add)
 
     def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:

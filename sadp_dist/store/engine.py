@@ -40,7 +40,7 @@ class Engine:
     def __init__(self, run: Run, tables: Parts | None = None) -> None:
         self.run = run
         self._tables = tables or LocalParts(
-            [ScoreTable(range(run.dataset_size), run.dataset_size, run.labels)]
+            [ScoreTable(range(run.dataset_size), run.dataset_size, run.labels, run.pruning.combine)]
         )
         self._seen = 0
         self._plans: dict[int, PlanFigures] = {}
@@ -54,7 +54,8 @@ class Engine:
         """Store checked records.
 
         An example keeps its score of the largest epoch, the largest within that: a maximum, so that neither
-        the order of arrival nor a repeat changes anything. Of the epoch before it, it keeps the score that it
+        the order of arrival nor a repeat changes anything; and so it is where a rule combines it with the one
+        before. Of the epoch before it, it keeps the score that it
         had when the later one came.
 
         Args:
@@ -131,7 +132,7 @@ class Engine:
             run=self.run.name,
             dataset_size=self.run.dataset_size,
             method=self.run.pruning.method,
-            epochs=self.run.pruning.epochs,
+            epochs=self.run.pruning.run_epochs,
             seen=self._seen,
             unseen=self.run.dataset_size - self._seen,
             **self._plan_stats(),

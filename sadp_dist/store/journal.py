@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,10 +19,14 @@ class Journal:
 
     Args:
         dataset_size: N. Beyond 3 N scores, those that later or larger ones outdo are dropped.
+        combines: the rule combines a score with those of the epochs before, so that each epoch's counts, and
+            only larger ones of the same epoch outdo one: N scores an epoch are kept at most.
     """
 
-    def __init__(self, dataset_size: int) -> None:
+    def __init__(self, dataset_size: int, combines: bool = False) -> None:
         self._dataset_size = dataset_size
+        self._condense = _each_epoch if combines else _two_latest
+        self._room = 3 * dataset_size
         self._frames: list[Frame] = []
         self._figures: dict[int, Frame] = {}
         self._count = 0
@@ -33,9 +37,10 @@ class Journal:
             return
         self._frames.append(frame)
         self._count += frame.count
-        if self._count > 3 * self._dataset_size + MAX_COUNT:
-            self._frames = _condensed(self._frames, self._dataset_size)
+        if self._count > self._room + MAX_COUNT:
+            self._frames = _condensed(self._frames, self._dataset_size, self._condense)
             self._count = sum(frame.count for frame in self._frames)
+            self._room = max(3 * self._dataset_size, self._count + self._dataset_size)
 
     def take(self) -> list[Frame]:
         """All frames; the journal is empty then."""
@@ -53,20 +58,21 @@ class Journal:
         self._frames, self._figures, self._count = [], {}, 0
 
 
-def _condensed(frames: list[Frame], dataset_size: int) -> list[Frame]:
-    """Frames that leave a store with the same scores and scores before, two an example at most.
+def _condensed(
+    frames: list[Frame], dataset_size: int, condense: Callable[[Sequence[Records], int], Iterable[State]]
+) -> list[Frame]:
+    """Frames that leave a store with the same scores and scores before.
 
     Their sequence numbers are the latest ones, and their counts of pushes are only as good as that.
     """
     records = [frame.content for frame in frames if isinstance(frame.content, Records)]
-    latest = _merged(records, dataset_size)
-    before = _merged(_of_before(records, latest.score_epochs), dataset_size)
+    states = list(condense(records, dataset_size))
     pushes: dict[int, int] = {}
     for frame in frames:
         pushes[frame.content.epoch] = pushes.get(frame.content.epoch, 0) + frame.pushes
     parts = []
     for epoch in sorted(pushes):
-        found = [(state, np.flatnonzero(state.score_epochs == epoch)) for state in (before, latest)]
+        found = [(state, np.flatnonzero(state.score_epochs == epoch)) for state in states]
         indices = np.concatenate([mine for _, mine in found]).astype(records[0].indices.dtype)
         scores = np.concatenate([state.scores[mine] for state, mine in found])
         for start in range(0, len(indices), MAX_COUNT):
@@ -77,6 +83,18 @@ def _condensed(frames: list[Frame], dataset_size: int) -> list[Frame]:
         replace(frame, content=content, pushes=count)
         for frame, (content, count) in zip(kept, parts, strict=True)
     ]
+
+
+def _two_latest(records: Sequence[Records], dataset_size: int) -> Iterable[State]:
+    """The scores of each example's latest two epochs."""
+    latest = _merged(records, dataset_size)
+    return _merged(_of_before(records, latest.score_epochs), dataset_size), latest
+
+
+def _each_epoch(records: Sequence[Records], dataset_size: int) -> Iterable[State]:
+    """The scores of every epoch."""
+    for epoch in {some.epoch for some in records}:
+        yield _merged((some for some in records if some.epoch == epoch), dataset_size)
 
 
 def _merged(records: Iterable[Records], dataset_size: int) -> State:

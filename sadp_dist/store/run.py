@@ -47,8 +47,8 @@ class Run:
             raise UsageError(f"pruning={self.pruning!r} is not a PruningConfig")
         if self.labels is not None:
             object.__setattr__(self, "labels", _check_labels(self.labels, self.dataset_size))
-        elif self.pruning.stratify != "none" and self.labels_elsewhere is None:
-            raise UsageError(f'labels are needed for stratify="{self.pruning.stratify}"')
+        elif self.pruning.needs_labels is not None and self.labels_elsewhere is None:
+            raise UsageError(f"labels are needed for {self.pruning.needs_labels}")
 
     def check_epoch(self, epoch: int) -> int:
         """An epoch of the run's schedule as a Python int.
@@ -56,10 +56,11 @@ class Run:
         Raises:
             UsageError: it is not an integer in [0, K - 1].
         """
-        if not is_integer(epoch) or not 0 <= epoch < self.pruning.epochs:
+        epochs = self.pruning.run_epochs
+        if not is_integer(epoch) or not 0 <= epoch < epochs:
             raise UsageError(
-                f"epoch={epoch!r} is not an epoch of this run: 0..{self.pruning.epochs - 1} "
-                f"(pruning.epochs={self.pruning.epochs})"
+                f"epoch={epoch!r} is not an epoch of this run: 0..{epochs - 1} "
+                f"(pruning.{self.pruning.epochs_in_words()})"
             )
         return int(epoch)
 

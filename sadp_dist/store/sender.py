@@ -42,12 +42,15 @@ class Sender:
         connection: its `send` is called by this thread alone.
         dataset_size: N.
         timeout: seconds without an answer after which it gives up.
+        combines: an example's score depends on those of all epochs before; see `Journal`.
 
     Attributes:
         resends: how often the store has come back with less than it had.
     """
 
-    def __init__(self, connection: Connection, dataset_size: int, timeout: float) -> None:
+    def __init__(
+        self, connection: Connection, dataset_size: int, timeout: float, combines: bool = False
+    ) -> None:
         self.resends = 0
         self._connection = connection
         self._timeout = timeout
@@ -58,7 +61,7 @@ class Sender:
         self._draft: _Draft | None = None
         self._figures: dict[int, Figures] = {}  # by epoch, not yet in a frame
         self._queue: deque[Frame] = deque()  # its first ones may be under way
-        self._journal = Journal(dataset_size)
+        self._journal = Journal(dataset_size, combines)
         self._unsent = 0  # scores in draft and queue
         self._rejected = 0  # pushes refused, not yet in a frame
         self._under_way = False

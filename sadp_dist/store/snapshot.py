@@ -175,6 +175,7 @@ def _plan_figures(plan: EpochPlan) -> dict[str, Any]:
         "epoch": plan.epoch,
         "ratio": plan.ratio,
         "subset_size": plan.subset_size,
+        "weighted_size": plan.weighted_size,
         "dataset_size": plan.dataset_size,
         "capping": asdict(plan.capping),
     }
@@ -182,6 +183,7 @@ def _plan_figures(plan: EpochPlan) -> dict[str, Any]:
 
 def _plan(figures: dict[str, Any], indices: NDArray[np.int64], weights: NDArray[np.float64]) -> EpochPlan:
     capping = Capping(**figures.pop("capping"))
+    figures.setdefault("weighted_size", figures["subset_size"])  # older files have none
     return EpochPlan(**figures, drawn=len(indices), capping=capping, indices=indices, weights=weights)
 
 

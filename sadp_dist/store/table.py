@@ -55,6 +55,7 @@ class ScoreTable(Part):
         examples: its range; it begins at a multiple of `selection.parts.BLOCK`.
         dataset_size: N.
         labels: (n,) integers, the class of each example of the range, or None.
+        combine: `PruningConfig.combine` of the run: what a score becomes when another epoch gives a new one.
 
     Attributes:
         scores: (n,) float32, NaN where unseen.
@@ -64,7 +65,14 @@ class ScoreTable(Part):
 
     scores: NDArray[np.float32]
 
-    def __init__(self, examples: range, dataset_size: int, labels: NDArray[np.integer] | None = None) -> None:
+    def __init__(
+        self,
+        examples: range,
+        dataset_size: int,
+        labels: NDArray[np.integer] | None = None,
+        combine: Callable[..., NDArray[np.floating]] | None = None,
+    ) -> None:
+        self._combine = combine
         scores, self.score_epochs, self.scores_before = State.empty(len(examples))
         super().__init__(scores, examples.start, dataset_size, labels)
 
@@ -77,6 +85,11 @@ class ScoreTable(Part):
         """Store checked records of this range; returns how many examples have a score for the first time."""
         if self.range.start:
             indices = indices - self.range.start
+        if self._combine is not None:
+            # From the epoch before, also where this one has given a score already: then the larger one stays.
+            later = self.score_epochs[indices] < epoch
+            before = np.where(later, self.scores[indices], self.scores_before[indices])
+            scores = np.ascontiguousarray(self._combine(before, scores, epoch), np.float32)
         return merge(*self.state(), indices, scores, epoch)
 
     def scores_of(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -210,7 +210,7 @@ class Trainer:
             "event": "epoch",
             "epoch": self.epoch,
             "ratio": shard.ratio,
-            "subset_size": shard.subset_size,
+            "subset_size": round((1 - shard.ratio) * shard.dataset_size),
             "examples": int(examples),
             "loss": loss / shard.subset_size if shard.subset_size else None,
             "train_accuracy": hits / examples if examples else None,

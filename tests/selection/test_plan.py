@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection import RULES, EpochPlan, PruningConfig, Shard, plan_epoch, register
+from sadp_dist.selection import RULES, EpochPlan, PruningConfig, Rule, Shard, plan_epoch, register
 from sadp_dist.selection.parts import Parts, Probability
-from sadp_dist.selection.probabilities import Capping, selection_probabilities
-from sadp_dist.selection.schedule import PruningSchedule
+from sadp_dist.selection.probabilities import Capping, Uniform, selection_probabilities
+from sadp_dist.selection.weighting import Weight
 
 RNG = np.random.default_rng(11)
 SCORES = RNG.lognormal(size=61).astype(np.float32)
@@ -208,21 +208,60 @@ def test_a_new_rule_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(RULES, "the-best-ones", RULES["full"])  # so that the name is gone after the test
 
     @register("the-best-ones")
-    class BestOnes:
-        needs_scores = True
-        score = "gradient"
-
-        def schedule(self, config: PruningConfig) -> PruningSchedule:
-            return PruningSchedule(config.ratio, None, config.epochs)
-
+    class BestOnes(Rule):
         def probability(
-            self, parts: Parts, subset_size: int, config: PruningConfig
+            self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
         ) -> tuple[Probability, Capping]:
             best = np.sort(np.concatenate(parts.each("compute", np.sort)))[-subset_size]
             return (lambda scores: (scores >= best).astype(float)), Capping(None, None, capped=0, rounds=0)
 
     plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.5, method="the-best-ones"))
     np.testing.assert_array_equal(np.sort(plan.indices), np.sort(np.argsort(SCORES)[-30:]))
+
+
+class Half(Rule):
+    """p = S / N for all, with the weights and the draw that a test asks for."""
+
+    def probability(
+        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
+    ) -> tuple[Probability, Capping]:
+        return Uniform(subset_size / parts.ranges[-1].stop), Capping(None, None, capped=0, rounds=0)
+
+
+class ScoreTimesTen(Half):
+    """Weights of its own, and a fixed subset."""
+
+    weights = "one"
+    fixed = True
+
+    def weight(self, subset_size: int, dataset_size: int, config: PruningConfig, epoch: int) -> Weight:
+        return lambda scores, p: 10.0 * scores
+
+
+@pytest.mark.parametrize(
+    ("weights", "w", "of"), [("importance", 1.0, 30), ("inverse", 61 / 30, 61), ("one", 1.0, 30)]
+)
+def test_weights_and_what_a_weighted_sum_is_divided_by_are_the_rules(
+    monkeypatch: pytest.MonkeyPatch, weights: str, w: float, of: int
+) -> None:
+    monkeypatch.setitem(RULES, "half", Half())
+    monkeypatch.setattr(Half, "weights", weights)
+    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=31 / 61, method="half"))
+    np.testing.assert_allclose(plan.weights, w)
+    shard = plan.shard(0, 1)
+    assert (plan.subset_size, plan.weighted_size, shard.subset_size, shard.drawn) == (30, of, of, 30)
+
+
+def test_a_rule_may_weigh_by_the_score_and_draw_the_same_subset_in_every_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RULES, "half", ScoreTimesTen())
+    pruning = PruningConfig(ratio=0.5, method="half", epochs=4, seed=5)
+    first, *others = (plan_epoch(SCORES, epoch, pruning) for epoch in range(4))
+    np.testing.assert_array_equal(first.weights, 10 * SCORES[first.indices])
+    for other in others:
+        np.testing.assert_array_equal(np.sort(other.indices), np.sort(first.indices))
+        assert (other.indices != first.indices).any()  # in another order
 
 
 @pytest.mark.parametrize(

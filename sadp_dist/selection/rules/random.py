@@ -6,26 +6,20 @@ from typing import TYPE_CHECKING
 
 from sadp_dist.selection.parts import Parts, Probability
 from sadp_dist.selection.probabilities import Capping, Uniform
-from sadp_dist.selection.rules import register
-from sadp_dist.selection.schedule import PruningSchedule
+from sadp_dist.selection.rules import Rule, register
 
 if TYPE_CHECKING:
     from sadp_dist.selection.config import PruningConfig
 
 
 @register("random")
-class RandomPruning:
+class RandomPruning(Rule):
     """p = S / N; the schedule stays at the mean ratio, whatever `max_ratio` is."""
 
     needs_scores = False
-    score = "gradient"
-
-    def schedule(self, config: PruningConfig) -> PruningSchedule:
-        """The mean ratio in every epoch."""
-        return PruningSchedule(config.ratio, config.ratio, config.epochs)
 
     def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig
+        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
     ) -> tuple[Probability, Capping]:
         """S / N for all."""
         share = subset_size / max(parts.ranges[-1].stop, 1)

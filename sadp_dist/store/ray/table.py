@@ -26,7 +26,7 @@ class KeptTable(ScoreTable):
     """
 
     def __init__(self, creation: Creation, number: int) -> None:
-        super().__init__(creation.ranges[number], creation.dataset_size)
+        super().__init__(creation.ranges[number], creation.dataset_size, combine=creation.pruning.combine)
         self._files = SnapshotFiles(creation.folder, creation.token, f"scores{number}")
         self._label_files = SnapshotFiles(creation.folder, creation.token, f"labels{number}")
 
