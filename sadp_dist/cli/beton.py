@@ -12,7 +12,6 @@ from rich.progress import Progress
 
 from sadp_dist.errors import UsageError
 
-
 QUALITY = 90
 
 
@@ -100,9 +99,16 @@ def beton(
             bars.advance(bar, written)
 
         if images:
-            form = {"image_format": image_format.value, "max_side": max_side, "quality": quality}
-            write_beton(examples, out, **form, workers=workers, progress=progress)
+            write_beton(
+                examples,
+                out,
+                image_format=image_format.value,
+                max_side=max_side,
+                quality=quality,
+                workers=workers,
+                progress=progress,
+            )
         else:
-            write_arrays(examples, out, workers, progress)
+            write_arrays(examples, out, workers=workers, progress=progress)
     what, classes = "images" if images else "examples", len(examples.classes)
     console.print(f"wrote {len(examples):,} {what} of {classes:,} classes to {out}", markup=False)

@@ -65,7 +65,15 @@ class ImageSource(ABC):
         )
 
 
-class FolderImages(ImageSource):
+class FilesOfImages(ImageSource):
+    """Images that are files of a folder or an archive, in which other files may be."""
+
+    @abstractmethod
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes, or None where there is no such file."""
+
+
+class FolderImages(FilesOfImages):
     """`root/<class>/**/<image>`, in the order of torchvision's ImageFolder."""
 
     def __init__(self, root: Path, split: str | None) -> None:
@@ -84,8 +92,12 @@ class FolderImages(ImageSource):
         except OSError as error:
             raise self._damaged(index, error) from error
 
+    def read(self, path: str) -> bytes | None:
+        file = self._root / path
+        return file.read_bytes() if file.is_file() else None
 
-class ZipImages(ImageSource):
+
+class ZipImages(FilesOfImages):
     """The same layout inside a .zip. Every process opens the archive for itself."""
 
     def __init__(self, path: Path, split: str | None) -> None:
@@ -103,6 +115,12 @@ class ZipImages(ImageSource):
             return self._archive().read(self.paths[index])
         except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise self._damaged(index, error) from error
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return self._archive().read(path)
+        except KeyError:
+            return None
 
     def _archive(self) -> zipfile.ZipFile:
         if self._opened_by != os.getpid():  # a handle's file position is shared across a fork

@@ -11,6 +11,9 @@ from typing import Literal
 from sadp_dist.data.cifar import open_cifar10, open_cifar100
 from sadp_dist.data.examples import Examples
 from sadp_dist.data.images import open_images
+from sadp_dist.data.shd import open_shd
+from sadp_dist.data.speech_commands import open_speech_commands
+from sadp_dist.data.tiny_imagenet import open_tiny_imagenet
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
 
@@ -157,6 +160,18 @@ DATASETS: dict[str, Dataset] = {
             open=open_cifar100,
         ),
         Dataset(
+            name="tiny-imagenet",
+            kind="images",
+            train=100_000,
+            val=10_000,
+            test=10_000,
+            classes=200,
+            shape=(3, 64, 64),
+            source="download tiny-imagenet-200.zip from cs231n.stanford.edu/tiny-imagenet-200.zip",
+            files=(SourceFile("tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),),
+            open=open_tiny_imagenet,
+        ),
+        Dataset(
             name="imagenet",
             kind="images",
             train=1_281_167,
@@ -171,6 +186,34 @@ DATASETS: dict[str, Dataset] = {
                 SourceFile("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622", "val"),
             ),
             open=_open_imagenet,
+        ),
+        Dataset(
+            name="speech-commands",
+            kind="audio",
+            train=84_843,
+            val=9_981,
+            test=11_005,
+            classes=35,
+            shape=(101, 40),
+            source="download speech_commands_v0.02.tar.gz from "
+            "download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+            files=(SourceFile("speech_commands_v0.02.tar.gz", "6b74f3901214cb2c2934e98196829835"),),
+            open=open_speech_commands,
+        ),
+        Dataset(
+            name="shd",
+            kind="audio",
+            train=8_156,
+            test=2_264,
+            classes=20,
+            shape=(100, 700),
+            source="download shd_train.h5.gz and shd_test.h5.gz from "
+            "zenkelab.org/resources/spiking-heidelberg-datasets-shd",
+            files=(
+                SourceFile("shd_train.h5.gz", "d47c9825dee33347913e8ce0f2be08b0", "train"),
+                SourceFile("shd_test.h5.gz", "3062a80ec0c5719404d5b02e166543b1", "test"),
+            ),
+            open=open_shd,
         ),
     )
 }

@@ -1,6 +1,6 @@
 """From an epoch's shard to batches: samplers, loaders over FFCV and torch, .beton files, keyed augmentation.
 
-FFCV is imported with the first name that needs it.
+FFCV and torchvision are imported with the first name that needs them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sadp_dist.loading.sampler import PruningSampler, SequentialShard
 from sadp_dist.loading.torch import TorchLoader
 
 if TYPE_CHECKING:
+    from sadp_dist.loading.autoaugment import auto_augment
     from sadp_dist.loading.beton import (
         beton_fields,
         beton_image_sizes,
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from sadp_dist.loading.beton_arrays import BetonArrays, beton_shape, write_arrays
     from sadp_dist.loading.ffcv import FFCVLoader
 
-_NEED_FFCV = {
+_LATER = {
+    "auto_augment": "sadp_dist.loading.autoaugment",
     "BetonArrays": "sadp_dist.loading.beton_arrays",
     "FFCVLoader": "sadp_dist.loading.ffcv",
     "beton_fields": "sadp_dist.loading.beton",
@@ -45,6 +47,7 @@ __all__ = [
     "PruningSampler",
     "SequentialShard",
     "TorchLoader",
+    "auto_augment",
     "beton_fields",
     "beton_image_sizes",
     "beton_labels",
@@ -58,6 +61,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEED_FFCV:
-        return getattr(import_module(_NEED_FFCV[name]), name)
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,3 +11,4 @@ class LoadingStream(IntEnum):
     TRANSFORM = 18
     PAGE = 19
     MIX = 20
+    AUTOAUGMENT = 21

@@ -49,6 +49,8 @@ class DataConfig:
         mean: of the red, green and blue channel, in 0..255; it is subtracted.
         std: of the channels, in 0..255; what is left is divided by it.
         augment: "none", "crop" (pad, crop and flip) or "resized-crop"; keyed by seed, epoch and example.
+        autoaugment: AutoAugment with the policy found on "cifar10" (for CIFAR-100 too) or on "imagenet",
+            after cropping and mirroring and before `cutout`; None: without.
         padding: pixels that "crop" adds on each side.
         flip: whether half of the images are mirrored, unless `augment` is "none".
         cutout: side of a square that is blanked, in pixels, unless `augment` is "none"; 0 blanks none.
@@ -72,6 +74,7 @@ class DataConfig:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
     augment: Literal["none", "crop", "resized-crop"] = "none"
+    autoaugment: Literal["cifar10", "imagenet"] | None = None
     padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
     cutout: Annotated[int, Field(ge=0)] = 0

@@ -23,7 +23,7 @@ from sadp_dist.training.sequences import check_sequences, time_first
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
-    from sadp_dist.data import ImageSource
+    from sadp_dist.data import Examples
 
 
 class Batches(Protocol):
@@ -78,12 +78,24 @@ class TrainingData:
         return self.shape[-1] if len(self.shape) > 2 else 1
 
     def augment(self, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
-        """Crop, mirror and blank as the configuration says, keyed by (seed, epoch, index)."""
-        config = self.config
-        if config.augment == "none":
-            return images
-        padding = config.padding if config.augment == "crop" else 0  # "resized-crop" crops where it decodes
-        return pad_crop_flip(images, indices, epoch, self.seed, padding, config.flip, config.cutout)
+        """Crop, mirror, apply a policy and blank as the configuration says, keyed by (seed, epoch, index).
+
+        The blanked square comes last: a policy could move it or turn it white.
+        """
+        config, key = self.config, (indices, epoch, self.seed)
+        cutout = config.cutout if config.augment != "none" else 0
+        if config.augment != "none":
+            # "resized-crop" crops where it decodes.
+            padding = config.padding if config.augment == "crop" else 0
+            now = cutout if config.autoaugment is None else 0
+            images = pad_crop_flip(images, *key, padding, config.flip, now)
+        if config.autoaugment is not None:
+            from sadp_dist.loading import auto_augment
+
+            images = auto_augment(images, *key, config.autoaugment)
+            if cutout > 0:
+                images = pad_crop_flip(images, *key, padding=0, flip=False, cutout=cutout)
+        return images
 
     def normalise(self, images: Tensor) -> Tensor:
         """To float32: images (B, C, H, W) as (x - mean) / std per channel, sequences (B, T, ...) as they are,
@@ -122,8 +134,13 @@ def open_data(
             raise UsageError(
                 f"data.{name} is {str(path)!r}, which does not exist; {_how_to_write(config, name)}"
             )
-    open_with = _open_betons if config.loader == "ffcv" else _open_images
-    return open_with(config, batch_size, seed, process, time_steps)
+    if config.autoaugment is not None:
+        _need_torchvision(f"data.autoaugment is {config.autoaugment}")
+    if config.loader == "ffcv":
+        return _open_betons(config, batch_size, seed, process, time_steps)
+    if config.dataset is not None and DATASETS[config.dataset].kind != "images":
+        return _open_sequences(config, DATASETS[config.dataset].shape, batch_size, seed, process, time_steps)
+    return _open_images(config, batch_size, seed, process)
 
 
 def _how_to_write(config: DataConfig, split: str) -> str:
@@ -191,20 +208,40 @@ def _beton_shape(config: DataConfig, time_steps: int) -> tuple[int, ...]:
     return train or (3, config.image_size, config.image_size)
 
 
-def _open_images(
-    config: DataConfig, batch_size: int, seed: int, process: Process, time_steps: int
+def _open_sequences(
+    config: DataConfig,
+    shape: tuple[int, ...],
+    batch_size: int,
+    seed: int,
+    process: Process,
+    time_steps: int,
 ) -> TrainingData:
-    try:
-        from torchvision.transforms import v2
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "data.loader is torch, which needs torchvision; install it with: pip install torchvision"
-        ) from error
+    train = _open_source(config, config.train, config.train_split, "train")
+    test_examples = _open_source(config, config.test, config.test_split, "test")
+    check_sequences(config, train.name, shape, time_steps)
 
-    from sadp_dist.data import open_images
+    def loader(examples: Examples, sampler: PruningSampler | SequentialShard) -> Batches:
+        return TorchLoader(examples, sampler, num_workers=config.workers, device=process.device, seed=seed)
 
-    train = open_images(config.train, config.train_split)
-    test_images = open_images(config.test, config.test_split)
+    test = loader(test_examples, _test_shard(len(test_examples), batch_size, process))
+    return TrainingData(
+        config=config,
+        labels=train.labels,
+        classes=_count_classes(config, train.labels, test_examples.labels),
+        shape=shape,
+        seed=seed,
+        device=process.device,
+        train_loader=lambda sampler: loader(train, sampler),
+        test_loader=lambda: test,
+    )
+
+
+def _open_images(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
+    _need_torchvision("data.loader is torch")
+    from torchvision.transforms import v2
+
+    train = _open_source(config, config.train, config.train_split, "train")
+    test_images = _open_source(config, config.test, config.test_split, "test")
     if train.classes != test_images.classes:
         different = sorted(set(train.classes) ^ set(test_images.classes))
         raise UsageError(
@@ -219,7 +256,7 @@ def _open_images(
         train_transform = test_transform = v2.Resize(side)  # changes nothing where the images have that size
 
     def loader(
-        images: ImageSource, sampler: PruningSampler | SequentialShard, transform: v2.Transform
+        images: Examples, sampler: PruningSampler | SequentialShard, transform: v2.Transform
     ) -> Batches:
         return TorchLoader(
             images, sampler, num_workers=config.workers, transform=transform, device=process.device, seed=seed
@@ -236,6 +273,23 @@ def _open_images(
         train_loader=lambda sampler: loader(train, sampler, train_transform),
         test_loader=lambda: test,
     )
+
+
+def _open_source(config: DataConfig, source: str, split: str | None, role: str) -> Examples:
+    from sadp_dist.data import open_dataset, open_images
+
+    if config.dataset is None:
+        return open_images(source, split)
+    return open_dataset(config.dataset, source, split or role, verify=False)
+
+
+def _need_torchvision(what: str) -> None:
+    try:
+        import torchvision  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{what}, which needs torchvision; install it with: pip install torchvision"
+        ) from error
 
 
 def _check_image_sizes(path: str, sizes: list[tuple[int, int]], image_size: int) -> None:

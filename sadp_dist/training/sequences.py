@@ -10,7 +10,7 @@ from torch import Tensor
 from sadp_dist.errors import UsageError
 from sadp_dist.training.config import DataConfig
 
-OF_IMAGES = ("image_size", "mean", "std", "augment", "cutout")
+OF_IMAGES = ("image_size", "mean", "std", "augment", "autoaugment", "cutout")
 """Keys of the ``data:`` section that say what is done to images, and nothing else."""
 
 
@@ -54,4 +54,5 @@ def laid_out(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:
     if inputs.ndim < 4:
         return inputs
     images = inputs.flatten(0, -4).contiguous(memory_format=memory_format)
-    return images.unflatten(0, inputs.shape[:-3])
+    lead = inputs.shape[:-3]
+    return images if len(lead) == 1 else images.view(*lead, *images.shape[1:])

@@ -39,7 +39,7 @@ def kill_9(process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_resumes_to_the_same_weights(recipe, command, launch, processes):
     sections = {
-        "data": {"augment": "crop", "padding": 1},
+        "data": {"augment": "crop", "padding": 1, "autoaugment": "cifar10"},
         "training": {"epochs": 4, "checkpoint_every": 2, "batch_size": 32},
     }
     loader = "ffcv" if processes == 2 else "torch"

@@ -1,0 +1,110 @@
+"""Spiking Heidelberg Digits (Cramer et al., arXiv:1910.07407): spoken digits as the spikes of a model ear."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sadp_dist.data.examples import Examples
+from sadp_dist.errors import MissingExtra, UsageError
+
+UNITS = 700
+STEPS = 100
+SECONDS = 1.4
+"""The longest recording is a little shorter."""
+
+
+class SpikingDigits:
+    """Spikes as counts (100, 700) float32: of each unit in each 14 ms.
+
+    Attributes:
+        name, classes, labels: as of :class:`~sadp_dist.data.examples.Examples`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: list[str],
+        labels: npt.NDArray[np.int64],
+        times: list[npt.NDArray[np.floating]],
+        units: list[npt.NDArray[np.integer]],
+    ) -> None:
+        self.name = name
+        self.classes = classes
+        self.labels = labels
+        self._times, self._units = times, units
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
+        return spike_counts(self._times[index], self._units[index]), int(self.labels[index])
+
+
+def spike_counts(
+    times: npt.NDArray[np.floating],
+    units: npt.NDArray[np.integer],
+    steps: int = STEPS,
+    seconds: float = SECONDS,
+) -> npt.NDArray[np.float32]:
+    """Count the spikes of each unit in each time step.
+
+    Args:
+        times: of the spikes, in seconds, (n,); those from `seconds` on are left out.
+        units: the unit that each comes from, (n,).
+        steps: T, the time steps into which `seconds` are divided.
+        seconds: the length.
+
+    Returns:
+        (T, 700) float32.
+    """
+    step = (times.astype(np.float64) * (steps / seconds)).astype(np.int64)
+    inside = (times >= 0) & (step < steps)
+    places = step[inside] * UNITS + units[inside].astype(np.int64)
+    return np.bincount(places, minlength=steps * UNITS).reshape(steps, UNITS).astype(np.float32)
+
+
+def open_shd(path: Path, split: str) -> Examples:
+    """SHD from `shd_train.h5` or `shd_test.h5`, packed (.gz) or not, or the folder with them.
+
+    Raises:
+        UsageError: the file is missing or damaged.
+        MissingExtra: h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtra("h5py", "shd") from error
+    file = path
+    if path.is_dir():
+        found = [path / name for name in (f"shd_{split}.h5", f"shd_{split}.h5.gz") if (path / name).is_file()]
+        if not found:
+            raise UsageError(f"{path}: has neither shd_{split}.h5 nor shd_{split}.h5.gz")
+        file = found[0]
+    elif split not in path.name:
+        raise UsageError(f"{path}: split {split} is in another file, shd_{split}.h5.gz")
+    try:
+        with h5py.File(_uncompressed(file)) as content:
+            return SpikingDigits(
+                str(file),
+                [_text(key) for key in content["extra/keys"][:]],
+                content["labels"][:].astype(np.int64),
+                list(content["spikes/times"][:]),
+                list(content["spikes/units"][:]),
+            )
+    except (OSError, EOFError, KeyError, ValueError, zlib.error) as error:
+        raise UsageError(f"{file}: not the .h5 of this data set ({error}); download it again") from error
+
+
+def _uncompressed(file: Path) -> Path | io.BytesIO:
+    return io.BytesIO(gzip.decompress(file.read_bytes())) if file.suffix == ".gz" else file
+
+
+def _text(key: Any) -> str:
+    return key.decode() if isinstance(key, bytes) else str(key)

@@ -1,0 +1,49 @@
+"""Tiny ImageNet: 200 classes of 64 x 64 pixels, whose validation images have their labels in a text file."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+
+from sadp_dist.data.examples import Examples
+from sadp_dist.data.images import FilesOfImages, open_images
+from sadp_dist.errors import UsageError
+
+ANNOTATIONS = "val_annotations.txt"
+
+
+def open_tiny_imagenet(path: Path, split: str) -> Examples:
+    """Tiny ImageNet from `tiny-imagenet-200.zip`, its unpacked folder, or class folders for both splits.
+
+    Args:
+        path: the .zip, or a folder.
+        split: "train", or "val" or "test" for the validation images; the labels of the test images were never
+            published.
+
+    Raises:
+        UsageError: files are missing or damaged.
+    """
+    packed = path / "tiny-imagenet-200.zip"
+    train = open_images(packed if packed.is_file() else path, "train")
+    if not isinstance(train, FilesOfImages):  # parquet
+        return train if split == "train" else open_images(path, "val")
+    root = train.paths[0].partition("train/")[0]
+    annotations = train.read(f"{root}val/{ANNOTATIONS}")
+    if annotations is None:
+        return train if split == "train" else open_images(path, "val")
+    # The validation images lie in a folder "images", which is no class.
+    present, labels = np.unique(train.labels, return_inverse=True)
+    classes = [train.classes[k] for k in present]
+    images = copy.copy(train)
+    images.classes, images.labels = classes, labels.astype(np.int64)
+    if split != "train":
+        number = {name: k for k, name in enumerate(classes)}
+        lines = [line.split("\t") for line in annotations.decode().splitlines() if line]
+        try:
+            images.labels = np.array([number[line[1]] for line in lines], dtype=np.int64)
+        except (KeyError, IndexError) as error:
+            raise UsageError(f"{train.name}: {ANNOTATIONS} names {error}, no class of train/") from error
+        images.paths = [f"{root}val/images/{line[0]}" for line in lines]
+    return images

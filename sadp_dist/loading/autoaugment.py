@@ -1,0 +1,132 @@
+"""AutoAugment (Cubuk et al., arXiv:1805.09501) of a batch on its device, keyed by (seed, epoch, index).
+
+The policies and the operations are torchvision's. What happens to an example is drawn on the CPU, where its
+index is, so nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from sadp_dist.errors import UsageError
+from sadp_dist.loading.streams import LoadingStream
+from sadp_dist.selection.choices import check_choice
+from sadp_dist.selection.random import uniform
+
+Policy = Literal["cifar10", "imagenet"]
+POLICIES = ("cifar10", "imagenet")
+GREY = [128.0]
+"""What comes in from outside the image, as in the authors' code: near the mean."""
+BINS = 10
+DRAWS = 5
+"""Random numbers of an example: its sub-policy, whether each operation is applied, their signs."""
+
+Operation = tuple[str, int | None, bool]
+"""Name, bin of the magnitude (None: it has none), whether the magnitude is negative."""
+
+
+def auto_augment(images: Tensor, index: Tensor, epoch: int, seed: int, policy: Policy = "cifar10") -> Tensor:
+    """Apply a random one of the policy's 25 sub-policies to each image.
+
+    A sub-policy is two operations, each applied with its own probability; a magnitude that has a sign has
+    either with probability 1/2. Images that get the same operation get it together.
+
+    Args:
+        images: (B, 3, H, W) or (B, 1, H, W) uint8, any device.
+        index: integers (B,), which examples they are; on the CPU, or it waits for the device.
+        epoch: a part of the key.
+        seed: the last part of the key.
+        policy: "cifar10" or "imagenet", the data on which it was found.
+
+    Returns:
+        uint8, the images' shape and device.
+
+    Raises:
+        UsageError: other shapes or another dtype, or a policy that is not known.
+    """
+    check_choice("policy", policy, POLICIES)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != torch.uint8:
+        got = f"{images.dtype} {tuple(images.shape)}"
+        raise UsageError(f"images {got}: expected torch.uint8 (B, C, H, W) with 1 or 3 channels")
+    if index.shape != images.shape[:1]:
+        raise UsageError(f"index {tuple(index.shape)}: expected ({len(images)},)")
+    found = _policy(policy)
+    for operations in found.draw(index.cpu().numpy(), epoch, seed):
+        images = found.apply(images, operations)
+    return images
+
+
+class KeyedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
+    """torchvision's policies and operations, with random numbers of its own.
+
+    Attributes:
+        operations: those that a policy has, each once; the first does nothing.
+        numbers: (2, 25, 2), for the step, sub-policy and sign, which of ``operations`` it is.
+        probabilities: (2, 25), of applying it.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(v2.AutoAugmentPolicy(policy), fill=GREY)
+        signed = {name: has_sign for name, (_, has_sign) in self._AUGMENTATION_SPACE.items()}
+        self.operations: list[Operation] = [("Identity", None, False)]
+        self.numbers = np.zeros((2, len(self._policies), 2), np.int64)
+        self.probabilities = np.zeros((2, len(self._policies)))
+        for which, sub_policy in enumerate(self._policies):
+            for step, (name, probability, magnitude) in enumerate(sub_policy):
+                self.probabilities[step, which] = probability
+                for negative in (0, 1):
+                    operation = (name, magnitude, bool(negative and signed[name]))
+                    if operation not in self.operations:
+                        self.operations.append(operation)
+                    self.numbers[step, which, negative] = self.operations.index(operation)
+
+    def draw(self, index: np.ndarray, epoch: int, seed: int) -> np.ndarray:
+        """Which of ``operations`` each example gets, first and second: int64 (2, B)."""
+        numbers = index.astype(np.int64)[:, None] * DRAWS + np.arange(DRAWS)
+        which, *draws = uniform(seed, epoch, numbers, LoadingStream.AUTOAUGMENT).T
+        sub_policy = (which * len(self._policies)).astype(np.int64)
+        return np.stack(
+            [
+                np.where(
+                    draws[step] < self.probabilities[step, sub_policy],
+                    self.numbers[step, sub_policy, (draws[2 + step] < 0.5).astype(np.int64)],
+                    0,
+                )
+                for step in (0, 1)
+            ]
+        )
+
+    def apply(self, images: Tensor, operations: np.ndarray) -> Tensor:
+        """Apply to each image one of ``operations``, given by its number, (B,)."""
+        order = np.argsort(operations, kind="stable")
+        numbers, counts = np.unique(operations, return_counts=True)
+        groups = images[_to(order, images)].split(counts.tolist())
+        done = [self.operate(group, int(number)) for group, number in zip(groups, numbers, strict=True)]
+        return torch.cat(done or [images])[_to(np.argsort(order), images)]
+
+    def operate(self, images: Tensor, number: int) -> Tensor:
+        """Apply one of ``operations`` to all images (B, C, H, W)."""
+        name, magnitude_bin, negative = self.operations[number]
+        magnitude = 0.0
+        if magnitude_bin is not None:
+            magnitudes = self._AUGMENTATION_SPACE[name][0](BINS, *images.shape[2:])
+            magnitude = float(magnitudes[magnitude_bin]) * (-1 if negative else 1)
+        changed: Tensor = self._apply_image_or_video_transform(
+            images, name, magnitude, interpolation=self.interpolation, fill=self._fill
+        )
+        return changed
+
+
+@cache
+def _policy(policy: Policy) -> KeyedAutoAugment:
+    return KeyedAutoAugment(policy)
+
+
+def _to(numbers: np.ndarray, images: Tensor) -> Tensor:
+    return torch.from_numpy(numbers).to(images.device, non_blocking=True)
