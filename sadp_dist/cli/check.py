@@ -32,13 +32,14 @@ def check(
     """
     existing = existing_run(resume, overwrite)
     nodes = _range(nnodes)
-    from sadp_dist.training import load_config
+    from sadp_dist.training.stages import load_stages
 
-    run = load_config(config, overrides or [])
+    stages = load_stages(config, overrides or [])
     from sadp_dist.training.check import check as check_run  # needs torch, for which a mistake did not wait
 
-    check_run(run, existing, nodes, nproc_per_node)
-    print(f"{config}: run {run.name!r} can start")
+    for run in stages:
+        check_run(run, existing, nodes, nproc_per_node)
+    print(f"{config}: run {', then '.join(repr(run.name) for run in stages)} can start")
 
 
 def _range(nnodes: str) -> range:

@@ -26,7 +26,13 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run
 
 
 def train(
-    config: Config, overrides: Overrides = None, resume: Resume = False, overwrite: Overwrite = False
+    config: Config,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build everything and take one step; write nothing.")
+    ] = False,
 ) -> None:
     """Train a network, each epoch on the subset that the scores of the last ones select.
 
@@ -44,19 +50,34 @@ def train(
 
         sadp-dist train configs/digits.yaml name=digits-random pruning.method=random
 
+    What a run will be, and one step of it; random examples stand in for a public dataset that is not here:
+
+        sadp-dist train configs/cifar10-resnet18.yaml --dry-run
+
+    A file with `stages:` names several runs, each from the weights of the one before. Values are for all of
+    them, or for one:
+
+        sadp-dist train configs/imagenet-sew-resnet34-chain.yaml finetune.training.epochs=5
+
     After a crash or a kill, the same command with --resume goes on in the middle of the epoch. Look at a run
     with `sadp-dist report RUN_DIR`, `sadp-dist stats --store RUN_DIR` and `tensorboard --logdir RUN_DIR`.
     """
     existing = existing_run(resume, overwrite)
-    from sadp_dist.training import load_config
+    from sadp_dist.training.stages import load_stages
 
     try:
-        run = load_config(config, overrides or [])
+        stages = load_stages(config, overrides or [])
     except UsageError as error:  # every rank reads the same file
         raise AgreedError(str(error)) from None
-    from sadp_dist.training.run import train as train_run  # needs torch, for which a mistake did not wait
+    if dry_run:
+        from sadp_dist.cli.dry_run import show_dry_run
 
-    train_run(run, existing)
+        for stage in stages:
+            show_dry_run(stage)
+        return
+    from sadp_dist.training.run import train_stages  # needs torch, for which a mistake did not wait
+
+    train_stages(stages, existing)
 
 
 def existing_run(resume: bool, overwrite: bool) -> Literal["refuse", "resume", "overwrite"]:

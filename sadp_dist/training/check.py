@@ -33,8 +33,7 @@ def check(
         StoreUnavailable: the place where the scores are to live does not answer.
     """
     process = Process(0, 1, device_of(0, ranks_a_node))
-    if existing != "overwrite":
-        check_run_dir(config, existing, process)
+    check_run_dir(config, existing, process)
     find_trackers(config.tracking.trackers)
     sizes = [batch_of_a_rank(config.training, number * ranks_a_node) for number in nodes]
     open_data(config.data, min(sizes), config.seed, process, config.network.time_steps)

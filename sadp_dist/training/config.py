@@ -265,6 +265,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         UsageError: the file is missing or not YAML, a key is unknown (the nearest known one is named), or a
             value is not allowed (the value and what is allowed are named).
     """
+    return parse_config(read_sections(path, overrides), source=str(path))
+
+
+def read_sections(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A run's file with overrides applied, as it is written: sections by name, nothing else checked yet.
+
+    Raises:
+        UsageError: the file is missing or not YAML, or an override is none.
+    """
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"configuration {path} does not exist; configs/ holds ready ones")
@@ -276,7 +285,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         raise UsageError(f"{path} must hold sections such as data: and training:, got {type(raw).__name__}")
     for override in overrides:
         _apply_override(raw, override)
-    return parse_config(raw, source=str(path))
+    return raw
 
 
 def parse_config(raw: dict[str, Any], source: str = "configuration") -> TrainConfig:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 
 from sadp_dist.errors import UsageError
@@ -24,7 +27,9 @@ CONFIG_FILE = "config.yaml"
 
 
 def train(
-    config: TrainConfig, existing: Literal["refuse", "resume", "overwrite"] = "refuse"
+    config: TrainConfig,
+    existing: Literal["refuse", "resume", "overwrite"] = "refuse",
+    show: bool = True,
 ) -> dict[str, Any]:
     """Train one run, alone or as one rank of a torchrun job.
 
@@ -35,6 +40,7 @@ def train(
         config: the whole run.
         existing: what to do about a run that the directory already holds. "resume" goes on from its newest
             checkpoint, and starts from the beginning where there is none yet.
+        show: print a line for each epoch.
 
     Returns:
         the run's summary, also the last line of ``metrics.jsonl``; empty on ranks other than 0.
@@ -45,8 +51,7 @@ def train(
         StoreUnavailable: the place where the scores live cannot be reached any more.
     """
     with join_job() as process:
-        if existing != "overwrite":
-            process.agree(lambda: check_run_dir(config, existing, process))
+        process.agree(lambda: check_run_dir(config, existing, process))
         trackers = process.agree(lambda: find_trackers(config.tracking.trackers if process.is_first else ()))
         trainer = Trainer(config, process)  # refuses what is wrong before anything is written or thrown away
         process.agree(lambda: _prepare_run_dir(config, existing, process))
@@ -54,14 +59,15 @@ def train(
         resumed = existing == "resume" and trainer.resume(checkpoints)
         if not resumed:  # a store that outlives its jobs may still hold what an earlier one got to
             trainer.store.reset()
+        shown = show and process.is_first
         progress = Progress(
-            config.name, trainer.phases.epochs, enabled=process.is_first, tracking=trainer.phases.tracking
+            config.name, trainer.phases.epochs, enabled=shown, tracking=trainer.phases.tracking
         )
         if not process.is_first:
             trainer.run(checkpoints, None, progress)
             trainer.store.close()
             return {}
-        if resumed and trainer.epoch < trainer.phases.epochs:
+        if shown and resumed and trainer.epoch < trainer.phases.epochs:
             progress.console.print(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
         rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
         tracked = TrackedRun(
@@ -86,10 +92,41 @@ def train(
         return summary
 
 
+def train_stages(
+    stages: Sequence[TrainConfig], existing: Literal["refuse", "resume", "overwrite"] = "refuse"
+) -> list[dict[str, Any]]:
+    """Train runs one after the other, each with ``train``; a resumed job passes over those that are done.
+
+    Args:
+        stages: from ``load_stages``; each names the one before it as its ``network.weights``.
+        existing: as of ``train``, about each of their directories.
+
+    Returns:
+        their summaries; each empty on ranks other than 0.
+    """
+    summaries = []
+    with join_job() as process:
+        for config in stages:  # before the first of them starts
+            process.agree(partial(check_run_dir, config, existing, process))
+        for config in stages:
+            done = torch.tensor(process.is_first and existing == "resume" and is_done(config.run_dir))
+            if process.sum(done.long()) > 0:
+                summaries.append(read_metrics(config.run_dir)[-1] if process.is_first else {})
+            else:
+                summaries.append(train(config, existing))
+    return summaries
+
+
+def is_done(run_dir: Path) -> bool:
+    """Whether a directory holds a run that came to its end."""
+    records = read_metrics(run_dir) if (run_dir / METRICS_FILE).exists() else []
+    return bool(records) and records[-1]["event"] == "end"
+
+
 def check_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
     """Refuse a directory that holds another run; rank 0 looks."""
     run_dir = config.run_dir
-    if not process.is_first or not (run_dir / METRICS_FILE).exists():
+    if existing == "overwrite" or not process.is_first or not (run_dir / METRICS_FILE).exists():
         return
     if existing == "refuse":
         ways = "add --resume to go on, --overwrite to begin anew, or set output=DIR"

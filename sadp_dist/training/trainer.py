@@ -24,7 +24,7 @@ from sadp_dist.snn import build_network
 from sadp_dist.store import connect
 from sadp_dist.training.checkpoint import Checkpoints, load_weights
 from sadp_dist.training.config import OptimizationConfig, TrainConfig
-from sadp_dist.training.datasets import open_data
+from sadp_dist.training.datasets import TrainingData, open_data
 from sadp_dist.training.losses import build_loss, correct
 from sadp_dist.training.metrics import DeviceSums, MetricsLog, figures_in
 from sadp_dist.training.optimizer import build_optimizer, cosine_rate, set_rate
@@ -60,17 +60,18 @@ class Trainer:
     Args:
         config: the whole run.
         process: this rank, from ``join_job``.
+        data: what to train on, instead of what the configuration names.
 
     Raises:
         UsageError: the configuration does not fit the data, the network or the number of processes.
     """
 
-    def __init__(self, config: TrainConfig, process: Process) -> None:
+    def __init__(self, config: TrainConfig, process: Process, data: TrainingData | None = None) -> None:
         training = config.training
         batch_size = batch_of_a_rank(training, process.world_size)
         self.config, self.process, self.device = config, process, process.device
         time_steps = config.network.time_steps
-        self.data = process.agree(
+        self.data = data or process.agree(
             lambda: open_data(config.data, batch_size, config.seed, process, time_steps)
         )
         self.store = connect(
@@ -237,6 +238,20 @@ class Trainer:
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
         self.sums = DeviceSums(3, self.device)
         return record
+
+    def take_step(self) -> float | None:
+        """One optimizer step of the first epoch: the mean of its losses, or None where there is no example."""
+        self.begin_epoch()
+        shard, accumulate = self.sampler.shard, self.config.training.accumulate
+        examples = min(shard.drawn, self.config.training.batch_size)
+        self.trained.train()
+        for micro, batch in enumerate(self.loader, 1):
+            last = micro == min(accumulate, self.sampler.batches)
+            self._train_batch(*batch, examples, last)
+            if last:
+                break
+        loss, _, trained_on = self.process.sum(self.sums.total).tolist()
+        return loss / trained_on if trained_on else None
 
     def _train_batch(
         self, images: Tensor, labels: Tensor, indices: Tensor, weights: Tensor, examples: int, last: bool

@@ -24,7 +24,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 from sadp_dist.cli.main import app
 from sadp_dist.errors import UsageError
-from sadp_dist.training import load_config, parse_config
+from sadp_dist.training import parse_config
+from sadp_dist.training.stages import load_stages
 from tests.store.redis_server import RedisServer, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -175,7 +176,7 @@ def parse(arguments: list[str]) -> None:
     name, command, rest = group.resolve_command(context, arguments)
     given = command.make_context(name, list(rest), parent=context).params
     if name == "train" and (ROOT / given["config"]).is_file():
-        load_config(ROOT / given["config"], given["overrides"] or [])
+        load_stages(ROOT / given["config"], given["overrides"] or [])
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))

@@ -8,6 +8,7 @@ import yaml
 from sadp_dist.errors import UsageError
 from sadp_dist.store import connect
 from sadp_dist.training.config import first_difference, load_config, parse_config
+from sadp_dist.training.stages import load_stages
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -23,8 +24,8 @@ def raw(**sections):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_recipe_that_ships_is_valid_and_survives_being_written_and_read(path):
-    config = load_config(path)
-    assert parse_config(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
+    for config in load_stages(path):
+        assert parse_config(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
 
 
 def test_the_resnet18_recipe_has_the_values_of_tables_i_and_ii():

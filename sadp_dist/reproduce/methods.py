@@ -1,0 +1,35 @@
+"""The methods that are compared, and what each makes of a recipe at a pruning ratio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sadp_dist.reproduce.paper import BETWEEN, TABLE_II
+
+LABELS = {
+    "full": "full data",
+    "reduced-epoch": "Reduced Epoch",
+    "forgetting": "Forgetting",
+    "el2n": "EL2N",
+    "random": "random pruning",
+    "infobatch": "InfoBatch",
+    "sadp": "SADP",
+}
+"""The methods of Table III in its order."""
+
+BASELINES = tuple(method for method in LABELS if method != "full")
+FULL: dict[str, Any] = {"pruning.method": "full"}
+
+
+def pruned(method: str, ratio: float, **changed: Any) -> dict[str, Any]:
+    """A recipe's overrides: SADP with Table II's β and r_max, the others with the ratio alone.
+
+    Args:
+        method: one of ``BASELINES``.
+        ratio: r, a key of Table II, or 0.8.
+        changed: keys of the ``pruning:`` section with another value than that.
+    """
+    values: dict[str, Any] = {"method": method, "ratio": ratio, "max_ratio": None, "min_probability": 0.0}
+    if method == "sadp":
+        values["min_probability"], values["max_ratio"] = {**TABLE_II, **BETWEEN}[ratio]
+    return {f"pruning.{key}": value for key, value in {**values, **changed}.items()}

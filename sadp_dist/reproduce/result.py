@@ -1,0 +1,112 @@
+"""What came out: tables with the paper's figures beside those of the runs, and charts."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sadp_dist.reproduce.paper import Published
+from sadp_dist.report.chart import Chart
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of several seeds, beside the paper's.
+
+    Attributes:
+        measured: of each seed; None where the run diverged.
+        paper: what the paper has; None where it has nothing.
+        digits: behind the point.
+    """
+
+    measured: Sequence[float | None]
+    paper: Published | None = None
+    digits: int = 2
+
+    @property
+    def finite(self) -> list[float]:
+        return [value for value in self.measured if value is not None]
+
+    @property
+    def mean(self) -> float:
+        """Of the seeds that have it; NaN for none."""
+        return statistics.mean(self.finite) if self.finite else math.nan
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation (n - 1) over them; NaN below two."""
+        return statistics.stdev(self.finite) if len(self.finite) > 1 else math.nan
+
+    def __str__(self) -> str:
+        lost = len(self.measured) - len(self.finite)
+        if not self.finite:
+            return "diverged" if lost else ""
+        text = f"{self.mean:.{self.digits}f}"
+        if len(self.finite) > 1:
+            text += f" ± {self.sd:.{self.digits}f}"
+        return f"{text} ({lost} diverged)" if lost else text
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns; a column in which the paper has figures gets one beside it with these.
+
+    Attributes:
+        title: one line.
+        corner: heading of the rows' names.
+        columns: headings, with units.
+        rows: cells by name, one for each column; None is an empty one.
+        note: what a reader has to know.
+    """
+
+    title: str
+    corner: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Cell | None]]
+    note: str = ""
+
+    def shown(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and rows as text."""
+        published = [
+            any(cells[place] is not None and cells[place].paper is not None for cells in self.rows.values())  # type: ignore[union-attr]
+            for place in range(len(self.columns))
+        ]
+        headings = [self.corner]
+        for column, has in zip(self.columns, published, strict=True):
+            headings += [column, "paper"] if has else [column]
+        rows = []
+        for name, cells in self.rows.items():
+            row = [name]
+            for cell, has in zip(cells, published, strict=True):
+                row.append("" if cell is None else str(cell))
+                if has:
+                    row.append("" if cell is None or cell.paper is None else str(cell.paper))
+            rows.append(row)
+        return headings, rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: every seed's figure, and the paper's."""
+        rows = {
+            name: [
+                None
+                if cell is None
+                else {
+                    "measured": list(cell.measured),
+                    "paper": None if cell.paper is None else [cell.paper.mean, cell.paper.sd],
+                }
+                for cell in cells
+            ]
+            for name, cells in self.rows.items()
+        }
+        return {"title": self.title, "columns": list(self.columns), "rows": rows, "note": self.note}
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that an experiment found."""
+
+    tables: Sequence[Table] = ()
+    charts: Sequence[Chart] = field(default_factory=tuple)

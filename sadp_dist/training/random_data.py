@@ -1,0 +1,76 @@
+"""Random examples in place of a public dataset that is not at hand: for a dry run, not for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sadp_dist.data.registry import DATASETS
+from sadp_dist.errors import UsageError
+from sadp_dist.loading import PruningSampler
+from sadp_dist.training.config import DataConfig
+from sadp_dist.training.datasets import TrainingData
+from sadp_dist.training.processes import Process
+
+
+def random_data(config: DataConfig, seed: int, process: Process, time_steps: int) -> TrainingData:
+    """As many examples, classes and pixels as the dataset has that the configuration names.
+
+    Args:
+        config: the ``data:`` section, with a `dataset`.
+        seed: of the labels.
+        process: this rank.
+        time_steps: T of the network, which sequences then have.
+    """
+    dataset = DATASETS[str(config.dataset)]
+    side = config.image_size
+    shape = (3, side, side) if dataset.kind == "images" else (time_steps, *dataset.shape[1:])
+    classes = config.classes or dataset.classes
+    labels = np.random.default_rng(seed).integers(classes, size=dataset.train)
+    on_device = torch.from_numpy(labels).to(process.device)
+
+    def no_test() -> NoReturn:
+        raise UsageError(f"the examples of {dataset.name} are random ones: there is nothing to test")
+
+    return TrainingData(
+        config=config,
+        labels=labels,
+        classes=classes,
+        shape=shape,
+        seed=seed,
+        device=process.device,
+        train_loader=lambda sampler: RandomBatches(sampler, shape, on_device),
+        test_loader=no_test,
+    )
+
+
+class RandomBatches:
+    """What a loader yields, for a sampler's examples, with uint8 noise for images or frames.
+
+    Args:
+        sampler: of a run.
+        shape: of an example.
+        labels: (N,) int64, on the device where the batches go.
+    """
+
+    def __init__(self, sampler: PruningSampler, shape: tuple[int, ...], labels: Tensor) -> None:
+        self.sampler = sampler
+        self.shape = shape
+        self.labels = labels
+
+    def begin(self) -> None:
+        """There is nothing to read in advance."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        device, size = self.labels.device, self.sampler.batch_size
+        highest = 256 if len(self.shape) == 3 else 2  # most cells of frames hold no event, or one
+        indices = torch.from_numpy(self.sampler.indices)
+        weights = torch.from_numpy(self.sampler.position_weights).to(device)
+        for start in range(0, len(indices), size):
+            some = indices[start : start + size]
+            noise = torch.randint(highest, (len(some), *self.shape), dtype=torch.uint8, device=device)
+            yield noise, self.labels[some.to(device)], some, weights[start : start + size]

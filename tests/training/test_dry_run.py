@@ -1,0 +1,68 @@
+"""A dry run says what a run will be, takes a step, and leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+from sadp_dist.cli.dry_run import dry_run_table
+from sadp_dist.errors import UsageError
+from sadp_dist.training import parse_config, read_metrics, train
+from sadp_dist.training.dry_run import dry_run
+from sadp_dist.training.stages import load_stages
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SMALL = ["training.batch_size=2", "training.accumulate=1", "network.neuron.backend=torch"]
+SMALL += ["store.url=redis://nowhere.invalid:1/0"]  # which is not asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_recipe_that_ships_can_take_a_step(path, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    of_digits = [f"data.{split}={digits / split}.beton" for split in ("train", "test")]
+    # 96 pixels: the networks are those of ImageNet, and the step is one for a CPU.
+    size = ["data.image_size=96"] if "imagenet" in path.stem else []
+    for config in load_stages(path, [*SMALL, *size, *(of_digits if path.stem == "digits" else [])]):
+        found = dry_run(config)
+        assert found.parameters > 20_000
+        assert found.loss is not None and 0 < found.loss < 100
+        assert sum(found.subset_sizes) <= found.config.training.epochs * found.dataset_size
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_says_what_the_run_then_does(recipe):
+    config = parse_config(recipe("torch", training={"accumulate": 2, "epochs": 4}))
+    found = dry_run(config)
+    assert not config.run_dir.exists()
+    assert (found.dataset_size, found.classes, found.shape) == (1442, 10, (3, 8, 8))
+    assert found.layers == ("body.8",)
+    summary = train(config)
+    epochs = [record for record in read_metrics(config.run_dir) if record["event"] == "epoch"]
+    assert found.subset_sizes == tuple(record["examples"] for record in epochs)
+    assert found.examples == summary["total_examples"]
+    assert found.time_saved == pytest.approx(1 - summary["total_examples"] / (4 * 1442))
+    assert found.steps_in_all == sum(-(-record["examples"] // 64) for record in epochs)
+
+
+def test_random_examples_stand_in_for_a_public_dataset_alone(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    missing = {"train": "nowhere/train.beton", "test": "nowhere/test.beton", "loader": "ffcv"}
+    with pytest.raises(UsageError, match="nowhere/train.beton.*does not exist"):
+        dry_run(parse_config(recipe(data=missing)))
+    found = dry_run(
+        parse_config(recipe(data={**missing, "dataset": "cifar100", "image_size": 32, "classes": None}))
+    )
+    assert (found.dataset_size, found.classes) == (50_000, 100)
+    assert "cifar100" in found.notes[0]
+
+
+def test_the_table_names_what_is_scored_and_what_is_saved(recipe):
+    from rich.console import Console
+
+    found = dry_run(parse_config(recipe(pruning={"ratio": 0.5, "max_ratio": None})))
+    console = Console(record=True, width=120)
+    console.print(dry_run_table(found))
+    text = console.export_text()
+    assert "gradient of 1 layer: body.8" in text
+    assert "about 50.0% saved" in text
+    assert "721" in text
