@@ -26,6 +26,7 @@ N, K, TRACKING, R = 160, 3, 2, 0.5
 def folders(few_digits: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Where the runs of all rules are, by the home of their scores."""
     found: dict[str, Path] = {}
+    configs: list[str] = []
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         for home, store in (("embedded", {}), ("redis", {"url": server.url, "planner": "rank0"})):
             found[home] = tmp_path_factory.mktemp(home)
@@ -44,10 +45,11 @@ def folders(few_digits: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
             }
             config = found[home] / "config.yaml"
             config.write_text(yaml.safe_dump(raw), encoding="utf-8")
-            start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-            start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(SCRIPT), str(config)]
-            done = subprocess.run(start, env=environment(), capture_output=True, text=True, timeout=280)
-            assert done.returncode == 0, done.stderr[-4000:]
+            configs.append(str(config))
+        start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+        start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(SCRIPT), *configs]
+        done = subprocess.run(start, env=environment(), capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stderr[-4000:]
     return found
 
 
