@@ -32,17 +32,18 @@ SHARD_BLOCK = 16_384
 class DataConfig:
     """Where the examples come from and what happens to them before the network.
 
-    Sequences, frames of events or of sound, go to the network as they are, and bring their own size: they
-    take none of `image_size`, `mean`, `std` and `augment`.
+    Sequences, of events or of sound, go to the network as they are, and bring their own size: they take none
+    of `image_size`, `mean`, `std`, `augment`, `autoaugment` and `cutout`.
 
     Attributes:
-        train: the training images: a .beton file, or with `loader: torch` an ImageFolder folder, a .zip of
-            one or a parquet file.
-        test: the test images, likewise.
+        train: the training examples: a .beton file, or with `loader: torch` an ImageFolder folder, a .zip of
+            one, a parquet file, or the files of a `dataset` of sequences.
+        test: the test examples, likewise.
         dataset: the public dataset that they are, one of ``sadp_dist.data.DATASETS``: messages say then how
             to get it, and it has `classes`, unless they are given. None: data of one's own.
         loader: "ffcv" reads .beton files, which `sadp-dist beton` writes; "torch" reads the others.
-        train_split: with `loader: torch`, the sub-folder of `train`; for parquet, how its files' names begin.
+        train_split: with `loader: torch`, the sub-folder of `train`; for parquet, how its files' names begin;
+            of a `dataset` of sequences "train" by default.
         test_split: the same of `test`.
         image_size: side of the square images that the network sees, in pixels.
         classes: number of classes; None: as many as the dataset has, or the training labels name.

@@ -103,6 +103,7 @@ def test_every_layer_scores_and_pages_and_memory_formats_work(config, options, m
         ),
         ({"augment": "crop"}, "^data.augment is crop, but .*train.beton holds sequences .*; leave it out$"),
         ({"augment": "resized-crop"}, "^data.augment is resized-crop, but .* holds sequences"),
+        ({"autoaugment": "cifar10"}, "^data.autoaugment is cifar10, but .* holds sequences"),
         ({"mean": [1, 2, 3]}, "^data.mean is .*, but .* holds sequences"),
         ({"image_size": 16}, "^data.image_size is 16, but .* holds sequences"),
         ({"test": "longer"}, "^network.time_steps is 3, but .*longer.beton has 4 "),
