@@ -1,4 +1,4 @@
-"""The public datasets of events, from files like theirs: examples as frames, with their class, in their split."""
+"""The public datasets of events, from files like theirs: examples as frames, with class, in their split."""
 
 from __future__ import annotations
 
