@@ -14,7 +14,7 @@ from torch import Tensor
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading import PruningSampler
 from sadp_dist.scoring import SpikeAwareScorer
-from sadp_dist.selection import RULES, PruningConfig, Shard
+from sadp_dist.selection import PruningConfig, Shard
 from sadp_dist.store import Store, connect
 
 try:
@@ -111,16 +111,22 @@ class SpikeAwarePruning(Callback):
         """Connect to the store, now that the ranks know each other."""
         if stage != "fit":
             return
-        rule = RULES[self._pruning.method]
+        rule = self._pruning.rule
         if rule.needs_scores and rule.score != "gradient":
             raise UsageError(
                 f'method="{self._pruning.method}" is scored by the {rule.score}, which this callback does '
                 'not see; use "sadp", or sadp-dist train'
             )
-        if not 0 < (trainer.max_epochs or 0) <= self._pruning.epochs:
+        if self._pruning.tracked_epochs:
             raise UsageError(
-                f"pruning.epochs={self._pruning.epochs}, but Trainer(max_epochs={trainer.max_epochs}); every "
-                "epoch needs a pruning ratio: give both the same"
+                f'method="{self._pruning.method}" tracks the network and then trains it anew, which '
+                "this callback cannot; use sadp-dist train"
+            )
+        if not 0 < (trainer.max_epochs or 0) <= self._pruning.run_epochs:
+            raise UsageError(
+                f"pruning.{self._pruning.epochs_in_words()}, but "
+                f"Trainer(max_epochs={trainer.max_epochs}); every epoch needs a pruning ratio: give both "
+                "the same"
             )
         self._trainer = trainer
         trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]

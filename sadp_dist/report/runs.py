@@ -15,6 +15,7 @@ from sadp_dist.selection import RULES
 from sadp_dist.store import Store, open_snapshot
 from sadp_dist.store.classes import ClassFigures
 from sadp_dist.store.history import EpochRecord
+from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.metrics import METRICS_FILE, read_metrics
 from sadp_dist.training.run import CONFIG_FILE
 
@@ -30,6 +31,7 @@ class RunRecord:
         finished: whether the run came to its end.
         store: of the newest checkpoint; None where there is none.
         notes: what is missing and why, a sentence each.
+        achieved_ratio: the share of all examples of all epochs that it left out; None until its end.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class RunRecord:
     finished: bool
     store: Store | None
     notes: list[str] = field(default_factory=list)
+    achieved_ratio: float | None = None
 
     @property
     def name(self) -> str:
@@ -62,7 +65,8 @@ class RunRecord:
 
     @property
     def planned_epochs(self) -> int:
-        return int(self.config["training"]["epochs"])
+        """Of tracking, too; without a store as many as the configuration says."""
+        return int(self.config["training"]["epochs"]) if self.store is None else self.store.stats().epochs
 
     @property
     def needs_scores(self) -> bool:
@@ -120,18 +124,20 @@ def read_run(run_dir: Path) -> RunRecord:
         raise UsageError(f"{run_dir / CONFIG_FILE} is not the configuration of a run; train writes it")
     records = read_metrics(run_dir)
     epochs = [record for record in records if record["event"] == "epoch"]
-    finished = bool(records) and records[-1]["event"] == "end"
+    end = records[-1] if records and records[-1]["event"] == "end" else {}
     notes = [] if epochs else ["No epoch is finished yet."]
     store = None
     try:
         store = open_snapshot(run_dir / "checkpoints")
     except UsageError:
         notes.append("There is no checkpoint that can be read, so nothing of its store can be shown.")
-    run = RunRecord(run_dir, config, epochs, finished, store, notes)
+    run = RunRecord(run_dir, config, epochs, bool(end), store, notes, end.get("achieved_ratio"))
     if not run.prunes:
         notes.append("It trains on the full data: no subsets, no scores.")
     elif not run.needs_scores:
         notes.append(f"The method {run.method!r} draws without scores.")
+    if run.achieved_ratio is not None and differ_clearly(end):
+        notes.append(f"It {ratios_in_words(end)}.")
     return run
 
 
@@ -142,6 +148,7 @@ def summary(runs: list[RunRecord]) -> list[dict[str, Any]]:
             "run": str(run.path),
             "method": run.method,
             "ratio": run.ratio,
+            "achieved_ratio": run.achieved_ratio,
             "test_accuracy": run.last("test_accuracy"),
             "examples": run.last("total_examples") or 0,
             "seconds": run.last("total_seconds") or 0.0,

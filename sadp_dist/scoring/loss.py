@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sadp_dist.scoring.scores import Outputs, register_score
+
 
 @torch.no_grad()
 def loss_scores(losses: Tensor, coefficients: Tensor) -> Tensor:
@@ -18,3 +20,9 @@ def loss_scores(losses: Tensor, coefficients: Tensor) -> Tensor:
         (B,) float32 on the losses' device, NaN where the coefficient is 0.
     """
     return torch.where(coefficients != 0, losses, torch.nan).float()
+
+
+@register_score("loss")
+def loss(outputs: Outputs) -> Tensor:
+    """ℓ_i."""
+    return outputs.losses

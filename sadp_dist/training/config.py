@@ -109,15 +109,20 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """What is an example's score: a bound of its gradient's norm (Eq. 29), and of which layers, or its loss.
+    """What is an example's score: a bound of its gradient's norm (Eq. 29), of which layers, or another one.
 
     Attributes:
-        score: "gradient" or "loss"; None: what `pruning.method` is defined with.
+        score: "gradient", "loss", "el2n" (how far the prediction is from the label), "error" (1 where it is
+            wrong), "batch-loss" (that of the whole batch) or "window-loss" (1 where the loss is not below the
+            mean of a rank's latest batches, else 0); None: what `pruning.method` is defined with.
+        window: with "window-loss", so many batches of a rank, or fewer after the beginning of an epoch or a
+            checkpoint; micro-batches where gradients are accumulated. None: 8.
         layers: with "gradient", the "last" layer, "all" of them, or a list of names.
         exact: the norm of the gradient and not its bound; linear layers only.
     """
 
-    score: Literal["gradient", "loss"] | None = None
+    score: Literal["gradient", "loss", "el2n", "error", "batch-loss", "window-loss"] | None = None
+    window: Positive | None = None
     layers: Literal["last", "all"] | list[str] = "last"
     exact: bool = False
 
@@ -127,7 +132,8 @@ class OptimizationConfig:
     """The ``training:`` section: how the weights are learned.
 
     Attributes:
-        epochs: K, how often the data set is gone through.
+        epochs: K, how often the data set is gone through; tracking comes before, and "reduced-epoch" makes
+            fewer of it.
         batch_size: examples of one optimizer step, over all ranks and accumulated micro-batches, so that a
             recipe means the same on one GPU and on eight.
         accumulate: micro-batches into which a rank splits its part of a batch.
@@ -217,6 +223,9 @@ class TrainConfig:
         output: the run's folder; `{name}` stands for its name.
         seed: of the weights at the start, of augmentation and, unless `pruning.seed` says otherwise, of what
             is drawn.
+
+    Raises:
+        UsageError: a score that the pruning rule cannot do with.
     """
 
     name: str
@@ -229,6 +238,14 @@ class TrainConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     output: str = "runs/{name}"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    def __post_init__(self) -> None:
+        rule, score = self.pruning.rule, self.scoring.score
+        if rule.only_its_score and score not in (None, rule.score):
+            raise UsageError(
+                f'scoring.score="{score}" is not what pruning.method="{self.pruning.method}" is made of; '
+                "leave it out"
+            )
 
     @property
     def run_dir(self) -> Path:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from sadp_dist.selection import Shard
+from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.metrics import DeviceSums
 
 
@@ -21,10 +22,17 @@ class Progress:
     are written.
     """
 
-    def __init__(self, name: str, epochs: int, enabled: bool = True, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        epochs: int,
+        enabled: bool = True,
+        console: Console | None = None,
+        tracking: int = 0,
+    ) -> None:
         self.console = console or Console(highlight=False)
         self.enabled = enabled
-        self._name, self._epochs = name, epochs
+        self._name, self._epochs, self._tracking = name, epochs, tracking
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -52,15 +60,13 @@ class Progress:
         self._examples_before = sums.recent()[-1]  # of an epoch that is resumed
         self._bars.reset(
             self._task,
-            description=f"{self._name}  epoch {epoch + 1}/{self._epochs}",
+            description=f"{self._name}  {self._place(epoch)}",
             total=batches,
             completed=done,
             status=self._kept,
         )
         if self.enabled and shard.drawn == 0:
-            self.console.print(
-                f"epoch {epoch + 1}/{self._epochs}  empty: the pruning ratio is 1, nothing is trained on"
-            )
+            self.console.print(f"{self._place(epoch)}  empty: the pruning ratio is 1, nothing is trained on")
 
     def batch_done(self, sums: DeviceSums) -> None:
         if self._bars.disable:
@@ -78,10 +84,24 @@ class Progress:
     def epoch_done(self, record: dict[str, Any]) -> None:
         if not self.enabled:
             return
-        parts = [f"epoch {record['epoch'] + 1:>3}/{self._epochs}"]
+        parts = [self._place(record["epoch"], width=3)]
         if record["examples"]:
             parts.append(f"loss {record['loss']:.4f}  train {record['train_accuracy']:6.2%}")
         if "test_accuracy" in record:
             parts.append(f"test {record['test_accuracy']:6.2%}")
         parts += [self._kept, f"{record['images_per_second']:,.0f} images/s", f"{record['seconds']:.1f} s"]
         self.console.print("  ".join(parts), markup=False, soft_wrap=True)
+
+    def run_done(self, summary: dict[str, Any]) -> None:
+        """What has been left out; where that is clearly not what was asked for, with a warning."""
+        if not self.enabled:
+            return
+        said = ratios_in_words(summary)
+        if differ_clearly(summary):
+            rest = f"with method={summary['method']!r} that is not up to pruning.ratio alone"
+            said = f"warning: {said}; {rest}"
+        self.console.print(said, markup=False, soft_wrap=True)
+
+    def _place(self, epoch: int, width: int = 1) -> str:
+        phase = "tracking, " if epoch < self._tracking else ""
+        return f"{phase}epoch {epoch + 1:>{width}}/{self._epochs}"

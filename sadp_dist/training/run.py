@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from sadp_dist.errors import UsageError
+from sadp_dist.training.achieved import ratios
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import TrainConfig, first_difference
 from sadp_dist.training.metrics import METRICS_FILE, MetricsLog, read_metrics, rewind_metrics
@@ -58,12 +59,13 @@ def train(
         resumed = existing == "resume" and trainer.resume(checkpoints)
         if not resumed:  # a store that outlives its jobs may still hold what an earlier one got to
             trainer.store.reset()
-        progress = Progress(config.name, config.training.epochs, enabled=show and process.is_first)
+        shown, phases = show and process.is_first, trainer.phases
+        progress = Progress(config.name, phases.epochs, enabled=shown, tracking=phases.tracking)
         if not process.is_first:
             trainer.run(checkpoints, None, progress)
             trainer.store.close()
             return {}
-        if show and resumed and trainer.epoch < config.training.epochs:
+        if shown and resumed and trainer.epoch < phases.epochs:
             progress.console.print(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
         rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
         tracked = TrackedRun(
@@ -79,8 +81,11 @@ def train(
                 "event": "end",
                 "method": config.pruning.method,
                 "world_size": process.world_size,
+                **ratios(config.pruning, trainer.totals, trainer.data.size),
+                **{name: figure for name, figure in trainer.totals.items() if name.startswith("tracking_")},
             }
             log.write(summary)
+            progress.run_done(summary)
         trainer.store.close()
         return summary
 

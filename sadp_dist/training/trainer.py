@@ -18,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
 from sadp_dist.loading import PruningSampler
-from sadp_dist.scoring import SpikeAwareScorer, loss_scores
-from sadp_dist.selection import RULES
+from sadp_dist.scoring import Outputs, SpikeAwareScorer, output_scores
+from sadp_dist.scoring.window_loss import LossWindow
 from sadp_dist.snn import build_network
 from sadp_dist.store import connect
 from sadp_dist.training.checkpoint import Checkpoints, load_weights
@@ -28,6 +28,7 @@ from sadp_dist.training.datasets import TrainingData, open_data
 from sadp_dist.training.losses import build_loss, correct
 from sadp_dist.training.metrics import DeviceSums, MetricsLog, figures_in
 from sadp_dist.training.optimizer import build_optimizer, cosine_rate, set_rate
+from sadp_dist.training.phases import Phases
 from sadp_dist.training.processes import Process
 from sadp_dist.training.progress import Progress
 from sadp_dist.training.sequences import laid_out
@@ -89,24 +90,32 @@ class Trainer:
         )
         self.loader = self.data.train_loader(self.sampler)
 
-        rule = RULES[config.pruning.method]
+        rule, self.phases = config.pruning.rule, Phases.of(config.pruning)
         self.score = (config.scoring.score or rule.score) if rule.needs_scores else None
-        torch.manual_seed(config.seed)
+        self.window = LossWindow(config.scoring.window) if self.score == "window-loss" else None
         self.memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
-        self.network, self.scorer = process.agree(self._build_network)
-        self.trained: nn.Module = self._wrap(self.network)
-        self.optimizer = build_optimizer(self.network, training)
         self.loss = build_loss(training)
-        self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
-        torch.manual_seed(config.seed + 1 + process.rank)  # the same weights everywhere, then its own dropout
+        self._begin_weights()
 
         self.epoch = 0  # epochs done
         self.batch = 0  # batches of this rank done in the present epoch
         self.sums = DeviceSums(3, self.device)  # of the present epoch on this rank: Σ w·loss, Σ hits, Σ 1
         self.seconds = 0.0  # spent training in the present epoch
-        self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done
+        self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done; those of tracking also apart
         self._plan_seconds: float | None = None  # of the next epoch, once that has begun
         self._cold = True  # the first batch of a process waits for the loader to compile
+
+    def _begin_weights(self) -> None:
+        """The weights as the seed has them, and what goes with them."""
+        config, training = self.config, self.config.training
+        torch.manual_seed(config.seed)
+        self.network, self.scorer = self.process.agree(self._build_network)
+        self.trained: nn.Module = self._wrap(self.network)
+        self.optimizer = build_optimizer(self.network, training)
+        self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
+        torch.manual_seed(
+            config.seed + 1 + self.process.rank
+        )  # the same weights everywhere, then its dropout
 
     def _build_network(self) -> tuple[nn.Module, SpikeAwareScorer | None]:
         """The network as it is evaluated and saved, and what scores its gradients if these are needed."""
@@ -139,12 +148,11 @@ class Trainer:
 
     def run(self, checkpoints: Checkpoints, log: MetricsLog | None, progress: Progress) -> None:
         """Train until the last epoch is done; ``log`` is given on rank 0 alone."""
-        training = self.config.training
-        while self.epoch < training.epochs:
+        while self.epoch < self.phases.epochs:
             record = self.train_epoch(checkpoints, progress)
-            if self.epoch < training.epochs:
+            if self.epoch < self.phases.epochs:
                 self.begin_epoch()  # its first batches are read while the network is evaluated and saved
-            if self.epoch % training.evaluate_every == 0 or self.epoch == training.epochs:
+            if self.phases.evaluates(self.epoch, self.config.training.evaluate_every):
                 record |= self.evaluate()
             progress.epoch_done(record)
             if log is not None:
@@ -175,6 +183,8 @@ class Trainer:
             self.begin_epoch()
         plan_seconds, self._plan_seconds = self._plan_seconds or 0.0, None
         started, not_training = time.perf_counter() - plan_seconds, 0.0
+        if self.phases.begins_anew(self.epoch) and self.batch == 0:
+            self._begin_weights()
         shard, batches = self.sampler.shard, self.batch + self.sampler.batches
         progress.epoch_started(self.epoch, shard, self.sums, done=self.batch, batches=batches)
         self.trained.train()
@@ -185,7 +195,7 @@ class Trainer:
             step, micro = divmod(self.batch, training.accumulate)
             if micro == 0:
                 done = self.epoch + self.batch / batches
-                set_rate(self.optimizer, cosine_rate(training, done))
+                set_rate(self.optimizer, cosine_rate(training, *self.phases.on_schedule(done)))
             last = micro == training.accumulate - 1 or self.batch == batches - 1
             # The examples that this step trains on, over all ranks and micro-batches; fills are none.
             examples = min(shard.drawn - step * training.batch_size, training.batch_size)
@@ -206,9 +216,13 @@ class Trainer:
             raise TrainingDiverged(f"epoch {self.epoch + 1}: the loss is {loss}; {ADVICE}")
         self.totals["examples"] += int(examples)
         self.totals["seconds"] += self.seconds
+        tracking = self.phases.is_tracking(self.epoch)
+        if tracking:
+            self.totals |= {f"tracking_{name}": self.totals[name] for name in ("examples", "seconds")}
         record = {
             "event": "epoch",
             "epoch": self.epoch,
+            **({"phase": "tracking"} if tracking else {}),
             "ratio": shard.ratio,
             "subset_size": round((1 - shard.ratio) * shard.dataset_size),
             "examples": int(examples),
@@ -254,13 +268,16 @@ class Trainer:
         coefficients = weights * (self.process.world_size / examples)
         # Batch norm has nothing to normalise by where a single example passes at a single time step.
         lone = len(images) == 1 and self.config.network.time_steps == 1
-        with self._synchronised(last), self.scorer or nullcontext(), self._norms_fixed(lone):
+        scored = self.score is not None and self.phases.scores(self.epoch)
+        scorer = self.scorer if scored else None
+        with self._synchronised(last), scorer or nullcontext(), self._norms_fixed(lone):
             with self._autocast():
                 logits = self.trained(inputs)
             losses = self.loss(logits, labels)
             self.grad_scaler.scale((coefficients * losses).sum()).backward()
-        if self.score is not None:
-            scores = self._scores(losses, coefficients)
+        if scored:
+            window = None if self.window is None else self.window.add(losses, coefficients)
+            scores = self._scores(Outputs(logits, labels, losses, coefficients, window))
             # A step that overflows in fp16 has no scores; in any other precision NaN is refused.
             valid = present & ~scores.isnan() if self.grad_scaler.is_enabled() else present
             try:
@@ -275,10 +292,11 @@ class Trainer:
             hits = correct(logits, labels) & present
             self.sums.add((weights * losses).sum(), hits.sum(), present.sum())
 
-    def _scores(self, losses: Tensor, coefficients: Tensor) -> Tensor:
-        if self.scorer is None:
-            return loss_scores(losses, coefficients)
-        return self.scorer.scores(coefficients, self.grad_scaler)
+    def _scores(self, outputs: Outputs) -> Tensor:
+        if self.scorer is not None:
+            return self.scorer.scores(outputs.coefficients, self.grad_scaler)
+        assert self.score is not None
+        return output_scores(self.score, outputs)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -334,6 +352,8 @@ class Trainer:
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Write a checkpoint at a step's end; every rank calls it."""
+        if self.window is not None:
+            self.window.clear()  # so that a run that goes on from here has the same scores
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),

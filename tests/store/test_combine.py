@@ -1,4 +1,4 @@
-"""A rule that combines scores over epochs: repeats, order, tables and a home that lost some change nothing."""
+"""A rule that combines scores over epochs: repeats, order, tables and a home that lost some alter nothing."""
 
 from __future__ import annotations
 
@@ -87,6 +87,23 @@ def test_repeats_order_and_tables_change_nothing(pushed, tables, chance):
     found = engine.scores(PLACES)
     expected = expected_scores(pushed)
     np.testing.assert_array_equal(found, [np.float32(expected.get(i, np.nan)) for i in PLACES])
+
+
+@pytest.mark.parametrize("method", [name for name in RULES if name != "half of before"])
+def test_every_rule_plans_the_same_over_one_table_and_over_several(method):
+    pruning = PruningConfig(method=method, epochs=4, ratio=0.4, tracking_epochs=2)
+    run, rng = Run("every rule", N, pruning), np.random.default_rng(0)
+    one = Engine(run)
+    several = Engine(run, LocalParts([ScoreTable(r, N, combine=pruning.combine) for r in split(N, 3)]))
+    for epoch in range(min(pruning.run_epochs, 4)):
+        indices = rng.permutation(N)
+        scores = rng.integers(0, 2 if method == "forgetting" else 50, N).astype(np.float32)
+        shards = [engine.shard(epoch, 1, 2) for engine in (one, several)]
+        np.testing.assert_array_equal(*(shard.indices for shard in shards))
+        np.testing.assert_array_equal(*(shard.weights for shard in shards))
+        assert shards[0].subset_size == shards[1].subset_size
+        for engine in (one, several):
+            engine.apply(Records(indices, scores, epoch))
 
 
 def test_a_journal_keeps_what_every_epoch_gave(monkeypatch):

@@ -27,6 +27,18 @@ def digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def few_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """160 of the digits to train on and 80 to test on, as a `data:` section."""
+    folder = tmp_path_factory.mktemp("few-digits")
+    for split, count in (("train", 16), ("test", 8)):
+        for of_class in sorted((digits / "images" / split).iterdir()):
+            (folder / split / of_class.name).mkdir(parents=True)
+            for image in sorted(of_class.iterdir())[:count]:
+                shutil.copy(image, folder / split / of_class.name)
+    return {"train": str(folder), "test": str(folder)}
+
+
 @pytest.fixture
 def recipe(digits: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """A small run over the digits; sections given replace values."""

@@ -11,7 +11,10 @@ import torch
 from sadp_dist.training import parse_config, read_metrics
 from tests.training.conftest import environment, newest_state
 
-TIMES = {"seconds", "plan_seconds", "evaluation_seconds", "total_seconds", "images_per_second"}
+TIMES = {
+    *("seconds", "plan_seconds", "evaluation_seconds", "total_seconds", "images_per_second"),
+    "tracking_seconds",
+}
 
 
 def wait_for_checkpoint_in_epoch(checkpoints: Path, epoch: int, process: subprocess.Popen[bytes]) -> Path:

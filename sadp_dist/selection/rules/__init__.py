@@ -50,8 +50,11 @@ class Rule(ABC):
         fills_unseen: examples without a score get one before the rule is asked, see `PruningConfig.unseen`;
             else it sees NaN for them.
         needs_labels: it looks at the classes too.
+        has_keep_probability: `keep_probability`, where it is given, takes the place of `ratio`.
+        has_floor: `min_probability` is the least probability that it gives.
         score: what it is defined with, a name of `sadp_dist.scoring`: "gradient" (Eq. 29), "loss" and others.
             A configuration may choose another one.
+        only_its_score: it may not.
         weights: "importance": w = S / (N p), so that Σ w x / S over the subset estimates the mean of x over
             the data set; "inverse": w = 1 / p, where Σ w x / N does; "one": w = 1, a mean over the subset.
         fixed: the draw's random numbers do not depend on the epoch: equal scores give the same subset in
@@ -62,7 +65,10 @@ class Rule(ABC):
     needs_scores: bool = True
     fills_unseen: bool = True
     needs_labels: bool = False
+    has_keep_probability: bool = False
+    has_floor: bool = False
     score: str = "gradient"
+    only_its_score: bool = False
     weights: str = "importance"
     fixed: bool = False
     combine: Combine | None = None
@@ -127,4 +133,17 @@ def register(name: str) -> Callable[[type[Rule]], type[Rule]]:
     return add
 
 
-from sadp_dist.selection.rules import full, infobatch, random, rcap, repb, sadp, seta  # noqa: E402, F401
+from sadp_dist.selection.rules import (  # noqa: E402, F401
+    batch_loss,
+    el2n,
+    forgetting,
+    full,
+    grand,
+    infobatch,
+    random,
+    rcap,
+    reduced_epoch,
+    repb,
+    sadp,
+    seta,
+)

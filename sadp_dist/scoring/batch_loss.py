@@ -1,0 +1,16 @@
+"""The loss of a whole batch as the score of each example in it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sadp_dist.scoring.scores import Outputs, register_score
+
+
+@register_score("batch-loss")
+def batch_loss(outputs: Outputs) -> Tensor:
+    """The mean of ℓ_i over the batch, for all of them (Zhou et al., CVPR 2026); fills are left out."""
+    present = outputs.coefficients != 0
+    mean = torch.where(present, outputs.losses, 0.0).sum() / present.sum().clamp(min=1)
+    return mean.expand_as(outputs.losses)

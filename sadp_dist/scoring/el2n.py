@@ -1,0 +1,17 @@
+"""EL2N: how far a prediction is from the label."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sadp_dist.scoring.scores import Outputs, register_score
+
+
+@register_score("el2n")
+def el2n(outputs: Outputs) -> Tensor:
+    """‖softmax(z) - onehot(y)‖ (Paul et al., NeurIPS 2021), z the mean of the logits over time."""
+    z = outputs.logits.float().mean(0)
+    error = z.softmax(1) - F.one_hot(outputs.labels, z.shape[1])
+    return torch.linalg.vector_norm(error, dim=1)

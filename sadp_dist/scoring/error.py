@@ -1,0 +1,13 @@
+"""Whether a prediction is wrong: what forgetting events are counted from."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sadp_dist.scoring.scores import Outputs, register_score
+
+
+@register_score("error")
+def error(outputs: Outputs) -> Tensor:
+    """1 where the mean of the logits over time names a wrong class, else 0."""
+    return (outputs.logits.float().mean(0).argmax(1) != outputs.labels).float()
