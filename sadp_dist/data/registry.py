@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sadp_dist.data import cifar10_dvs, dvs128_gesture, hardvs
 from sadp_dist.data.cifar import open_cifar10, open_cifar100
 from sadp_dist.data.examples import Examples
 from sadp_dist.data.images import open_images
@@ -186,6 +187,59 @@ DATASETS: dict[str, Dataset] = {
                 SourceFile("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622", "val"),
             ),
             open=_open_imagenet,
+        ),
+        Dataset(
+            name="cifar10-dvs",
+            kind="events",
+            train=9_000,
+            test=1_000,
+            classes=10,
+            shape=cifar10_dvs.FRAMES.shape,
+            source="download the ten .zip files of figshare.com/articles/dataset/CIFAR10-DVS_New/4724671 and "
+            "unpack them into one folder",
+            files=(
+                SourceFile("airplane.zip", "0afd5c4bf9ae06af762a77b180354fdd"),
+                SourceFile("automobile.zip", "8438dfeba3bc970c94962d995b1b9bdd"),
+                SourceFile("bird.zip", "a9c207c91c55b9dc2002dc21c684d785"),
+                SourceFile("cat.zip", "52c63c677c2b15fa5146a8daf4d56687"),
+                SourceFile("deer.zip", "b6bf21f6c04d21ba4e23fc3e36c8a4a3"),
+                SourceFile("dog.zip", "f379ebdf6703d16e0a690782e62639c3"),
+                SourceFile("frog.zip", "cad6ed91214b1c7388a5f6ee56d08803"),
+                SourceFile("horse.zip", "e7cbbf77bec584ffbf913f00e682782a"),
+                SourceFile("ship.zip", "41c7bd7d6b251be82557c6cce9a7d5c9"),
+                SourceFile("truck.zip", "89f3922fd147d9aeff89e76a2b0b70a7"),
+            ),
+            open=cifar10_dvs.open_cifar10_dvs,
+        ),
+        Dataset(
+            name="hardvs",
+            kind="events",
+            train=64_526,
+            val=10_734,
+            test=32_386,
+            classes=300,
+            shape=hardvs.FRAMES.shape,
+            source="download MINI_HARDVS_files.zip, the compact event files, and the three lists of labels "
+            "from github.com/Event-AHU/HARDVS, and unpack it and each action_*.zip in it",
+            files=(
+                SourceFile("MINI_HARDVS_files.zip", "9c4cc0d9ba043faa17f6f1a9e9aff982"),
+                SourceFile("train_label.txt", "0d642b6e6871034f151b2649a89d8d3c", "train"),
+                SourceFile("val_label.txt", "cd2cebcba80e4552102bbacf2b5df812", "val"),
+                SourceFile("test_label.txt", "5b664af5843f9b476a9c22626f7f5a59", "test"),
+            ),
+            open=hardvs.open_hardvs,
+        ),
+        Dataset(
+            name="dvs128-gesture",
+            kind="events",
+            train=1_176,
+            test=288,
+            classes=11,
+            shape=dvs128_gesture.FRAMES.shape,
+            source="download DvsGesture.tar.gz from ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8 and "
+            "unpack it",
+            files=(SourceFile("DvsGesture.tar.gz", "8a5c71fb11e24e5ca5b11866ca6c00a1"),),
+            open=dvs128_gesture.open_dvs128_gesture,
         ),
         Dataset(
             name="speech-commands",

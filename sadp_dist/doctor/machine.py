@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import shutil
@@ -113,10 +114,16 @@ def shared_memory(subject: Subject) -> tuple[State, str]:
 
 def _bytes_of_workers(subject: Subject) -> int:
     """Bytes of the batches that DataLoader's workers hold ready, two each, on this machine."""
+    from sadp_dist.data import DATASETS
+
     config = subject.config
     if config is None or config.data.loader != "torch":
         return 0
-    batch = config.training.batch_size // config.training.accumulate * 3 * config.data.image_size**2
+    dataset = DATASETS.get(config.data.dataset or "")
+    example = 3 * config.data.image_size**2
+    if dataset is not None and dataset.kind != "images":
+        example = 4 * math.prod(dataset.shape)
+    batch = config.training.batch_size // config.training.accumulate * example
     return 2 * config.data.workers * batch  # a batch is all ranks' together
 
 

@@ -10,7 +10,7 @@ from sadp_dist.data import open_images
 
 pytest.importorskip("ffcv")
 
-from sadp_dist.loading import write_beton
+from sadp_dist.loading import write_arrays, write_beton
 from sadp_dist.loading.beton_images import BetonImages
 
 
@@ -27,3 +27,14 @@ def test_jpegs_are_decoded_in_their_colours_and_size(tmp_path):
     read, label = BetonImages(tmp_path / "red.beton")[1]
     assert (read.size, label) == ((64, 40), 3)
     np.testing.assert_allclose(np.asarray(read).reshape(-1, 3).mean(axis=0), (220, 30, 90), atol=4)
+
+
+def test_of_arrays_there_are_pictures(tmp_path):
+    frames = np.zeros((2, 3, 2, 4, 5), np.uint8)
+    frames[0, 1, 1, 2, 3] = frames[1, 0, 0, 1, 1] = 9
+    write_arrays([(frames[0], 5), (frames[1], 6)], tmp_path / "frames.beton", workers=1)
+    images = BetonImages(tmp_path / "frames.beton")
+    assert len(images) == 2
+    red, blue = (np.asarray(image) for image, _ in images)
+    assert red[2, 3].tolist() == [255, 0, 0] and blue[1, 1].tolist() == [0, 0, 255]
+    assert [label for _, label in images] == [5, 6]

@@ -1,0 +1,95 @@
+"""DVS128 Gesture (Amir et al., CVPR 2017): eleven gestures of hands and arms before an event camera.
+
+A recording has many gestures, one after the other; a table beside it says which, and from when to when.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sadp_dist.data.events import EventFrames, Events, Frames
+from sadp_dist.data.spikingjelly_readers import reader
+from sadp_dist.errors import UsageError
+
+CLASSES = (
+    "hand clapping",
+    "right hand wave",
+    "left hand wave",
+    "right arm clockwise",
+    "right arm counter-clockwise",
+    "left arm clockwise",
+    "left arm counter-clockwise",
+    "arm roll",
+    "air drums",
+    "air guitar",
+    "other gestures",
+)
+FRAMES = Frames(time_steps=16, height=128, width=128)
+
+
+class Gesture(NamedTuple):
+    """Part of a recording.
+
+    Attributes:
+        recording: the .aedat file.
+        begin, end: in microseconds; the end is not in it.
+    """
+
+    recording: Path
+    begin: int
+    end: int
+
+
+class Dvs128Gesture(EventFrames):
+    """Events from .aedat files (AEDAT 3.1), cut as the tables say; a class is counted from 1 there."""
+
+    def __init__(self, root: Path, split: str, frames: Frames = FRAMES) -> None:
+        trials = (root / f"trials_to_{split}.txt").read_text(encoding="utf-8").split()
+        self._gestures: list[Gesture] = []
+        labels: list[int] = []
+        for trial in trials:
+            recording = root / trial
+            table = recording.with_name(f"{recording.stem}_labels.csv")
+            try:
+                rows = np.loadtxt(table, dtype=np.int64, delimiter=",", skiprows=1, ndmin=2)
+                self._gestures += [Gesture(recording, int(begin), int(end)) for _, begin, end in rows]
+            except (OSError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                raise UsageError(f"{table}: no table of class, begin and end ({reason})") from error
+            labels += (rows[:, 0] - 1).tolist()
+        super().__init__(str(root), CLASSES, labels, frames)
+
+    def events(self, index: int) -> Events:
+        recording, begin, end = self._gestures[index]
+        events = _recording(recording)
+        inside = (events["t"] >= begin) & (events["t"] < end)
+        return {key: values[inside] for key, values in events.items()}
+
+    def place(self, index: int) -> str:
+        recording, begin, end = self._gestures[index]
+        return f"{recording} from {begin} to {end} us"
+
+
+@lru_cache(1)
+def _recording(path: Path) -> Events:
+    """Kept, since the next example is most likely out of the same one."""
+    loaded: Events = reader("utils").load_aedat_v3(path)
+    return loaded
+
+
+def open_dvs128_gesture(path: Path, split: str) -> Dvs128Gesture:
+    """DVS128 Gesture from the unpacked folder `DvsGesture`, or the one above it.
+
+    Raises:
+        UsageError: no list of recordings is there, or a recording has no table.
+    """
+    for root in (path, path / "DvsGesture"):
+        if (root / f"trials_to_{split}.txt").is_file():
+            return Dvs128Gesture(root, split)
+    packed = path.name == "DvsGesture.tar.gz" or (path / "DvsGesture.tar.gz").is_file()
+    what = "is not unpacked: tar xzf DvsGesture.tar.gz" if packed else f"has no trials_to_{split}.txt"
+    raise UsageError(f"source {str(path)!r} {what}; expected the folder DvsGesture")

@@ -1,0 +1,38 @@
+"""Files as event cameras write them; SpikingJelly reads them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from sadp_dist.data.events import Events
+
+_HEADER = struct.Struct("<2H6I")
+"""Of an AEDAT 3.1 packet: kind and source of its events, their size, where their time is, how often that has
+overflowed, and how many events there is room for, are there and are valid."""
+POLARITY = 1
+"""The kind of event that tells of a change in brightness."""
+
+
+def write_aedat2(path: Path, events: Events) -> None:
+    """An AEDAT 2.0 file of a DVS128, as CIFAR10-DVS has them: big-endian pairs of address and time.
+
+    The camera counts x and y from the other corner, with x where y is looked for, and its 1 means darker.
+    """
+    address = (127 - events["x"] << 8) | (127 - events["y"] << 1) | (1 - events["p"])
+    pairs = np.stack([address, events["t"]], axis=1).astype(">u4")
+    path.write_bytes(b"#!AER-DAT2.0\r\n# Simulated\r\n" + pairs.tobytes())
+
+
+def write_aedat3(path: Path, events: Events, per_packet: int = 4096) -> None:
+    """An AEDAT 3.1 file, as DVS128 Gesture has them: packets of polarity events, each event of 8 bytes."""
+    data = (events["x"] << 17) | (events["y"] << 2) | (events["p"] << 1) | 1  # the last bit: it is valid
+    pairs = np.stack([data, events["t"]], axis=1).astype("<u4")
+    packets = []
+    for start in range(0, len(pairs), per_packet):
+        packet = pairs[start : start + per_packet]
+        packets.append(_HEADER.pack(POLARITY, 0, 8, 4, 0, len(packet), len(packet), len(packet)))
+        packets.append(packet.tobytes())
+    path.write_bytes(b"#!AER-DAT3.1\r\n# Simulated\r\n#!END-HEADER\r\n" + b"".join(packets))

@@ -1,0 +1,51 @@
+"""HARDVS (Wang et al., AAAI 2024): 300 actions of people before an event camera of 346 x 260 pixels.
+
+Of its releases this is the compact one: a .npz of events for each example, and a list of each split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sadp_dist.data.events import EventFrames, Events, Frames, load_npz
+from sadp_dist.errors import UsageError
+
+CLASSES = tuple(f"action_{number:03d}" for number in range(1, 301))
+FRAMES = Frames(time_steps=4, height=260, width=346, side=128)
+
+
+class Hardvs(EventFrames):
+    """The examples that a list names, a line `action_001/NAME ...` for each, in its order."""
+
+    def __init__(self, root: Path, split: str, frames: Frames = FRAMES) -> None:
+        lines = (root / f"{split}_label.txt").read_text(encoding="utf-8").splitlines()
+        self._paths = [root / f"{line.split()[0]}.npz" for line in lines if line.strip()]
+        label = {name: k for k, name in enumerate(CLASSES)}
+        strange = [path for path in self._paths if path.parent.name not in label]
+        if strange:
+            raise UsageError(
+                f"{root}: {split}_label.txt names {strange[0]}, which is in none of action_001 to action_300"
+            )
+        super().__init__(str(root), CLASSES, [label[path.parent.name] for path in self._paths], frames)
+
+    def events(self, index: int) -> Events:
+        return load_npz(self._paths[index])
+
+    def place(self, index: int) -> str:
+        return str(self._paths[index])
+
+
+def open_hardvs(path: Path, split: str) -> Hardvs:
+    """HARDVS from the folder with its lists and the unpacked class folders, or one above it.
+
+    Raises:
+        UsageError: no list is there.
+    """
+    beneath = sorted(path.iterdir()) if path.is_dir() else []
+    for root in (path, *beneath):
+        if (root / f"{split}_label.txt").is_file() and (root / CLASSES[0]).is_dir():
+            return Hardvs(root, split)
+    raise UsageError(
+        f"source {str(path)!r} has no {split}_label.txt beside a folder action_001/; unpack "
+        "MINI_HARDVS_files.zip, each action_*.zip in it into a folder of its name, and put the lists there"
+    )
