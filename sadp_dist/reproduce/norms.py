@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from sadp_dist.loading.sampler import ShardSampler
 from sadp_dist.reproduce.job import Job
-from sadp_dist.scoring import SpikeAwareScorer
+from sadp_dist.scoring import Outputs, SpikeAwareScorer, output_scores
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.processes import Process, device_of
@@ -107,12 +106,11 @@ class Probe:
         return self._batch_by_batch(lambda some: self._losses(some)[0])
 
     def errors(self) -> NDArray[np.float64]:
-        """EL2N: ‖softmax(mean logits) - onehot(label)‖; (n,)."""
+        """EL2N: how far the prediction is from the label; (n,)."""
 
         def scores(some: slice) -> Tensor:
-            _, logits, labels = self._losses(some)
-            probabilities = logits.mean(dim=0).softmax(dim=1)
-            return (probabilities - one_hot(labels, probabilities.shape[1])).norm(dim=1)
+            losses, logits, labels = self._losses(some)
+            return output_scores("el2n", Outputs(logits, labels, losses, torch.ones_like(losses)))
 
         return self._batch_by_batch(scores)
 

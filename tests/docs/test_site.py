@@ -124,7 +124,9 @@ def test_the_figures_are_those_that_the_script_draws(tmp_path):
     assert {file.name: file.read_text(encoding="utf-8") for file in tmp_path.glob("*.svg")} == committed
 
 
-@pytest.mark.parametrize("script", ["checks", "choosing", "commands", "configuration", "messages"])
+@pytest.mark.parametrize(
+    "script", ["checks", "choosing", "commands", "configuration", "messages", "networks"]
+)
 def test_what_the_site_puts_in_a_command_prints(script, site):
     printed = subprocess.run(
         [sys.executable, GENERATE / f"{script}.py"], capture_output=True, text=True, check=True

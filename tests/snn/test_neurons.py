@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spikingjelly.activation_based.neuron import LIFNode
 
 from sadp_dist.errors import UsageError
 from sadp_dist.snn import NeuronConfig, lif
@@ -99,6 +100,35 @@ def test_potentials_stay_in_single_precision_where_currents_do_not(dtype):
     np.testing.assert_array_equal(spikes.double().numpy(), expected)
 
 
+@settings(max_examples=30, deadline=None)
+@given(decay=st.floats(0.01, 0.99), threshold=st.floats(0.1, 3), seed=st.integers(0, 2**32 - 1))
+def test_a_reset_to_zero_forgets_the_potential(decay, threshold, seed):
+    x = np.random.default_rng(seed).normal(threshold, threshold, size=(6, 3, 5))
+    current = torch.tensor(x, requires_grad=True)
+    spikes = lif(decay, threshold, detach_reset=True, reset="zero")(current)
+    spikes.sum().backward()
+
+    u, expected, charged = np.zeros_like(x[0]), [], []
+    for step in x:
+        u = decay * u + step
+        charged.append(u)
+        expected.append((u >= threshold).astype(float))
+        u = np.where(u >= threshold, 0.0, u)
+    np.testing.assert_array_equal(spikes.detach().numpy(), np.stack(expected))
+    gradient = np.zeros_like(x)  # with the spike a constant, what it reset hands nothing back
+    for t in reversed(range(len(x))):
+        from_next = decay * gradient[t + 1] * (1 - expected[t]) if t + 1 < len(x) else 0.0
+        gradient[t] = DERIVATIVES["atan"](charged[t] - threshold) + from_next
+    np.testing.assert_allclose(current.grad.numpy(), gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_twice_the_threshold_is_a_current_that_decays_with_a_time_constant_of_two():
+    x = torch.randn(8, 4, 16, generator=torch.Generator().manual_seed(0)) * 2
+    theirs = LIFNode(tau=2.0, decay_input=True, v_threshold=1.0, v_reset=0.0, step_mode="m")(x)
+    assert 0.1 < theirs.mean() < 0.9
+    assert torch.equal(lif(decay=0.5, threshold=2.0, reset="zero")(x), theirs)
+
+
 def test_a_neuron_exactly_at_its_threshold_spikes():
     below, at = np.nextafter(np.float32(0.75), np.float32(0)), np.float32(0.75)
     spikes = lif(threshold=0.75)(torch.tensor([[below, at]]))
@@ -131,6 +161,7 @@ def test_compiled_neurons_do_the_same_for_batches_of_every_size():
         ({"threshold": 0.0}, "threshold=0.0 must be a finite number above 0"),
         ({"threshold": math.inf}, "threshold=inf"),
         ({"surrogate": "atam"}, 'surrogate="atam" is not known: .* did you mean "atan"'),
+        ({"reset": "nil"}, 'reset="nil" is not known: use subtract, zero'),
         ({"backend": "induktor"}, 'backend="induktor" is not known: .* did you mean "inductor"'),
     ],
 )

@@ -10,7 +10,6 @@ shrunk less, so that attention has 8x8 positions or more: that is our choice. We
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,14 +17,7 @@ from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from sadp_dist.snn.models.registry import Blueprint, Builder, register_network
-
-WIDTHS = {
-    "meta_spikeformer_15m": (64, 128, 256, 360),
-    "meta_spikeformer_31m": (96, 192, 384, 480),
-    "meta_spikeformer_55m": (128, 256, 512, 640),
-}
-"""Channels of the four stages; the first begins with half of its own."""
+from sadp_dist.snn.models.registry import Blueprint, register_network
 
 DEPTHS = (6, 2)  # transformer blocks of the third and the fourth stage
 HEADS = 8
@@ -36,7 +28,26 @@ POSITIONS = 8  # side of what attention sees of a small image
 Neuron = Callable[[], nn.Module]
 
 
-def _build(widths: tuple[int, int, int, int], blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+@register_network("meta_spikeformer_15m")
+def build_meta_spikeformer_15m(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """Meta-SpikeFormer of 15 million parameters: convolutions, then attention among spikes."""
+    return _meta_spikeformer((64, 128, 256, 360), blueprint)
+
+
+@register_network("meta_spikeformer_31m")
+def build_meta_spikeformer_31m(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """Meta-SpikeFormer of 31 million parameters, see :func:`build_meta_spikeformer_15m`."""
+    return _meta_spikeformer((96, 192, 384, 480), blueprint)
+
+
+@register_network("meta_spikeformer_55m")
+def build_meta_spikeformer_55m(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """Meta-SpikeFormer of 55 million parameters, see :func:`build_meta_spikeformer_15m`."""
+    return _meta_spikeformer((128, 256, 512, 640), blueprint)
+
+
+def _meta_spikeformer(widths: tuple[int, int, int, int], blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
+    """Channels of the four stages are the widths; the first stage begins with half of its own."""
     neuron = blueprint.neuron
     strides = _strides(blueprint.image_size)
     first, second, third, last = widths
@@ -44,7 +55,7 @@ def _build(widths: tuple[int, int, int, int], blueprint: Blueprint) -> tuple[nn.
         layer.Conv2d(blueprint.channels, first // 2, 7, strides[0], padding=3), layer.BatchNorm2d(first // 2)
     )
     classifier = layer.Linear(last, blueprint.num_classes)
-    nn.init.trunc_normal_(classifier.weight, std=0.02)
+    nn.init.normal_(classifier.weight, std=0.02)
     nn.init.zeros_(classifier.bias)
     body = nn.Sequential(
         conv_block(first // 2, neuron),
@@ -63,11 +74,6 @@ def _build(widths: tuple[int, int, int, int], blueprint: Blueprint) -> tuple[nn.
         classifier,
     )
     return stem, body
-
-
-for _name, _widths in WIDTHS.items():
-    _builder: Builder = partial(_build, _widths)
-    register_network(_name)(_builder)
 
 
 def _strides(image_size: int) -> tuple[int, int, int, int]:

@@ -52,7 +52,8 @@ def build_spiking_resnet19(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     """ResNet19 (Zheng et al., AAAI 2021): three wide stages, for small images, and two linear layers.
 
     Its blocks are those of :func:`build_spiking_resnet18`, with batch norm for the paper's tdBN: at ϑ = 1
-    they differ in the weights with which the norms before a block's sum begin.
+    they differ in the weights with which the norms before a block's sum begin. There is one more norm, before
+    the hidden neurons: without it none of them would spike at first, and the last layer have no score.
     """
     from spikingjelly.activation_based.model.spiking_resnet import BasicBlock
 
@@ -73,6 +74,7 @@ def build_spiking_resnet19(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
         layer.AdaptiveAvgPool2d(1),
         layer.Flatten(start_dim=1),
         layer.Linear(inputs, HIDDEN),
+        layer.BatchNorm1d(HIDDEN),
         blueprint.neuron(),
         layer.Linear(HIDDEN, blueprint.num_classes),
     )

@@ -1,0 +1,60 @@
+"""Print a table of the networks: what they are, how large, and their last layers.
+
+python docs/generate/networks.py
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import torch
+
+from sadp_dist.scoring import SpikeAwareScorer
+from sadp_dist.snn import build_network
+from sadp_dist.snn.models.registry import INPUTS, NETWORKS
+
+PARTS = (
+    # how names begin, source, sizes that it takes, and of the example: classes, size, channels
+    ("small_cnn", "this project", "any", (10, 32, 3)),
+    ("spiking_resnet18", "SpikingJelly; He et al. 2016", "any", (10, 32, 3)),
+    ("spiking_resnet19", "Zheng et al. 2021", "any", (100, 32, 3)),
+    ("sew_resnet", "SpikingJelly; Fang et al. 2021", "any", (1000, 224, 3)),
+    ("vgg", "SpikingJelly; Simonyan and Zisserman 2015", "from 32", (10, 32, 3)),
+    ("meta_spikeformer", "Yao et al. 2024", "any", (1000, 224, 3)),
+    ("spiking_mlp", "after Bittar and Garner 2022", "[T, B, F]", (20, 1, 700)),
+    ("recurrent_snn", "after Bittar and Garner 2022", "[T, B, F]", (35, 1, 40)),
+)
+
+
+def markdown() -> str:
+    for name in NETWORKS:
+        if not name.startswith(tuple(start for start, *_ in PARTS)):
+            raise LookupError(f"{name} is not among PARTS")
+    lines = [
+        "| name | what | source | image sizes | for classes, input | parameters | last layer |",
+        "| --- | --- | --- | --- | --- | ---: | --- |",
+    ]
+    for start, source, sizes, (classes, size, channels) in PARTS:
+        for name in NETWORKS:
+            if name.startswith(start):
+                with torch.device("meta"):
+                    network = build_network(name, classes, size, channels)
+                count = sum(p.numel() for p in network.parameters())
+                (last,) = SpikeAwareScorer(network).layers
+                taken = f"F = {channels}" if INPUTS[name] == "features" else f"{channels} x {size} x {size}"
+                lines.append(
+                    f"| `{name}` | {_first_sentence(name)} | {source} | {sizes} | {classes}, {taken} "
+                    f"| {count:,} | `{last}` |"
+                )
+    return "\n".join(lines)
+
+
+def _first_sentence(name: str) -> str:
+    """Of what its builder says of a network."""
+    text = " ".join((inspect.getdoc(NETWORKS[name]) or "").split("\n\n")[0].split())
+    return re.sub(r":func:`build_(\w+)`", r"`\1`", text).removesuffix(".")
+
+
+if __name__ == "__main__":
+    print(markdown())
