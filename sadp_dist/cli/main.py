@@ -22,6 +22,7 @@ from sadp_dist.cli import (
     inspection,
     rendezvous,
     report,
+    reproduce,
     runs,
     serve,
     training,
@@ -65,6 +66,7 @@ app.command()(serve.serve)
 app.command()(rendezvous.rendezvous)
 app.command()(dashboard.dashboard)
 app.command()(report.report)
+app.command()(reproduce.reproduce)
 app.command()(doctor.doctor)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from sadp_dist.reproduce.setting import Setting
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "cifar10-dvs": "CIFAR10-DVS", "hardvs": "HAR-DVS"}
 OF_PART = "5,000 images of CIFAR-10, 2,000 for testing"
 
+Known = Mapping[str, Mapping[tuple[str, float], Published]]
+"""Accuracies by dataset, method and ratio."""
 Ratios = Mapping[str, Sequence[float]]
 """The pruning ratios of each dataset."""
 
@@ -34,7 +37,7 @@ class Comparison(Experiment):
     """
 
     methods: Sequence[str]
-    published: Mapping[str, Mapping[tuple[str, float], Published]]
+    published: ClassVar[Known]
 
     def ratios(self, setting: Setting) -> Ratios:
         """What is compared."""
@@ -75,7 +78,7 @@ class Comparison(Experiment):
     ) -> list[Table]:
         known = {**(self.published.get(dataset) or {}), ("full", 0.0): PAPER_FULL[dataset]}
         full = Cell(accuracies([grid["full", 0.0] for grid in grids], diverged), known["full", 0.0])
-        accuracy: dict[str, list[Cell | None]] = {LABELS["full"]: [full, *[None] * (len(ratios) - 1)]}
+        accuracy: dict[str, list[Cell | None]] = {LABELS["full"]: [full, *[None] * len(ratios)]}
         trained: dict[str, list[Cell | None]] = {}
         of_full = [summary_of(grid["full", 0.0])["total_examples"] for grid in grids]
         for method in self.methods:
@@ -84,19 +87,19 @@ class Comparison(Experiment):
                 jobs = [grid[method, ratio] for grid in grids]
                 cells.append(Cell(accuracies(jobs, diverged), known.get((method, ratio))))
                 shares.append(Cell(_shares(jobs, of_full, diverged), digits=3))
-            accuracy[LABELS[method]] = list(cells)
+            accuracy[LABELS[method]] = [None, *cells]
             trained[LABELS[method]] = list(shares)
-        columns = [f"{ratio:.0%}" for ratio in ratios]
+        columns = [f"{ratio:.0%}" for ratio in (0, *ratios)]
         where = OF_PART if setting.small else NAMES[dataset]
         seeds = f"Mean and standard deviation over seeds {', '.join(map(str, setting.seeds))}"
-        note = f"{seeds}; full data stands in the first column, and prunes nothing."
+        note = f"{seeds}."
         if setting.small:
             note += " The paper's figures are those of ResNet18 on all of CIFAR-10 after 200 epochs."
         title = f"{self.title}: test accuracy in %, {where}"
         of_examples = f"{self.title}: examples trained on, of full data, tracking included, {where}"
         return [
             Table(setting.titled(title), "pruning ratio", columns, accuracy, note),
-            Table(setting.titled(of_examples), "pruning ratio", columns, trained),
+            Table(setting.titled(of_examples), "pruning ratio", columns[1:], trained),
         ]
 
     def _charts(
@@ -142,7 +145,7 @@ class TableIII(Comparison):
 
     title = "Table III"
     methods = BASELINES
-    published = {**TABLE_III, "cifar10": {**TABLE_III["cifar10"], **TABLE_V}}
+    published: ClassVar[Known] = {**TABLE_III, "cifar10": {**TABLE_III["cifar10"], **TABLE_V}}
 
     def ratios(self, setting: Setting) -> Ratios:
         if setting.small:
@@ -156,7 +159,7 @@ class TableV(Comparison):
 
     title = "Table V"
     methods = ("random", "forgetting", "el2n", "infobatch", "sadp")
-    published = {"cifar10": TABLE_V}
+    published: ClassVar[Known] = {"cifar10": TABLE_V}
 
     def ratios(self, setting: Setting) -> Ratios:
         return {"cifar10": (0.8, 0.9)}

@@ -61,7 +61,12 @@ class Job:
         Raises:
             UsageError: as ``load_config``.
         """
-        named = {**self._sections(), "name": self.name, "output": str(self.runs / "{name}"), "seed": self.seed}
+        named = {
+            **self._sections(),
+            "name": self.name,
+            "output": str(self.runs / "{name}"),
+            "seed": self.seed,
+        }
         if self.after is not None:
             named["network"] = {**named["network"], "weights": str(self.after.run_dir)}
         return parse_config(named, source=str(self.file))

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sadp_dist.reproduce.paper import Published
 from sadp_dist.report.chart import Chart
+from sadp_dist.reproduce.paper import Published
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ class Figure6(Experiment):
     title = "Figure 6"
 
     def _jobs(self, setting: Setting, line: str) -> list[Job]:
-        return [setting.job("cifar10", pruned("sadp", 0.5, **SMOOTHING[line]), seed) for seed in setting.seeds]
+        return [
+            setting.job("cifar10", pruned("sadp", 0.5, **SMOOTHING[line]), seed) for seed in setting.seeds
+        ]
 
     def jobs(self, setting: Setting) -> list[Job]:
         return [job for line in SMOOTHING for job in self._jobs(setting, line)]

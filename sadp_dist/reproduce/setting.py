@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from sadp_dist.errors import UsageError
 from sadp_dist.reproduce.job import Job
+from sadp_dist.training.config import read_sections
 
 PAPER_RECIPES = {
     "cifar10": "cifar10-resnet18.yaml",
@@ -19,8 +20,11 @@ PAPER_RECIPES = {
 """Table III's datasets, and the recipe of each."""
 
 SMALL_RECIPE = "reproduce-small.yaml"
+CIFAR10_PART = "cifar10-part"
 EVERY = {"train": 10, "test": 5}
 """Of CIFAR-10, the small scale takes every so many images."""
+TINY_IMAGENET = "tiny-imagenet-10"
+"""Ten classes of Tiny ImageNet: the other data of the small scale."""
 
 
 @dataclass(frozen=True)
@@ -61,32 +65,62 @@ class Setting:
         if not self.small:
             return Job(self.recipes / PAPER_RECIPES[dataset], overrides, seed, self.runs, {}, **more)
         recipe = self.recipes / SMALL_RECIPE
-        return Job(recipe, overrides, seed, self.runs, self._files("cifar10-part"), **more)
+        return Job(recipe, overrides, seed, self.runs, self._files(CIFAR10_PART), **more)
+
+    def chain(self, file: str, overrides: Mapping[str, Any], seed: int, data: str | None = None) -> list[Job]:
+        """The runs of a file of ``stages:``, each after the one before.
+
+        Args:
+            file: its name.
+            overrides: of every stage's recipe.
+            seed: of all.
+            data: "tiny-imagenet-10", or None for what the recipes name.
+        """
+        files = {} if data is None else self._files(data)
+        jobs: list[Job] = []
+        for stage in read_sections(self.recipes / file)["stages"].values():
+            after = jobs[-1] if jobs else None
+            jobs.append(Job(self.recipes / stage, overrides, seed, self.runs, files, after))
+        return jobs
 
     def _files(self, name: str) -> dict[str, str]:
         return {split: str(self.runs / "data" / f"{name}-{split}.beton") for split in EVERY}
 
-    def prepare(self) -> None:
-        """Write the .beton files of the small scale, where they are not there yet.
+    def prepare(self, jobs: Iterable[Job]) -> None:
+        """Write the .beton files of the small scale that runs need, where they are not there yet.
 
         Raises:
             UsageError: there are no images to write them from.
         """
         if not self.small:
             return
-        files = {split: Path(path) for split, path in self._files("cifar10-part").items()}
-        if all(path.exists() for path in files.values()):
-            return
-        from torch.utils.data import Subset
+        needed = {path for job in jobs for path in job.data.values()}
+        for name, images_of in ((CIFAR10_PART, self._cifar10), (TINY_IMAGENET, self._tiny_imagenet)):
+            for split, file in self._files(name).items():
+                if file in needed and not Path(file).exists():
+                    from sadp_dist.loading import write_beton
 
-        from sadp_dist.loading import write_beton
+                    Path(file).parent.mkdir(parents=True, exist_ok=True)
+                    write_beton(images_of(split), file)
 
-        for split, path in files.items():
-            images = self._cifar10(split)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_beton(Subset(images, range(0, len(images), EVERY[split])), path)
+    def _tiny_imagenet(self, split: str) -> Any:
+        from sadp_dist.data import open_images
+
+        file = self.data / f"{TINY_IMAGENET}.zip"
+        if not file.exists():
+            raise UsageError(
+                f"--data {self.data} holds no {file.name}: ten classes of Tiny ImageNet as "
+                "train/<class>/<image> and val/<class>/<image>"
+            )
+        return open_images(file, "train" if split == "train" else "val")
 
     def _cifar10(self, split: str) -> Any:
+        from torch.utils.data import Subset
+
+        images = self._all_of_cifar10(split)
+        return Subset(images, range(0, len(images), EVERY[split]))
+
+    def _all_of_cifar10(self, split: str) -> Any:
         from sadp_dist.data import DATASETS, how_to_get, open_dataset, open_images
 
         as_images = self.data / "cifar10.zip"

@@ -67,6 +67,4 @@ class Figure3(Experiment):
         chart = line_chart(
             "figure-3", title, lines, ("pruning ratio", "time, of full data's"), (percent, percent), note
         )
-        return Result(
-            [Table(title, "pruning ratio", columns, rows, note)], [] if chart is None else [chart]
-        )
+        return Result([Table(title, "pruning ratio", columns, rows, note)], [] if chart is None else [chart])

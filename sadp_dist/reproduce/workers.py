@@ -46,7 +46,9 @@ def run_jobs(jobs: Iterable[Job], at_once: int, console: Console) -> dict[str, s
     columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=len(missing))
-        for depth in sorted({job.depth for job in missing}):  # those whose weights others begin with come first
+        for depth in sorted(
+            {job.depth for job in missing}
+        ):  # those whose weights others begin with come first
             ready = [job for job in missing if job.depth == depth]
             for job, said in _trained(ready, min(at_once, len(ready))):
                 bar.advance(task)

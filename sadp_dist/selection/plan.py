@@ -12,7 +12,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.blocks import run_of_rank
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import LocalParts, Parts
+from sadp_dist.selection.parts import AnyProbability, LocalParts, Parts
 from sadp_dist.selection.probabilities import Capping, block_sums, check_scores, in_ranges
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.sampling import draw_parts
@@ -117,20 +117,42 @@ def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
     """
     N = parts.ranges[-1].stop
     rule, ratio = config.rule_of(epoch)
-    proper = epoch - config.tracked_epochs
-    S = round((1 - ratio) * N)
-    if any(parts.each("begin")) and rule.needs_scores and rule.fills_unseen:
-        _fill_unseen(parts, config.unseen)
-    probability, capping = rule.probability(parts, S, config, proper)
+    S, probability, capping = _choose(parts, epoch, config)
     if capping.expected is not None:
         S = capping.expected
         ratio = 1 - S / max(N, 1)
     draw_epoch = 0 if rule.fixed else epoch
     drawn = draw_parts(parts, probability, config.seed, draw_epoch, config.scheme, config.stratify)
     order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
-    weight = rule.weight(S, N, config, proper)
+    weight = rule.weight(S, N, config, epoch - config.tracked_epochs)
     n = sum(parts.each("keep", epoch, drawn, order_key, probability, weight, config.shard_block))
     return PlanFigures(epoch, ratio, S, rule.weighted_size(S, N, n), N, n, capping)
+
+
+def epoch_probabilities(scores: ArrayLike, epoch: int, config: PruningConfig) -> NDArray[np.float64]:
+    """The probabilities with which an epoch's subset is drawn.
+
+    Args:
+        scores: (N,) as of `plan_epoch`.
+        epoch: counted from 0.
+        config: of the run, with a method that asks for no class.
+
+    Returns:
+        (N,) p.
+    """
+    G, _ = check_scores(scores, unseen=True)
+    parts = LocalParts([Part(G)])
+    _, probability, _ = _choose(parts, epoch, config)
+    return np.concatenate(parts.each("compute", probability))
+
+
+def _choose(parts: Parts, epoch: int, config: PruningConfig) -> tuple[int, AnyProbability, Capping]:
+    """S by the schedule, and what the epoch's rule makes of it and the scores."""
+    rule, ratio = config.rule_of(epoch)
+    S = round((1 - ratio) * parts.ranges[-1].stop)
+    if any(parts.each("begin")) and rule.needs_scores and rule.fills_unseen:
+        _fill_unseen(parts, config.unseen)
+    return S, *rule.probability(parts, S, config, epoch - config.tracked_epochs)
 
 
 def _fill_unseen(parts: Parts, unseen: str) -> None:

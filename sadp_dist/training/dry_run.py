@@ -114,7 +114,7 @@ def dry_run(config: TrainConfig) -> DryRun:
             dataset_size=N,
             score=trainer.score,
             layers=trainer.scorer.layers if trainer.scorer is not None else (),
-            tracking=0,
+            tracking=trainer.phases.tracking,
             subset_sizes=tuple(round((1 - schedule.ratio(k)) * N) for k in range(1, schedule.epochs + 1)),
             loss=loss,
             step_seconds=time.perf_counter() - started,

@@ -59,15 +59,13 @@ def train(
         resumed = existing == "resume" and trainer.resume(checkpoints)
         if not resumed:  # a store that outlives its jobs may still hold what an earlier one got to
             trainer.store.reset()
-        shown = show and process.is_first
-        progress = Progress(
-            config.name, trainer.phases.epochs, enabled=shown, tracking=trainer.phases.tracking
-        )
+        shown, phases = show and process.is_first, trainer.phases
+        progress = Progress(config.name, phases.epochs, enabled=shown, tracking=phases.tracking)
         if not process.is_first:
             trainer.run(checkpoints, None, progress)
             trainer.store.close()
             return {}
-        if shown and resumed and trainer.epoch < trainer.phases.epochs:
+        if shown and resumed and trainer.epoch < phases.epochs:
             progress.console.print(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
         rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
         tracked = TrackedRun(

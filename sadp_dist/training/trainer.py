@@ -240,7 +240,7 @@ class Trainer:
         return record
 
     def take_step(self) -> float | None:
-        """One optimizer step of the first epoch: the mean of its losses, or None where there is no example."""
+        """One optimizer step of the first epoch: the mean of its losses; None where there is no example."""
         self.begin_epoch()
         shard, accumulate = self.sampler.shard, self.config.training.accumulate
         examples = min(shard.drawn, self.config.training.batch_size)

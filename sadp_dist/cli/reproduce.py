@@ -1,0 +1,103 @@
+"""``sadp-dist reproduce``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sadp_dist.errors import UsageError
+
+
+class Scale(StrEnum):
+    paper = "paper"
+    small = "small"
+
+
+def reproduce(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Such as table3 and figure5; all of them without a name.", metavar="NAME..."),
+    ] = [],  # noqa: B006 - typer's way to say "none"
+    scale: Annotated[
+        Scale, typer.Option(help="The paper's recipes, or ones that fit two CPU cores.")
+    ] = Scale.paper,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="At small scale, the folder with cifar10.zip or its official archive, and for table4 "
+            "tiny-imagenet-10.zip.",
+            envvar="SADP_DIST_DATA",
+            metavar="DIR",
+        ),
+    ] = Path(),
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.", metavar="DIR")] = Path("runs/reproduce"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for JSON, Markdown and SVG; by default results/ in that of the runs.", metavar="DIR"
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Of the runs, with commas between.")] = "0,1,2",
+    jobs: Annotated[int, typer.Option(help="Runs at once, each in a process of its own.", min=1)] = 1,
+    configs: Annotated[Path, typer.Option(help="Folder with the recipes.", metavar="DIR")] = Path("configs"),
+    list_runs: Annotated[
+        bool, typer.Option("--list", help="Print the command of every run that is not done, and train none.")
+    ] = False,
+) -> None:
+    """Make a table or figure of the paper, beside the paper's figures: its runs, and what comes of them.
+
+    On two CPU cores, on a tenth of CIFAR-10:
+
+        sadp-dist reproduce table3 --scale small --data DIR --jobs 2
+
+    With the paper's recipes, on GPUs; runs go to the GPUs in turn:
+
+        sadp-dist reproduce table3 --jobs 8
+
+    Each run is one of `sadp-dist train` in a folder named by its configuration: tables that need the same run
+    share it, one that is done is not trained again, and one that was stopped goes on. For a cluster, --list
+    prints the runs as commands, for torchrun or a queue; when they are done, the same call makes the table.
+    """
+    from sadp_dist.reproduce import EXPERIMENTS
+    from sadp_dist.reproduce.output import show, write
+    from sadp_dist.reproduce.setting import Setting
+    from sadp_dist.reproduce.workers import run_jobs
+    from sadp_dist.selection.choices import check_choice
+
+    for name in names:
+        check_choice("NAME", name, EXPERIMENTS)
+    setting = Setting(scale.value, _numbers(seeds), runs, data, configs)
+    console = Console(highlight=False)
+    for name in names or EXPERIMENTS:
+        experiment = EXPERIMENTS[name]
+        needed = experiment.jobs(setting)
+        if list_runs:
+            from sadp_dist.training.run import is_done
+
+            for job in {job.name: job for job in needed}.values():
+                if not is_done(job.run_dir):
+                    print(job.command)
+            continue
+        for job in needed:
+            _ = job.config  # a mistake in the last recipe is said before the first run
+        setting.prepare(needed)
+        diverged = run_jobs(needed, 1 if experiment.one_at_a_time else jobs, console)
+        result = experiment.result(setting, diverged)
+        show(result, console)
+        folder = out or runs / "results"
+        write(result, name, setting, needed, folder)
+        console.print(f"wrote {folder / name}.json, {name}.md and its figures", markup=False, soft_wrap=True)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds {text!r} must be different integers of at least 0, such as 0,1,2")
+    return seeds

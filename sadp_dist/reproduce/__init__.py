@@ -1,0 +1,14 @@
+"""The paper's tables and figures, each by name: the runs it needs, and what is made of them."""
+
+from sadp_dist.reproduce import (  # noqa: F401 - each registers its experiments
+    ablations,
+    baselines,
+    correlations,
+    imagenet,
+    scale_factors,
+    times,
+    variances,
+)
+from sadp_dist.reproduce.experiment import EXPERIMENTS, Experiment, register
+
+__all__ = ["EXPERIMENTS", "Experiment", "register"]

@@ -1,0 +1,161 @@
+"""Figures 1(a) and 4: how well scores, and the probabilities made of them, follow the true gradient norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from sadp_dist.report.chart import Chart, colour, legend_below, marker
+from sadp_dist.report.chart import Table as Numbers
+from sadp_dist.report.formats import percent, short
+from sadp_dist.report.groups import Spread
+from sadp_dist.report.lines import Line, line_chart
+from sadp_dist.reproduce.experiment import Experiment, register
+from sadp_dist.reproduce.job import Job
+from sadp_dist.reproduce.methods import FULL, pruned
+from sadp_dist.reproduce.norms import Probe
+from sadp_dist.reproduce.result import Cell, Result, Table
+from sadp_dist.reproduce.setting import Setting
+from sadp_dist.selection import selection_probabilities
+
+EXAMPLES = 1000
+SCORES: dict[str, Callable[[Probe], NDArray[np.float64]]] = {
+    "loss": Probe.losses,
+    "EL2N": Probe.errors,
+    "last layer": lambda probe: probe.gradient_scores("last"),
+    "last layer, exact": lambda probe: probe.gradient_scores("last", exact=True),
+    "all layers": lambda probe: probe.gradient_scores("all"),
+}
+THRESHOLDS = (0.5, 1.0, 2.0)
+"""Of the neurons: the higher, the fewer spikes."""
+
+
+@register("figure1")
+class Figure1(Experiment):
+    """Pearson correlation of scores with the true norm, over networks with fewer and fewer spikes."""
+
+    title = "Figure 1(a)"
+
+    def _job(self, setting: Setting, threshold: float, seed: int) -> Job:
+        changed = {} if threshold == 1.0 else {"network.neuron.threshold": threshold}
+        return setting.job("cifar10", {**FULL, **changed}, seed)
+
+    def _seeds(self, setting: Setting, threshold: float) -> list[int]:
+        """All where Table III has the runs anyhow, else the first."""
+        return list(setting.seeds) if threshold == 1.0 else list(setting.seeds[:1])
+
+    def jobs(self, setting: Setting) -> list[Job]:
+        return [
+            self._job(setting, threshold, seed)
+            for threshold in THRESHOLDS
+            for seed in self._seeds(setting, threshold)
+        ]
+
+    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+        found: dict[str, list[Cell | None]] = {name: [] for name in SCORES}
+        sparsities, thresholds = [], []
+        for threshold in THRESHOLDS:
+            jobs = [self._job(setting, threshold, seed) for seed in self._seeds(setting, threshold)]
+            probes = [Probe(job, EXAMPLES) for job in jobs if job.name not in diverged]
+            if not probes:
+                continue
+            norms = [probe.norms() for probe in probes]
+            for name, score in SCORES.items():
+                values = [_pearson(score(probe), norm) for probe, norm in zip(probes, norms, strict=True)]
+                found[name].append(Cell(values, digits=3))
+            sparsities.append(float(np.mean([probe.sparsity() for probe in probes])))
+            thresholds.append(threshold)
+            for probe in probes:
+                probe.close()
+        title = setting.titled("Figure 1(a): Pearson correlation of scores with the true gradient norm")
+        note = (
+            f"{EXAMPLES:,} training examples at most, networks trained on the full data, as they are in "
+            "evaluation. The true norm is that of all layers' weights, by one backward pass an example. At "
+            f"ϑ = 1 seeds {', '.join(map(str, setting.seeds))}, else the first."
+        )
+        columns = [
+            f"ϑ = {threshold:g}: {sparsity:.1%} zeros"
+            for threshold, sparsity in zip(thresholds, sparsities, strict=True)
+        ]
+        lines = [
+            Line(name, number, np.array(sparsities), _spread([cell for cell in cells if cell is not None]))
+            for number, (name, cells) in enumerate(found.items())
+        ]
+        chart = line_chart(
+            "figure-1a", title, lines, ("zeros among the spikes", "correlation"), (percent, short), note
+        )
+        return Result([Table(title, "score", columns, found, note)], [] if chart is None else [chart])
+
+
+@register("figure4")
+class Figure4(Experiment):
+    """Probabilities from the last layer's scores and from the loss, against those from the true norms."""
+
+    title = "Figure 4"
+    ratio, floor = 0.5, 0.3
+
+    def jobs(self, setting: Setting) -> list[Job]:
+        return [setting.job("cifar10", pruned("sadp", self.ratio), seed) for seed in setting.seeds]
+
+    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+        jobs = [job for job in self.jobs(setting) if job.name not in diverged]
+        by_seed = [self._probabilities(job) for job in jobs]
+        rows: dict[str, list[Cell | None]] = {}
+        for name in SCORES:
+            values = [_pearson(p[name], p["norm"]) for p in by_seed]
+            rows[name] = [Cell(values, digits=3)]
+        title = setting.titled("Figure 4: probabilities against those from the true gradient norm")
+        note = (
+            f"r = {self.ratio}, β = {self.floor}; {EXAMPLES:,} training examples at most, after the last "
+            f"epoch of SADP, the network as in evaluation. Mean and deviation over {len(jobs)} seeds."
+        )
+        table = Table(title, "probabilities from", ["Pearson correlation"], rows, note)
+        charts = [self._scatter(title, by_seed[0], note)] if by_seed else []
+        return Result([table], charts)
+
+    def _probabilities(self, job: Job) -> dict[str, NDArray[np.float64]]:
+        probe = Probe(job, EXAMPLES)
+        scores = {name: score(probe) for name, score in SCORES.items()} | {"norm": probe.norms()}
+        probe.close()
+        S = (1 - self.ratio) * len(probe.indices)
+        return {name: selection_probabilities(score, S, self.floor) for name, score in scores.items()}
+
+    def _scatter(self, title: str, p: dict[str, NDArray[np.float64]], note: str) -> Chart:
+        shown = ("last layer", "loss")
+
+        def draw(axes: Axes) -> None:
+            for number, name in enumerate(shown):
+                axes.plot(
+                    p["norm"],
+                    p[name],
+                    linestyle="none",
+                    marker=marker(number),
+                    markersize=2.5,
+                    alpha=0.5,
+                    color=colour(number),
+                    label=f"{name}, correlation {_pearson(p[name], p['norm']):.3f}",
+                )
+            axes.plot([0, 1], [0, 1], color="#8b949e", linewidth=1)
+            axes.set(xlabel="p from the true norm", ylabel="p from the score")
+            legend_below(axes)
+
+        rows = [[name, f"{_pearson(p[name], p['norm']):.3f}"] for name in shown]
+        return Chart(
+            "figure-4",
+            title,
+            f"Scatter plot of probabilities: {'; '.join(': '.join(row) for row in rows)}.",
+            draw,
+            Numbers(["probabilities from", "correlation, first seed"], rows),
+            note,
+        )
+
+
+def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _spread(cells: list[Cell]) -> Spread:
+    return Spread(np.array([cell.mean for cell in cells]), np.array([cell.sd for cell in cells]))

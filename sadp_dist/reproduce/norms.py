@@ -1,0 +1,151 @@
+"""A run's network looked at from outside: true gradient norms of single examples, and the scores beside them.
+
+Everything is measured with the network as in evaluation, batch norm by its running statistics: then an
+example's gradient is its own, whatever batch it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from spikingjelly.activation_based.neuron import BaseNode
+from torch import Tensor
+
+from sadp_dist.loading.sampler import ShardSampler
+from sadp_dist.reproduce.job import Job
+from sadp_dist.scoring import Outputs, SpikeAwareScorer, output_scores
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.training.checkpoint import Checkpoints
+from sadp_dist.training.processes import Process, device_of
+from sadp_dist.training.trainer import Trainer
+
+BATCH = 100
+
+
+class Probe:
+    """Some training examples of a run, and its network as it was at a checkpoint.
+
+    Args:
+        job: a run that is done.
+        count: how many examples, spread evenly over the data set.
+
+    Attributes:
+        indices: (n,) of the examples.
+        dataset_size: N.
+    """
+
+    def __init__(self, job: Job, count: int) -> None:
+        self._trainer = Trainer(job.config, Process(0, 1, device_of(0, 1)))
+        self._checkpoints = Checkpoints(job.run_dir)
+        self.dataset_size = self._trainer.data.size
+        self.indices = np.unique(np.linspace(0, self.dataset_size - 1, count).astype(np.int64))
+        self._network = self._trainer.network
+        self.at(self.checkpoints[-1])
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Those that the run has kept, oldest first."""
+        return self._checkpoints.all()
+
+    def at(self, checkpoint: Path) -> None:
+        """Take the weights of a checkpoint."""
+        state = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
+        self._network.load_state_dict(state["network"])
+        self._network.eval()
+
+    @cached_property
+    def _inputs(self) -> tuple[Tensor, Tensor]:
+        """The examples as the network sees them, not augmented, and their labels."""
+        data = self._trainer.data
+        sampler: Any = _Chosen(self.indices, self.dataset_size)
+        batches = [(data.normalise(images), labels) for images, labels, _, _ in data.train_loader(sampler)]
+        batch_axis = 0 if len(data.shape) == 3 else 1
+        images = torch.cat([images for images, _ in batches], batch_axis)
+        return images, torch.cat([labels for _, labels in batches])
+
+    def _losses(self, some: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses (B,), logits [T, B, K] and labels (B,) of some of the examples."""
+        images, labels = self._inputs
+        chosen = images[some] if len(self._trainer.data.shape) == 3 else images[:, some]
+        logits = self._network(chosen)
+        return self._trainer.loss(logits, labels[some]), logits, labels[some]
+
+    def norms(self) -> NDArray[np.float64]:
+        """‖∇_W ℓ_i‖ over the weights of all layers (Eq. 6), by one backward pass for each example; (n,)."""
+        weights = [
+            self._network.get_submodule(name).weight for name in SpikeAwareScorer(self._network, "all").layers
+        ]
+        found = []
+        for i in range(len(self.indices)):
+            losses, _, _ = self._losses(slice(i, i + 1))
+            gradients = torch.autograd.grad(losses.sum(), weights)
+            found.append(torch.stack([gradient.norm() for gradient in gradients]).norm().item())
+        return np.array(found)
+
+    def gradient_scores(self, layers: str, exact: bool = False) -> NDArray[np.float64]:
+        """Eq. 29, or with `exact` Eqs. 6 to 8, of these layers; (n,)."""
+        scorer = SpikeAwareScorer(self._network, layers, exact, self._trainer.config.network.time_steps)
+
+        def scores(some: slice) -> Tensor:
+            with scorer:
+                losses, _, _ = self._losses(some)
+                losses.sum().backward()
+            self._network.zero_grad(set_to_none=True)
+            return scorer.scores(torch.ones_like(losses))
+
+        return self._batch_by_batch(scores)
+
+    def losses(self) -> NDArray[np.float64]:
+        """The loss as a score; (n,)."""
+        return self._batch_by_batch(lambda some: self._losses(some)[0])
+
+    def errors(self) -> NDArray[np.float64]:
+        """EL2N: how far the prediction is from the label; (n,)."""
+
+        def scores(some: slice) -> Tensor:
+            losses, logits, labels = self._losses(some)
+            return output_scores("el2n", Outputs(logits, labels, losses, torch.ones_like(losses)))
+
+        return self._batch_by_batch(scores)
+
+    @torch.no_grad()
+    def sparsity(self) -> float:
+        """The share of zeros among the spikes of all neurons and time steps."""
+        counts = torch.zeros(2, dtype=torch.float64)
+
+        def count(module: torch.nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
+            counts.add_(torch.tensor([float((spikes == 0).sum()), float(spikes.numel())]))
+
+        neurons = [module for module in self._network.modules() if isinstance(module, BaseNode)]
+        hooks = [neuron.register_forward_hook(count) for neuron in neurons]
+        self.losses()
+        for hook in hooks:
+            hook.remove()
+        return float(counts[0] / counts[1])
+
+    def close(self) -> None:
+        self._trainer.store.close()
+
+    def _batch_by_batch(self, scores: Callable[[slice], Tensor]) -> NDArray[np.float64]:
+        starts = range(0, len(self.indices), BATCH)
+        found = [scores(slice(start, start + BATCH)).detach().cpu() for start in starts]
+        return torch.cat(found).double().numpy()
+
+
+class _Chosen(ShardSampler):
+    """Some examples in their order, each with weight 1."""
+
+    def __init__(self, indices: NDArray[np.int64], dataset_size: int) -> None:
+        super().__init__(BATCH, 0, 1)
+        self._indices, self._size = indices, dataset_size
+        self.set_epoch(0)
+
+    def _plan(self, epoch: int) -> Shard:
+        n = len(self._indices)
+        return Shard(self._indices, np.ones(n), n, self._size, 0.0, epoch, n)

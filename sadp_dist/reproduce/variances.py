@@ -1,0 +1,89 @@
+"""Figure 5: the variance of the gradient's estimate over the epochs, by the true norms of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sadp_dist.report.formats import short, whole
+from sadp_dist.report.groups import Spread
+from sadp_dist.report.lines import Line, line_chart
+from sadp_dist.report.variance import estimate_variance
+from sadp_dist.reproduce.experiment import Experiment, register
+from sadp_dist.reproduce.job import Job
+from sadp_dist.reproduce.methods import pruned
+from sadp_dist.reproduce.norms import Probe
+from sadp_dist.reproduce.result import Result
+from sadp_dist.reproduce.setting import Setting
+from sadp_dist.selection.plan import epoch_probabilities
+from sadp_dist.store import open_snapshot
+
+EXAMPLES = 500
+LINES: dict[str, dict[str, Any]] = {
+    "random pruning": pruned("random", 0.5),
+    "InfoBatch": pruned("infobatch", 0.5),
+    "SADP, β = 0.1": pruned("sadp", 0.5, min_probability=0.1),
+    "SADP, β = 0.3": pruned("sadp", 0.5),
+    "SADP, β = 0.5": pruned("sadp", 0.5, min_probability=0.5),
+}
+
+
+@register("figure5")
+class Figure5(Experiment):
+    """Runs of their own, of which each epoch's checkpoint is kept; the first seed alone."""
+
+    title = "Figure 5"
+
+    def _job(self, setting: Setting, name: str) -> Job:
+        kept = {"training.keep_checkpoints": 1000}
+        return setting.job("cifar10", {**LINES[name], **kept}, setting.seeds[0])
+
+    def jobs(self, setting: Setting) -> list[Job]:
+        return [self._job(setting, name) for name in LINES]
+
+    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+        lines = []
+        for number, name in enumerate(LINES):
+            job = self._job(setting, name)
+            if job.name in diverged:
+                continue
+            epochs, variances = variances_of(job)
+            lines.append(Line(name, number, np.array(epochs, np.float64), Spread.over([variances])))
+        chart = line_chart(
+            "figure-5",
+            setting.titled("Figure 5: variance of the gradient's estimate at r = 0.5"),
+            lines,
+            ("epoch", "1/N² Σ (1 - p) ‖g‖² / p"),
+            (whole, short),
+            f"Eq. 12 with the true norms of {EXAMPLES} training examples at most and the probabilities "
+            "that the method gives them, at the end of each epoch for the next one, along each method's own "
+            "run; independent draws. InfoBatch prunes nothing in the first and last epochs.",
+            log=True,
+        )
+        return Result(charts=[] if chart is None else [chart])
+
+
+def variances_of(job: Job, examples: int = EXAMPLES) -> tuple[list[int], list[float]]:
+    """Epochs, counted from 1, and the variance of the estimate in each (Eq. 12).
+
+    An epoch's probabilities are those of the scores, and its norms those of the weights, that the epoch
+    before it ended with. That of N examples is estimated from some of them.
+    """
+    config = job.config.pruning
+    probe = Probe(job, examples)
+    everyone = np.arange(probe.dataset_size)
+    epochs, variances = [], []
+    for checkpoint in probe.checkpoints:
+        epoch = int(checkpoint.name[1:5])
+        if not 0 < epoch < config.run_epochs:
+            continue
+        probe.at(checkpoint)
+        scores = open_snapshot(checkpoint).scores(everyone)
+        p = epoch_probabilities(scores, epoch, config)[probe.indices]
+        of_sample = estimate_variance(probe.norms(), p)  # 1/n² Σ over n examples
+        epochs.append(epoch + 1)
+        variances.append(of_sample * len(p) / probe.dataset_size)
+    probe.close()
+    return epochs, variances
