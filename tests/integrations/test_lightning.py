@@ -101,6 +101,12 @@ def test_what_is_put_together_wrongly_is_said_before_a_step_is_made(options, sai
     assert said in str(raised.value)
 
 
+def test_a_rule_that_trains_anew_after_tracking_is_refused():
+    pruning = SpikeAwarePruning(PruningConfig(method="grand"), N)
+    with pytest.raises(UsageError, match='method="grand" tracks the network and then trains it anew'):
+        pruning.setup(lightning.Trainer(logger=False, enable_checkpointing=False), None, "fit")
+
+
 def test_outside_of_fit_it_says_where_it_belongs():
     pruning = SpikeAwarePruning(PruningConfig(), N)
     with pytest.raises(UsageError, match="call it in train_dataloader"):

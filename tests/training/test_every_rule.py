@@ -18,6 +18,7 @@ from tests.store.redis_server import RedisServer
 from tests.training.conftest import environment
 from tests.training.test_resume import TIMES
 
+pytestmark = pytest.mark.timeout(900)  # two jobs' worth of runs, before the first test
 SCRIPT = Path(__file__).with_name("every_rule.py")
 N, K, TRACKING, R = 160, 3, 2, 0.5
 
@@ -48,7 +49,7 @@ def folders(few_digits: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
             configs.append(str(config))
         start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
         start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(SCRIPT), *configs]
-        done = subprocess.run(start, env=environment(), capture_output=True, text=True, timeout=280)
+        done = subprocess.run(start, env=environment(), capture_output=True, text=True, timeout=800)
         assert done.returncode == 0, done.stderr[-4000:]
     return found
 
