@@ -21,7 +21,7 @@ SECONDS = 1.4
 
 
 class SpikingDigits:
-    """Spikes as counts (100, 700) float32: of each unit in each 14 ms.
+    """Spikes as counts (100, 700) uint8: of each unit in each 14 ms.
 
     Attributes:
         name, classes, labels: as of :class:`~sadp_dist.data.examples.Examples`.
@@ -43,7 +43,7 @@ class SpikingDigits:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], int]:
         return spike_counts(self._times[index], self._units[index]), int(self.labels[index])
 
 
@@ -52,7 +52,7 @@ def spike_counts(
     units: npt.NDArray[np.integer],
     steps: int = STEPS,
     seconds: float = SECONDS,
-) -> npt.NDArray[np.float32]:
+) -> npt.NDArray[np.uint8]:
     """Count the spikes of each unit in each time step.
 
     Args:
@@ -62,12 +62,13 @@ def spike_counts(
         seconds: the length.
 
     Returns:
-        (T, 700) float32.
+        (T, 700) uint8; 255 where there are more.
     """
     step = (times.astype(np.float64) * (steps / seconds)).astype(np.int64)
     inside = (times >= 0) & (step < steps)
     places = step[inside] * UNITS + units[inside].astype(np.int64)
-    return np.bincount(places, minlength=steps * UNITS).reshape(steps, UNITS).astype(np.float32)
+    counts = np.bincount(places, minlength=steps * UNITS).reshape(steps, UNITS)
+    return np.minimum(counts, 255).astype(np.uint8)
 
 
 def open_shd(path: Path, split: str) -> Examples:

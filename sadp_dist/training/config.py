@@ -37,14 +37,14 @@ class DataConfig:
 
     Attributes:
         train: the training examples: a .beton file, or with `loader: torch` an ImageFolder folder, a .zip of
-            one, a parquet file, or the files of a `dataset` of sequences.
+            one or a parquet file, or what a `dataset` is published as.
         test: the test examples, likewise.
         dataset: the public dataset that they are, one of ``sadp_dist.data.DATASETS``: messages say then how
             to get it, and it has `classes`, unless they are given. None: data of one's own.
         loader: "ffcv" reads .beton files, which `sadp-dist beton` writes; "torch" reads the others.
         train_split: with `loader: torch`, the sub-folder of `train`; for parquet, how its files' names begin;
-            of a `dataset` of sequences "train" by default.
-        test_split: the same of `test`.
+            with a `dataset`, "train" where left out.
+        test_split: the same of `test`; with a `dataset`, "test" where left out.
         image_size: side of the square images that the network sees, in pixels.
         classes: number of classes; None: as many as the dataset has, or the training labels name.
         mean: of the red, green and blue channel, in 0..255; it is subtracted.

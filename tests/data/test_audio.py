@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
+from sadp_dist.data import DATASETS, open_dataset
 from sadp_dist.data.log_mel import FLOOR, log_mel, mel_bands
 from sadp_dist.data.shd import open_shd, spike_counts
 from sadp_dist.data.speech_commands import open_speech_commands
@@ -136,11 +137,28 @@ def test_spikes_of_shd_are_counted_by_time_step_and_unit(tmp_path, ending):
         assert (digits.labels.tolist(), len(digits.classes)) == ([3, 0, 19], 20)
         for k, (times, units) in enumerate(spikes):
             counts, label = digits[k]
-            assert (counts.shape, counts.dtype, label) == ((100, 700), np.float32, digits.labels[k])
+            assert (counts.shape, counts.dtype, label) == ((100, 700), np.uint8, digits.labels[k])
             edges = np.linspace(0, 1.4, 101), np.arange(701) - 0.5
             expected, _, _ = np.histogram2d(times.astype(float), units, bins=edges)
-            assert np.abs(counts - expected).sum() <= 2  # a time on the edge of two steps
+            assert np.abs(counts.astype(float) - expected).sum() <= 2  # a time on the edge of two steps
             assert counts.sum() == len(times)
+
+
+@pytest.mark.parametrize("name", ["speech-commands", "shd"])
+def test_a_beton_holds_the_features_as_they_are(archive, tmp_path, name):
+    pytest.importorskip("h5py")
+    pytest.importorskip("ffcv")
+    from sadp_dist.loading import BetonArrays, beton_labels, write_arrays
+
+    write_shd(tmp_path / "shd_test.h5.gz", labels=[3, 0, 19])
+    source = archive if name == "speech-commands" else tmp_path
+    examples = open_dataset(name, source, "test", verify=False)
+    assert write_arrays(examples, tmp_path / "test.beton", workers=1) == 3
+    assert beton_labels(tmp_path / "test.beton").tolist() == examples.labels.tolist()
+    arrays = BetonArrays(tmp_path / "test.beton")
+    for k in range(3):
+        assert examples[k][0].shape == DATASETS[name].shape
+        np.testing.assert_array_equal(arrays[k][0], examples[k][0])
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 699)), max_size=30), st.integers(1, 20))
