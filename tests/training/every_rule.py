@@ -1,9 +1,8 @@
 """Every pruning rule as a whole run, one after the other in this process; `test_every_rule.py` starts it.
 
-torchrun --nproc-per-node 2 every_rule.py CONFIG...
+torchrun --nproc-per-node 2 every_rule.py CONFIG
 """
 
-import itertools
 import sys
 
 from sadp_dist.selection import RULES
@@ -12,5 +11,5 @@ from sadp_dist.training.processes import join_job
 
 if __name__ == "__main__":
     with join_job():
-        for path, method in itertools.product(sys.argv[1:], RULES):
-            train(load_config(path, [f"name={method}", f"pruning.method={method}"]), "overwrite")
+        for method in RULES:
+            train(load_config(sys.argv[1], [f"name={method}", f"pruning.method={method}"]), "overwrite")

@@ -18,7 +18,7 @@ from tests.store.redis_server import RedisServer
 from tests.training.conftest import environment
 from tests.training.test_resume import TIMES
 
-pytestmark = pytest.mark.timeout(900)  # two jobs' worth of runs, before the first test
+pytestmark = pytest.mark.timeout(900)  # all runs are made before the first test
 SCRIPT = Path(__file__).with_name("every_rule.py")
 N, K, TRACKING, R = 160, 3, 2, 0.5
 
@@ -27,7 +27,6 @@ N, K, TRACKING, R = 160, 3, 2, 0.5
 def folders(few_digits: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Where the runs of all rules are, by the home of their scores."""
     found: dict[str, Path] = {}
-    configs: list[str] = []
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         for home, store in (("embedded", {}), ("redis", {"url": server.url, "planner": "rank0"})):
             found[home] = tmp_path_factory.mktemp(home)
@@ -46,11 +45,10 @@ def folders(few_digits: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
             }
             config = found[home] / "config.yaml"
             config.write_text(yaml.safe_dump(raw), encoding="utf-8")
-            configs.append(str(config))
-        start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-        start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(SCRIPT), *configs]
-        done = subprocess.run(start, env=environment(), capture_output=True, text=True, timeout=800)
-        assert done.returncode == 0, done.stderr[-4000:]
+            start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+            start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(SCRIPT), str(config)]
+            done = subprocess.run(start, env=environment(), capture_output=True, text=True, timeout=400)
+            assert done.returncode == 0, done.stderr[-4000:]
     return found
 
 
