@@ -19,9 +19,8 @@ class Scale(StrEnum):
 
 def reproduce(
     names: Annotated[
-        list[str],
-        typer.Argument(help="Such as table3 and figure5; all of them without a name.", metavar="NAME..."),
-    ] = [],  # noqa: B006 - typer's way to say "none"
+        list[str], typer.Argument(help="Tables and figures, such as table3 figure5.", metavar="NAME...")
+    ],
     scale: Annotated[
         Scale, typer.Option(help="The paper's recipes, or ones that fit two CPU cores.")
     ] = Scale.paper,
@@ -67,24 +66,23 @@ def reproduce(
     from sadp_dist.reproduce.setting import Setting
     from sadp_dist.reproduce.workers import run_jobs
     from sadp_dist.selection.choices import check_choice
+    from sadp_dist.training.run import is_done
 
     for name in names:
         check_choice("NAME", name, EXPERIMENTS)
     setting = Setting(scale.value, _numbers(seeds), runs, data, configs)
     console = Console(highlight=False)
-    for name in names or EXPERIMENTS:
+    for name in names:
         experiment = EXPERIMENTS[name]
         needed = experiment.jobs(setting)
+        for job in needed:
+            _ = job.config  # a mistake in the last recipe is said before the first run
+        setting.prepare(needed)
         if list_runs:
-            from sadp_dist.training.run import is_done
-
             for job in {job.name: job for job in needed}.values():
                 if not is_done(job.run_dir):
                     print(job.command)
             continue
-        for job in needed:
-            _ = job.config  # a mistake in the last recipe is said before the first run
-        setting.prepare(needed)
         diverged = run_jobs(needed, 1 if experiment.one_at_a_time else jobs, console)
         result = experiment.result(setting, diverged)
         show(result, console)

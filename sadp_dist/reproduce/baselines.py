@@ -94,7 +94,8 @@ class Comparison(Experiment):
         seeds = f"Mean and standard deviation over seeds {', '.join(map(str, setting.seeds))}"
         note = f"{seeds}."
         if setting.small:
-            note += " The paper's figures are those of ResNet18 on all of CIFAR-10 after 200 epochs."
+            note += " The paper's figures are those of ResNet18 on all of CIFAR-10 after 200 epochs. "
+            note += "What a run was trained on, with tracking and where a method misses a ratio, is below."
         title = f"{self.title}: test accuracy in %, {where}"
         of_examples = f"{self.title}: examples trained on, of full data, tracking included, {where}"
         return [

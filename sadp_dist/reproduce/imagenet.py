@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from sadp_dist.reproduce.experiment import Experiment, accuracies, register, summary_of
@@ -66,9 +65,7 @@ class TableIV(Experiment):
                 cells: list[Cell | None] = [
                     Cell(_time(by_seed, n, diverged, seconds), digits=1) for n in (0, 1)
                 ]
-                first, last = (
-                    accuracies([chain[n] for chain in by_seed], _lost(by_seed, diverged)) for n in (0, 1)
-                )
+                first, last = (accuracies([chain[n] for chain in by_seed], diverged) for n in (0, 1))
                 total = _time(by_seed, None, diverged, seconds)
                 of_full = _time(chains["full"], None, diverged, seconds)
                 ratios = [a and b and a / b for a, b in zip(total, of_full, strict=True)]
@@ -99,24 +96,13 @@ class TableIV(Experiment):
         return Result(tables)
 
 
-def _lost(chains: Sequence[Sequence[Job]], diverged: Mapping[str, str]) -> dict[str, str]:
-    """Runs without an end: those that diverged, and those that would have begun with their weights."""
-    lost = dict(diverged)
-    for chain in chains:
-        for before, job in pairwise(chain):
-            if before.name in lost:
-                lost[job.name] = lost[before.name]
-    return lost
-
-
 def _time(
     chains: Sequence[Sequence[Job]], step: int | None, diverged: Mapping[str, str], unit: float
 ) -> list[float | None]:
     """Time of each seed's run of a step, or of all steps; None where one has no end."""
-    lost = _lost(chains, diverged)
     times: list[float | None] = []
     for chain in chains:
         jobs = chain if step is None else [chain[step]]
         seconds: Callable[[Job], float] = lambda job: summary_of(job)["total_seconds"]  # noqa: E731
-        times.append(None if any(job.name in lost for job in jobs) else sum(map(seconds, jobs)) / unit)
+        times.append(None if any(job.name in diverged for job in jobs) else sum(map(seconds, jobs)) / unit)
     return times

@@ -121,7 +121,8 @@ class Setting:
         return Subset(images, range(0, len(images), EVERY[split]))
 
     def _all_of_cifar10(self, split: str) -> Any:
-        from sadp_dist.data import DATASETS, how_to_get, open_dataset, open_images
+        from sadp_dist.data import DATASETS, open_dataset, open_images
+        from sadp_dist.data.registry import how_to_get
 
         as_images = self.data / "cifar10.zip"
         if as_images.exists():

@@ -49,7 +49,7 @@ class Figure5(Experiment):
             job = self._job(setting, name)
             if job.name in diverged:
                 continue
-            epochs, variances = variances_of(job)
+            epochs, variances = variances_of(job, EXAMPLES)
             lines.append(Line(name, number, np.array(epochs, np.float64), Spread.over([variances])))
         chart = line_chart(
             "figure-5",
@@ -65,7 +65,7 @@ class Figure5(Experiment):
         return Result(charts=[] if chart is None else [chart])
 
 
-def variances_of(job: Job, examples: int = EXAMPLES) -> tuple[list[int], list[float]]:
+def variances_of(job: Job, examples: int) -> tuple[list[int], list[float]]:
     """Epochs, counted from 1, and the variance of the estimate in each (Eq. 12).
 
     An epoch's probabilities are those of the scores, and its norms those of the weights, that the epoch

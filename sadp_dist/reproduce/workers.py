@@ -46,10 +46,13 @@ def run_jobs(jobs: Iterable[Job], at_once: int, console: Console) -> dict[str, s
     columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=len(missing))
-        for depth in sorted(
-            {job.depth for job in missing}
-        ):  # those whose weights others begin with come first
-            ready = [job for job in missing if job.depth == depth]
+        for depth in sorted({job.depth for job in missing}):  # first those whose weights others begin with
+            ready = []
+            for job in missing:
+                if job.depth == depth and job.after is not None and job.after.name in diverged:
+                    diverged[job.name] = diverged[job.after.name]  # there are no weights to begin with
+                elif job.depth == depth:
+                    ready.append(job)
             for job, said in _trained(ready, min(at_once, len(ready))):
                 bar.advance(task)
                 console.print(f"{job.name}: {said}", markup=False, soft_wrap=True, highlight=False)

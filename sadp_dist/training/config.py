@@ -7,6 +7,7 @@ import difflib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -303,7 +304,7 @@ def parse_config(raw: dict[str, Any], source: str = "configuration") -> TrainCon
     if (raw.get("data") or {}).get("page_window") is not None:
         pruning.setdefault("shard_block", SHARD_BLOCK)
     try:
-        config = TypeAdapter(TrainConfig).validate_python({**raw, "pruning": pruning})
+        config = _adapter().validate_python({**raw, "pruning": pruning})
     except ValidationError as error:
         raise UsageError(f"{source}: {_first_problem(error)}") from None
     try:
@@ -313,6 +314,11 @@ def parse_config(raw: dict[str, Any], source: str = "configuration") -> TrainCon
             f"{source}: output is {config.output!r}; {{name}} is all that it may refer to"
         ) from None
     return config
+
+
+@cache
+def _adapter() -> TypeAdapter[TrainConfig]:
+    return TypeAdapter(TrainConfig)  # takes longer to make than to use
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:

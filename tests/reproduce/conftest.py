@@ -1,25 +1,24 @@
-"""A small scale that is smaller yet: digits in place of CIFAR-10, three epochs."""
+"""The small scale, smaller yet: digits in place of CIFAR-10, three epochs; and runs that never were."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from sadp_dist.loading import write_beton
+from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.setting import Setting
 
 
 @pytest.fixture(scope="session")
-def setting(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    """Two seeds, with the data in place; runs that one test has trained the others find done."""
-    folder = tmp_path_factory.mktemp("reproduce")
-    for data in ("cifar10-part", "tiny-imagenet-10"):
-        for split in ("train", "test"):
-            path = folder / "runs" / "data" / f"{data}-{split}.beton"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_beton(digits, path, split=split)
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipes of the small scale, for digits."""
+    folder = tmp_path_factory.mktemp("configs")
     recipe = {
         "name": "small",
         "data": {"train": "-", "test": "-", "image_size": 8, "classes": 10},
@@ -28,11 +27,43 @@ def setting(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
         "pruning": {"scheme": "bernoulli", "tracking_epochs": 1},
         "tracking": {"trackers": []},
     }
-    recipe["training"]["evaluate_every"] = 3
-    configs = folder / "configs"
-    configs.mkdir()
     for name in ("reproduce-small", "tiny-imagenet-10-pretrain", "tiny-imagenet-10-finetune"):
-        (configs / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     stages = {"pretrain": "tiny-imagenet-10-pretrain.yaml", "finetune": "tiny-imagenet-10-finetune.yaml"}
-    (configs / "tiny-imagenet-10-chain.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
-    return Setting("small", (0, 1), folder / "runs", folder, configs)
+    (folder / "tiny-imagenet-10-chain.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(recipes: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    """A setting with one seed, whose data are in place: runs that one test trains the others find done."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    for split in ("train", "test"):
+        path = folder / "data" / f"cifar10-part-{split}.beton"
+        path.parent.mkdir(exist_ok=True)
+        write_beton(digits, path, split=split)
+    return Setting("small", (0,), folder, folder, recipes)
+
+
+@pytest.fixture
+def imagined(recipes: Path, tmp_path: Path) -> Setting:
+    """A setting with three seeds, nothing of which is trained."""
+    return Setting("small", (0, 1, 2), tmp_path / "runs", tmp_path, recipes)
+
+
+Figures = Callable[[Job], dict[str, Any]]
+
+
+@pytest.fixture
+def write_runs() -> Callable[[Iterable[Job], Figures], None]:
+    """Directories of finished runs, as training would have left them: the given figures in every epoch."""
+
+    def write(jobs: Iterable[Job], figures: Figures) -> None:
+        for job in jobs:
+            job.run_dir.mkdir(parents=True, exist_ok=True)
+            (job.run_dir / "config.yaml").write_text(yaml.safe_dump(job.config.to_dict()))
+            epochs = [{"event": "epoch", "epoch": epoch, **figures(job)} for epoch in range(3)]
+            records = [*epochs, {**epochs[-1], "event": "end"}]
+            (job.run_dir / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+
+    return write
