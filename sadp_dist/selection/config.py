@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -30,9 +31,9 @@ class PruningConfig:
         ratio: mean pruning ratio r over the run, in [0, 1].
         max_ratio: ratio of the last epoch, r <= r_max <= min(1, 2r); None keeps the ratio constant (Eq. 42).
         epochs: number of epochs K of the schedule.
-        min_probability: the floor β under every selection probability, in [0, 1].
-        method: the pruning rule: "sadp", "infobatch", "batch-loss", "forgetting", "el2n", "grand", "random",
-            "reduced-epoch", "full", or another one that was registered; see the page on rules.
+        min_probability: the floor β under every selection probability of "sadp", in [0, 1].
+        method: the pruning rule: "sadp", "infobatch", "batch-loss", "seta", "rcap", "repb", "forgetting", "el2n",
+            "grand", "random", "reduced-epoch", "full", or another one that was registered; see the page on rules.
         scheme: "systematic" (a subset of fixed size) or "bernoulli" (independent draws, as in the paper).
         stratify: "none", "class" or "class-score": what "systematic" spreads its subset over.
         zero_scores: "floor" (a score of 0 is one like any other) or "paper" (it gets probability 0).
@@ -42,6 +43,12 @@ class PruningConfig:
             training to find its scores: "forgetting", "el2n" and "grand"; None: 10.
         shard_block: for data larger than memory: examples that follow each other in the data set and go to
             the same rank together; None deals out every example by itself.
+        keep_probability: with which "infobatch" and "repb" keep an example below the mean (z), and "seta" one
+            in its window, in (0, 1]; `ratio` then has no say. None: what meets `ratio`.
+        delta: the share δ of the epochs that "infobatch", "repb" and "seta" leave out examples in, in [0, 1].
+        groups: of like loss, that "seta" makes.
+        window_scale: share of the groups that take part in an epoch of "seta", in (0, 1].
+        temperature: of the losses in "rcap", above 0; the lower, the more the largest are preferred.
 
     Raises:
         UsageError: a value out of its range, or a name that is not known.
@@ -59,6 +66,11 @@ class PruningConfig:
     seed: int = 0
     tracking_epochs: int | None = None
     shard_block: int | None = None
+    keep_probability: float | None = None
+    delta: float = 0.875
+    groups: int = 5
+    window_scale: float = 0.9
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, RULES)
@@ -83,15 +95,28 @@ class PruningConfig:
         block = self.shard_block
         if block is not None and (not isinstance(block, Integral) or isinstance(block, bool) or block < 1):
             raise UsageError(f"shard_block={block!r} is not a number of examples: an integer, at least 1")
+        if not isinstance(self.groups, Integral) or isinstance(self.groups, bool) or self.groups < 1:
+            raise UsageError(f"groups={self.groups!r} is not a whole number of at least 1")
+        if not _is_number(self.delta) or not 0 <= self.delta <= 1:
+            raise UsageError(f"delta={self.delta!r} is not a number in [0, 1]")
+        for name in ("keep_probability", "window_scale"):
+            share = getattr(self, name)
+            if not (share is None and name == "keep_probability") and not (
+                _is_number(share) and 0 < share <= 1
+            ):
+                raise UsageError(f"{name}={share!r} is not a number in (0, 1]")
+        if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
+            raise UsageError(f"temperature={self.temperature!r} is not a positive number")
         # Python's own numbers, for the configuration becomes JSON.
-        for name in ("ratio", "min_probability"):
+        for name in ("ratio", "min_probability", "delta", "window_scale", "temperature"):
             object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("epochs", "seed"):
+        for name in ("epochs", "seed", "groups"):
             object.__setattr__(self, name, int(getattr(self, name)))
         if tracking is not None:
             object.__setattr__(self, "tracking_epochs", int(tracking))
-        if self.max_ratio is not None:
-            object.__setattr__(self, "max_ratio", float(self.max_ratio))
+        for name in ("max_ratio", "keep_probability"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
         if block is not None:
             object.__setattr__(self, "shard_block", int(block))
         _ = self.schedule  # made here so that its warning about an empty epoch comes once, at the start
@@ -110,6 +135,18 @@ class PruningConfig:
     def tracked_epochs(self) -> int:
         """Epochs of tracking on all data, with which the run begins; 0 for most methods."""
         return self.rule.tracking(self)
+
+    @property
+    def pruned_epochs(self) -> int:
+        """Epochs k <= δ K, after which methods with `delta` train on all data."""
+        return math.floor(self.delta * self.epochs)
+
+    @property
+    def needs_labels(self) -> str | None:
+        """The setting that needs the class of every example, for errors; None where none does."""
+        if self.rule.needs_labels:
+            return f'method="{self.method}"'
+        return None if self.stratify == "none" else f'stratify="{self.stratify}"'
 
     @property
     def run_epochs(self) -> int:
@@ -146,3 +183,7 @@ class PruningConfig:
     def run_key(self, epoch: int) -> np.uint64 | None:
         """Of the order inside a rank's run of blocks; None where ranks have no runs."""
         return None if self.shard_block is None else stream_key(self.seed, epoch, Stream.RUN)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sadp_dist.selection.blocks import by_block, run_of_rank
 from sadp_dist.selection.order import empty_row, shuffled
-from sadp_dist.selection.parts import BLOCK, Probability, split
+from sadp_dist.selection.parts import BLOCK, AnyProbability, ProbabilityByClass, split
 from sadp_dist.selection.random import bits
 from sadp_dist.selection.sharding import Drawn
 from sadp_dist.selection.systematic import (
@@ -82,8 +82,13 @@ class Part:
             lambda some: function(self._scores_in(some), *arguments), _slices(len(self.range), _LOOK)
         )
 
+    def compute_by_class(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """function(scores, labels, *arguments), with the scores of the plan under way."""
+        assert self._labels is not None, "a rule by class where there are no labels"
+        return function(self._scores_in(slice(None)), self._labels, *arguments)
+
     def step_sums(
-        self, probability: Probability, stratify: str
+        self, probability: AnyProbability, stratify: str
     ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         """The strata, ascending, and the sum of the probabilities in each; see `systematic`."""
         strata = self._strata(stratify)
@@ -91,7 +96,7 @@ class Part:
         def sums_of(stretch: range) -> NDArray[np.uint64]:
             sums = np.zeros(len(strata), np.uint64)
             for block in _blocks(stretch):
-                p = probability(self._scores_in(block))
+                p = self._probabilities(probability, block)
                 if stratify == "none":
                     add_steps(p, sums)
                 else:
@@ -104,7 +109,7 @@ class Part:
         return strata, np.sum(sums, axis=0, dtype=np.uint64)
 
     def draw_systematically(
-        self, probability: Probability, stratify: str, key: np.uint64, positions: NDArray[np.uint64]
+        self, probability: AnyProbability, stratify: str, key: np.uint64, positions: NDArray[np.uint64]
     ) -> NDArray[np.uint8]:
         """Walk from the positions of the strata, after `step_sums`; which are drawn, as packed bits."""
         packed = np.empty(-(-len(self.range) // 8), np.uint8)
@@ -113,7 +118,8 @@ class Part:
             stretch, at = begin
             row, drawn = empty_row(BLOCK), np.empty(BLOCK, np.bool_)
             for block in _blocks(stretch):
-                p, number = probability(self._scores_in(block)), (self.range.start + block.start) // BLOCK
+                p = self._probabilities(probability, block)
+                number = (self.range.start + block.start) // BLOCK
                 if stratify == "none":
                     walk(p, key, number, row, at, drawn)
                 else:
@@ -124,14 +130,14 @@ class Part:
         in_threads(walk_stretch, list(zip(stretches, positions_after(positions, sums), strict=True)))
         return packed
 
-    def draw_independently(self, probability: Probability, key: np.uint64) -> NDArray[np.uint8]:
+    def draw_independently(self, probability: AnyProbability, key: np.uint64) -> NDArray[np.uint8]:
         """Draw each example by its own random number; which are drawn, as packed bits."""
         packed = np.empty(-(-len(self.range) // 8), np.uint8)
 
         def draw(stretch: range) -> None:
             drawn = np.empty(BLOCK, np.bool_)
             for block in _blocks(stretch):
-                p = probability(self._scores_in(block))
+                p = self._probabilities(probability, block)
                 _draw_bernoulli(p, self.range.start + block.start, key, drawn)
                 _pack(drawn, block, packed)
 
@@ -143,7 +149,7 @@ class Part:
         epoch: int,
         drawn: NDArray[np.uint8],
         key: np.uint64,
-        probability: Probability,
+        probability: AnyProbability,
         weight: Weight,
         block: int | None = None,
     ) -> int:
@@ -170,7 +176,8 @@ class Part:
             scores = np.empty(len(indices[some]), self.scores.dtype)
             _gather(self.scores, indices[some], self.range.start, scores)
             scores = self._known(scores)
-            weights[some] = weight(scores, probability(scores))
+            p = _evaluated(probability, scores, self._labels, indices[some] - self.range.start)
+            weights[some] = weight(scores, p)
 
         in_threads(weigh, _slices(len(indices), _WEIGHED))
         self._drawn[epoch] = Drawn(positions, indices, weights)
@@ -219,6 +226,9 @@ class Part:
             return scores
         return np.where(np.isnan(scores), scores.dtype.type(self._stand_in), scores)
 
+    def _probabilities(self, probability: AnyProbability, some: slice) -> NDArray[np.float64]:
+        return _evaluated(probability, self._scores_in(some), self._labels, some)
+
     def _stretches(self) -> list[range]:
         """0..n-1 for the threads, one each."""
         return split(len(self.range), min(thread_count(), max(len(self.range) // _STRETCH, 1)))
@@ -243,6 +253,19 @@ class Part:
         if stratify == "class":
             return place
         return place * _SCORE_BINS + np.minimum(p * _SCORE_BINS, _SCORE_BINS - 1).astype(np.int64)
+
+
+def _evaluated(
+    probability: AnyProbability,
+    scores: NDArray[np.floating],
+    labels: NDArray[np.integer] | None,
+    some: slice | NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """The probabilities of some examples of a part, whose labels these are."""
+    if isinstance(probability, ProbabilityByClass):
+        assert labels is not None, "a rule by class where there are no labels"
+        return probability(scores, labels[some])
+    return probability(scores)
 
 
 def _slices(length: int, step: int) -> list[slice]:

@@ -7,6 +7,7 @@ that the answers together have the same bits however many parts there are.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
@@ -18,6 +19,17 @@ BLOCK = 16_384
 
 Probability = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 """The probabilities of some examples from their scores: what a rule decides, and every part is told."""
+
+
+class ProbabilityByClass(ABC):
+    """As `Probability`, of the class too."""
+
+    @abstractmethod
+    def __call__(self, scores: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+        """The probabilities of some examples from their scores and classes."""
+
+
+AnyProbability = Probability | ProbabilityByClass
 
 
 class Parts(Protocol):

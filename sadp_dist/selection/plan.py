@@ -91,7 +91,7 @@ def plan_epoch(
         scores: (N,) float32 or float64, NaN for an example that has no score yet.
         epoch: counted from 0, below `config.run_epochs`.
         config: of the run; its seed is the key of every random number.
-        labels: (N,) integers >= 0, the class of each example; needed where `config.stratify` names the class.
+        labels: (N,) integers >= 0, the class of each example; needed where the configuration draws by class.
 
     Raises:
         UsageError: a score that is negative or infinite, an epoch out of range, labels that are missing or do
@@ -102,7 +102,7 @@ def plan_epoch(
         raise UsageError(
             f"epoch={epoch} is outside [0, {config.run_epochs - 1}], as {config.epochs_in_words()}"
         )
-    parts = LocalParts([Part(G, labels=_check_labels(labels, len(G), config.stratify))])
+    parts = LocalParts([Part(G, labels=_check_labels(labels, len(G), config))])
     figures = plan_parts(parts, epoch, config)
     indices, weights = join(parts.each("drawn", epoch))
     plan = EpochPlan(**vars(figures), indices=indices, weights=weights, run_key=config.run_key(epoch))
@@ -117,17 +117,18 @@ def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
     """
     N = parts.ranges[-1].stop
     rule, ratio = config.rule_of(epoch)
+    proper = epoch - config.tracked_epochs
     S = round((1 - ratio) * N)
-    if any(parts.each("begin")) and rule.needs_scores:
+    if any(parts.each("begin")) and rule.needs_scores and rule.fills_unseen:
         _fill_unseen(parts, config.unseen)
-    probability, capping = rule.probability(parts, S, config)
+    probability, capping = rule.probability(parts, S, config, proper)
     if capping.expected is not None:
         S = capping.expected
         ratio = 1 - S / max(N, 1)
     draw_epoch = 0 if rule.fixed else epoch
     drawn = draw_parts(parts, probability, config.seed, draw_epoch, config.scheme, config.stratify)
     order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
-    weight = rule.weight(S, N, config)
+    weight = rule.weight(S, N, config, proper)
     n = sum(parts.each("keep", epoch, drawn, order_key, probability, weight, config.shard_block))
     return PlanFigures(epoch, ratio, S, rule.weighted_size(S, N, n), N, n, capping)
 
@@ -161,11 +162,12 @@ def weight_figures(parts: Parts, epoch: int) -> tuple[float, float]:
     return max(largest), math.fsum(np.concatenate(sums)) ** 2 / squares if squares else 0.0
 
 
-def _check_labels(labels: ArrayLike | None, N: int, stratify: str) -> NDArray[np.integer] | None:
-    if stratify == "none":
+def _check_labels(labels: ArrayLike | None, N: int, config: PruningConfig) -> NDArray[np.integer] | None:
+    reason = config.needs_labels
+    if reason is None:
         return None
     if labels is None:
-        raise UsageError(f'stratify="{stratify}" needs labels, the class of every example; there are none')
+        raise UsageError(f"{reason} needs labels, the class of every example; there are none")
     classes = np.asarray(labels)
     if classes.shape != (N,) or classes.dtype.kind not in "iu":
         raise UsageError(f"labels is {classes.dtype} {classes.shape}; it must be integers of shape ({N},)")

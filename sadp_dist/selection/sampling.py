@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import LocalParts, Parts, Probability
+from sadp_dist.selection.parts import AnyProbability, LocalParts, Parts
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.systematic import start_positions
 
@@ -63,7 +63,7 @@ def draw(
 
 
 def draw_parts(
-    parts: Parts, probability: Probability, seed: int, epoch: int, scheme: str, stratify: str
+    parts: Parts, probability: AnyProbability, seed: int, epoch: int, scheme: str, stratify: str
 ) -> NDArray[np.uint8]:
     """As `draw`, from the parts of a data set; which are drawn, as packed bits (see `order.shuffled`)."""
     if scheme == "bernoulli":

@@ -47,8 +47,8 @@ class Run:
             raise UsageError(f"pruning={self.pruning!r} is not a PruningConfig")
         if self.labels is not None:
             object.__setattr__(self, "labels", _check_labels(self.labels, self.dataset_size))
-        elif self.pruning.stratify != "none" and self.labels_elsewhere is None:
-            raise UsageError(f'labels are needed for stratify="{self.pruning.stratify}"')
+        elif self.pruning.needs_labels is not None and self.labels_elsewhere is None:
+            raise UsageError(f"labels are needed for {self.pruning.needs_labels}")
 
     def check_epoch(self, epoch: int) -> int:
         """An epoch of the run's schedule as a Python int.

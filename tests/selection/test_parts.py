@@ -68,7 +68,7 @@ bounds = st.lists(st.integers(1, N // BLOCK), max_size=5, unique=True).map(sorte
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(["sadp", "sadp", "random", "full"]),
+    st.sampled_from(["sadp", "sadp", *RULES]),
     draws,
     st.sampled_from(["floor", "paper"]),
     st.sampled_from(["mean", "max"]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.selection.parts import Parts, Probability
+from sadp_dist.selection.parts import AnyProbability, Parts
 from sadp_dist.selection.probabilities import Capping
 from sadp_dist.selection.schedule import PruningSchedule
 from sadp_dist.selection.weighting import One, PerProbability, Weight
@@ -46,7 +46,10 @@ class Rule(ABC):
     """What a pruning rule decides: how much of an epoch is kept, and each example's probability and weight.
 
     Attributes:
-        needs_scores: examples without a score get one before the rule is asked.
+        needs_scores: it looks at scores, which training then has to give.
+        fills_unseen: examples without a score get one before the rule is asked, see `PruningConfig.unseen`;
+            else it sees NaN for them.
+        needs_labels: it looks at the classes too.
         score: what it is defined with, a name of `sadp_dist.scoring`: "gradient" (Eq. 29), "loss" and others.
             A configuration may choose another one.
         only_its_score: it may not.
@@ -58,6 +61,8 @@ class Rule(ABC):
     """
 
     needs_scores: bool = True
+    fills_unseen: bool = True
+    needs_labels: bool = False
     score: str = "gradient"
     only_its_score: bool = False
     weights: str = "importance"
@@ -77,8 +82,8 @@ class Rule(ABC):
 
     @abstractmethod
     def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig
-    ) -> tuple[Probability, Capping]:
+        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
+    ) -> tuple[AnyProbability, Capping]:
         """Each example's probability as a function of its score, adding up to `subset_size`.
 
         A rule whose probabilities add up to something else, that depends on the scores, says so by
@@ -86,14 +91,18 @@ class Rule(ABC):
 
         Scores are looked at by `parts.each("compute", function, ...)`: function(scores, ...) of every part,
         which sends back something small; "compute_in_ranges" asks so of ranges of every part, in threads, and
-        gives a list for each part. Parts may be in other processes, so the function, and the one that is
-        returned, are such that can be pickled; the latter is called from several threads, with some scores.
+        gives a list for each part, and "compute_by_class" calls function(scores, labels, ...). Parts may be
+        in other processes, so the function, and the one that is returned, are such that can be pickled; the
+        latter is called from several threads, with some scores.
+
+        `epoch` is of the run proper, from 0, as `k` - 1 is in `schedule`.
 
         Returns:
-            The probability, and how it came about.
+            The probability (of the score, or with `needs_labels` of the score and the class), and how it came
+            about.
         """
 
-    def weight(self, subset_size: int, dataset_size: int, config: PruningConfig) -> Weight:
+    def weight(self, subset_size: int, dataset_size: int, config: PruningConfig, epoch: int) -> Weight:
         """The weight of a drawn example; a rule with its own returns that, which can be pickled.
 
         `weights` says all the same by what a weighted sum is to be divided.
@@ -128,6 +137,9 @@ from sadp_dist.selection.rules import (  # noqa: E402, F401
     grand,
     infobatch,
     random,
+    rcap,
     reduced_epoch,
+    repb,
     sadp,
+    seta,
 )

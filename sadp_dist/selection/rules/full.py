@@ -24,7 +24,7 @@ class FullData(Rule):
         return PruningSchedule(0.0, 0.0, config.epochs)
 
     def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig
+        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
     ) -> tuple[Probability, Capping]:
         """1 for all."""
         return Uniform(1.0), Capping(None, None, capped=0, rounds=0)

@@ -19,7 +19,7 @@ class RandomPruning(Rule):
     needs_scores = False
 
     def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig
+        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
     ) -> tuple[Probability, Capping]:
         """S / N for all."""
         share = subset_size / max(parts.ranges[-1].stop, 1)

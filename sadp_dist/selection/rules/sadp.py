@@ -22,7 +22,7 @@ class SpikeAwarePruning(Rule):
         return PruningSchedule(config.ratio, config.max_ratio, config.epochs)
 
     def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig
+        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
     ) -> tuple[Probability, Capping]:
         """Eqs. 40 and 41."""
         return optimal_probability(parts, subset_size, config.min_probability, config.zero_scores)
