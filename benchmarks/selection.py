@@ -27,6 +27,7 @@ from sadp_dist.selection.rules import RULES
 from sadp_dist.selection.sampling import draw_parts
 from sadp_dist.selection.sharding import join
 from sadp_dist.selection.threads import thread_count
+from sadp_dist.selection.weighting import PerProbability
 
 N = 1_281_167  # ImageNet
 KEPT = 0.65
@@ -74,14 +75,14 @@ class Stations:
         }
 
     def decide(self) -> None:
-        self.probability, _ = RULES["sadp"].probability(self.parts, self.S, PLANNING)
+        self.probability, _ = RULES["sadp"].probability(self.parts, self.S, PLANNING, 0)
 
     def draw(self) -> None:
         self.drawn = draw_parts(self.parts, self.probability, PLANNING.seed, 0, PLANNING.scheme, "none")
 
     def keep(self) -> None:
-        share = self.S / len(self.scores)
-        (self.count,) = self.parts.each("keep", 0, self.drawn, self.order_key, self.probability, share)
+        weight = PerProbability(self.S / len(self.scores))
+        (self.count,) = self.parts.each("keep", 0, self.drawn, self.order_key, self.probability, weight)
 
     def shard(self) -> None:
         self.shards = [join(self.parts.each("shard", 0, rank, RANKS, self.count)) for rank in range(RANKS)]

@@ -210,7 +210,7 @@ def test_a_new_rule_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> No
     @register("the-best-ones")
     class BestOnes(Rule):
         def probability(
-            self, parts: Parts, subset_size: int, config: PruningConfig
+            self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
         ) -> tuple[Probability, Capping]:
             best = np.sort(np.concatenate(parts.each("compute", np.sort)))[-subset_size]
             return (lambda scores: (scores >= best).astype(float)), Capping(None, None, capped=0, rounds=0)
@@ -223,7 +223,7 @@ class Half(Rule):
     """p = S / N for all, with the weights and the draw that a test asks for."""
 
     def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig
+        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
     ) -> tuple[Probability, Capping]:
         return Uniform(subset_size / parts.ranges[-1].stop), Capping(None, None, capped=0, rounds=0)
 
@@ -234,7 +234,7 @@ class ScoreTimesTen(Half):
     weights = "one"
     fixed = True
 
-    def weight(self, subset_size: int, dataset_size: int, config: PruningConfig) -> Weight:
+    def weight(self, subset_size: int, dataset_size: int, config: PruningConfig, epoch: int) -> Weight:
         return lambda scores, p: 10.0 * scores
 
 

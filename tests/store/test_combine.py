@@ -35,7 +35,7 @@ class HalfOfBefore(Rule):
         assert config.method == "half of before"
         return np.nan_to_num(before) / 2 + new * (epoch + 1)
 
-    def probability(self, parts, subset_size, config):
+    def probability(self, parts, subset_size, config, epoch):
         return Uniform(subset_size / parts.ranges[-1].stop), Capping(None, None, capped=0, rounds=0)
 
 

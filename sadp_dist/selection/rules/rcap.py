@@ -71,7 +71,7 @@ class ByClass(ProbabilityByClass):
 
 def losses(clip: float) -> NDArray[np.float64]:
     """The loss that each step stands for, its middle."""
-    middles: NDArray[np.float64] = (np.arange(STEPS) + 0.5) * (clip / STEPS)
+    middles: NDArray[np.float64] = np.linspace(0.5, STEPS - 0.5, STEPS) * (clip / STEPS)
     return middles
 
 
