@@ -26,6 +26,10 @@ EFFECTIVE = (
     "values that have nothing to do with them, a mean over the subset scatters like one over so many "
     "examples of equal weight."
 )
+WEIGHTS = (
+    "The largest weight of those drawn. With SADP's w = S / (N p) it is at most S / (N β) with the floor β; "
+    "InfoBatch and others weigh by 1 / p, whose mean over the subset is N / S; many do not weigh at all."
+)
 
 
 def plan_charts(groups: Sequence[Group]) -> list[Chart]:
@@ -56,7 +60,7 @@ def plan_charts(groups: Sequence[Group]) -> list[Chart]:
             [_over_epochs(group, lambda run, record: record.largest_weight) for group in pruned],
             ("epoch", "largest weight"),
             (whole, short),
-            note="The largest w = S / (N p) of those drawn: at most S / (N β) with the floor β.",
+            note=WEIGHTS,
         ),
     ]
     return [chart for chart in charts if chart is not None]

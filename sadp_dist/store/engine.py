@@ -258,13 +258,14 @@ class Engine:
             largest_weight, effective_sample_size = weight_figures(self._tables, plan.epoch)
         else:
             largest_weight, effective_sample_size = record.largest_weight, record.effective_sample_size
+        floor = min(self.run.pruning.min_probability, plan.subset_size / plan.dataset_size)
         return {
             "epoch": plan.epoch,
             "ratio": plan.ratio,
             "subset_size": plan.subset_size,
             "drawn": plan.drawn,
             "capped": plan.capping.capped,
-            "floor": min(self.run.pruning.min_probability, plan.subset_size / plan.dataset_size),
+            "floor": floor if self.run.pruning.rule.has_floor else None,
             "floor_in_force": plan.capping.floor_in_force,
             "gamma": plan.capping.gamma,
             "largest_weight": largest_weight,

@@ -54,9 +54,9 @@ class StoreStats:
         subset_size: S_k.
         drawn: examples drawn; under "bernoulli" not exactly S_k.
         capped: examples with probability 1.
-        floor: smallest probability allowed, min(β, S/N).
+        floor: smallest probability allowed, min(β, S/N); None where the method has none.
         floor_in_force: whether β is above S/N, so that every example has the same probability.
-        gamma: γ, which lifts the smallest probability to the floor.
+        gamma: γ, which lifts the smallest probability to the floor; None where the method has none.
         largest_weight: max w_i of those drawn.
         effective_sample_size: (Σ w)² / Σ w² of those drawn.
         score_quantiles: share of the scores -> the score below which they lie.

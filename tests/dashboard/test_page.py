@@ -446,6 +446,10 @@ def test_every_warning_comes_with_its_figures(watched, known, visitor):
         ),
         ({"stats": {"epoch": 3, "waiting_ranks": [1]}, "waited": 3}, None),
         ({"stats": {"effective_sample_size": 100.0}}, "a few large weights dominate the gradient"),
+        (
+            {"stats": {"effective_sample_size": 100.0, "floor": None}},
+            "dominate the gradient. Lower pruning.ratio.",
+        ),
         ({"stats": {"rejected_pushes": 2}}, "2 pushes were refused"),
         ({"stats": {"bad_frames": {"checksum": 3}}}, "could not be read and were skipped: checksum (3)"),
     ):

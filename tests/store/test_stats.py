@@ -44,6 +44,14 @@ def test_stats_before_anything_has_happened_know_nothing_and_are_json():
     assert stats["score_histogram"] == {"zeros": 0, "edges": [], "counts": []}
 
 
+@pytest.mark.parametrize(("method", "floor"), [("sadp", 0.2), ("infobatch", None), ("full", None)])
+def test_the_floor_is_sadps_alone(method, floor):
+    pruning = PruningConfig(method=method, min_probability=0.2, epochs=8)
+    store = connect("memory:", f"floor of {method}".replace(" ", "-"), 10, pruning)
+    store.plan(1)
+    assert store.stats().floor == floor
+
+
 def test_stats_agree_with_the_arrays(store, scores):
     shard = store.plan(5)
     stats = store.stats()

@@ -126,8 +126,12 @@ export function warnings(seen) {
   }
   const share = worth(stats);
   if (share !== null && share < LOW_SAMPLE_SIZE) {
+    const how =
+      stats.floor === null
+        ? "Lower pruning.ratio."
+        : "Raise pruning.min_probability, or lower pruning.max_ratio.";
     found.push(
-      `The effective sample size is ${percent(share, 0)} of the subset: a few large weights dominate the gradient. Raise pruning.min_probability, or lower pruning.max_ratio.`,
+      `The effective sample size is ${percent(share, 0)} of the subset: a few large weights dominate the gradient. ${how}`,
     );
   }
   if (stats.rejected_pushes) {

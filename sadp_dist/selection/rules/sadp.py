@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class SpikeAwarePruning(Rule):
     """The paper's rule (Algorithm 1)."""
 
+    has_floor = True
+
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """Eq. 42."""
         return PruningSchedule(config.ratio, config.max_ratio, config.epochs)
