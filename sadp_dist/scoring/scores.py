@@ -17,12 +17,14 @@ class Outputs(NamedTuple):
         labels: (B,) int64.
         losses: (B,) ℓ_i >= 0, not weighted.
         coefficients: (B,) the c_i of the loss Σ c_i ℓ_i; 0 where an example only fills the batch up.
+        window: (2,) Σ ℓ and the number of examples of this batch and some before it; None: of this one.
     """
 
     logits: Tensor
     labels: Tensor
     losses: Tensor
     coefficients: Tensor
+    window: Tensor | None = None
 
 
 Score = Callable[[Outputs], Tensor]

@@ -163,6 +163,13 @@ class PruningConfig:
         kept = sum(1 - schedule.ratio(k) for k in range(1, schedule.epochs + 1))
         return 1 - kept / self.epochs
 
+    @property
+    def asked_ratio(self) -> float | None:
+        """What a run of K epochs is to leave out; None where `keep_probability` says how, and not how much."""
+        if self.method == "full":
+            return 0.0
+        return None if self.rule.has_keep_probability and self.keep_probability is not None else self.ratio
+
     def epochs_in_words(self) -> str:
         """What makes `run_epochs`, for errors."""
         if self.run_epochs == self.epochs:

@@ -11,8 +11,8 @@ CLEAR = 0.02
 """A difference of ratios that is told."""
 
 
-def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: int) -> dict[str, float]:
-    """The pruning ratio asked for, and the one that there was, for a run's summary.
+def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: int) -> dict[str, float | None]:
+    """The pruning ratio asked for, None where there was none, and the one that was, for a run's summary.
 
     The latter is the share that is missing of K epochs of all data; tracking is no part of either.
 
@@ -23,7 +23,7 @@ def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: in
     """
     kept = totals["examples"] - totals.get("tracking_examples", 0)
     return {
-        "asked_ratio": 0.0 if pruning.method == "full" else pruning.ratio,
+        "asked_ratio": pruning.asked_ratio,
         "achieved_ratio": 1 - kept / (dataset_size * pruning.epochs),
     }
 
@@ -31,9 +31,11 @@ def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: in
 def ratios_in_words(summary: Mapping[str, Any]) -> str:
     """A summary's two ratios in a line."""
     asked, achieved = summary["asked_ratio"], summary["achieved_ratio"]
-    return f"left out {achieved:.1%} of all examples of all epochs, asked for {asked:.1%}"
+    said = f"left out {achieved:.1%} of all examples of all epochs"
+    return said if asked is None else f"{said}, asked for {asked:.1%}"
 
 
 def differ_clearly(summary: Mapping[str, Any]) -> bool:
     """Whether people should be told that the ratio is not the one asked for."""
-    return bool(abs(summary["asked_ratio"] - summary["achieved_ratio"]) > CLEAR)
+    asked = summary["asked_ratio"]
+    return asked is not None and bool(abs(asked - summary["achieved_ratio"]) > CLEAR)

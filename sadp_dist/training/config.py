@@ -101,12 +101,16 @@ class ScoringConfig:
 
     Attributes:
         score: "gradient", "loss", "el2n" (how far the prediction is from the label), "error" (1 where it is
-            wrong) or "batch-loss" (that of the whole batch); None: what `pruning.method` is defined with.
+            wrong), "batch-loss" (that of the whole batch) or "window-loss" (1 where the loss is not below the
+            mean of a rank's latest batches, else 0); None: what `pruning.method` is defined with.
+        window: with "window-loss", so many batches of a rank, or fewer after the beginning of an epoch or a
+            checkpoint; micro-batches where gradients are accumulated.
         layers: with "gradient", the "last" layer, "all" of them, or a list of names.
         exact: the norm of the gradient and not its bound; linear layers only.
     """
 
-    score: Literal["gradient", "loss", "el2n", "error", "batch-loss"] | None = None
+    score: Literal["gradient", "loss", "el2n", "error", "batch-loss", "window-loss"] | None = None
+    window: Positive = 8
     layers: Literal["last", "all"] | list[str] = "last"
     exact: bool = False
 

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
 from sadp_dist.loading import PruningSampler
 from sadp_dist.scoring import Outputs, SpikeAwareScorer, output_scores
+from sadp_dist.scoring.window_loss import LossWindow
 from sadp_dist.snn import build_network
 from sadp_dist.store import connect
 from sadp_dist.training.checkpoint import Checkpoints, load_weights
@@ -86,6 +87,7 @@ class Trainer:
 
         rule, self.phases = config.pruning.rule, Phases.of(config.pruning)
         self.score = (config.scoring.score or rule.score) if rule.needs_scores else None
+        self.window = LossWindow(config.scoring.window) if self.score == "window-loss" else None
         self.memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
         self.loss = build_loss(training)
         self._begin_weights()
@@ -254,7 +256,8 @@ class Trainer:
             losses = self.loss(logits, labels)
             self.grad_scaler.scale((coefficients * losses).sum()).backward()
         if scored:
-            scores = self._scores(Outputs(logits, labels, losses, coefficients))
+            window = None if self.window is None else self.window.add(losses, coefficients)
+            scores = self._scores(Outputs(logits, labels, losses, coefficients, window))
             # A step that overflows in fp16 has no scores; in any other precision NaN is refused.
             valid = present & ~scores.isnan() if self.grad_scaler.is_enabled() else present
             try:
@@ -329,6 +332,8 @@ class Trainer:
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Write a checkpoint at a step's end; every rank calls it."""
+        if self.window is not None:
+            self.window.clear()  # so that a run that goes on from here has the same scores
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -50,6 +50,7 @@ class Rule(ABC):
         fills_unseen: examples without a score get one before the rule is asked, see `PruningConfig.unseen`;
             else it sees NaN for them.
         needs_labels: it looks at the classes too.
+        has_keep_probability: `keep_probability`, where it is given, takes the place of `ratio`.
         has_floor: `min_probability` is the least probability that it gives.
         score: what it is defined with, a name of `sadp_dist.scoring`: "gradient" (Eq. 29), "loss" and others.
             A configuration may choose another one.
@@ -64,6 +65,7 @@ class Rule(ABC):
     needs_scores: bool = True
     fills_unseen: bool = True
     needs_labels: bool = False
+    has_keep_probability: bool = False
     has_floor: bool = False
     score: str = "gradient"
     only_its_score: bool = False

@@ -35,6 +35,7 @@ class InfoBatch(Rule):
 
     score = "loss"
     weights = "inverse"
+    has_keep_probability = True
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """The ratio to be met in the epochs from the second to the δ K-th, 0 in the others."""

@@ -26,8 +26,9 @@ KEPT = 0.5
 class RePB(Rule):
     """Zhou et al., ICLR 2026, "Inconsistency Biases in Dynamic Data Pruning".
 
-    Training compares each loss with the mean of its window, the few batches of a rank that were trained with
-    nearly the same network, and pushes what came of it: 1, or 0 below the mean (score "window-loss"). The
+    Training compares each loss with the mean of its window, the latest few batches of its rank
+    (`scoring.window`), which nearly the same network has seen, and pushes what came of it: 1, or 0 below the
+    mean. The
     next epoch keeps all that were not below, and of the others each with the same probability z (uniform
     resampling). An example that was trained on in n of the k epochs, this one among both, has the weight
     k / n (cumulative temporal rescaling), so that over the epochs all examples weigh the same.
@@ -41,8 +42,10 @@ class RePB(Rule):
     """
 
     score = "window-loss"
+    only_its_score = True
     weights = "inverse"
     fills_unseen = False
+    has_keep_probability = True
 
     def schedule(self, config: PruningConfig) -> PruningSchedule:
         """As InfoBatch's."""

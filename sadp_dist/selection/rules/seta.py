@@ -36,6 +36,7 @@ class SeTa(Rule):
 
     score = "loss"
     weights = "one"
+    has_keep_probability = True
 
     def probability(
         self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int

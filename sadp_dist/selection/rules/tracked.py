@@ -39,7 +39,7 @@ class TrackedSubset(Rule):
         return EPOCHS if config.tracking_epochs is None else config.tracking_epochs
 
     def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig
+        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
     ) -> tuple[Probability, Capping]:
         """1 for the largest, 0 for the others."""
         return keep_largest(parts, subset_size, self.rank)

@@ -1,0 +1,47 @@
+"""Whether a loss is below the mean of the batches around it, which nearly the same network has seen."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from sadp_dist.scoring.scores import Outputs, register_score
+
+
+@register_score("window-loss")
+def window_loss(outputs: Outputs) -> Tensor:
+    """1 where ℓ_i is not below the mean loss of its window, else 0: what RePB prunes by.
+
+    The window is the batch, and those before it that `Outputs.window` counts in.
+    """
+    window = batch_sums(outputs.losses, outputs.coefficients) if outputs.window is None else outputs.window
+    return (outputs.losses >= window[0] / window[1]).float()
+
+
+class LossWindow:
+    """The latest batches of a rank.
+
+    Args:
+        batches: how many, at least 1.
+    """
+
+    def __init__(self, batches: int) -> None:
+        self._sums: deque[Tensor] = deque(maxlen=batches)
+
+    @torch.no_grad()
+    def add(self, losses: Tensor, coefficients: Tensor) -> Tensor:
+        """One batch more; (2,) Σ ℓ and the number of examples of those in the window, this one too."""
+        self._sums.append(batch_sums(losses, coefficients))
+        return torch.stack(tuple(self._sums)).sum(0)
+
+    def clear(self) -> None:
+        """The next batch begins a window of its own."""
+        self._sums.clear()
+
+
+def batch_sums(losses: Tensor, coefficients: Tensor) -> Tensor:
+    """(2,) float32: Σ ℓ of a batch and how many examples it has; those with coefficient 0 are none."""
+    present = coefficients != 0
+    return torch.stack([torch.where(present, losses, 0.0).sum().float(), present.sum().float()])
