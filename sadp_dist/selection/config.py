@@ -32,8 +32,9 @@ class PruningConfig:
         max_ratio: ratio of the last epoch, r <= r_max <= min(1, 2r); None keeps the ratio constant (Eq. 42).
         epochs: number of epochs K of the schedule.
         min_probability: the floor β under every selection probability of "sadp", in [0, 1].
-        method: the pruning rule: "sadp", "infobatch", "batch-loss", "seta", "rcap", "repb", "forgetting", "el2n",
-            "grand", "random", "reduced-epoch", "full", or another one that was registered; see the page on rules.
+        method: the pruning rule: "sadp", "infobatch", "batch-loss", "seta", "rcap", "repb", "forgetting",
+            "el2n", "grand", "random", "reduced-epoch", "full", or another one that was registered; see the page
+            on rules.
         scheme: "systematic" (a subset of fixed size) or "bernoulli" (independent draws, as in the paper).
         stratify: "none", "class" or "class-score": what "systematic" spreads its subset over.
         zero_scores: "floor" (a score of 0 is one like any other) or "paper" (it gets probability 0).
@@ -165,7 +166,7 @@ class PruningConfig:
 
     @property
     def asked_ratio(self) -> float | None:
-        """What a run of K epochs is to leave out; None where `keep_probability` says how, and not how much."""
+        """What a run is to leave out of K epochs; None where `keep_probability` says with what chance instead."""
         if self.method == "full":
             return 0.0
         return None if self.rule.has_keep_probability and self.keep_probability is not None else self.ratio
