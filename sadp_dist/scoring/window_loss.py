@@ -9,6 +9,9 @@ from torch import Tensor
 
 from sadp_dist.scoring.scores import Outputs, register_score
 
+WINDOW = 8
+"""Batches, unless others are given."""
+
 
 @register_score("window-loss")
 def window_loss(outputs: Outputs) -> Tensor:
@@ -24,11 +27,11 @@ class LossWindow:
     """The latest batches of a rank.
 
     Args:
-        batches: how many, at least 1.
+        batches: how many, at least 1; None for `WINDOW`.
     """
 
-    def __init__(self, batches: int) -> None:
-        self._sums: deque[Tensor] = deque(maxlen=batches)
+    def __init__(self, batches: int | None = None) -> None:
+        self._sums: deque[Tensor] = deque(maxlen=batches or WINDOW)
 
     @torch.no_grad()
     def add(self, losses: Tensor, coefficients: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from sadp_dist.selection.schedule import PruningSchedule, check_schedule
 
 STRATIFICATIONS = ("none", "class", "class-score")
 UNSEEN = ("mean", "max")
+DELTA = 0.875
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class PruningConfig:
         epochs: number of epochs K of the schedule.
         min_probability: the floor β under every selection probability of "sadp", in [0, 1].
         method: the pruning rule: "sadp", "infobatch", "batch-loss", "seta", "rcap", "repb", "forgetting",
-            "el2n", "grand", "random", "reduced-epoch", "full", or another one that was registered; see the page
-            on rules.
+            "el2n", "grand", "random", "reduced-epoch", "full", or another one that was registered; see the
+            page on rules.
         scheme: "systematic" (a subset of fixed size) or "bernoulli" (independent draws, as in the paper).
         stratify: "none", "class" or "class-score": what "systematic" spreads its subset over.
         zero_scores: "floor" (a score of 0 is one like any other) or "paper" (it gets probability 0).
@@ -44,12 +45,13 @@ class PruningConfig:
             training to find its scores: "forgetting", "el2n" and "grand"; None: 10.
         shard_block: for data larger than memory: examples that follow each other in the data set and go to
             the same rank together; None deals out every example by itself.
-        keep_probability: with which "infobatch" and "repb" keep an example below the mean (z), and "seta" one
-            in its window, in (0, 1]; `ratio` then has no say. None: what meets `ratio`.
-        delta: the share δ of the epochs that "infobatch", "repb" and "seta" leave out examples in, in [0, 1].
-        groups: of like loss, that "seta" makes.
-        window_scale: share of the groups that take part in an epoch of "seta", in (0, 1].
-        temperature: of the losses in "rcap", above 0; the lower, the more the largest are preferred.
+        keep_probability: with which "infobatch", "batch-loss" and "repb" keep an example below the mean (z),
+            and "seta" one in its window, in (0, 1]; `ratio` then has no say. None: what meets `ratio`.
+        delta: the share δ of the epochs in which "infobatch", "batch-loss", "repb" and "seta" leave out
+            examples by their scores, in [0, 1]; None: 0.875.
+        groups: of like loss, that "seta" makes; None: 5.
+        window_scale: share of the groups that take part in an epoch of "seta", in (0, 1]; None: 0.9.
+        temperature: of the losses in "rcap", in [0.05, 1000]; the lower, the more the largest are preferred. None: 1.
 
     Raises:
         UsageError: a value out of its range, or a name that is not known.
@@ -68,10 +70,10 @@ class PruningConfig:
     tracking_epochs: int | None = None
     shard_block: int | None = None
     keep_probability: float | None = None
-    delta: float = 0.875
-    groups: int = 5
-    window_scale: float = 0.9
-    temperature: float = 1.0
+    delta: float | None = None
+    groups: int | None = None
+    window_scale: float | None = None
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, RULES)
@@ -96,30 +98,33 @@ class PruningConfig:
         block = self.shard_block
         if block is not None and (not isinstance(block, Integral) or isinstance(block, bool) or block < 1):
             raise UsageError(f"shard_block={block!r} is not a number of examples: an integer, at least 1")
-        if not isinstance(self.groups, Integral) or isinstance(self.groups, bool) or self.groups < 1:
-            raise UsageError(f"groups={self.groups!r} is not a whole number of at least 1")
-        if not _is_number(self.delta) or not 0 <= self.delta <= 1:
-            raise UsageError(f"delta={self.delta!r} is not a number in [0, 1]")
-        for name in ("keep_probability", "window_scale"):
-            share = getattr(self, name)
-            if not (share is None and name == "keep_probability") and not (
-                _is_number(share) and 0 < share <= 1
+        groups = self.groups
+        if groups is not None and (
+            not isinstance(groups, Integral) or isinstance(groups, bool) or groups < 1
+        ):
+            raise UsageError(f"groups={groups!r} is not a whole number of at least 1")
+        for name, least, most, allowed in (
+            ("delta", 0.0, 1.0, "a number in [0, 1]"),
+            ("keep_probability", 1e-9, 1.0, "a number in (0, 1]"),
+            ("window_scale", 1e-9, 1.0, "a number in (0, 1]"),
+            ("temperature", 0.05, 1000.0, "a number in [0.05, 1000]"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (
+                isinstance(value, Real) and not isinstance(value, bool) and least <= value <= most
             ):
-                raise UsageError(f"{name}={share!r} is not a number in (0, 1]")
-        if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
-            raise UsageError(f"temperature={self.temperature!r} is not a positive number")
+                raise UsageError(f"{name}={value!r} is not {allowed}")
         # Python's own numbers, for the configuration becomes JSON.
-        for name in ("ratio", "min_probability", "delta", "window_scale", "temperature"):
+        for name in ("ratio", "min_probability"):
             object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("epochs", "seed", "groups"):
+        for name in ("epochs", "seed"):
             object.__setattr__(self, name, int(getattr(self, name)))
-        if tracking is not None:
-            object.__setattr__(self, "tracking_epochs", int(tracking))
-        for name in ("max_ratio", "keep_probability"):
+        for name in ("tracking_epochs", "shard_block", "groups"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, int(getattr(self, name)))
+        for name in ("max_ratio", "keep_probability", "delta", "window_scale", "temperature"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
-        if block is not None:
-            object.__setattr__(self, "shard_block", int(block))
         _ = self.schedule  # made here so that its warning about an empty epoch comes once, at the start
 
     @property
@@ -139,8 +144,8 @@ class PruningConfig:
 
     @property
     def pruned_epochs(self) -> int:
-        """Epochs k <= δ K, after which methods with `delta` train on all data."""
-        return math.floor(self.delta * self.epochs)
+        """Epochs k <= δ K, after which methods with `delta` look at no scores."""
+        return math.floor((DELTA if self.delta is None else self.delta) * self.epochs)
 
     @property
     def needs_labels(self) -> str | None:
@@ -166,7 +171,7 @@ class PruningConfig:
 
     @property
     def asked_ratio(self) -> float | None:
-        """What a run is to leave out of K epochs; None where `keep_probability` says with what chance instead."""
+        """What a run is to leave out of K epochs; None where `keep_probability` stands for `ratio`."""
         if self.method == "full":
             return 0.0
         return None if self.rule.has_keep_probability and self.keep_probability is not None else self.ratio
@@ -191,7 +196,3 @@ class PruningConfig:
     def run_key(self, epoch: int) -> np.uint64 | None:
         """Of the order inside a rank's run of blocks; None where ranks have no runs."""
         return None if self.shard_block is None else stream_key(self.seed, epoch, Stream.RUN)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

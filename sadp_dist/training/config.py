@@ -104,13 +104,13 @@ class ScoringConfig:
             wrong), "batch-loss" (that of the whole batch) or "window-loss" (1 where the loss is not below the
             mean of a rank's latest batches, else 0); None: what `pruning.method` is defined with.
         window: with "window-loss", so many batches of a rank, or fewer after the beginning of an epoch or a
-            checkpoint; micro-batches where gradients are accumulated.
+            checkpoint; micro-batches where gradients are accumulated. None: 8.
         layers: with "gradient", the "last" layer, "all" of them, or a list of names.
         exact: the norm of the gradient and not its bound; linear layers only.
     """
 
     score: Literal["gradient", "loss", "el2n", "error", "batch-loss", "window-loss"] | None = None
-    window: Positive = 8
+    window: Positive | None = None
     layers: Literal["last", "all"] | list[str] = "last"
     exact: bool = False
 

@@ -298,6 +298,11 @@ def test_what_does_not_fit_a_plan_is_refused(arguments: dict[str, Any], message:
         ({"min_probability": float("nan")}, r"min_probability=nan is not a number in"),
         ({"seed": -1}, r"seed=-1 is not an integer in"),
         ({"seed": 2**64}, r"is not an integer in"),
+        ({"keep_probability": 0}, r"keep_probability=0 is not a number in \(0, 1\]"),
+        ({"delta": 1.5}, r"delta=1.5 is not a number in \[0, 1\]"),
+        ({"groups": 0}, r"groups=0 is not a whole number of at least 1"),
+        ({"window_scale": True}, r"window_scale=True is not a number in \(0, 1\]"),
+        ({"temperature": 0}, r"temperature=0 is not a number in \[0.05, 1000\]"),
         ({"scheme": "bernoulli", "stratify": "class"}, r"stratify=\"class\" needs scheme=\"systematic\""),
     ],
 )

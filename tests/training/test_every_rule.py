@@ -88,7 +88,9 @@ def test_it_keeps_what_its_definition_says_and_the_home_of_the_scores_changes_no
         assert (stores[0].state.score_epochs == TRACKING - 1).all()  # none was pushed after tracking
 
 
-@pytest.mark.parametrize(("method", "ratio"), [("reduced-epoch", 1 / 3), ("infobatch", None), ("random", R)])
+@pytest.mark.parametrize(
+    ("method", "ratio"), [("reduced-epoch", 1 / 3), ("infobatch", None), ("repb", None), ("random", R)]
+)
 def test_a_rule_that_cannot_meet_the_ratio_says_what_it_got(folders, method, ratio):
     end = read_metrics(folders["embedded"] / method)[-1]
     if ratio is None:

@@ -16,6 +16,7 @@ from sadp_dist.selection.rules import Rule, register
 if TYPE_CHECKING:
     from sadp_dist.selection.config import PruningConfig
 
+TEMPERATURE = 1.0
 STEPS = 256
 """Into which the losses from 0 to log C are rounded: so a class is a row of counts, which parts add up."""
 
@@ -48,7 +49,7 @@ class RCAP(Rule):
         clip = math.log(max(int(np.count_nonzero(sizes)), 2))
         counts = sum_by_class(parts.each("compute_by_class", count_losses, clip))
         wanted = class_sizes(counts @ losses(clip) / np.maximum(sizes, 1), sizes, subset_size)
-        importance = np.exp((losses(clip) - clip) / config.temperature)
+        importance = np.exp((losses(clip) - clip) / (config.temperature or TEMPERATURE))
         alpha = thresholds(importance, counts, wanted)
         capped = int(counts[importance >= alpha[:, None]].sum())
         return ByClass(importance, alpha, clip), Capping(None, None, capped, rounds=1)

@@ -16,6 +16,9 @@ from sadp_dist.selection.rules import Rule, register
 if TYPE_CHECKING:
     from sadp_dist.selection.config import PruningConfig
 
+GROUPS = 5
+WINDOW_SCALE = 0.9
+
 
 @register("seta")
 class SeTa(Rule):
@@ -44,7 +47,7 @@ class SeTa(Rule):
         """q for the groups in the window, 0 for the others."""
         N = parts.ranges[-1].stop
         counts = np.sum(in_ranges(parts, histogram), axis=0)
-        ends = group_ends(counts, config.groups)
+        ends = group_ends(counts, config.groups or GROUPS)
         first, last = window(epoch, len(ends), config)
         begin = int(ends[first - 1]) if first else 0
         end = int(ends[last - 1]) if last else 0
@@ -61,7 +64,7 @@ def window(epoch: int, groups: int, config: PruningConfig) -> tuple[int, int]:
     """Which of so many groups take part in an epoch: the first one, and the one after the last."""
     if epoch == 0 or epoch >= config.pruned_epochs:
         return 0, groups
-    size = min(max(round(groups * config.window_scale), 1), groups)
+    size = min(max(round(groups * (config.window_scale or WINDOW_SCALE)), 1), groups)
     first = epoch % (groups - size + 1)
     return first, first + size
 
