@@ -51,7 +51,8 @@ class PruningConfig:
             examples by their scores, in [0, 1]; None: 0.875.
         groups: of like loss, that "seta" makes; None: 5.
         window_scale: share of the groups that take part in an epoch of "seta", in (0, 1]; None: 0.9.
-        temperature: of the losses in "rcap", in [0.05, 1000]; the lower, the more the largest are preferred. None: 1.
+        temperature: of the losses in "rcap", in [0.05, 1000]; the lower, the more the largest are preferred.
+            None: 1.
 
     Raises:
         UsageError: a value out of its range, or a name that is not known.
