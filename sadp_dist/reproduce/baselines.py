@@ -27,6 +27,10 @@ Known = Mapping[str, Mapping[tuple[str, float], Published]]
 Ratios = Mapping[str, Sequence[float]]
 """The pruning ratios of each dataset."""
 
+TOLERANCE = 0.03
+"""Of full data's examples: how much more than 1 - r a method may train on, and still be said to prune r."""
+MISSED = "*"
+
 
 class Comparison(Experiment):
     """Methods against ratios, and full data. Every method is trained on every ratio with every seed.
@@ -85,14 +89,20 @@ class Comparison(Experiment):
             cells, shares = [], []
             for ratio in ratios:
                 jobs = [grid[method, ratio] for grid in grids]
-                cells.append(Cell(accuracies(jobs, diverged), known.get((method, ratio))))
-                shares.append(Cell(_shares(jobs, of_full, diverged), digits=3))
+                share = Cell(_shares(jobs, of_full, diverged), digits=3)
+                pruning = jobs[0].config.pruning
+                missed = share.mean - pruning.tracked_epochs / pruning.epochs > 1 - ratio + TOLERANCE
+                mark = MISSED if missed else ""
+                cells.append(Cell(accuracies(jobs, diverged), known.get((method, ratio)), mark=mark))
+                shares.append(share)
             accuracy[LABELS[method]] = [None, *cells]
             trained[LABELS[method]] = list(shares)
         columns = [f"{ratio:.0%}" for ratio in (0, *ratios)]
         where = OF_PART if setting.small else NAMES[dataset]
         seeds = f"Mean and standard deviation over seeds {', '.join(map(str, setting.seeds))}"
         note = f"{seeds}."
+        if any(cell is not None and cell.mark for cells in accuracy.values() for cell in cells):
+            note += f" {MISSED} trained on more than the ratio leaves, see below: it cannot prune as much."
         if setting.small:
             note += " The paper's figures are those of ResNet18 on all of CIFAR-10 after 200 epochs. "
             note += "What a run was trained on, with tracking and where a method misses a ratio, is below."
