@@ -24,11 +24,11 @@ from sadp_dist.reproduce.setting import Setting
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the tables, and of the charts their numbers."""
+    """Print the tables, or where there are charts alone, their numbers."""
     for table in result.tables:
         headings, rows = table.shown()
         _print(console, table.title, headings, rows, table.note)
-    for chart in result.charts:
+    for chart in () if result.tables else result.charts:
         _print(console, chart.title, chart.table.columns, chart.table.rows, chart.note)
 
 
@@ -37,7 +37,7 @@ def _print(
 ) -> None:
     shown = RichTable(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for number, heading in enumerate(headings):
-        shown.add_column(Text(heading), justify="right" if number else "left")
+        shown.add_column(Text(heading), justify="right" if number else "left", no_wrap=True)
     for row in rows:
         shown.add_row(*map(Text, row))
     console.print(shown)

@@ -20,11 +20,13 @@ class Cell:
         measured: of each seed; None where the run diverged.
         paper: what the paper has; None where it has nothing.
         digits: behind the point.
+        mark: behind all, for what a note says.
     """
 
     measured: Sequence[float | None]
     paper: Published | None = None
     digits: int = 2
+    mark: str = ""
 
     @property
     def finite(self) -> list[float]:
@@ -47,7 +49,7 @@ class Cell:
         text = f"{self.mean:.{self.digits}f}"
         if len(self.finite) > 1:
             text += f" ± {self.sd:.{self.digits}f}"
-        return f"{text} ({lost} diverged)" if lost else text
+        return f"{text}{self.mark} ({lost} diverged)" if lost else f"{text}{self.mark}"
 
 
 @dataclass(frozen=True)
