@@ -61,7 +61,7 @@ class TableIV(Experiment):
             rows: dict[str, list[Cell | None]] = {}
             for method, by_seed in chains.items():
                 accuracy, hours = published.get(method, (None, None))
-                ratio = hours and hours / published["full"][1]
+                ratio = None if hours is None else round(hours / published["full"][1], 2)
                 cells: list[Cell | None] = [
                     Cell(_time(by_seed, n, diverged, seconds), digits=1) for n in (0, 1)
                 ]
@@ -72,10 +72,10 @@ class TableIV(Experiment):
                 rows[LABELS[method]] = [
                     Cell(first),
                     cells[0],
-                    Cell(last, accuracy and Published(accuracy)),
+                    Cell(last, _published(accuracy)),
                     cells[1],
-                    Cell(total, None if setting.small else hours and Published(hours), digits=1),
-                    Cell(ratios, ratio and Published(round(ratio, 2)), digits=3),
+                    Cell(total, None if setting.small else _published(hours), digits=1),
+                    Cell(ratios, _published(ratio), digits=3),
                 ]
             columns = [
                 "first step, %",
@@ -94,6 +94,10 @@ class TableIV(Experiment):
                 note += " Times are of one process: on several GPUs, times their number."
             tables.append(Table(title, "method", columns, rows, note))
         return Result(tables)
+
+
+def _published(mean: float | None) -> Published | None:
+    return None if mean is None else Published(mean)
 
 
 def _time(
