@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sadp_dist.reproduce.experiment import Experiment, accuracies, register, summary_of
@@ -50,63 +50,60 @@ class TableIV(Experiment):
         ]
 
     def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
-        tables = []
-        for network, methods in self._methods(setting).items():
-            published = TABLE_IV["sew-resnet34"] if setting.small else TABLE_IV[network]
-            chains = {
-                method: [self._chain(setting, network, method, seed) for seed in setting.seeds]
-                for method in methods
-            }
-            unit, seconds = ("s", 1.0) if setting.small else ("h", 3600.0)
-            rows: dict[str, list[Cell | None]] = {}
-            for method, by_seed in chains.items():
-                accuracy, hours = published.get(method, (None, None))
-                ratio = None if hours is None else round(hours / published["full"][1], 2)
-                cells: list[Cell | None] = [
-                    Cell(_time(by_seed, n, diverged, seconds), digits=1) for n in (0, 1)
-                ]
-                first, last = (accuracies([chain[n] for chain in by_seed], diverged) for n in (0, 1))
-                total = _time(by_seed, None, diverged, seconds)
-                of_full = _time(chains["full"], None, diverged, seconds)
-                ratios = [a and b and a / b for a, b in zip(total, of_full, strict=True)]
-                rows[LABELS[method]] = [
-                    Cell(first),
-                    cells[0],
-                    Cell(last, _published(accuracy)),
-                    cells[1],
-                    Cell(total, None if setting.small else _published(hours), digits=1),
-                    Cell(ratios, _published(ratio), digits=3),
-                ]
-            columns = [
-                "first step, %",
-                f"time, {unit}",
-                "second step, %",
-                f"time, {unit}",
-                f"both, {unit}",
-                "of full data's time",
+        return Result([self._table(setting, network, diverged) for network in self._methods(setting)])
+
+    def _table(self, setting: Setting, network: str, diverged: Mapping[str, str]) -> Table:
+        methods = self._methods(setting)[network]
+        chains = {
+            method: [self._chain(setting, network, method, seed) for seed in setting.seeds]
+            for method in methods
+        }
+        published = TABLE_IV["sew-resnet34" if setting.small else network]
+        unit, seconds = ("s", 1) if setting.small else ("h", 3600)
+
+        def time(method: str, *steps: int) -> list[float | None]:
+            return [_seconds([chain[n] for n in steps], diverged, seconds) for chain in chains[method]]
+
+        def accuracy(method: str, step: int) -> list[float | None]:
+            return accuracies([chain[step] for chain in chains[method]], diverged)
+
+        rows: dict[str, list[Cell | None]] = {}
+        for method in methods:
+            of_paper, hours = published.get(method, (None, None))
+            shares = [
+                None if ours is None or full is None else ours / full
+                for ours, full in zip(time(method, 0, 1), time("full", 0, 1), strict=True)
             ]
-            where = "ten classes of Tiny ImageNet, SEW-ResNet18" if setting.small else TITLES[network]
-            title = setting.titled(f"Table IV: two steps at a pruning ratio of 35 %, {where}")
-            note = "Test accuracy, and time to plan and to train, one run at a time."
-            if setting.small:
-                note += " The paper's figures are those of SEW-ResNet34 on ImageNet."
-            else:
-                note += " Times are of one process: on several GPUs, times their number."
-            tables.append(Table(title, "method", columns, rows, note))
-        return Result(tables)
+            share = None if hours is None else Published(round(hours.mean / published["full"][1].mean, 2))
+            rows[LABELS[method]] = [
+                Cell(accuracy(method, 0)),
+                Cell(time(method, 0), digits=1),
+                Cell(accuracy(method, 1), of_paper),
+                Cell(time(method, 1), digits=1),
+                Cell(time(method, 0, 1), None if setting.small else hours, digits=1),
+                Cell(shares, share, digits=3),
+            ]
+        columns = [
+            "first step, %",
+            f"time, {unit}",
+            "second step, %",
+            f"time, {unit}",
+            f"both, {unit}",
+            "of full data's time",
+        ]
+        where = "ten classes of Tiny ImageNet, SEW-ResNet18" if setting.small else TITLES[network]
+        title = setting.titled(f"Table IV: two steps at a pruning ratio of 35 %, {where}")
+        note = "Test accuracy, and time to plan and to train, one run at a time."
+        if setting.small:
+            note += " The paper's figures are those of SEW-ResNet34 on ImageNet."
+        else:
+            note += " Times are of one process: on several GPUs, times their number."
+        return Table(title, "method", columns, rows, note)
 
 
-def _published(mean: float | None) -> Published | None:
-    return None if mean is None else Published(mean)
-
-
-def _time(
-    chains: Sequence[Sequence[Job]], step: int | None, diverged: Mapping[str, str], unit: float
-) -> list[float | None]:
-    """Time of each seed's run of a step, or of all steps; None where one has no end."""
-    times: list[float | None] = []
-    for chain in chains:
-        jobs = chain if step is None else [chain[step]]
-        seconds: Callable[[Job], float] = lambda job: summary_of(job)["total_seconds"]  # noqa: E731
-        times.append(None if any(job.name in diverged for job in jobs) else sum(map(seconds, jobs)) / unit)
-    return times
+def _seconds(jobs: Sequence[Job], diverged: Mapping[str, str], unit: float) -> float | None:
+    """What runs took together, in a unit of so many seconds; None where one has no end."""
+    if any(job.name in diverged for job in jobs):
+        return None
+    total: float = sum(summary_of(job)["total_seconds"] for job in jobs)
+    return total / unit

@@ -78,10 +78,8 @@ class Probe:
 
     def norms(self) -> NDArray[np.float64]:
         """‖∇_W ℓ_i‖ over the weights of all layers (Eq. 6), by one backward pass for each example; (n,)."""
-        weights = [
-            self._network.get_parameter(f"{name}.weight")
-            for name in SpikeAwareScorer(self._network, "all").layers
-        ]
+        layers = SpikeAwareScorer(self._network, "all").layers
+        weights = [self._network.get_parameter(f"{name}.weight") for name in layers]
         found = []
         for i in range(len(self.indices)):
             losses, _, _ = self._losses(slice(i, i + 1))

@@ -68,7 +68,7 @@ def test_the_figures_that_look_at_networks_come_of_real_runs(name, trained, monk
 
 
 def test_a_run_that_diverges_is_said_to_and_stops_nothing(trained):
-    wild = trained.job("cifar10", {**FULL, "training.optimizer": "sgd", "training.learning_rate": 1e30}, 0)
+    wild = trained.job("cifar10", {**FULL, "training.optimizer": "sgd", "training.learning_rate": 1e38}, 0)
     after = trained.job("cifar10", FULL, 0, after=wild)
     diverged = run_jobs([wild, after], 1, QUIET)
     assert set(diverged) == {wild.name, after.name}
