@@ -152,6 +152,7 @@ PACKAGES = (
         extra="dashboard",
     ),
     Package("lightning", "training loops of Lightning", extra="lightning", needs=("torch",)),
+    Package("shd", "Spiking Heidelberg Digits", {"h5py": "h5py"}, extra="shd"),
     Package("parquet", "parquet sources", {"pyarrow": "pyarrow.parquet"}, extra="parquet"),
     Package("wandb", "curves at Weights & Biases", extra="wandb"),
     Package(

@@ -14,7 +14,8 @@ CLEAR = 0.02
 def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: int) -> dict[str, float | None]:
     """The pruning ratio asked for, None where there was none, and the one that was, for a run's summary.
 
-    The latter is the share that is missing of K epochs of all data; tracking is no part of either.
+    The latter is the share that is missing of K epochs of all data; tracking is no part of either. Between
+    them is what the schedule comes to: with Eq. 42's, r + (r_max - r) / K.
 
     Args:
         pruning: of the run.
@@ -24,6 +25,7 @@ def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: in
     kept = totals["examples"] - totals.get("tracking_examples", 0)
     return {
         "asked_ratio": pruning.asked_ratio,
+        "planned_ratio": None if pruning.asked_ratio is None else pruning.planned_ratio,
         "achieved_ratio": 1 - kept / (dataset_size * pruning.epochs),
     }
 
@@ -36,6 +38,8 @@ def ratios_in_words(summary: Mapping[str, Any]) -> str:
 
 
 def differ_clearly(summary: Mapping[str, Any]) -> bool:
-    """Whether people should be told that the ratio is not the one asked for."""
-    asked = summary["asked_ratio"]
-    return asked is not None and bool(abs(asked - summary["achieved_ratio"]) > CLEAR)
+    """Whether the ratio is neither the one asked for nor, by more than a little, the schedule's."""
+    asked, planned, achieved = (summary.get(f"{name}_ratio") for name in ("asked", "planned", "achieved"))
+    return asked is not None and all(
+        abs(ratio - achieved) > CLEAR for ratio in (asked, planned) if ratio is not None
+    )

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from sadp_dist.data.registry import DATASETS
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.choices import check_choice
@@ -85,6 +84,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.dataset is not None:
+            from sadp_dist.data.registry import DATASETS  # whose readers need Pillow
+
             check_choice("dataset", self.dataset, DATASETS)
         if self.page_window is not None and self.loader != "ffcv":
             raise UsageError(f"page_window={self.page_window}: only a .beton has pages; loader must be ffcv")

@@ -93,7 +93,7 @@ def train(
 def train_stages(
     stages: Sequence[TrainConfig], existing: Literal["refuse", "resume", "overwrite"] = "refuse"
 ) -> list[dict[str, Any]]:
-    """Train runs one after the other, each with ``train``; a resumed job passes over those that are done.
+    """Train runs one after the other, each with ``train``; a resumed job passes over those done before the last.
 
     Args:
         stages: from ``load_stages``; each names the one before it as its ``network.weights``.
@@ -107,7 +107,8 @@ def train_stages(
         for config in stages:  # before the first of them starts
             process.agree(partial(check_run_dir, config, existing, process))
         for config in stages:
-            done = torch.tensor(process.is_first and existing == "resume" and is_done(config.run_dir))
+            resumes = existing == "resume" and config is not stages[-1]
+            done = torch.tensor(process.is_first and resumes and is_done(config.run_dir))
             if process.sum(done.long()) > 0:
                 summaries.append(read_metrics(config.run_dir)[-1] if process.is_first else {})
             else:

@@ -99,7 +99,7 @@ def test_a_run_goes_to_its_end_on_both_nodes(variables, network, redis, recipe, 
 
 
 def check_what_the_nodes_said(said: list[str]) -> None:
-    """A command, that it can start, that it waits; the first rank's epochs; and nothing else, no warning."""
+    """A command, that it can start, that it waits; the first rank's epochs, what was left out; no warning."""
     epochs = []
     for text in said:
         command, can_start, waits, *rest = text.splitlines()
@@ -108,7 +108,9 @@ def check_what_the_nodes_said(said: list[str]) -> None:
         assert can_start.endswith("can start")
         assert waits.startswith("waiting for the nodes")
         epochs += [line for line in rest if line]
+    *epochs, left_out = epochs
     assert [line.split("  ")[0] for line in epochs] == ["epoch", "epoch"], said
+    assert left_out.startswith("left out "), said
 
 
 def ask(redis: RedisServer, environment: dict[str, str], *arguments: str) -> dict[str, object]:

@@ -92,9 +92,11 @@ def test_repeats_order_and_tables_change_nothing(pushed, tables, chance):
 @pytest.mark.parametrize("method", [name for name in RULES if name != "half of before"])
 def test_every_rule_plans_the_same_over_one_table_and_over_several(method):
     pruning = PruningConfig(method=method, epochs=4, ratio=0.4, tracking_epochs=2)
-    run, rng = Run("every rule", N, pruning), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
+    run = Run("every rule", N, pruning, labels=rng.integers(0, 10, N))
     one = Engine(run)
-    several = Engine(run, LocalParts([ScoreTable(r, N, combine=pruning.combine) for r in split(N, 3)]))
+    tables = [ScoreTable(r, N, run.labels[r.start : r.stop], pruning.combine) for r in split(N, 3)]
+    several = Engine(run, LocalParts(tables))
     for epoch in range(min(pruning.run_epochs, 4)):
         indices = rng.permutation(N)
         scores = rng.integers(0, 2 if method == "forgetting" else 50, N).astype(np.float32)

@@ -19,9 +19,9 @@ def test_the_facts_in_which_runs_differ_are_named_with_both_values():
 
 
 def test_a_fact_that_another_release_knows_alone_is_named():
-    older, newer = facts(), facts(**{"pruning.temperature": None})
-    assert differences(older, newer) == "pruning.temperature=unknown (here None)"
-    assert differences(newer, older) == "pruning.temperature=None (here unknown)"
+    older, newer = facts(), facts(**{"pruning.mood": None})
+    assert differences(older, newer) == "pruning.mood=unknown (here None)"
+    assert differences(newer, older) == "pruning.mood=None (here unknown)"
 
 
 @pytest.mark.parametrize("url", ["redis://localhost:1", "ray:auto"])
