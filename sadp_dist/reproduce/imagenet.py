@@ -30,7 +30,7 @@ class TableIV(Experiment):
     def _methods(self, setting: Setting) -> dict[str, Sequence[str]]:
         """Those of each network."""
         if setting.small:
-            return {TINY_IMAGENET: ("full", "infobatch", "sadp")}
+            return {TINY_IMAGENET: ("full", "sadp")}
         return {network: tuple(methods) for network, methods in TABLE_IV.items()}
 
     def _chain(self, setting: Setting, network: str, method: str, seed: int) -> list[Job]:
