@@ -93,7 +93,7 @@ def train(
 def train_stages(
     stages: Sequence[TrainConfig], existing: Literal["refuse", "resume", "overwrite"] = "refuse"
 ) -> list[dict[str, Any]]:
-    """Train runs one after the other, each with ``train``; a resumed job passes over those done before the last.
+    """Train runs one after the other, each with ``train``; a resumed job passes over done ones but the last.
 
     Args:
         stages: from ``load_stages``; each names the one before it as its ``network.weights``.
