@@ -60,7 +60,8 @@ class Figure5(Experiment):
             f"Eq. 12 with the true norms of {EXAMPLES} training examples at most and the probabilities "
             "that the method gives them, at the end of each epoch for the next one, along each method's own "
             "run; independent draws. InfoBatch prunes nothing in the first and last epochs; where it keeps "
-            "none below the mean loss, every p is 0 or 1: no variance, but an estimate without those examples.",
+            "none below the mean loss, every p is 0 or 1: no variance, but an estimate without those "
+            "examples.",
             log=True,
         )
         return Result(charts=[] if chart is None else [chart])
