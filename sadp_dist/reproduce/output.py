@@ -37,7 +37,7 @@ def _print(
 ) -> None:
     shown = RichTable(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for number, heading in enumerate(headings):
-        shown.add_column(Text(heading), justify="right" if number else "left", no_wrap=True)
+        shown.add_column(Text(heading), justify="right" if number else "left", no_wrap=not number)
     for row in rows:
         shown.add_row(*map(Text, row))
     console.print(shown)
