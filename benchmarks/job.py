@@ -88,6 +88,7 @@ def _serve(line: Connection) -> None:
         try:
             if world_size > 1:
                 dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world_size)
+                meet()  # a rank that fails at once would break what the others still connect
             answer = function(rank, world_size, *arguments), ""
         except Exception:
             answer = None, f"rank {rank} of {world_size}: {traceback.format_exc()}"

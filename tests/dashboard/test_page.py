@@ -221,8 +221,8 @@ def test_the_gallery_has_the_examples_with_their_images(watched, known, images, 
             for row in watched.of(RUN, "top", k=12, **query).json()
         ]
         pictures.last.scroll_into_view_if_needed()
-        all_there = "(shelf) => [...shelf.querySelectorAll('img')].every((image) => image.naturalWidth === 8)"
-        page.wait_for_function(f"({all_there})(document.getElementById('{shelf}'))")
+        for picture in pictures.all():
+            expect(picture).to_have_js_property("naturalWidth", 8)
     page.get_by_label("Show").select_option("24")
     expect(page.locator("#highest img")).to_have_count(24)
 
