@@ -48,7 +48,7 @@ class Epochs:
     """
 
     def __init__(self, trainer: Trainer, process: Process, ratios: list[float], epochs: int) -> None:
-        self.trainer, self.scorer = trainer, trainer.scorer
+        self.trainer = trainer
         self.checkpoints = Checkpoints(Path("unused"))
         self.stores, self.done = {}, dict.fromkeys((FULL, *ratios), 0)
         size = trainer.data.size
@@ -67,7 +67,7 @@ class Epochs:
         def epoch() -> None:
             trainer = self.trainer
             trainer.store = trainer.sampler._store = self.stores[ratio]
-            trainer.scorer, trainer.score = (self.scorer, "gradient") if ratio else (None, None)
+            trainer.score = "gradient" if ratio else None
             trainer.epoch = self.done[ratio]
             self.done[ratio] += 1
             trainer.train_epoch(self.checkpoints, Progress("", 0, enabled=False))

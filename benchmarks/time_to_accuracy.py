@@ -85,12 +85,12 @@ def curves_of(seed: int, data: Path) -> dict[str, Curve]:
 
 def compile_what_is_compiled(trainer: Trainer) -> None:
     """Forward and backward of two sizes of batch, after which weights and statistics are put back."""
-    state = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    state = {key: value.clone() for key, value in trainer.learner.network.state_dict().items()}
     for batch in (BATCH, 16):
         images = torch.rand(batch, 3, 32, 32, device=trainer.device)
-        trainer.network.train()(images).sum().backward()
-    trainer.network.zero_grad(set_to_none=True)
-    trainer.network.load_state_dict(state)
+        trainer.learner.network.train()(images).sum().backward()
+    trainer.learner.network.zero_grad(set_to_none=True)
+    trainer.learner.network.load_state_dict(state)
 
 
 def measure(options: Options) -> Result:

@@ -45,7 +45,7 @@ class Probe:
         self._checkpoints = Checkpoints(job.run_dir)
         self.dataset_size = self._trainer.data.size
         self.indices = np.unique(np.linspace(0, self.dataset_size - 1, count).astype(np.int64))
-        self._network = self._trainer.network
+        self._network = self._trainer.learner.network
         self.at(self.checkpoints[-1])
 
     @property
@@ -74,7 +74,7 @@ class Probe:
         images, labels = self._inputs
         chosen = images[some] if len(self._trainer.data.shape) == 3 else images[:, some]
         logits = self._network(chosen)
-        return self._trainer.loss(logits, labels[some]), logits, labels[some]
+        return self._trainer.learner.loss(logits, labels[some]), logits, labels[some]
 
     def norms(self) -> NDArray[np.float64]:
         """‖∇_W ℓ_i‖ over the weights of all layers (Eq. 6), by one backward pass for each example; (n,)."""

@@ -1,21 +1,34 @@
-"""Spiking networks: neurons (Eqs. 1-3) and the architectures built from them, on SpikingJelly."""
+"""Spiking networks: neurons (Eqs. 1-3), the architectures built from them and how they learn, on SpikingJelly."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.neurons import NeuronConfig, lif
 
 if TYPE_CHECKING:
+    from sadp_dist.snn.learning import LEARNING_RULES, build_learning_rule, register_learning_rule
     from sadp_dist.snn.models import NETWORKS, SpikingNetwork, build_network, register_network
 
-__all__ = ["NETWORKS", "NeuronConfig", "SpikingNetwork", "build_network", "lif", "register_network"]
+__all__ = [
+    "LEARNING_RULES",
+    "NETWORKS",
+    "LearningConfig",
+    "NeuronConfig",
+    "SpikingNetwork",
+    "build_learning_rule",
+    "build_network",
+    "lif",
+    "register_learning_rule",
+    "register_network",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # The networks need torch, which a configuration (it needs NeuronConfig alone) should not wait for.
+    # These need torch, which a configuration (it needs the ...Config classes alone) should not wait for.
     if name in __all__:
-        from sadp_dist.snn import models
-
-        return getattr(models, name)
+        package = "learning" if "learning" in name.lower() else "models"
+        return getattr(import_module(f"sadp_dist.snn.{package}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.choices import check_choice
+from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.neurons import NeuronConfig
 from sadp_dist.store import StoreOptions
 from sadp_dist.store.address import without_password
@@ -146,9 +147,10 @@ class OptimizationConfig:
         nesterov: Nesterov's momentum, with "sgd".
         weight_decay: of all parameters.
         warmup_epochs: epochs in which the learning rate grows to its highest; may be a fraction.
-        loss: "cross-entropy" of the output's mean over time, or "tet", the mean of each step's.
+        loss: "cross-entropy" of the output's mean over time; "tet", the mean of each time step's, with a
+            regulariser; or "tet-label", which has the squared distance from the label in its place.
         label_smoothing: share of the target that is spread over all classes.
-        tet_lambda: weight of the regulariser of "tet".
+        tet_lambda: weight of what "tet" and "tet-label" have beside cross entropy.
         precision: "fp32", "bf16" or "fp16"; the last two by torch.autocast.
         channels_last: the memory layout that GPUs' convolutions prefer.
         compile: whether torch.compile compiles the network; while scores are read, its graph ends at each
@@ -167,7 +169,7 @@ class OptimizationConfig:
     nesterov: bool = False
     weight_decay: NotNegative = 0.0
     warmup_epochs: NotNegative = 0.0
-    loss: Literal["cross-entropy", "tet"] = "cross-entropy"
+    loss: Literal["cross-entropy", "tet", "tet-label"] = "cross-entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     tet_lambda: Annotated[float, Field(ge=0, le=1)] = 0.05
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -219,6 +221,7 @@ class TrainConfig:
         data: the images.
         training: how the weights are learned.
         network: the network.
+        learning: by which rule the network learns.
         pruning: how much of an epoch is left out, and what.
         scoring: where the scores come from.
         store: where the scores live.
@@ -235,6 +238,7 @@ class TrainConfig:
     data: DataConfig
     training: OptimizationConfig
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    learning: LearningConfig = field(default_factory=LearningConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     store: StoreConfig = field(default_factory=StoreConfig)

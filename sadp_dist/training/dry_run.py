@@ -105,15 +105,15 @@ def dry_run(config: TrainConfig) -> DryRun:
         on_gpu = process.device.type == "cuda"
         trainer.store.close()
         schedule = config.pruning.schedule
-        N = trainer.data.size
+        N, scorer = trainer.data.size, trainer.learner.scorer
         return DryRun(
             config=config,
-            parameters=sum(p.numel() for p in trainer.network.parameters() if p.requires_grad),
+            parameters=sum(p.numel() for p in trainer.learner.network.parameters() if p.requires_grad),
             shape=trainer.data.shape,
             classes=trainer.data.classes,
             dataset_size=N,
             score=trainer.score,
-            layers=trainer.scorer.layers if trainer.scorer is not None else (),
+            layers=scorer.layers if scorer is not None else (),
             tracking=trainer.phases.tracking,
             subset_sizes=tuple(round((1 - schedule.ratio(k)) * N) for k in range(1, schedule.epochs + 1)),
             loss=loss,

@@ -27,25 +27,39 @@ def tet(
 ) -> Tensor:
     """Temporal efficient training: the loss of each time step, averaged, and a pull of the logits towards φ.
 
-    (1 - λ) (1/T) Σ_t CE(logits[t], y) + λ (1/T) Σ_t MSE(logits[t], φ) (Deng et al., ICLR 2022).
+    (1 - λ) (1/T) Σ_t CE(logits[t], y) + λ (1/T) Σ_t MSE(logits[t], φ) (Deng et al., ICLR 2022; S13 of Meng et
+    al., ICCV 2023).
     """
+    mse = (logits.float() - phi).square().mean((0, 2))
+    return (1 - lamb) * _cross_entropy_of_each(logits, labels, label_smoothing) + lamb * mse
+
+
+def tet_label(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, lamb: float = 0.05) -> Tensor:
+    """The same with a pull towards the label, as for CIFAR10-DVS (S14 of Meng et al., ICCV 2023).
+
+    (1 - λ) (1/T) Σ_t CE(logits[t], y) + λ (1/T) Σ_t MSE(logits[t], one-hot of y)
+    """
+    target = F.one_hot(labels, logits.shape[2])
+    mse = (logits.float() - target).square().mean((0, 2))
+    return (1 - lamb) * _cross_entropy_of_each(logits, labels, label_smoothing) + lamb * mse
+
+
+def _cross_entropy_of_each(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
     time_steps, batch, classes = logits.shape
-    logits = logits.float()
     each = F.cross_entropy(
-        logits.reshape(-1, classes),
+        logits.float().reshape(-1, classes),
         labels.repeat(time_steps),
         label_smoothing=label_smoothing,
         reduction="none",
     )
-    ce = each.view(time_steps, batch).mean(0)
-    mse = (logits - phi).square().mean((0, 2))
-    return (1 - lamb) * ce + lamb * mse
+    return each.view(time_steps, batch).mean(0)
 
 
 def build_loss(config: OptimizationConfig) -> PerExampleLoss:
-    if config.loss == "tet":
-        return partial(tet, label_smoothing=config.label_smoothing, lamb=config.tet_lambda)
-    return partial(cross_entropy, label_smoothing=config.label_smoothing)
+    if config.loss == "cross-entropy":
+        return partial(cross_entropy, label_smoothing=config.label_smoothing)
+    loss = {"tet": tet, "tet-label": tet_label}[config.loss]
+    return partial(loss, label_smoothing=config.label_smoothing, lamb=config.tet_lambda)
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:

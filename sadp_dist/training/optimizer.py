@@ -10,8 +10,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from sadp_dist.training.config import OptimizationConfig
 
 
-def build_optimizer(network: nn.Module, config: OptimizationConfig) -> Optimizer:
-    parameters = [p for p in network.parameters() if p.requires_grad]
+def build_optimizer(parameters: list[nn.Parameter], config: OptimizationConfig) -> Optimizer:
     # Fused kernels take the AMP scale and its overflow check along; the others wait for the device to say.
     fused = all(p.is_cuda for p in parameters)
     if config.optimizer == "adamw":

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from sadp_dist.errors import AgreedError, UsageError
 
@@ -34,6 +34,19 @@ class Process:
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
+
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Put the mean over all ranks in place of each gradient, as DDP does; one that is not there is 0."""
+        if self.world_size == 1:
+            return
+        gradients = []
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        flat = nn.utils.parameters_to_vector(gradients)
+        dist.all_reduce(flat)
+        nn.utils.vector_to_parameters(flat.div_(self.world_size), gradients)
 
     def agree(self, step: Callable[[], T]) -> T:
         """Run a step on every rank; what is refused on one is refused on all, so that none waits in vain.

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
 from sadp_dist.loading import PruningSampler
-from sadp_dist.scoring import Outputs, SpikeAwareScorer, output_scores
+from sadp_dist.scoring import Outputs, output_scores
 from sadp_dist.scoring.window_loss import LossWindow
-from sadp_dist.snn import build_network
 from sadp_dist.store import connect
-from sadp_dist.training.checkpoint import Checkpoints, load_weights
+from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import OptimizationConfig, TrainConfig
 from sadp_dist.training.datasets import TrainingData, open_data
-from sadp_dist.training.losses import build_loss, correct
+from sadp_dist.training.learner import Learner
+from sadp_dist.training.losses import correct
 from sadp_dist.training.metrics import DeviceSums, MetricsLog, figures_in
-from sadp_dist.training.optimizer import build_optimizer, cosine_rate, set_rate
+from sadp_dist.training.optimizer import cosine_rate, set_rate
 from sadp_dist.training.phases import Phases
 from sadp_dist.training.processes import Process
 from sadp_dist.training.progress import Progress
@@ -36,7 +31,6 @@ from sadp_dist.training.sequences import laid_out
 ADVICE = "training diverged: lower training.learning_rate, or warm it up with training.warmup_epochs"
 PLANNED = ("gamma", "capped", "largest_weight", "effective_sample_size", "seen", "staleness_mean")
 """Of the store's record of an epoch, what goes with its other figures."""
-_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def batch_of_a_rank(training: OptimizationConfig, world_size: int) -> int:
@@ -94,7 +88,6 @@ class Trainer:
         self.score = (config.scoring.score or rule.score) if rule.needs_scores else None
         self.window = LossWindow(config.scoring.window) if self.score == "window-loss" else None
         self.memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
-        self.loss = build_loss(training)
         self._begin_weights()
 
         self.epoch = 0  # epochs done
@@ -107,42 +100,7 @@ class Trainer:
 
     def _begin_weights(self) -> None:
         """The weights as the seed has them, and what goes with them."""
-        config, training = self.config, self.config.training
-        torch.manual_seed(config.seed)
-        self.network, self.scorer = self.process.agree(self._build_network)
-        self.trained: nn.Module = self._wrap(self.network)
-        self.optimizer = build_optimizer(self.network, training)
-        self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
-        torch.manual_seed(
-            config.seed + 1 + self.process.rank
-        )  # the same weights everywhere, then its dropout
-
-    def _build_network(self) -> tuple[nn.Module, SpikeAwareScorer | None]:
-        """The network as it is evaluated and saved, and what scores its gradients if these are needed."""
-        config = self.config
-        network = build_network(
-            config.network.name,
-            num_classes=self.data.classes,
-            image_size=self.data.image_size,
-            channels=self.data.channels,
-            time_steps=config.network.time_steps,
-            neuron=config.network.neuron,
-        )
-        if config.network.weights is not None:
-            load_weights(network, Path(config.network.weights))
-        network = network.to(self.device).to(memory_format=self.memory_format)
-        if self.score != "gradient":
-            return network, None
-        scoring, time_steps = config.scoring, config.network.time_steps
-        return network, SpikeAwareScorer(network, scoring.layers, scoring.exact, time_steps)
-
-    def _wrap(self, network: nn.Module) -> nn.Module:
-        trained: nn.Module = torch.compile(network) if self.config.training.compile else network  # type: ignore[assignment]
-        if self.process.world_size == 1:
-            return trained
-        return DistributedDataParallel(
-            trained, device_ids=[self.device] if self.device.type == "cuda" else None
-        )
+        self.learner = Learner(self.config, self.data, self.process, self.score)
 
     # The run
 
@@ -187,7 +145,7 @@ class Trainer:
             self._begin_weights()
         shard, batches = self.sampler.shard, self.batch + self.sampler.batches
         progress.epoch_started(self.epoch, shard, self.sums, done=self.batch, batches=batches)
-        self.trained.train()
+        self.learner.trained.train()
         waiting = time.perf_counter()
         for images, labels, indices, weights in self.loader:
             if self._cold:
@@ -195,7 +153,7 @@ class Trainer:
             step, micro = divmod(self.batch, training.accumulate)
             if micro == 0:
                 done = self.epoch + self.batch / batches
-                set_rate(self.optimizer, cosine_rate(training, *self.phases.on_schedule(done)))
+                set_rate(self.learner.optimizer, cosine_rate(training, *self.phases.on_schedule(done)))
             last = micro == training.accumulate - 1 or self.batch == batches - 1
             # The examples that this step trains on, over all ranks and micro-batches; fills are none.
             examples = min(shard.drawn - step * training.batch_size, training.batch_size)
@@ -228,7 +186,7 @@ class Trainer:
             "examples": int(examples),
             "loss": loss / shard.subset_size if shard.subset_size else None,
             "train_accuracy": hits / examples if examples else None,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.learner.optimizer.param_groups[0]["lr"],
             "images_per_second": examples / self.seconds,
             "seconds": self.seconds,
             "plan_seconds": plan_seconds,
@@ -244,7 +202,7 @@ class Trainer:
         self.begin_epoch()
         shard, accumulate = self.sampler.shard, self.config.training.accumulate
         examples = min(shard.drawn, self.config.training.batch_size)
-        self.trained.train()
+        self.learner.trained.train()
         for micro, batch in enumerate(self.loader, 1):
             last = micro == min(accumulate, self.sampler.batches)
             self._train_batch(*batch, examples, last)
@@ -266,35 +224,30 @@ class Trainer:
         present = weights > 0  # the others fill the shard up
         # c_i = w_i / batch; ranks are averaged, micro-batches add up: the batch is a rank's share of a step.
         coefficients = weights * (self.process.world_size / examples)
-        # Batch norm has nothing to normalise by where a single example passes at a single time step.
-        lone = len(images) == 1 and self.config.network.time_steps == 1
         scored = self.score is not None and self.phases.scores(self.epoch)
-        scorer = self.scorer if scored else None
-        with self._synchronised(last), scorer or nullcontext(), self._norms_fixed(lone):
-            with self._autocast():
-                logits = self.trained(inputs)
-            losses = self.loss(logits, labels)
-            self.grad_scaler.scale((coefficients * losses).sum()).backward()
+        logits, losses = self.learner.learn(
+            inputs, labels, coefficients, key=(self.epoch, self.batch), scored=scored, last=last
+        )
         if scored:
             window = None if self.window is None else self.window.add(losses, coefficients)
             scores = self._scores(Outputs(logits, labels, losses, coefficients, window))
             # A step that overflows in fp16 has no scores; in any other precision NaN is refused.
-            valid = present & ~scores.isnan() if self.grad_scaler.is_enabled() else present
+            scaled = self.learner.grad_scaler.is_enabled()
+            valid = present & ~scores.isnan() if scaled else present
             try:
                 self.store.push(indices, scores, epoch=self.epoch, valid=valid)
             except UsageError as error:  # the store takes finite scores only; here that says more
                 raise TrainingDiverged(f"epoch {self.epoch + 1}: {error}; {ADVICE}") from None
         if last:
-            self.grad_scaler.step(self.optimizer)
-            self.grad_scaler.update()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.learner.step()
         with torch.no_grad():
             hits = correct(logits, labels) & present
             self.sums.add((weights * losses).sum(), hits.sum(), present.sum())
 
     def _scores(self, outputs: Outputs) -> Tensor:
-        if self.scorer is not None:
-            return self.scorer.scores(outputs.coefficients, self.grad_scaler)
+        learner = self.learner
+        if learner.scorer is not None:
+            return learner.scorer.scores(outputs.coefficients, learner.grad_scaler)
         assert self.score is not None
         return output_scores(self.score, outputs)
 
@@ -302,17 +255,18 @@ class Trainer:
     def evaluate(self) -> dict[str, float]:
         """Loss and accuracy on the test set; every example counts once, whatever the world size."""
         started = time.perf_counter()
-        self.network.eval()
+        network = self.learner.network
+        network.eval()
         if self.process.world_size > 1:  # batch norm's running statistics are rank 0's, as in a DDP forward
-            for buffer in self.network.buffers():
+            for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
         sums = DeviceSums(3, self.device)
         for images, labels, _, _ in self.data.test_loader():
             labels = labels.to(self.device, non_blocking=True)
-            with self._autocast():
-                logits = self.network(self._inputs(images))
+            with self.learner.autocast():
+                logits = network(self._inputs(images))
             hits = correct(logits, labels)
-            sums.add(self.loss(logits, labels).sum(), hits.sum(), torch.ones_like(hits).sum())
+            sums.add(self.learner.loss(logits, labels).sum(), hits.sum(), torch.ones_like(hits).sum())
         loss, right, examples = self.process.sum(sums.total).tolist()
         return {
             "test_loss": loss / examples,
@@ -327,27 +281,6 @@ class Trainer:
             images = self.data.augment(images, indices, self.epoch)
         return laid_out(self.data.normalise(images), self.memory_format)
 
-    def _autocast(self) -> AbstractContextManager[None]:
-        precision = _PRECISION.get(self.config.training.precision)
-        return torch.autocast(self.device.type, precision, enabled=precision is not None)
-
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients meet at the last micro-batch of a step alone."""
-        if isinstance(self.trained, DistributedDataParallel) and not last:
-            return self.trained.no_sync()
-        return nullcontext()
-
-    @contextmanager
-    def _norms_fixed(self, fixed: bool) -> Iterator[None]:
-        """Batch norm by its running statistics, as in evaluation."""
-        modules = self.network.modules() if fixed else ()
-        norms = [module for module in modules if isinstance(module, _BatchNorm)]
-        for module in norms:
-            module.eval()
-        yield
-        for module in norms:
-            module.train()
-
     # Checkpoints
 
     def save(self, checkpoints: Checkpoints) -> None:
@@ -355,9 +288,7 @@ class Trainer:
         if self.window is not None:
             self.window.clear()  # so that a run that goes on from here has the same scores
         state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "grad_scaler": self.grad_scaler.state_dict(),
+            **self.learner.state_dict(),
             "sums": self.process.sum(self.sums.total.clone()).cpu(),
             "seconds": self.seconds,
             "totals": self.totals,
@@ -370,9 +301,7 @@ class Trainer:
         state = checkpoints.load_latest(self.process, self.store)
         if state is None:
             return False
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.grad_scaler.load_state_dict(state["grad_scaler"])
+        self.learner.load_state_dict(state)
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.seconds, self.totals = state["seconds"], state["totals"]
         if self.process.is_first:  # sums over all ranks, so one rank goes on with them

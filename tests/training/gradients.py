@@ -33,10 +33,12 @@ def gradients_of_an_epoch(config: TrainConfig, accumulate: int) -> Tensor:
     with join_job() as process:
         trainer = Trainer(dataclasses.replace(config, training=training), process)
         # Batch norm makes an example's gradient depend on its batch; with its running statistics it does not.
-        trainer.trained.eval()
-        trainer.trained.train = lambda mode=True: trainer.trained
+        trainer.learner.trained.eval()
+        trainer.learner.trained.train = lambda mode=True: trainer.learner.trained
         seen = []
-        trainer.optimizer.register_step_pre_hook(lambda *_: seen.append(flat_gradient(trainer.network)))
+        trainer.learner.optimizer.register_step_pre_hook(
+            lambda *_: seen.append(flat_gradient(trainer.learner.network))
+        )
         mine = torch.arange(process.rank, trainer.data.size, process.world_size)
         trainer.store.push(mine, scores(trainer.data.size)[mine], epoch=0)
         trainer.train_epoch(Checkpoints(config.run_dir), Progress(config.name, 1, enabled=False))

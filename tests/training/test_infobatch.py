@@ -41,7 +41,7 @@ def test_a_rule_has_its_own_score_which_a_configuration_may_replace(recipe, meth
     raw = recipe(pruning={"method": method}, scoring={"score": score})
     trainer = Trainer(parse_config(raw), Process(rank=0, world_size=1, device=torch.device("cpu")))
     assert trainer.score == found
-    assert (trainer.scorer is not None) == (found == "gradient")
+    assert (trainer.learner.scorer is not None) == (found == "gradient")
 
 
 def test_fills_have_no_loss():

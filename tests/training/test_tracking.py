@@ -67,7 +67,7 @@ def test_a_run_goes_on_from_any_checkpoint_of_either_phase(raw):
 def test_after_tracking_weights_and_optimizer_are_those_of_a_run_that_begins(raw):
     raw["training"]["optimizer"] = "adamw"
     trainer = Trainer(parse_config(raw), Process(0, 1, torch.device("cpu")))
-    first = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    first = {name: value.clone() for name, value in trainer.learner.network.state_dict().items()}
     silent = Progress("", 0, enabled=False), Checkpoints(parse_config(raw).run_dir)
     rates = []
     seen = []
@@ -75,7 +75,7 @@ def test_after_tracking_weights_and_optimizer_are_those_of_a_run_that_begins(raw
 
     def begin() -> None:
         begin_weights()
-        seen.append((trainer.network.state_dict(), len(trainer.optimizer.state)))
+        seen.append((trainer.learner.network.state_dict(), len(trainer.learner.optimizer.state)))
         seen[-1] = ({name: value.clone() for name, value in seen[-1][0].items()}, seen[-1][1])
 
     trainer._begin_weights = begin

@@ -1,0 +1,81 @@
+"""E-prop: eligibility traces at the synapses, and a learning signal for each neuron."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sadp_dist.errors import UsageError
+from sadp_dist.snn.learning.config import LearningConfig
+from sadp_dist.snn.learning.cuts import Cuts
+from sadp_dist.snn.learning.registry import register_learning_rule
+from sadp_dist.snn.learning.rule import Passes, Setting
+from sadp_dist.snn.learning.stepwise import StepwiseRule
+from sadp_dist.snn.learning.traces import Traces, synapses
+
+
+@register_learning_rule("eprop")
+class EProp(StepwiseRule):
+    """E-prop for LIF neurons (Bellec et al., Nature Communications 2020, Eqs. 1, 4, 22 and 23).
+
+        ε_i[t]  = λ ε_i[t-1] + z_i[t]        eligibility vector: the trace of the synapse's input
+        e_ji[t] = ψ_j[t] ε_i[t]              eligibility trace, ψ the surrogate gradient
+        dE/dW_ji = Σ_t L_j[t] e_ji[t]
+
+    for the weights of inputs, and for recurrent weights with z_i[t-1]. Readouts have no memory, so that the
+    error of readout k is (π_k[t] - π*_k[t]) / T with cross entropy, and its weights learn from z[t] itself.
+    The learning signal L_j[t] comes with ``feedback``
+
+        symmetric  down the weights that spikes went up by, within the time step; in one hidden layer, and in
+                   the last of several, that is the paper's symmetric e-prop
+        random     from the readouts to each layer at once, Σ_k B_jk (π_k[t] - π*_k[t]) / T, by fixed random
+                   B_jk with mean 0 and variance 1 / K
+
+    Eligibility leaves the reset out, as in the paper. Batch norm, which mixes examples, has no place in it.
+    """
+
+    encodes_once = False  # inputs have traces, too
+
+    def __init__(self, config: LearningConfig, setting: Setting) -> None:
+        super().__init__(config, setting)
+        for name, module in setting.network.named_modules():
+            if isinstance(module, _BatchNorm):
+                raise UsageError(
+                    f"learning.rule=eprop is defined for networks without batch norm, and {name} is one: use "
+                    "recurrent_snn_plain, or learning.rule=ottt"
+                )
+        *hidden, self.readout = synapses(setting.network).values()
+        self.traces = Traces(hidden, setting.decay)
+        self.cuts = Cuts(setting.network) if config.feedback == "random" else None
+        if self.cuts is not None:
+            K = setting.num_classes
+            for number, shape in enumerate(self.cuts.shapes(setting.example)):
+                self.register_buffer(f"feedback_{number}", torch.randn(K, math.prod(shape)) / K**0.5)
+
+    def learn(
+        self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        with self.traces, self.cuts or nullcontext():
+            return super().learn(inputs, labels, coefficients, passes, key)
+
+    def backward_chunk(
+        self,
+        logits: Tensor,
+        losses: Tensor,
+        labels: Tensor,
+        coefficients: Tensor,
+        share: float,
+        passes: Passes,
+    ) -> None:
+        total = (coefficients * losses).sum()
+        if self.cuts is not None:
+            (errors,) = torch.autograd.grad(total, logits, retain_graph=True)  # c_i (π - π*) / T
+            for number, z in enumerate(self.cuts.take()):
+                B = self.get_buffer(f"feedback_{number}")
+                L = (errors.to(B.dtype) @ B).reshape(z.shape)
+                total = total + (L * z).sum()
+        passes.backward(total)

@@ -1,0 +1,97 @@
+"""Learning layer by layer: each layer of neurons has a classifier of its own, and no error from above."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sadp_dist.errors import UsageError
+from sadp_dist.snn.learning.config import LearningConfig
+from sadp_dist.snn.learning.cuts import Cuts
+from sadp_dist.snn.learning.rule import Passes, Setting
+from sadp_dist.snn.learning.stepwise import StepwiseRule
+from sadp_dist.snn.learning.traces import Traces, synapses
+
+SIDE = 4  # of what a local classifier sees of a map of spikes
+
+
+class LocalRule(StepwiseRule):
+    """Each layer learns from the loss of its local classifier, at each time step, and passes no error down.
+
+        minimise Σ_l Σ_t ℓ(C^l s^l[t], y) / T,  where s^l goes up detached
+
+    The network's own classifier learns likewise from the spikes below it; its logits are the output. Local
+    classifiers C^l are linear; of maps [C, H, W] they see the means over at most 4 x 4 fields.
+    """
+
+    trained: ClassVar[bool]
+    """Whether local classifiers learn, or stay as they were drawn."""
+
+    traced: ClassVar[bool]
+    """Whether weights learn from traces of spikes, or from those of the same time step."""
+
+    def __init__(self, config: LearningConfig, setting: Setting) -> None:
+        super().__init__(config, setting)
+        self.cuts = Cuts(setting.network)
+        self.classifiers = nn.ModuleList(
+            LocalClassifier(shape, setting.num_classes) for shape in self.cuts.shapes(setting.example)
+        ).requires_grad_(self.trained)
+        *hidden, _ = synapses(setting.network).values()
+        self.traces = Traces(hidden, setting.decay) if self.traced else None
+
+    def learn(
+        self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        with self.cuts, self.traces or nullcontext():
+            return super().learn(inputs, labels, coefficients, passes, key)
+
+    def backward_chunk(
+        self,
+        logits: Tensor,
+        losses: Tensor,
+        labels: Tensor,
+        coefficients: Tensor,
+        share: float,
+        passes: Passes,
+    ) -> None:
+        total = losses
+        for classifier, spikes in zip(self.classifiers, self.cuts.take(), strict=True):
+            with passes.autocast():
+                local = classifier(spikes)
+            total = total + share * passes.loss(local, labels)
+        passes.backward((coefficients * total).sum())
+
+
+class LocalClassifier(nn.Module):
+    """Spikes [t, B, ...] of one layer to logits [t, B, K].
+
+    Args:
+        shape: of the spikes of one example at one time step: (D,), (C, N) tokens or (C, H, W) maps.
+        num_classes: K.
+
+    Raises:
+        UsageError: the spikes have another form.
+    """
+
+    def __init__(self, shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        if len(shape) > 3:
+            raise UsageError(
+                f"a layer's spikes have the shape {list(shape)}; local classifiers take vectors, tokens and "
+                "maps: use a convolutional or dense network, or another learning.rule"
+            )
+        self.fields = tuple(min(size, SIDE) for size in shape[1:])
+        self.linear = nn.Linear(shape[0] * math.prod(self.fields), num_classes)
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        flat = spikes.flatten(0, 1)
+        if len(self.fields) == 2:
+            flat = F.adaptive_avg_pool2d(flat, self.fields)
+        elif self.fields:
+            flat = F.adaptive_avg_pool1d(flat, self.fields[0])
+        logits: Tensor = self.linear(flat.flatten(1))
+        return logits.reshape(*spikes.shape[:2], -1)

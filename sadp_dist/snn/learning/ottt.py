@@ -1,0 +1,33 @@
+"""Online training through time: instantaneous errors and traces of presynaptic spikes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sadp_dist.snn.learning.config import LearningConfig
+from sadp_dist.snn.learning.registry import register_learning_rule
+from sadp_dist.snn.learning.rule import Passes, Setting
+from sadp_dist.snn.learning.stepwise import StepwiseRule
+from sadp_dist.snn.learning.traces import Traces, synapses
+
+
+@register_learning_rule("ottt")
+class OTTT(StepwiseRule):
+    """OTTT (Xiao et al., NeurIPS 2022), the form that adds gradients up over a batch's time steps, OTTT_A.
+
+        â^l[t]  = λ â^l[t-1] + s^l[t]
+        ∇_{W^l} = Σ_t g^{l+1}[t] â^l[t]ᵀ        g: the error within time step t alone
+
+    As in SpikingJelly's, which its gradients are tested against, all layers behind neurons have traces, the
+    classifier too, and the first one, which takes the input, has none.
+    """
+
+    def __init__(self, config: LearningConfig, setting: Setting) -> None:
+        super().__init__(config, setting)
+        self.traces = Traces(synapses(setting.network.body).values(), setting.decay)
+
+    def learn(
+        self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        with self.traces:
+            return super().learn(inputs, labels, coefficients, passes, key)

@@ -1,0 +1,40 @@
+"""Spatial learning through time: BPTT without its temporal terms, one time step after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sadp_dist.errors import UsageError
+from sadp_dist.snn.learning.config import LearningConfig
+from sadp_dist.snn.learning.registry import register_learning_rule
+from sadp_dist.snn.learning.rule import Setting
+from sadp_dist.snn.learning.stepwise import StepwiseRule
+
+
+@register_learning_rule("sltt")
+class SLTT(StepwiseRule):
+    """SLTT and, with ``learning.backward_steps``, SLTT-K (Meng et al., ICCV 2023, Algorithm S2).
+
+        e_u^L[t] = 1/T ∂ℓ[t]/∂s^L[t] ∂s^L[t]/∂u^L[t]
+        e_u^l[t] = e_u^{l+1}[t] ∂u^{l+1}[t]/∂s^l[t] ∂s^l[t]/∂u^l[t]
+        ΔW^l    += e_u^l[t]ᵀ s^{l-1}[t]ᵀ                            at each time step, or at K of them
+
+    Which K is drawn for each batch, without replacement, by (seed, epoch, batch). The others are forward
+    passes without a graph. Batch norm has the statistics of each time step. Soft and hard reset (S8, S10) are
+    ``network.neuron.reset``; the losses S13 and S14 are ``training.loss`` "tet" and "tet-label".
+    """
+
+    def __init__(self, config: LearningConfig, setting: Setting) -> None:
+        super().__init__(config, setting)
+        K = config.backward_steps
+        if K is not None and setting.time_steps < K:
+            raise UsageError(
+                f"learning.backward_steps={K} must be at most network.time_steps={setting.time_steps}"
+            )
+
+    def backward_chunks(self, time_steps: int, key: tuple[int, int]) -> set[int]:
+        K = self.config.backward_steps
+        if K is None:
+            return super().backward_chunks(time_steps, key)
+        required = np.random.default_rng([self.setting.seed, *key]).permutation(time_steps)[:K]
+        return set(required.tolist())

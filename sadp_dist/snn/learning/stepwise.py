@@ -1,0 +1,117 @@
+"""Learning while time goes on: a backward pass after each chunk of time steps, and no graph beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+from spikingjelly.activation_based import functional
+from torch import Tensor
+
+from sadp_dist.errors import UsageError
+from sadp_dist.snn.learning.config import LearningConfig
+from sadp_dist.snn.learning.rule import LearningRule, Passes, Setting
+
+Encode = Callable[[int, int], Tensor]
+"""What the stem makes of so many time steps from a first one on, [steps, B, ...]."""
+
+
+class StepwiseRule(LearningRule):
+    """Goes through time in chunks. Neurons keep their potentials from one to the next, but not the graph.
+
+    The loss of a sequence is the mean over its time steps, so a chunk of k counts k/T. Memory is that of one
+    chunk, whatever T is; what stays of all T are logits [T, B, K].
+    """
+
+    step_by_step: ClassVar[bool] = True
+
+    encodes_once: ClassVar[bool] = True
+    """Whether what the stem makes of an image is computed once for all time steps, and its gradient too."""
+
+    def __init__(self, config: LearningConfig, setting: Setting) -> None:
+        super().__init__(config, setting)
+        for name, module in setting.network.named_modules():
+            if not getattr(module, "stepwise", True):
+                raise UsageError(
+                    f"learning.rule={config.rule} goes step by step, and {type(module).__name__} ({name}) "
+                    "takes all time steps at once: use learning.rule=bptt, or other neurons or another network"
+                )
+
+    @property
+    def chunk(self) -> int:
+        return 1
+
+    def learn(
+        self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        T = self.setting.time_steps if inputs.dim() == 4 else len(inputs)
+        chosen = self.backward_chunks(T, key)
+        logits, losses = [], torch.zeros_like(coefficients)
+        self.reset()
+        try:
+            with self._encoding(inputs, passes) as encode:
+                for number, start in enumerate(range(0, T, self.chunk)):
+                    steps = min(self.chunk, T - start)
+                    with torch.set_grad_enabled(number in chosen):
+                        with passes.autocast():
+                            out = self.forward_chunk(encode, start, steps)
+                        each = passes.loss(out, labels) * (steps / T)
+                        if number in chosen:
+                            self.backward_chunk(out, each, labels, coefficients, steps / T, passes)
+                    functional.detach_net(self.network)
+                    logits.append(out.detach())
+                    losses += each.detach()
+        finally:
+            self.reset()
+        return torch.cat(logits), losses
+
+    def backward_chunks(self, time_steps: int, key: tuple[int, int]) -> set[int]:
+        """The numbers of the chunks that have a backward pass."""
+        return set(range(-(-time_steps // self.chunk)))
+
+    def forward_chunk(self, encode: Encode, start: int, steps: int) -> Tensor:
+        """Logits [steps, B, K] of the time steps from `start` on."""
+        logits: Tensor = self.network.body(encode(start, steps))
+        return logits
+
+    def backward_chunk(
+        self,
+        logits: Tensor,
+        losses: Tensor,
+        labels: Tensor,
+        coefficients: Tensor,
+        share: float,
+        passes: Passes,
+    ) -> None:
+        """Back-propagate a chunk's losses (B,), which are its share of the sequence's.
+
+        Args:
+            logits: [steps, B, K].
+            losses: (B,) of the output, times `share`.
+            labels: (B,).
+            coefficients: (B,) c_i.
+            share: the chunk's time steps over T.
+            passes: of training.
+        """
+        passes.backward((coefficients * losses).sum())
+
+    @contextmanager
+    def _encoding(self, inputs: Tensor, passes: Passes) -> Iterator[Encode]:
+        """The stem. Of an image it is computed once: chunks add its gradient up, and that goes down at the end."""
+        stem, static = self.network.stem, inputs.dim() == 4
+        if not (static and self.encodes_once):
+            sequence = inputs.expand(self.setting.time_steps, *inputs.shape) if static else inputs
+            yield lambda start, steps: stem(sequence[start : start + steps])
+            return
+        with passes.autocast():
+            current = stem(inputs.unsqueeze(0)).float()  # in float32, since gradients are added up in it
+        leaf = current.detach().requires_grad_(current.requires_grad)
+        yield lambda start, steps: leaf.expand(steps, *leaf.shape[1:])
+        if current.requires_grad:
+            torch.autograd.backward(current, leaf.grad)
+
+    def reset(self) -> None:
+        """Neurons at rest, and nothing remembered of an earlier batch."""
+        self.network.reset()

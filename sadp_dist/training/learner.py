@@ -1,0 +1,195 @@
+"""The weights of a run, and all that changes them: network, learning rule, scorer and optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from sadp_dist.errors import UsageError
+from sadp_dist.scoring import SpikeAwareScorer
+from sadp_dist.snn import build_network
+from sadp_dist.snn.learning import Passes, Setting, build_learning_rule
+from sadp_dist.training.checkpoint import load_weights
+from sadp_dist.training.config import TrainConfig
+from sadp_dist.training.datasets import TrainingData
+from sadp_dist.training.losses import build_loss
+from sadp_dist.training.optimizer import build_optimizer
+from sadp_dist.training.processes import Process
+
+_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Learner:
+    """A network as the seed has it, and how it learns.
+
+    Args:
+        config: the whole run.
+        data: what it is for.
+        process: this rank; every rank makes one.
+        score: what is pushed; with "gradient" the network's layers are scored.
+
+    Attributes:
+        network: as it is evaluated and saved.
+        trained: as it is trained, under DDP and torch.compile.
+        rule: how it gets its gradients.
+        scorer: of its gradients, if these are scored.
+        loss: logits [T, B, K] and labels (B,) to losses (B,).
+
+    Raises:
+        AgreedError: network, learning rule and training do not go together.
+    """
+
+    def __init__(self, config: TrainConfig, data: TrainingData, process: Process, score: str | None) -> None:
+        self.config, self.data, self.process, self.device = config, data, process, process.device
+        self.loss = build_loss(config.training)
+        torch.manual_seed(config.seed)
+        process.agree(lambda: self._build(score))
+        self.trained = self._wrap(self.network)
+        learning = chain(self.network.parameters(), self.rule.parameters())
+        self.parameters = [p for p in learning if p.requires_grad]
+        self.optimizer = build_optimizer(self.parameters, config.training)
+        self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=config.training.precision == "fp16")
+        self.passes = Passes(
+            self.trained, self.loss, lambda total: self.grad_scaler.scale(total).backward(), self.autocast
+        )
+        torch.manual_seed(config.seed + 1 + process.rank)  # the same weights everywhere, then its dropout
+
+    def _build(self, score: str | None) -> None:
+        config, data = self.config, self.data
+        layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
+        network = build_network(
+            config.network.name,
+            num_classes=data.classes,
+            image_size=data.image_size,
+            channels=data.channels,
+            time_steps=config.network.time_steps,
+            neuron=config.network.neuron,
+        )
+        if config.network.weights is not None:
+            load_weights(network, Path(config.network.weights))
+        self.network = network.to(self.device).to(memory_format=layout)
+        shape = data.shape
+        example = torch.zeros(
+            (1, *shape) if len(shape) == 3 else (shape[0], 1, *shape[1:]), device=self.device
+        )
+        self.rule = build_learning_rule(
+            config.learning,
+            Setting(
+                self.network,
+                example,
+                config.network.time_steps,
+                data.classes,
+                config.network.neuron.decay,
+                config.seed,
+            ),
+        )
+        self._check_training()
+        scoring = config.scoring
+        self.scorer = (
+            SpikeAwareScorer(self.network, scoring.layers, scoring.exact, self.rule.chunk)
+            if score == "gradient"
+            else None
+        )
+
+    def _check_training(self) -> None:
+        rule, training = self.config.learning.rule, self.config.training
+        if self.rule.step_by_step and training.loss == "cross-entropy" and self.config.network.time_steps > 1:
+            raise UsageError(
+                f"learning.rule={rule} needs the loss of each time step, and training.loss=cross-entropy is "
+                "of their mean: use training.loss=tet (with training.tet_lambda=0 for cross entropy alone)"
+            )
+        if training.compile and not self.rule.whole:
+            raise UsageError(
+                f"training.compile=true compiles whole forward passes, and learning.rule={rule} makes "
+                "others: leave it out, or use network.neuron.backend=inductor"
+            )
+
+    def _wrap(self, network: nn.Module) -> nn.Module:
+        trained: nn.Module = torch.compile(network) if self.config.training.compile else network  # type: ignore[assignment]
+        if self.process.world_size == 1 or not self.rule.whole:
+            return trained
+        return DistributedDataParallel(
+            trained, device_ids=[self.device] if self.device.type == "cuda" else None
+        )
+
+    def learn(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        coefficients: Tensor,
+        *,
+        key: tuple[int, int],
+        scored: bool,
+        last: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a micro-batch; nothing here waits for the device.
+
+        Args:
+            inputs: [B, ...] or [T, B, ...].
+            labels: (B,).
+            coefficients: (B,) c_i.
+            key: epoch and number of the micro-batch.
+            scored: whether the layers' scores are read.
+            last: whether a step follows.
+
+        Returns:
+            logits [T, B, K] and losses (B,), without a graph.
+        """
+        # Batch norm has nothing to normalise by where a single example passes at a single time step.
+        lone = len(labels) == 1 and self.rule.chunk == 1
+        scorer = self.scorer if scored else None
+        with self._synchronised(last), scorer or nullcontext(), self._norms_fixed(lone):
+            return self.rule.learn(inputs, labels, coefficients, self.passes, key)
+
+    def step(self) -> None:
+        """One optimizer step with the gradients that were added."""
+        if not self.rule.whole:
+            self.process.average_gradients(self.parameters)
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        precision = _PRECISION.get(self.config.training.precision)
+        return torch.autocast(self.device.type, precision, enabled=precision is not None)
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients meet at the last micro-batch of a step alone."""
+        if isinstance(self.trained, DistributedDataParallel) and not last:
+            return self.trained.no_sync()
+        return nullcontext()
+
+    @contextmanager
+    def _norms_fixed(self, fixed: bool) -> Iterator[None]:
+        """Batch norm by its running statistics, as in evaluation."""
+        modules = self.network.modules() if fixed else ()
+        norms = [module for module in modules if isinstance(module, _BatchNorm)]
+        for module in norms:
+            module.eval()
+        yield
+        for module in norms:
+            module.train()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {
+            "network": self.network.state_dict(),
+            "learning": self.rule.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "grad_scaler": self.grad_scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what a checkpoint kept; one of an older release has no learning rule's state."""
+        self.network.load_state_dict(state["network"])
+        self.rule.load_state_dict(state.get("learning", {}))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.grad_scaler.load_state_dict(state["grad_scaler"])
