@@ -102,6 +102,6 @@ class Entrance:
 def _unviewed(output: Tensor) -> Tensor:
     """What the output is a mere reshape of, if of anything: changed in place, a view loses its hooks."""
     base = output._base
-    if base is None or base.numel() != output.numel():
+    if base is None or base.numel() != output.numel() or not base.requires_grad:
         return output
     return base if base.is_contiguous() and output.is_contiguous() else output

@@ -35,7 +35,7 @@ class StepwiseRule(LearningRule):
         for name, module in setting.network.named_modules():
             if not getattr(module, "stepwise", True):
                 raise UsageError(
-                    f"learning.rule={config.rule} goes step by step, and {type(module).__name__} ({name}) "
+                    f"learning.rule={config.rule} goes step by step; {type(module).__name__} ({name}) "
                     "takes all time steps at once: use learning.rule=bptt, or other neurons or another network"
                 )
 
@@ -99,14 +99,16 @@ class StepwiseRule(LearningRule):
 
     @contextmanager
     def _encoding(self, inputs: Tensor, passes: Passes) -> Iterator[Encode]:
-        """The stem. Of an image it is computed once: chunks add its gradient up, and that goes down at the end."""
+        """The stem. Of an image it is computed once: chunks add its gradient up, which goes down at the end."""
         stem, static = self.network.stem, inputs.dim() == 4
         if not (static and self.encodes_once):
             sequence = inputs.expand(self.setting.time_steps, *inputs.shape) if static else inputs
             yield lambda start, steps: stem(sequence[start : start + steps])
             return
         with passes.autocast():
-            current = stem(inputs.unsqueeze(0)).float()  # in float32, since gradients are added up in it
+            current = stem(inputs.unsqueeze(0))
+            # Its gradient is a sum over time, which half precision is too coarse for.
+            current = current.to(torch.promote_types(current.dtype, torch.float32))
         leaf = current.detach().requires_grad_(current.requires_grad)
         yield lambda start, steps: leaf.expand(steps, *leaf.shape[1:])
         if current.requires_grad:
