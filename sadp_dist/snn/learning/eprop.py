@@ -71,11 +71,14 @@ class EProp(StepwiseRule):
         share: float,
         passes: Passes,
     ) -> None:
-        total = (coefficients * losses).sum()
+        errors: list[Tensor] = []  # c_i (π - π*) / T, times the scale of mixed precision
+        logits.register_hook(errors.append)
+        super().backward_chunk(logits, losses, labels, coefficients, share, passes)
         if self.cuts is not None:
-            (errors,) = torch.autograd.grad(total, logits, retain_graph=True)  # c_i (π - π*) / T
-            for number, z in enumerate(self.cuts.take()):
-                B = self.get_buffer(f"feedback_{number}")
-                L = (errors.to(B.dtype) @ B).reshape(z.shape)
-                total = total + (L * z).sum()
-        passes.backward(total)
+            spikes = self.cuts.take()
+            torch.autograd.backward(spikes, [self._signal(errors[0], *each) for each in enumerate(spikes)])
+
+    def _signal(self, errors: Tensor, number: int, z: Tensor) -> Tensor:
+        """L_j of a layer's neurons, of the shape of their spikes."""
+        B = self.get_buffer(f"feedback_{number}")
+        return (errors.to(B.dtype) @ B).reshape(z.shape).to(z.dtype)
