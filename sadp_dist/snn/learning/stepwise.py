@@ -36,7 +36,7 @@ class StepwiseRule(LearningRule):
             if not getattr(module, "stepwise", True):
                 raise UsageError(
                     f"learning.rule={config.rule} goes step by step; {type(module).__name__} ({name}) "
-                    "takes all time steps at once: use learning.rule=bptt, or other neurons or another network"
+                    "takes all time steps at once: use learning.rule=bptt, other neurons or another network"
                 )
 
     @property
@@ -99,7 +99,7 @@ class StepwiseRule(LearningRule):
 
     @contextmanager
     def _encoding(self, inputs: Tensor, passes: Passes) -> Iterator[Encode]:
-        """The stem. Of an image it is computed once: chunks add its gradient up, which goes down at the end."""
+        """The stem. Of an image it is computed once; chunks add up its gradient, which goes down at last."""
         stem, static = self.network.stem, inputs.dim() == 4
         if not (static and self.encodes_once):
             sequence = inputs.expand(self.setting.time_steps, *inputs.shape) if static else inputs
