@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import torch
 from spikingjelly.activation_based import layer
+from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
+from sadp_dist.errors import UsageError
 from sadp_dist.snn.models.registry import Blueprint, register_network
 
 HIDDEN_LAYERS = 3
@@ -30,29 +32,47 @@ def build_recurrent_snn(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     return _layers(blueprint, lambda: RecurrentNeurons(WIDTH, blueprint.neuron()))
 
 
-class RecurrentNeurons(nn.Module):
+class RecurrentNeurons(MemoryModule):
     """Neurons that are connected among themselves, [T, B, D] currents to [T, B, D] spikes.
 
-    With x[t] the current from the layer below, neurons get x[t] + V o[t-1], where o[-1] = 0. SpikingJelly's
-    LinearRecurrentContainer would put x[t] through a second linear layer.
+    With x[t] the current from the layer below, neurons get x[t] + V o[t-1], where o[-1] = 0. The last spikes
+    are kept until the reset, so that a sequence may come in parts. SpikingJelly's LinearRecurrentContainer
+    would put x[t] through a second linear layer.
 
     Args:
         width: D.
         neuron: D of them, in multi-step mode.
+
+    Raises:
+        UsageError: neurons that compute all time steps at once, and so before these have sent any spikes.
     """
+
+    o: Tensor | None
 
     def __init__(self, width: int, neuron: nn.Module) -> None:
         super().__init__()
+        if not getattr(neuron, "stepwise", True):
+            raise UsageError(
+                f"a {type(neuron).__name__} computes all time steps at once, and recurrent neurons need the "
+                'spikes of the step before: use neuron kind "lif", or the network spiking_mlp'
+            )
         self.recurrent = nn.Linear(width, width, bias=False)
         nn.init.orthogonal_(self.recurrent.weight)
         self.neuron = neuron
+        self.register_memory("o", None)  # [B, D], the last spikes
+        self.step_mode = "m"
 
-    def forward(self, x: Tensor) -> Tensor:
-        spikes = [torch.zeros_like(x[0])]
+    def supported_step_mode(self) -> tuple[str, ...]:
+        return ("m",)
+
+    def multi_step_forward(self, x: Tensor) -> Tensor:
+        o = torch.zeros_like(x[0]) if self.o is None else self.o
+        spikes = []
         for current in x:
-            o: Tensor = self.neuron((current + self.recurrent(spikes[-1])).unsqueeze(0))
-            spikes.append(o.squeeze(0))
-        return torch.stack(spikes[1:])
+            o = self.neuron((current + self.recurrent(o)).unsqueeze(0)).squeeze(0)
+            spikes.append(o)
+        self.o = o.clone()  # a view could not be detached in place
+        return torch.stack(spikes)
 
 
 def _layers(blueprint: Blueprint, hidden: Callable[[], nn.Module]) -> tuple[nn.Module, nn.Module]:
