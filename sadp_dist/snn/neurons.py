@@ -1,4 +1,4 @@
-"""The leaky integrate-and-fire neuron of Eqs. 1-3, on SpikingJelly's ``LIFNode``."""
+"""Neurons: leaky integrate-and-fire (Eqs. 1-3), on SpikingJelly's ``LIFNode``, or parallel ones."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import math
 import os
 import shutil
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from sadp_dist.errors import UsageError
 
 if TYPE_CHECKING:
     from spikingjelly.activation_based.neuron import LIFNode
+    from torch import nn
 
 SURROGATES = {
     "atan": "ATan",
@@ -26,14 +27,30 @@ SURROGATES = {
 RESETS = ("subtract", "zero")
 BACKENDS = ("torch", "inductor")
 
+KINDS = ("lif", "psn", "masked_psn", "sliding_psn")
+ORDERED = ("masked_psn", "sliding_psn")
+"""Kinds that look at the last ``order`` time steps."""
+
+LIF_ALONE = {
+    "decay": "learns what it takes of earlier steps",
+    "reset": "has no reset",
+    "detach_reset": "has no reset",
+    "backend": "is one matrix product",
+}
+"""What is set for LIF neurons alone, and why not for parallel ones."""
+
 
 @dataclass(frozen=True)
 class NeuronConfig:
     """The neurons of a network: the keys of a configuration's ``network.neuron:`` section.
 
     Attributes:
+        kind: "lif", leaky integrate-and-fire; or the parallel neurons of :mod:`sadp_dist.snn.psn`, whose
+            weights over time are learned: "psn", over all time steps, "masked_psn" and "sliding_psn", over
+            the last `order`. They have no decay, no reset and no backend.
+        order: k >= 1, over how many time steps a masked or sliding PSN looks; a masked one's is at most T.
         decay: the factor λ by which the membrane potential decays in one time step, 0 < λ < 1.
-        threshold: the potential ϑ > 0 at which a neuron spikes.
+        threshold: the potential ϑ > 0 at which a neuron spikes; parallel neurons begin with it and learn it.
         surrogate: the gradient that stands in for the spike's: "atan", "sigmoid", "piecewise_quadratic"
             or "rect".
         reset: what a spike does to the potential: "subtract" the threshold (Eq. 3), or set it to "zero".
@@ -42,7 +59,8 @@ class NeuronConfig:
             by torch.compile: on CPUs one pass over memory for a dozen, for some seconds at the first batch.
 
     Raises:
-        UsageError: a value out of its range, or a name that is not known.
+        UsageError: a value out of its range, a name that is not known, or a value that neurons of this kind
+            have no use for.
     """
 
     decay: float = 0.1
@@ -51,8 +69,11 @@ class NeuronConfig:
     detach_reset: bool = False
     backend: str = "torch"
     reset: str = "subtract"
+    kind: str = "lif"
+    order: int = 2
 
     def __post_init__(self) -> None:
+        check_name("kind", self.kind, KINDS)
         if not 0 < self.decay < 1:
             raise UsageError(f"decay={self.decay} is outside (0, 1), the range of the membrane's decay λ")
         if not (self.threshold > 0 and math.isfinite(self.threshold)):
@@ -60,10 +81,47 @@ class NeuronConfig:
         check_name("surrogate", self.surrogate, SURROGATES)
         check_name("backend", self.backend, BACKENDS)
         check_name("reset", self.reset, RESETS)
+        if not (isinstance(self.order, int) and self.order >= 1):
+            raise UsageError(f"order={self.order!r} must be an integer of at least 1")
+        default = {field.name: field.default for field in fields(self)}
+        if self.kind not in ORDERED and self.order != default["order"]:
+            raise UsageError(
+                f'order={self.order} is for kind {" and ".join(ORDERED)}, not for "{self.kind}": leave it out'
+            )
+        for name, reason in LIF_ALONE.items() if self.kind != "lif" else ():
+            if (value := getattr(self, name)) != default[name]:
+                raise UsageError(f'{name}={value} is for kind "lif"; a {self.kind} {reason}: leave it out')
 
-    def build(self) -> LIFNode:
-        """One layer of these neurons, see :func:`lif`."""
-        return lif(self.decay, self.threshold, self.surrogate, self.detach_reset, self.backend, self.reset)
+    def build(self, time_steps: int | None = None) -> nn.Module:
+        """One layer of these neurons, [T, B, ...] currents to [T, B, ...] spikes of 0 and 1.
+
+        Args:
+            time_steps: T, which "psn" and "masked_psn" need to know.
+
+        Raises:
+            UsageError: they are not told T, or the order is larger.
+        """
+        if self.kind == "lif":
+            node: nn.Module = lif(
+                self.decay, self.threshold, self.surrogate, self.detach_reset, self.backend, self.reset
+            )
+            return node
+        from spikingjelly.activation_based import surrogate as surrogates
+
+        from sadp_dist.snn import psn
+
+        surrogate = getattr(surrogates, SURROGATES[self.surrogate])()
+        if self.kind == "sliding_psn":
+            return psn.SlidingPSN(self.order, self.threshold, surrogate)
+        if time_steps is None:
+            raise UsageError(f'kind="{self.kind}" needs time_steps, the number T that it has weights for')
+        if self.kind == "psn":
+            return psn.PSN(time_steps, self.threshold, surrogate)
+        if self.order > time_steps:
+            raise UsageError(
+                f"order={self.order} is more than time_steps={time_steps}, which a masked_psn has weights for"
+            )
+        return psn.MaskedPSN(self.order, time_steps, self.threshold, surrogate)
 
 
 def lif(

@@ -53,6 +53,8 @@ class RecurrentNeurons(MemoryModule):
         UsageError: neurons that compute all time steps at once, and so before these have sent any spikes.
     """
 
+    o: Tensor | None
+
     def __init__(self, width: int, neuron: nn.Module) -> None:
         super().__init__()
         if not getattr(neuron, "stepwise", True):
@@ -70,8 +72,7 @@ class RecurrentNeurons(MemoryModule):
         return ("m",)
 
     def multi_step_forward(self, x: Tensor) -> Tensor:
-        last: Tensor | None = self.o
-        o = torch.zeros_like(x[0]) if last is None else last
+        o = torch.zeros_like(x[0]) if self.o is None else self.o
         spikes = []
         for current in x:
             o = self.neuron((current + self.recurrent(o)).unsqueeze(0)).squeeze(0)

@@ -17,7 +17,8 @@ class SpikingNetwork(nn.Module):
 
     Args:
         stem: what comes before the first neurons, [t, B, ...] in and out, without state.
-        body: the rest, [T, B, ...] to logits [T, B, K].
+        body: the rest, [T, B, ...] to logits [T, B, K]. One with the attribute ``repeats = True`` takes
+            [1, B, ...] for what is the same at every time step.
         time_steps: T for images; sequences bring their own.
     """
 
@@ -46,7 +47,9 @@ class SpikingNetwork(nn.Module):
         self.reset()
         try:
             if x.dim() == 4:
-                current = self.stem(x.unsqueeze(0)).expand(self.time_steps, -1, -1, -1, -1)
+                current = self.stem(x.unsqueeze(0))
+                if not getattr(self.body, "repeats", False):
+                    current = current.expand(self.time_steps, -1, -1, -1, -1)
             else:
                 current = self.stem(x)
             logits: Tensor = self.body(current)

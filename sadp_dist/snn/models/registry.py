@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import nn
@@ -16,18 +17,20 @@ from sadp_dist.snn.neurons import NeuronConfig, check_name
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What a network is built for: K classes, square images of one size, and one kind of neuron.
+    """What a network is built for: K classes, square images of one size, one kind of neuron and T time steps.
 
-    A network for sequences of F features, as of audio, has channels = F and image_size = 1.
+    A network for sequences of F features, as of audio, has channels = F and image_size = 1. Most networks
+    fit any T.
     """
 
     num_classes: int
     image_size: int
     channels: int
     neuron: Callable[[], nn.Module]
+    time_steps: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("num_classes", "image_size", "channels"):
+        for name in ("num_classes", "image_size", "channels", "time_steps"):
             check_positive(name, getattr(self, name))
 
 
@@ -75,8 +78,8 @@ def build_network(
         num_classes: K.
         image_size: side of the (square) images, in pixels; 1 for features over time, as of audio.
         channels: of the images: 3 for colour, 1 for grey, 2 for event frames; F, where there are features.
-        time_steps: T, how many times an image is shown.
-        neuron: decay, threshold and surrogate of all neurons; None: λ = 0.1, ϑ = 1.
+        time_steps: T, how many times an image is shown; for some neurons and networks also of sequences.
+        neuron: kind, threshold and surrogate of all neurons; None: LIF, λ = 0.1, ϑ = 1.
 
     Returns:
         A module that maps images [B, C, H, W], or frames [T, B, C, H, W] or features [T, B, F] with their
@@ -84,11 +87,12 @@ def build_network(
 
     Raises:
         UsageError: the name is not known, a number is not a positive integer, the network takes the other
-            kind of inputs, or it needs larger images, or torchvision.
+            kind of inputs or no neurons of this kind, or it needs larger images, or torchvision.
     """
     check_name("network", name, NETWORKS)
     check_positive("time_steps", time_steps)
-    blueprint = Blueprint(num_classes, image_size, channels, (neuron or NeuronConfig()).build)
+    layer = partial((neuron or NeuronConfig()).build, time_steps)
+    blueprint = Blueprint(num_classes, image_size, channels, layer, time_steps)
     _check_inputs(name, blueprint)
     try:
         stem, body = NETWORKS[name](blueprint)

@@ -1,0 +1,115 @@
+"""Parallel spiking neurons: the potentials of all time steps at once, on SpikingJelly's classes.
+
+Fang et al. (NeurIPS 2023, "Parallel Spiking Neurons with High Efficiency and Long-term Dependencies
+Learning Ability"). A neuron has no reset and no state: with the currents X of all T steps, its potentials
+and spikes are
+
+    H = W X,    S = Θ(H - B)
+
+where W [T, T] and the thresholds B [T] are learned. A masked PSN has W[t, s] = 0 but for t - k < s <= t,
+and so looks at the last k steps alone; a sliding PSN has the same k weights and one threshold at every
+step, and so fits any T.
+"""
+
+from __future__ import annotations
+
+import torch
+from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based.surrogate import SurrogateFunctionBase
+from torch import Tensor, nn
+
+from sadp_dist.errors import UsageError
+
+
+class _Parallel(nn.Module):
+    """What the three have in common.
+
+    Attributes:
+        stepwise: False: T calls of one time step are not one call of T.
+        v_threshold: ϑ at which all neurons begin; setting it sets every threshold that is learned.
+    """
+
+    stepwise = False
+    weight: nn.Parameter
+    bias: nn.Parameter
+    surrogate_function: SurrogateFunctionBase
+
+    @property
+    def v_threshold(self) -> float:
+        return self._v_threshold
+
+    @v_threshold.setter
+    def v_threshold(self, threshold: float) -> None:
+        self._v_threshold = threshold
+        nn.init.constant_(self.bias, -threshold)
+
+    def fire(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Spikes [T, B, ...] of currents [T, B, ...] for W [T, T].
+
+        Potentials are float32 also where mixed precision makes currents and spikes half-precision.
+        """
+        currents = x.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
+        with torch.autocast(x.device.type, enabled=False):
+            h = torch.addmm(self.bias, weight, currents)
+            spikes: Tensor = self.surrogate_function(h)
+        return spikes.view(x.shape).to(x.dtype)
+
+    def check_time_steps(self, x: Tensor, time_steps: int) -> None:
+        if len(x) != time_steps:
+            raise UsageError(
+                f"the input has {len(x)} time steps, and these neurons have weights for {time_steps}: give "
+                f'network.time_steps: {len(x)}, or take neuron kind "sliding_psn", which fits any number'
+            )
+
+
+class PSN(_Parallel, neuron.PSN):
+    """Weights between all T time steps, also from later to earlier ones."""
+
+    T: int
+
+    def __init__(self, time_steps: int, threshold: float, surrogate: SurrogateFunctionBase) -> None:
+        neuron.PSN.__init__(self, time_steps, surrogate)
+        self.v_threshold = threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_time_steps(x, self.T)
+        return self.fire(x, self.weight)
+
+
+class MaskedPSN(_Parallel, neuron.MaskedPSN):
+    """Weights from the last k of T time steps, k <= T.
+
+    SpikingJelly's can begin without a mask that then closes (its λ from 0 to 1). Here it is closed
+    throughout, λ = 1, so that a checkpoint does what the configuration says.
+    """
+
+    T: int
+    mask0: Tensor
+
+    def __init__(
+        self, order: int, time_steps: int, threshold: float, surrogate: SurrogateFunctionBase
+    ) -> None:
+        neuron.MaskedPSN.__init__(self, order, time_steps, 1.0, surrogate, step_mode="m")
+        self.v_threshold = threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_time_steps(x, self.T)
+        return self.fire(x, self.weight * self.mask0)
+
+
+class SlidingPSN(_Parallel, neuron.SlidingPSN):
+    """The same k weights and one threshold at every time step; weights begin as ..., 1/4, 1/2, 1."""
+
+    k: int
+
+    def __init__(self, order: int, threshold: float, surrogate: SurrogateFunctionBase) -> None:
+        neuron.SlidingPSN.__init__(self, order, True, surrogate, step_mode="m")
+        self.v_threshold = threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        time = torch.arange(len(x), device=x.device)
+        ago = time[:, None] - time  # [T, T], how many steps s lies before t
+        seen = (ago >= 0) & (ago < self.k)
+        # The last of the k weights is that of the step itself.
+        weight = torch.where(seen, self.weight[self.k - 1 - ago.clamp(0, self.k - 1)], 0.0)
+        return self.fire(x, weight)
