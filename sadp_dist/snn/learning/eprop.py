@@ -48,7 +48,7 @@ class EProp(StepwiseRule):
                     f"learning.rule=eprop is defined for networks without batch norm, and {name} is one: use "
                     "recurrent_snn_plain, or learning.rule=ottt"
                 )
-        *hidden, self.readout = synapses(setting.network).values()
+        *hidden, _ = synapses(setting.network).values()
         self.traces = Traces(hidden, setting.decay)
         self.cuts = Cuts(setting.network) if config.feedback == "random" else None
         if self.cuts is not None:
