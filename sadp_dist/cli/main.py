@@ -19,6 +19,7 @@ from sadp_dist.cli import (
     check,
     dashboard,
     doctor,
+    export,
     inspection,
     rendezvous,
     report,
@@ -66,6 +67,7 @@ app.command()(serve.serve)
 app.command()(rendezvous.rendezvous)
 app.command()(dashboard.dashboard)
 app.command()(report.report)
+app.command()(export.export)
 app.command()(reproduce.reproduce)
 app.command()(doctor.doctor)
 

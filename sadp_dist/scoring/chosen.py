@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parametrize
 
 from sadp_dist.errors import UsageError
 from sadp_dist.scoring.layers import GRADIENT_NORMS, ROW_NORMS
@@ -54,7 +55,11 @@ def choose_layers(model: nn.Module, layers: str | Sequence[str], exact: bool) ->
 
 
 def _is_trainable(layer: nn.Module) -> bool:
-    return isinstance(layer.weight, Tensor) and layer.weight.requires_grad
+    if parametrize.is_parametrized(layer, "weight"):  # the weight is computed, from what is trained
+        weight = layer.parametrizations.weight.original  # type: ignore[union-attr]
+    else:
+        weight = layer.weight
+    return isinstance(weight, Tensor) and weight.requires_grad
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     SPREAD = 2
     SHUFFLE = 3
     RUN = 4
+    CONNECT = 5
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -1,0 +1,59 @@
+"""``sadp-dist export``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sadp_dist.training.export import Exported
+
+
+def export(
+    run_dir: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN_DIR")],
+    out: Annotated[Path, typer.Argument(help="The file to write.", metavar="OUT.npz")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Write a run's network with weights of 8 bits or less, and compare its size and accuracy.
+
+    A run that trained with `compression.method=qat` has the levels it trained with. Any other gets 8 bits
+    here, after its training:
+
+        sadp-dist export runs/digits digits.npz
+
+    The network is that of the newest checkpoint. Both accuracies are of the whole test set, which has to be
+    where the run found it.
+    """
+    from sadp_dist.training.export import export_run
+
+    exported = export_run(run_dir, out)
+    console = Console(highlight=False)
+    if as_json:
+        console.print_json(json.dumps(asdict(exported)))
+        return
+    console.print(_table(exported))
+    if not exported.trained_so:
+        console.print(
+            "The run trained without quantisation: its weights got 8 bits afterwards. Where that costs too "
+            "much accuracy, train with compression.method=qat.",
+            soft_wrap=True,
+        )
+    console.print(f"wrote {out}", markup=False, soft_wrap=True)
+
+
+def _table(exported: Exported) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("network", "bytes", "size ratio", "test accuracy"):
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
+    trained = "as trained, 32 bits a weight in the file"
+    table.add_row(trained, f"{exported.float_bytes:,}", "1.000", f"{exported.float_accuracy:.2%}")
+    ratio = exported.bytes / exported.float_bytes
+    table.add_row("exported", f"{exported.bytes:,}", f"{ratio:.3f}", f"{exported.accuracy:.2%}")
+    return table

@@ -1,0 +1,133 @@
+"""Quantisation-aware training: weights of few bits in every forward pass, float32 ones behind them.
+
+After QP-SNN (Wei et al., ICLR 2025, arXiv 2502.05905): uniform quantisation of weights that are rescaled
+first, so that all levels are in use. Biases and norms stay float32, potentials too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from sadp_dist.errors import UsageError
+from sadp_dist.snn.compression.base import Compression, register_compression
+from sadp_dist.snn.compression.config import CompressionConfig
+from sadp_dist.snn.compression.layers import count_parameters, weighted_layers
+
+OUTER_BITS = 8  # of the first and the last layer
+
+
+class Levels(NamedTuple):
+    """A quantised weight, (level - zero) * scale.
+
+    Attributes:
+        level: whole numbers from 0 to 2^b - 1, as float32, in the weight's shape.
+        scale: the distance between two levels, one for each output, [N, 1, ...].
+        zero: the level that stands for 0; where it lies between two, no weight is 0.
+    """
+
+    level: Tensor
+    scale: Tensor
+    zero: float
+
+    def weight(self) -> Tensor:
+        return (self.level - self.zero) * self.scale
+
+
+def rescaled(w: Tensor, bits: int) -> Levels:
+    """Levels from -γ to γ, with γ = mean |w| of each output: ReScaW of QP-SNN.
+
+        ŵ = γ (round((clip(w / γ, -1, 1) + 1) z) / z - 1),  z = (2^b - 1) / 2
+
+    Args:
+        w: [N, ...], N outputs.
+        bits: b.
+    """
+    z = (2**bits - 1) / 2
+    γ = _above_zero(w.abs().mean(dim=tuple(range(1, w.dim())), keepdim=True))
+    return Levels((((w / γ).clamp(-1, 1) + 1) * z).round(), γ / z, z)
+
+
+def symmetric(w: Tensor, bits: int) -> Levels:
+    """Levels from -max |w| to max |w| of each output; 0 stays exactly 0.
+
+    What QP-SNN does with the first and the last layer, but for the maximum, which it takes of the whole layer
+    and of the positive weights alone.
+
+    Args:
+        w: [N, ...], N outputs.
+        bits: b; one of the 2^b levels is not used.
+    """
+    z = 2 ** (bits - 1) - 1
+    scale = _above_zero(w.abs().amax(dim=tuple(range(1, w.dim())), keepdim=True)) / z
+    return Levels((w / scale).round() + z, scale, z)
+
+
+def _above_zero(x: Tensor) -> Tensor:
+    """An output whose weights are all 0 has some scale too."""
+    return x.clamp(min=1e-30)
+
+
+class Quantised(nn.Module):
+    """The parametrization of a weight: quantised in the forward pass, its gradient handed straight through.
+
+    As in the authors' code the gradient also passes where a weight is clipped; but it is not divided by γ, so
+    that learning rates mean what they do without quantisation.
+
+    Args:
+        levels: `rescaled` or `symmetric`.
+        bits: of a weight.
+    """
+
+    def __init__(self, levels: Callable[[Tensor, int], Levels], bits: int) -> None:
+        super().__init__()
+        self.levels, self.bits = levels, bits
+
+    def forward(self, w: Tensor) -> Tensor:
+        quantised = self.levels(w.detach(), self.bits).weight()
+        return quantised + (w - w.detach())  # that is + 0: exactly the quantised weight
+
+
+def quantised(layer: nn.Module) -> Quantised | None:
+    """How a layer's weight is quantised in training, if it is."""
+    if parametrize.is_parametrized(layer, "weight"):
+        for module in layer.parametrizations.weight:  # type: ignore[union-attr]
+            if isinstance(module, Quantised):
+                return module
+    return None
+
+
+@register_compression("qat")
+class QuantisationAwareTraining(Compression):
+    """Every linear and convolutional weight has `bits` bits; those of the first and the last layer have 8."""
+
+    def __init__(self, config: CompressionConfig) -> None:
+        super().__init__(config)
+        self._figures: dict[str, float] = {}
+
+    def attach(self, network: nn.Module, seed: int) -> None:
+        layers = list(weighted_layers(network).values())
+        if not layers:
+            raise UsageError('compression.method="qat": the network has no trainable Linear or Conv layer')
+        parameters, size = count_parameters(network), 0.0
+        for place, layer in enumerate(layers):
+            outer = place in (0, len(layers) - 1)
+            bits = OUTER_BITS if outer else self.config.bits
+            weights = layer.weight.numel()  # type: ignore[operator,union-attr]
+            size += weights * bits / 8
+            parameters -= weights
+            parametrize.register_parametrization(
+                layer, "weight", Quantised(symmetric if outer else rescaled, bits)
+            )
+        self._figures = {
+            "weight_bits": self.config.bits,
+            "parameters": count_parameters(network),
+            "megabytes": (size + 4 * parameters) / 1e6,
+        }
+
+    def figures(self) -> dict[str, float]:
+        """Bits of a weight, parameters, and megabytes of them all without scales and running statistics."""
+        return self._figures

@@ -1,0 +1,153 @@
+"""Two-stage sparse structure learning: few connections from the start, rewired between epochs.
+
+After Shen et al. (ICLR 2025, "Improving the sparse structure learning of spiking neural networks from the
+view of compression efficiency"), Algorithm 1. Stage I trains and finds from the PQ index how many connections
+are too many; stage II prunes by magnitude and grows by momentum.
+
+Algorithm 1 removes and grows the same number, which would keep the density, and yet in the paper's results it
+falls from 0.5 to 0.30 in the fourth iteration, and in the end to 0.11. That is what stage I's share alone
+makes of it: weights near a normal distribution have I = 0.153, so that c = 0.154 of the connections, and
+0.5 (1 - 0.154)^3 = 0.30, 0.5 (1 - 0.154)^9 = 0.11. So with `shrink` the share of stage I goes for good, and
+stage II moves as many again; without it, Algorithm 1 is taken by its letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sadp_dist.errors import UsageError
+from sadp_dist.snn.compression.base import Compression, register_compression
+from sadp_dist.snn.compression.config import CompressionConfig
+from sadp_dist.snn.compression.erdos_renyi import connection_probabilities, draw_connections
+from sadp_dist.snn.compression.layers import count_parameters, momentum, weighted_layers
+from sadp_dist.snn.compression.pq_index import pq_index, retained_lower_bound, rewiring_ratio
+
+
+@register_compression("sparse-structure")
+class SparseStructure(Compression):
+    """Masks over all linear and convolutional weights; what they leave out is 0 after every step.
+
+    The gradient of a weight that is 0 is that of its connection, were it there: the optimizer's momentum
+    follows it, and says where to grow. Every rank has the same weights and momentum, and so the same masks.
+    """
+
+    def __init__(self, config: CompressionConfig) -> None:
+        super().__init__(config)
+        self._layers: list[nn.Module] = []  # a list: they are the network's, and not in this state_dict
+        self._others = 0  # parameters without a mask
+
+    def attach(self, network: nn.Module, seed: int) -> None:
+        self._layers = list(weighted_layers(network).values())
+        if not self._layers:
+            raise UsageError(
+                'compression.method="sparse-structure": the network has no trainable Linear or Conv layer'
+            )
+        shapes = [weight.shape for weight in self._weights()]
+        chances = connection_probabilities(shapes, self.config.density)
+        for place, (weight, chance) in enumerate(zip(self._weights(), chances, strict=True)):
+            mask = draw_connections(weight.shape, chance, seed, place).to(weight.device)
+            self.register_buffer(f"mask_{place}", mask)
+        self._others = count_parameters(network) - sum(mask.numel() for mask in self._masks())
+        self._apply_masks()
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        self._apply_masks()
+
+    @torch.no_grad()
+    def after_epoch(
+        self, epoch: int, epochs: int, optimizer: Optimizer, reduce: Callable[[Tensor], Tensor]
+    ) -> None:
+        done, config = epoch + 1, self.config
+        # What grows begins at 0, and what is left adapts: neither makes sense where no epoch follows.
+        if done % config.every or done > config.until * epochs or done == epochs:
+            return
+        counts = [self._too_many(weight, mask) for weight, mask in self._connections()]
+        falls = self._falls(counts)
+        for (weight, mask), count, fall in zip(self._connections(), counts, falls, strict=True):
+            rows = mask.reshape(len(count), -1)
+            rewired = rewire(
+                weight.reshape(len(count), -1),
+                rows,
+                momentum(optimizer, weight).reshape(len(count), -1),
+                remove=count + fall,
+                grow=count,
+            )
+            mask.copy_(rewired.reshape(mask.shape))
+        self._apply_masks()
+
+    def _too_many(self, weight: Tensor, mask: Tensor) -> Tensor:
+        """Stage I: how many connections are to be rewired, of the layer or of each of its neurons; int64."""
+        config = self.config
+        rows = 1 if config.scope == "layer" else len(weight)
+        w, d = weight.reshape(rows, -1), mask.reshape(rows, -1).sum(dim=1)
+        index = pq_index(w, d, config.p, config.q)
+        r = retained_lower_bound(d, index, config.alpha, config.p, config.q)
+        total = w.shape[1]
+        return (rewiring_ratio(d, r, total, config.gamma, config.beta) * total).round().long()
+
+    def _falls(self, counts: list[Tensor]) -> list[Tensor]:
+        """How many of them go for good: all, or fewer where connectivity would fall below its least."""
+        if not self.config.shrink:
+            return [torch.zeros_like(count) for count in counts]
+        connections = sum(int(mask.sum()) for mask in self._masks())
+        least = self.config.connectivity * sum(mask.numel() for mask in self._masks())
+        wanted = sum(int(count.sum()) for count in counts)
+        share = min(1.0, max(0.0, connections - least) / max(wanted, 1))
+        return [(count * share).floor().long() for count in counts]
+
+    def figures(self) -> dict[str, float]:
+        """The share of the weights that are connected, and how many parameters there are in all."""
+        connections = sum(int(mask.sum()) for mask in self._masks())
+        weights = sum(mask.numel() for mask in self._masks())
+        return {"connectivity": connections / weights, "parameters": connections + self._others}
+
+    def _weights(self) -> Iterator[Tensor]:
+        for layer in self._layers:
+            yield layer.weight  # type: ignore[misc]
+
+    def _masks(self) -> Iterator[Tensor]:
+        for place in range(len(self._layers)):
+            yield self.get_buffer(f"mask_{place}")
+
+    def _connections(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from zip(self._weights(), self._masks(), strict=True)
+
+    @torch.no_grad()
+    def _apply_masks(self) -> None:
+        for weight, mask in self._connections():
+            weight.mul_(mask)
+
+
+def rewire(w: Tensor, mask: Tensor, momentum: Tensor, remove: Tensor, grow: Tensor) -> Tensor:
+    """Stage II: a new mask, row by row.
+
+    The connections of smallest |w| go, at most all but one; then those of largest |momentum| grow where there
+    was none before, and only if these are too few, where one has just gone.
+
+    Args:
+        w: [R, N], 0 where there is no connection.
+        mask: [R, N] bool.
+        momentum: [R, N].
+        remove: [R] int64, how many connections go.
+        grow: [R] int64, how many come.
+
+    Returns:
+        [R, N] bool.
+    """
+    remove = remove.minimum((mask.sum(dim=1) - 1).clamp(min=0))
+    gone = _first(w.abs().where(mask, torch.inf), remove)
+    kept = mask & ~gone
+    wish = -momentum.abs()
+    wish = wish.where(~gone, 1.0 + wish - wish.amin())  # above 0: after all the others
+    return kept | _first(wish.where(~kept, torch.inf), grow.minimum((~kept).sum(dim=1)))
+
+
+def _first(values: Tensor, count: Tensor) -> Tensor:
+    """[R, N] bool: in each row the `count` [R] smallest; of equal ones, the first."""
+    order = values.argsort(dim=1, stable=True)
+    chosen = torch.arange(values.shape[1], device=values.device) < count[:, None]
+    return torch.zeros_like(chosen).scatter_(1, order, chosen)
