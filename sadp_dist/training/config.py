@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.choices import check_choice
+from sadp_dist.snn.compression.config import CompressionConfig
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.neurons import NeuronConfig
 from sadp_dist.store import StoreOptions
@@ -222,6 +223,7 @@ class TrainConfig:
         training: how the weights are learned.
         network: the network.
         learning: by which rule the network learns.
+        compression: how the network is made smaller while it trains.
         pruning: how much of an epoch is left out, and what.
         scoring: where the scores come from.
         store: where the scores live.
@@ -239,6 +241,7 @@ class TrainConfig:
     training: OptimizationConfig
     network: NetworkConfig = field(default_factory=NetworkConfig)
     learning: LearningConfig = field(default_factory=LearningConfig)
+    compression: CompressionConfig = field(default_factory=CompressionConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     store: StoreConfig = field(default_factory=StoreConfig)

@@ -68,14 +68,14 @@ def export_run(run_dir: Path, out: Path) -> Exported:
         "time_steps": config.network.time_steps,
         "neuron": config.network.neuron,
     }
-    export_network(trainer.network, out, architecture)
+    export_network(trainer.learner.network, out, architecture)
     with tempfile.TemporaryDirectory() as folder:
         unquantised = Path(folder) / "float32.npz"
-        export_unquantised(trainer.network, unquantised, architecture)
+        export_unquantised(trainer.learner.network, unquantised, architecture)
         float_bytes = unquantised.stat().st_size
     before = trainer.evaluate()
-    trained_so = any(quantised(layer) for layer in weighted_layers(trainer.network).values())
-    trainer.network = import_network(out).to(trainer.device).to(memory_format=trainer.memory_format)
+    trained_so = any(quantised(layer) for layer in weighted_layers(trainer.learner.network).values())
+    trainer.learner.network = import_network(out).to(trainer.device).to(memory_format=trainer.memory_format)
     after = trainer.evaluate()
     trainer.store.close()
     return Exported(

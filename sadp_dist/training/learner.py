@@ -1,4 +1,4 @@
-"""The weights of a run, and all that changes them: network, learning rule, scorer and optimizer."""
+"""The weights of a run, and all that changes them: network, compression, learning rule, scorer, optimizer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from sadp_dist.errors import UsageError
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.snn import build_network
+from sadp_dist.snn.compression import build_compression
+from sadp_dist.snn.compression.operations import synaptic_operations
 from sadp_dist.snn.learning import Passes, Setting, build_learning_rule
 from sadp_dist.training.checkpoint import load_weights
 from sadp_dist.training.config import TrainConfig
@@ -39,6 +41,7 @@ class Learner:
     Attributes:
         network: as it is evaluated and saved.
         trained: as it is trained, under DDP and torch.compile.
+        compression: what makes it smaller, if anything does.
         rule: how it gets its gradients.
         scorer: of its gradients, if these are scored.
         loss: logits [T, B, K] and labels (B,) to losses (B,).
@@ -76,6 +79,10 @@ class Learner:
         if config.network.weights is not None:
             load_weights(network, Path(config.network.weights))
         self.network = network.to(self.device).to(memory_format=layout)
+        self.compression = build_compression(config.compression)
+        if self.compression is not None:
+            self.compression.attach(self.network, config.seed)
+            self.compression.to(self.device)
         shape = data.shape
         example = torch.zeros(
             (1, *shape) if len(shape) == 3 else (shape[0], 1, *shape[1:]), device=self.device
@@ -155,7 +162,27 @@ class Learner:
             self.process.average_gradients(self.parameters)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
+        if self.compression is not None:
+            self.compression.after_step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
+
+    def end_epoch(self, epoch: int, epochs: int) -> dict[str, float]:
+        """What compression does between epochs, and what it says of the network; every rank calls it.
+
+        Args:
+            epoch: the one just done, counted from 0 where the weights began.
+            epochs: of this training.
+        """
+        if self.compression is None:
+            return {}
+        self.compression.after_epoch(epoch, epochs, self.optimizer, self.process.sum)
+        return self.compression.figures()
+
+    def operations(self, inputs: Tensor) -> dict[str, float]:
+        """Synaptic operations of an example of [B, ...] or [T, B, ...], where the network is compressed."""
+        if self.compression is None:
+            return {}
+        return {"synaptic_operations": sum(synaptic_operations(self.network, [inputs]).values())}
 
     def autocast(self) -> AbstractContextManager[None]:
         precision = _PRECISION.get(self.config.training.precision)
@@ -178,18 +205,22 @@ class Learner:
         for module in norms:
             module.train()
 
+    @property
+    def _stateful(self) -> dict[str, Any]:
+        """What a checkpoint keeps, by its name in there."""
+        return {
+            "network": self.network,
+            "learning": self.rule,
+            **({} if self.compression is None else {"compression": self.compression}),
+            "optimizer": self.optimizer,
+            "grad_scaler": self.grad_scaler,
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
-        return {
-            "network": self.network.state_dict(),
-            "learning": self.rule.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "grad_scaler": self.grad_scaler.state_dict(),
-        }
+        return {name: part.state_dict() for name, part in self._stateful.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what a checkpoint kept; one of an older release has no learning rule's state."""
-        self.network.load_state_dict(state["network"])
-        self.rule.load_state_dict(state.get("learning", {}))
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.grad_scaler.load_state_dict(state["grad_scaler"])
+        for name, part in self._stateful.items():
+            part.load_state_dict(state.get(name, {}) if name == "learning" else state[name])

@@ -50,6 +50,11 @@ class Phases:
         proper = done - self.tracking
         return proper > 0 and (proper % every == 0 or done == self.epochs)
 
+    def place(self, epoch: int) -> tuple[int, int]:
+        """An epoch counted from 0 in its phase, and the epochs of the training that it is one of."""
+        done, epochs = self.on_schedule(epoch)
+        return int(done), epochs
+
     def on_schedule(self, done: float) -> tuple[float, int]:
         """Epochs done of the phase, which may be a fraction, and those that its learning rate falls over.
 

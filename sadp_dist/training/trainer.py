@@ -165,6 +165,7 @@ class Trainer:
                 self.seconds += pause - started - not_training
                 self.save(checkpoints)
                 started, not_training = time.perf_counter(), 0.0
+        compressed = self.learner.end_epoch(*self.phases.place(self.epoch))
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         self.seconds += time.perf_counter() - started - not_training
@@ -192,6 +193,7 @@ class Trainer:
             "plan_seconds": plan_seconds,
             "total_examples": self.totals["examples"],
             "total_seconds": self.totals["seconds"],
+            **compressed,
         }
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
         self.sums = DeviceSums(3, self.device)
@@ -260,11 +262,12 @@ class Trainer:
         if self.process.world_size > 1:  # batch norm's running statistics are rank 0's, as in a DDP forward
             for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
-        sums = DeviceSums(3, self.device)
+        sums, operations = DeviceSums(3, self.device), dict[str, float]()
         for images, labels, _, _ in self.data.test_loader():
-            labels = labels.to(self.device, non_blocking=True)
+            labels, inputs = labels.to(self.device, non_blocking=True), self._inputs(images)
             with self.learner.autocast():
-                logits = network(self._inputs(images))
+                logits = network(inputs)
+                operations = operations or self.learner.operations(inputs)  # of the first batch
             hits = correct(logits, labels)
             sums.add(self.learner.loss(logits, labels).sum(), hits.sum(), torch.ones_like(hits).sum())
         loss, right, examples = self.process.sum(sums.total).tolist()
@@ -273,6 +276,7 @@ class Trainer:
             "test_accuracy": right / examples,
             "test_examples": int(examples),
             "evaluation_seconds": time.perf_counter() - started,
+            **operations,
         }
 
     def _inputs(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
