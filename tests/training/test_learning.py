@@ -16,6 +16,7 @@ from sadp_dist.snn import LEARNING_RULES
 from sadp_dist.training import parse_config, read_metrics, train
 from tests.training.conftest import environment, newest_state
 from tests.training.gradients import gradients_of_an_epoch
+from tests.training.interruption import interrupted_after
 from tests.training.test_resume import TIMES
 
 DETAILS = {"tbptt": {"steps": 1}, "sltt": {"backward_steps": 1}}
@@ -93,8 +94,7 @@ def test_what_a_rule_has_itself_is_in_checkpoints(raw):
     assert any("classifiers" in name for name in expected["learning"])
 
     resumed = parse_config({**raw(**sections), "name": "resumed"})
-    interrupted = _Interrupted()
-    with pytest.raises(_Interrupted), interrupted.after_batches(4):
+    with interrupted_after(batches=4):
         train(resumed, show=False)
     train(resumed, "resume", show=False)
     again = [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(resumed.run_dir)]
@@ -103,25 +103,6 @@ def test_what_a_rule_has_itself_is_in_checkpoints(raw):
     for part in ("network", "learning"):
         assert expected[part].keys() == found[part].keys()
         assert all(torch.equal(expected[part][key], found[part][key]) for key in expected[part])
-
-
-class _Interrupted(Exception):
-    """Raised in the middle of an epoch."""
-
-    def after_batches(self, count: int):
-        from unittest.mock import patch
-
-        from sadp_dist.training.learner import Learner
-
-        learn, seen = Learner.learn, []
-
-        def interrupted(learner, *args, **kwargs):
-            seen.append(1)
-            if len(seen) > count:
-                raise self
-            return learn(learner, *args, **kwargs)
-
-        return patch.object(Learner, "learn", interrupted)
 
 
 @pytest.mark.slow

@@ -137,12 +137,13 @@ class ActivityPruning(Compression):
     def after_epoch(
         self, epoch: int, epochs: int, optimizer: Optimizer, reduce: Callable[[Tensor], Tensor]
     ) -> None:
-        if bool(self.fixed):
+        sums = [self.get_buffer(f"activity_{place}") for place in range(len(self._units))]
+        if bool(self.fixed):  # a run that went on from a checkpoint has measured to here
             self._stop_measuring()
+            torch._foreach_zero_(sums)
             return
         last = max(1, round(self.config.until * epochs))
         done = min(epoch + 1, last)
-        sums = [self.get_buffer(f"activity_{place}") for place in range(len(self._units))]
         means = [both[:-1] / both[-1] for both in map(reduce, sums)]
         if all(bool(mean.isfinite().all()) for mean in means):  # else the epoch had no example
             # From all to what is to be left, fast at first and then slower (Zhu and Gupta, 2017, Eq. 1).
@@ -158,8 +159,7 @@ class ActivityPruning(Compression):
                 back = after & ~before
                 unit.norm.weight.masked_fill_(back, 1.0)
                 before.copy_(after)
-        for both in sums:
-            both.zero_()
+        torch._foreach_zero_(sums)
         if done == last:
             self.fixed.fill_(True)
             self._stop_measuring()
