@@ -54,10 +54,15 @@ def test_it_has_the_parameters_of_the_authors_network():
     assert sum(p.numel() for p in small.parameters()) == pytest.approx(2e6, rel=0.05)
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("decay", [0.5, FLOOR])
-@pytest.mark.parametrize("shape", [(3, 3, 8, 8), (3, 3, 3, 10, 10)])  # images, and frames of an odd level
-def test_logits_and_gradients_are_those_of_the_plain_computation(training, decay, shape):
+@pytest.mark.parametrize(
+    ("shape", "decay", "training"),
+    [
+        ((3, 3, 8, 8), 0.5, True),
+        ((3, 3, 8, 8), FLOOR, False),
+        ((3, 3, 3, 10, 10), FLOOR, True),  # frames, and a level of an odd size
+    ],
+)
+def test_logits_and_gradients_are_those_of_the_plain_computation(shape, decay, training):
     neuron = NeuronConfig(decay=decay, threshold=0.5, surrogate="sigmoid")
     network = build(neuron=neuron, size=shape[-1]).double()
     x = torch.randn(shape, dtype=torch.float64)
@@ -75,7 +80,7 @@ def test_logits_and_gradients_are_those_of_the_plain_computation(training, decay
 @pytest.mark.parametrize(("precision", "allowed"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
 def test_rounding_moves_no_spike_of_networks_in_lower_precision(precision, allowed):
     """A wrong spike would change gradients by more than the sums of rounded numbers do."""
-    network = build(time_steps=8, neuron=NeuronConfig(decay=FLOOR, threshold=0.5))
+    network = build(time_steps=5, neuron=NeuronConfig(decay=FLOOR, threshold=0.5))
     images = torch.randn(4, 3, 8, 8)
     found = []
     for run in (network, plain(network)):
