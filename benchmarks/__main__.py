@@ -29,6 +29,7 @@ NAMES = (
     "gradient_norms",
     "epoch_time",
     "training_memory",
+    "time_steps_memory",
     "time_to_accuracy",
     "store",
     "service",

@@ -13,7 +13,10 @@ Autograd would keep what every function of every step computed. Here the forward
 potentials alone; the backward pass goes back in time, computes one function again at a time, which gives
 its gradients and the potentials one step earlier. That costs one more forward pass.
 
-Dividing by α_l magnifies what rounding did: in T steps by 1 / α^(T-1). Hence no α is below ``FLOOR``.
+Levels see the spikes of others' potentials, not these themselves, and one spike more or less would change
+all that is computed before it. So potentials are float64 whatever the network computes in: then what
+rounding did, which a division by α_l magnifies, in T steps by 1 / α^(T-1), practically never moves one over
+its threshold. Hence also no α is below ``FLOOR``.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class TimeStep(nn.Module):
     Args:
         levels: f_1, ..., f_L, called with c_{l-1}[t] and c_{l+1}[t-1]; the latter is None at the first time
             step and at the last level.
-        decays: what α_1, ..., α_L are at first; None at the first time step, before which there is nothing.
+        decay: what α_1, ..., α_L are at first; None at the first time step, before which there is nothing.
         widths: channels of each level; each has its own α.
     """
 
@@ -47,18 +50,24 @@ class TimeStep(nn.Module):
             () if decay is None else (torch.full((width, 1, 1), decay) for width in widths)
         )
 
+    @property
+    def precision(self) -> torch.dtype:
+        """Of the weights, and so of what levels are called with."""
+        return next(self.levels.parameters()).dtype
+
     def alpha(self, level: int) -> Tensor:
         """α_l, at least ``FLOOR``; the gradient of a smaller parameter passes as if it were not."""
-        decay: Tensor = self.decays[level]
+        decay: Tensor = self.decays[level].double()
         return decay + (decay.clamp(min=FLOOR) - decay).detach()
 
     def function(self, level: int, below: Tensor, above: Tensor | None) -> Tensor:
-        """f_l, in single precision or better."""
-        current: Tensor = self.levels[level](below, above)
-        return current.to(torch.promote_types(current.dtype, torch.float32))
+        """f_l, float64, computed in the weights' precision, or in that of torch.autocast."""
+        dtype = self.precision
+        current: Tensor = self.levels[level](below.to(dtype), None if above is None else above.to(dtype))
+        return current.double()
 
     def forward(self, x: Tensor, potentials: Sequence[Tensor] | None) -> list[Tensor]:
-        """c_1[t], ..., c_L[t] of c_0[t] and of those one step before, None for the first step."""
+        """c_1[t], ..., c_L[t], float64, of c_0[t] and of those one step before; None at the first step."""
         after: list[Tensor] = []
         below = x
         for level in range(len(self.levels)):
@@ -83,7 +92,7 @@ def plain(steps: Sequence[TimeStep], readout: nn.Module, x: Tensor) -> tuple[Ten
     outputs = []
     for t, step in enumerate(steps):
         potentials = step(_at(x, t), potentials)
-        outputs.append(readout(potentials[-1]))
+        outputs.append(readout(potentials[-1].to(step.precision)))
     assert potentials is not None
     return torch.cat(outputs), potentials
 
@@ -128,7 +137,7 @@ class _Reversible(torch.autograd.Function):
                 step: TimeStep = ctx.steps[t]
                 with torch.enable_grad():
                     top = potentials[-1].detach().requires_grad_()
-                    output = ctx.readout(top)
+                    output = ctx.readout(top.to(step.precision))
                 (error,) = torch.autograd.grad(output, top, from_outputs[t : t + 1])
                 errors[-1] = errors[-1] + error
                 potentials, errors, error = _undo(step, _at(x, t), potentials, errors, t == 0, total)
@@ -174,7 +183,7 @@ def _undo(
             errors_before[level] = alpha * error
             decay = step.decays[level]
             if decay.requires_grad:
-                total.add(decay, (error * before[level]).sum_to_size(decay.shape))
+                total.add(decay, (error * before[level]).sum_to_size(decay.shape).to(decay.dtype))
     order = range(len(before))
     return [before[level] for level in order], [errors_before[level] for level in order], from_below
 

@@ -24,6 +24,8 @@ def test_every_recipe_that_ships_can_take_a_step(path, digits, tmp_path, monkeyp
     of_digits = [f"data.{split}={digits / split}.beton" for split in ("train", "test")]
     # 64 pixels: the networks are those of ImageNet, and the step is one for a CPU.
     size = ["data.image_size=64"] if "imagenet" in path.stem else []
+    if path.stem == "dvs128-gesture-vgg11-ws":  # whose first layers see 128x128 pixels
+        size = ["network.time_steps=2"]
     config = load_config(path, [*SMALL, *size, *(of_digits if path.stem == "digits" else [])])
     found = dry_run(config)
     assert found.parameters > 20_000
