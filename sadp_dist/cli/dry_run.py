@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 
 from rich import box
 from rich.console import Console
@@ -34,6 +35,8 @@ def dry_run_table(found: DryRun) -> Table:
         f"T = {found.config.network.time_steps}",
         "examples": f"{N:,} of {' x '.join(map(str, found.shape))}, {found.classes:,} classes",
         "method": f"{pruning.method}{_hyperparameters(found)}",
+        "learning": _learning(found),
+        "compression": found.config.compression.method,
         "scored": _scored(found),
         "batch": f"{training.batch_size:,}",
         "epochs": f"{found.tracking} of tracking, then {len(sizes):,}"
@@ -57,6 +60,13 @@ def dry_run_table(found: DryRun) -> Table:
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
+
+
+def _learning(found: DryRun) -> str:
+    """The rule, and what is set for it."""
+    learning = asdict(found.config.learning)
+    rule = learning.pop("rule")
+    return ", ".join([rule, *(f"{key}={value}" for key, value in learning.items() if value is not None)])
 
 
 def _hyperparameters(found: DryRun) -> str:

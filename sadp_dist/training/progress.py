@@ -89,6 +89,8 @@ class Progress:
             parts.append(f"loss {record['loss']:.4f}  train {record['train_accuracy']:6.2%}")
         if "test_accuracy" in record:
             parts.append(f"test {record['test_accuracy']:6.2%}")
+        if "connectivity" in record:
+            parts.append(f"connectivity {record['connectivity']:6.2%}")
         parts += [self._kept, f"{record['images_per_second']:,.0f} images/s", f"{record['seconds']:.1f} s"]
         self.console.print("  ".join(parts), markup=False, soft_wrap=True)
 
