@@ -20,7 +20,8 @@ lint: setup
 	@$(VENV)/bin/mypy
 
 # The tests of a file stay together, since they share servers. Those of faults run by themselves: they say how long a store
-# may be silent.
+# may be silent. A thread for each process: more of them than cores wait for each other at every operation.
+test: export OMP_NUM_THREADS ?= 1
 test: lint
 	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --ignore tests/faults $(PYTEST_ARGS)
 	@$(VENV)/bin/python -m pytest tests/faults $(PYTEST_ARGS) || [ $$? = 5 ]  # 5: ARGS choose none of these
