@@ -19,7 +19,7 @@ from sadp_dist.snn import NeuronConfig, build_network
 
 NETWORK = "t_revsnn_small"
 TIME_STEPS = (2, 4, 8)
-IMAGE_SIZE = 16
+IMAGE_SIZE = 32
 GOAL = 1.05  # of the peak at the most time steps to that at the fewest
 
 

@@ -21,6 +21,10 @@ PARTS = (
     ("spiking_resnet19", "Zheng et al. 2021", "any", (100, 32, 3)),
     ("sew_resnet", "SpikingJelly; Fang et al. 2021", "any", (1000, 224, 3)),
     ("vgg", "SpikingJelly; Simonyan and Zisserman 2015", "from 32", (10, 32, 3)),
+    ("vgg11_ws", "Xiao et al. 2022; Meng et al. 2023", "from 8", (11, 128, 2)),
+    ("nf_resnet", "Brock et al. 2021; Meng et al. 2023", "any", (1000, 224, 3)),
+    ("t_revsnn_resnet18", "Hu et al. 2024", "any", (1000, 224, 3)),
+    ("t_revsnn_small", "after Hu et al. 2024", "any", (10, 32, 3)),
     ("meta_spikeformer", "Yao et al. 2024", "any", (1000, 224, 3)),
     ("spiking_mlp", "after Bittar and Garner 2022", "[T, B, F]", (20, 1, 700)),
     ("recurrent_snn", "after Bittar and Garner 2022", "[T, B, F]", (35, 1, 40)),
@@ -28,16 +32,14 @@ PARTS = (
 
 
 def markdown() -> str:
-    for name in NETWORKS:
-        if not name.startswith(tuple(start for start, *_ in PARTS)):
-            raise LookupError(f"{name} is not among PARTS")
+    part_of = {name: _part(name) for name in NETWORKS}
     lines = [
         "| name | what | source | image sizes | for classes, input | parameters | last layer |",
         "| --- | --- | --- | --- | --- | ---: | --- |",
     ]
     for start, source, sizes, (classes, size, channels) in PARTS:
-        for name in NETWORKS:
-            if name.startswith(start):
+        for name, part in part_of.items():
+            if part == start:
                 with torch.device("meta"):
                     network = build_network(name, classes, size, channels)
                 count = sum(p.numel() for p in network.parameters())
@@ -48,6 +50,14 @@ def markdown() -> str:
                     f"| {count:,} | `{last}` |"
                 )
     return "\n".join(lines)
+
+
+def _part(name: str) -> str:
+    """The longest beginning among PARTS."""
+    starts = [start for start, *_ in PARTS if name.startswith(start)]
+    if not starts:
+        raise LookupError(f"{name} is not among PARTS")
+    return max(starts, key=len)
 
 
 def _first_sentence(name: str) -> str:

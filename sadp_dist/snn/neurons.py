@@ -45,9 +45,9 @@ class NeuronConfig:
     """The neurons of a network: the keys of a configuration's ``network.neuron:`` section.
 
     Attributes:
-        kind: "lif", leaky integrate-and-fire; or the parallel neurons of :mod:`sadp_dist.snn.psn`, whose
-            weights over time are learned: "psn", over all time steps, "masked_psn" and "sliding_psn", over
-            the last `order`. They have no decay, no reset and no backend.
+        kind: "lif", leaky integrate-and-fire; or parallel neurons, whose weights over time are learned:
+            "psn", over all time steps, "masked_psn" and "sliding_psn", over the last `order`. These have no
+            decay, no reset and no backend.
         order: k >= 1, over how many time steps a masked or sliding PSN looks; a masked one's is at most T.
         decay: the factor λ by which the membrane potential decays in one time step, 0 < λ < 1.
         threshold: the potential ϑ > 0 at which a neuron spikes; parallel neurons begin with it and learn it.

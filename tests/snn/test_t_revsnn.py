@@ -113,7 +113,7 @@ def test_memory_does_not_grow_with_the_number_of_time_steps():
     inputs_of_the_classifier = 4 * 128 * 4  # B numbers of float32 for each of 128 channels, at each step
     assert saved[4] - saved[2] == 2 * inputs_of_the_classifier
     assert saved[8] - saved[4] == 4 * inputs_of_the_classifier
-    assert saved[8] < 1.02 * saved[2]
+    assert saved[8] < 1.05 * saved[2]
     by_autograd = {steps: bytes_saved(plain(build(steps, size=16)), images) for steps in (2, 8)}
     assert by_autograd[8] > 3.5 * by_autograd[2] > 3.5 * 20 * saved[2]
 

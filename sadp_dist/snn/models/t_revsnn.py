@@ -19,10 +19,12 @@ four α of the first time step, which do nothing.
 
 Ours: one linear classifier of the spikes of the last level for all time steps, where their loss has one at
 each of four and throws three away. Depthwise weights that begin with variance 1 / N (their standard
-deviation of 0.02 lets no neuron inside a block spike at first). α of at least 0.1 (theirs is 0.001, which
-single precision cannot undo). The stem does not shrink images up to 48 pixels, and is the same for all
-frames of events. The neurons' threshold, surrogate and α are those of the configuration; theirs are ϑ =
-0.5, "rect" and 0.5.
+deviation of 0.02 lets no neuron inside a block spike at first). α of at least 0.1 (theirs is 0.001, with
+which a rounding error grows by a billion in four steps) and potentials in float64, see there: their code
+keeps the potentials of every time step. The stem does not shrink images up to 48 pixels (that of
+``t_revsnn_small``, which is narrower too, leaves 8 pixels or more), and is the same for all frames of
+events. The neurons' threshold, surrogate and α are those of the configuration; theirs are ϑ = 0.5, "rect"
+and 0.5.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from sadp_dist.snn.models.standardised import StandardisedConv2d
 from sadp_dist.snn.reversible import FLOOR, TimeStep, plain, reversible
 
 EXPANSION = 4
+POSITIONS = 8  # side of what the first level of the small network sees
 
 Widths = tuple[int, int, int, int]
 
@@ -47,13 +50,21 @@ Widths = tuple[int, int, int, int]
 @register_network("t_revsnn_resnet18")
 def build_t_revsnn_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     """T-RevSNN ResNet18 (512): a network a time step, reversible, so that memory does not grow with T."""
-    return _t_revsnn("t_revsnn_resnet18", (96, 192, 384, 512), 5, blueprint)
+    widths = (96, 192, 384, 512)
+    if blueprint.image_size <= SMALL_IMAGE:
+        stem = _stem(blueprint.channels, widths[0], (3, 1), (3, 1))
+    else:
+        stem = _stem(blueprint.channels, widths[0], (7, 2), (3, 2))
+    return stem, _body("t_revsnn_resnet18", widths, 5, blueprint)
 
 
 @register_network("t_revsnn_small")
 def build_t_revsnn_small(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """A narrow T-RevSNN with two million parameters, see :func:`build_t_revsnn_resnet18`."""
-    return _t_revsnn("t_revsnn_small", (32, 64, 96, 128), 3, blueprint)
+    """A narrow T-RevSNN for CPUs, whose stem halves images twice, if 8 pixels are left."""
+    widths = (32, 64, 96, 128)
+    first, second = (2 if blueprint.image_size >= POSITIONS * factor else 1 for factor in (4, 2))
+    stem = _stem(blueprint.channels, widths[0], (3, first), (3, second))
+    return stem, _body("t_revsnn_small", widths, 3, blueprint)
 
 
 class Spikes(nn.Module):
@@ -190,16 +201,16 @@ class TRevSNN(nn.Module):
         return logits
 
 
-def _t_revsnn(
-    name: str, widths: Widths, kernel_size: int, blueprint: Blueprint
-) -> tuple[nn.Module, nn.Module]:
-    spikes, decay = _spikes_and_decay(name, blueprint)
-    small = blueprint.image_size <= SMALL_IMAGE
-    first, second = ((3, 1), (3, 1)) if small else ((7, 2), (3, 2))
-    stem = nn.Sequential(
-        StandardisedConv2d(blueprint.channels, widths[0], *first, gamma=1.0),
-        StandardisedConv2d(widths[0], widths[0], *second, gamma=1.0),
+def _stem(channels: int, width: int, first: tuple[int, int], second: tuple[int, int]) -> nn.Sequential:
+    """Two convolutions, of kernel size and stride each, with nothing between them."""
+    return nn.Sequential(
+        StandardisedConv2d(channels, width, *first, gamma=1.0),
+        StandardisedConv2d(width, width, *second, gamma=1.0),
     )
+
+
+def _body(name: str, widths: Widths, kernel_size: int, blueprint: Blueprint) -> TRevSNN:
+    spikes, decay = _spikes_and_decay(name, blueprint)
     ends = [block_end(width, kernel_size) for width in widths]
     last = len(widths) - 1
     steps = []
@@ -217,7 +228,7 @@ def _t_revsnn(
             for level, width in enumerate(widths)
         ]
         steps.append(TimeStep(levels, decay if t > 0 else None, widths))
-    return stem, TRevSNN(steps, spikes, widths[-1], blueprint.num_classes)
+    return TRevSNN(steps, spikes, widths[-1], blueprint.num_classes)
 
 
 def _spikes_and_decay(name: str, blueprint: Blueprint) -> tuple[Spikes, float]:
