@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from spikingjelly.activation_based import layer
+from spikingjelly.activation_based.neuron import PSN
 from torch import nn
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn import NeuronConfig, build_network
+from sadp_dist.snn import SpikingNetwork, build_network
 from sadp_dist.snn.compression import CompressionConfig, build_compression
 from sadp_dist.snn.compression.activity_pruning import ActivityPruning, find_units
 from sadp_dist.snn.compression.layers import weighted_layers
@@ -178,13 +180,14 @@ def test_what_it_cannot_prune_is_refused() -> None:
 
 def test_neurons_without_potentials_count_by_their_spikes() -> None:
     torch.manual_seed(0)
-    neuron = NeuronConfig(threshold=0.5)
-    network = build_network("small_cnn", 4, image_size=8, channels=1, time_steps=2, neuron=neuron)
-    method = attached(network)
-    neurons = network.body[3]
-    neurons.store_v_seq = False
+    body = nn.Sequential(
+        layer.Conv2d(1, 5, 3), layer.BatchNorm2d(5), PSN(2), layer.Flatten(), layer.Linear(180, 2)
+    )
+    network = SpikingNetwork(nn.Identity(), body, time_steps=2)
+    method = attached(network, connectivity=0.95)
     seen: list[torch.Tensor] = []
-    neurons.register_forward_hook(lambda module, args, o: seen.append(o))
+    body[2].register_forward_hook(lambda module, args, o: seen.append(o))
     network(torch.rand(4, 1, 8, 8))
     assert seen[0].sum() > 0
-    assert torch.allclose(method.activity_1[:-1], seen[0].double().sum(dim=(0, 1, 3, 4)))
+    assert torch.allclose(method.activity_0[:-1], seen[0].double().sum(dim=(0, 1, 3, 4)))
+    assert method.activity_0[-1] == 2 * 4 * 6 * 6
