@@ -25,13 +25,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.compression.layers import weight_parameter, weighted_layers
+from sadp_dist.snn.compression.layers import PARAMETRIZED, weight_parameter, weighted_layers
 from sadp_dist.snn.compression.quantisation import OUTER_BITS, Levels, quantised, symmetric
 from sadp_dist.snn.models import SpikingNetwork, build_network
 from sadp_dist.snn.neurons import NeuronConfig
 
 ARCHITECTURE = "network"
-PARAMETRIZED = ".parametrizations.weight.original"
 
 
 def export_network(network: nn.Module, file: Path, architecture: Mapping[str, Any]) -> None:
