@@ -52,8 +52,7 @@ def _table(exported: Exported) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("network", "bytes", "size ratio", "test accuracy"):
         table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
-    trained = "as trained, 32 bits a weight in the file"
-    table.add_row(trained, f"{exported.float_bytes:,}", "1.000", f"{exported.float_accuracy:.2%}")
+    table.add_row("in float32", f"{exported.float_bytes:,}", "1.000", f"{exported.float_accuracy:.2%}")
     ratio = exported.bytes / exported.float_bytes
     table.add_row("exported", f"{exported.bytes:,}", f"{ratio:.3f}", f"{exported.accuracy:.2%}")
     return table

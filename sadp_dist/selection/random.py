@@ -23,7 +23,6 @@ class Stream(IntEnum):
     SPREAD = 2
     SHUFFLE = 3
     RUN = 4
-    CONNECT = 5
 
 
 @njit(cache=True, nogil=True, inline="always")

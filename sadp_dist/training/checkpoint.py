@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import nn
 
 from sadp_dist.errors import UsageError
+from sadp_dist.snn.compression.layers import PARAMETRIZED
 from sadp_dist.snn.models.published import our_names
 from sadp_dist.store import Store
 from sadp_dist.store.snapshot import fsync_folder
@@ -102,7 +103,11 @@ def load_weights(network: nn.Module, source: Path) -> None:
             raise UsageError(
                 f"{shown} holds no checkpoint; give the directory of a run, or a file of weights"
             )
-        weights = _read_state(found[-1])["network"]
+        weights = {
+            # Of a run with quantised weights, the float32 ones behind them.
+            name.replace(PARAMETRIZED, ".weight"): weight
+            for name, weight in _read_state(found[-1])["network"].items()
+        }
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -23,7 +23,7 @@ class Exported:
 
     Attributes:
         trained_so: the run trained with quantisation; else the weights got 8 bits afterwards.
-        float_bytes: size of a file with the same network in float32.
+        float_bytes: size of a file with the same network in float32, not compressed.
         bytes: size of the file.
         float_accuracy: of the network that was trained, on the test set. With quantisation-aware training it
             computes with quantised weights too.

@@ -65,7 +65,7 @@ def write_run(folder: Path, digits: Path, training: str) -> None:
 
 def test_help_names_every_command_and_says_how_to_use_it():
     overview = sadp_dist_command("--help").stdout
-    for command in ("train", "beton", "stats", "top", "report", "doctor"):
+    for command in ("train", "beton", "stats", "top", "report", "export", "doctor"):
         assert command in overview
         text = sadp_dist_command(command, "--help").stdout
         assert "Usage" in text

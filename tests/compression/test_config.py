@@ -27,7 +27,8 @@ def test_every_method_is_there() -> None:
     ("keys", "said"),
     [
         ({"method": "quat"}, r"method='quat' is not known; .*did you mean \"qat\"\?"),
-        ({"scope": "channel"}, "scope='channel' is not known"),
+        ({"method": "sparse-structure", "scope": "network"}, "scope='network' is not known"),
+        ({"method": "activity-pruning", "scope": "neuron"}, "scope='neuron' is not known"),
         ({"bits": 9}, "bits=9 is not a whole number from 2 to 8"),
         ({"bits": 4.0}, "bits=4.0 is not a whole number"),
         ({"every": 0}, "every=0 is not a whole number of at least 1"),
@@ -45,6 +46,16 @@ def test_every_method_is_there() -> None:
 def test_what_makes_no_sense_is_refused(keys: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         CompressionConfig(**keys)  # type: ignore[arg-type]
+
+
+def test_a_run_in_which_nothing_would_be_rewired_is_refused() -> None:
+    config = CompressionConfig("sparse-structure", every=9)
+    config.check_epochs(12)
+    with pytest.raises(UsageError, match="of 11 epochs the last .* is number 8"):
+        config.check_epochs(11)
+    with pytest.raises(UsageError, match="is number 8"):
+        CompressionConfig("sparse-structure", every=9, until=1.0).check_epochs(9)
+    CompressionConfig("qat").check_epochs(1)
 
 
 def test_the_configuration_does_not_wait_for_torch() -> None:

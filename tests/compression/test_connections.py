@@ -207,7 +207,7 @@ def masks_on_rank(rank: int, folder: Path) -> None:
         return values
 
     found = {}
-    for name in ("sparse-structure", "activity-pruning"):
+    for name in ("qat", "sparse-structure", "activity-pruning"):
         network, method = small_network(), build_compression(CompressionConfig(name, every=1))
         method.attach(network, seed=3)
         optimizer = sgd(network)
@@ -215,16 +215,17 @@ def masks_on_rank(rank: int, folder: Path) -> None:
         for epoch in range(2):
             step(parallel, optimizer, method, seed=2 * epoch + rank)  # other images on each rank
             method.after_epoch(epoch, 4, optimizer, add_up)
-        found[name] = method.state_dict()
+        found[name] = {**method.state_dict(), **dict(network.named_parameters())}
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_ranks_have_the_same_masks(tmp_path: Path) -> None:
+def test_two_ranks_have_the_same_masks_and_weights(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(masks_on_rank, (tmp_path,), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for name, state in ranks[0].items():
-        assert any(not mask.all() for key, mask in state.items() if key.startswith("mask"))
+        masks = [value for key, value in state.items() if key.startswith("mask")]
+        assert name == "qat" or not all(mask.all() for mask in masks)
         for key, value in state.items():
             assert torch.equal(value, ranks[1][name][key]), (name, key)

@@ -136,6 +136,7 @@ def run_dir(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_compares_sizes_and_accuracies(run_dir: Path, tmp_path: Path) -> None:
+    """The command that docs/compression.md shows."""
     out = tmp_path / "digits.npz"
     printed = CliRunner().invoke(app, ["export", str(run_dir), str(out), "--json"])
     assert printed.exit_code == 0, printed.output

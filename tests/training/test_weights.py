@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from sadp_dist.errors import UsageError
+from sadp_dist.snn import build_network
+from sadp_dist.snn.compression import CompressionConfig, build_compression
+from sadp_dist.snn.compression.layers import weight_parameter
 from sadp_dist.training import load_config, parse_config, train
+from sadp_dist.training.checkpoint import load_weights
 from tests.training.conftest import newest_state
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -37,6 +41,17 @@ def test_weights_that_are_not_there_or_of_another_network_are_refused(recipe, tm
     network = {"name": "vgg11", "weights": str(tmp_path / "first")}
     with pytest.raises(UsageError, match="is of another network"):
         train(parse_config(recipe(name="second", data={"image_size": 32}, network=network)))
+
+
+def test_a_run_starts_from_the_weights_behind_quantised_ones(tmp_path):
+    quantised, network = (build_network("small_cnn", 4, image_size=8, channels=1) for _ in range(2))
+    build_compression(CompressionConfig("qat", bits=2)).attach(quantised, seed=0)
+    checkpoint = tmp_path / "first" / "checkpoints" / "e0001-b000000"
+    checkpoint.mkdir(parents=True)
+    torch.save({"network": quantised.state_dict()}, checkpoint / "state.pt")
+    load_weights(network, tmp_path / "first")
+    assert torch.equal(network.body[1].weight, weight_parameter(quantised.body[1]))
+    assert torch.equal(network.body[2].weight, quantised.body[2].weight)
 
 
 @pytest.mark.slow

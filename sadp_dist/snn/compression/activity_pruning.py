@@ -2,8 +2,7 @@
 
 After Li et al. (ICML 2024, "Towards efficient deep spiking neural networks construction with spiking activity
 based pruning", arXiv 2406.01072): the activity of a channel is that of the neurons behind its convolution and
-batch norm, channels of all layers are ranked together, and those that are out come back by the gradient of
-their batch norm's γ.
+batch norm, the least active channels go, and they come back by the gradient of their batch norm's γ.
 """
 
 from __future__ import annotations
@@ -171,7 +170,7 @@ class ActivityPruning(Compression):
         return connectivity * self._weights - (self._weights - prunable)
 
     def _choose(self, values: list[Tensor], budget: float, taken: list[Tensor] | None) -> list[Tensor]:
-        """The channels of largest value, over all layers, as far as `budget` goes.
+        """The channels of largest value, or highest rank in their layer, as far as `budget` goes.
 
         Args:
             values: of each layer's channels.
@@ -180,6 +179,8 @@ class ActivityPruning(Compression):
         """
         if taken is None:
             taken = [_largest(value, _least(unit)) for unit, value in zip(self._units, values, strict=True)]
+        if self.config.scope == "layer":
+            values = [_share_below(value) for value in values]
         sizes = torch.cat(
             [
                 torch.full_like(value, _weights_of_a_channel(unit), dtype=torch.float64)
@@ -222,6 +223,11 @@ def _least(unit: Unit) -> int:
 def _weights_of_a_channel(unit: Unit) -> int:
     weight: Tensor = unit.layer.weight  # type: ignore[assignment]
     return weight.numel() // unit.channels
+
+
+def _share_below(values: Tensor) -> Tensor:
+    """Each one's rank among them, in [0, 1): layers then lose the same share, whatever their activity is."""
+    return values.argsort(stable=True).argsort().double() / len(values)
 
 
 def _largest(values: Tensor, count: int) -> Tensor:

@@ -9,7 +9,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
 
 METHODS = ("none", "qat", "activity-pruning", "sparse-structure")
-SCOPES = ("layer", "neuron")
+SCOPES = {"activity-pruning": ("layer", "network"), "sparse-structure": ("layer", "neuron")}
 NEEDS_MOMENTUM = ("activity-pruning", "sparse-structure")
 """Methods that grow connections by the momentum which the optimizer keeps."""
 
@@ -28,7 +28,8 @@ class CompressionConfig:
         regrow: with "activity-pruning", the share of the weights left that goes to channels taken in again,
             in [0, 1).
         density: with "sparse-structure", the share of the weights that it begins with, in (0, 1].
-        scope: with "sparse-structure", what is rewired by itself: each "layer" or each "neuron".
+        scope: what is looked at by itself. With "activity-pruning" channels are compared in each "layer", or
+            in the whole "network"; with "sparse-structure" each "layer" is rewired, or each "neuron".
         every: with "sparse-structure", epochs between rewirings.
         shrink: with "sparse-structure", whether connectivity falls at each rewiring; false keeps `density`.
         gamma: γ of Eq. 4, which scales what is removed, above 0.
@@ -58,7 +59,7 @@ class CompressionConfig:
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
-        check_choice("scope", self.scope, SCOPES)
+        check_choice("scope", self.scope, SCOPES.get(self.method, ("layer",)))
         if not _is_whole(self.bits) or not 2 <= self.bits <= 8:
             raise UsageError(f"bits={self.bits!r} is not a whole number from 2 to 8")
         if not _is_whole(self.every) or self.every < 1:
@@ -83,6 +84,19 @@ class CompressionConfig:
             raise UsageError(
                 f"density={self.density} is below connectivity={self.connectivity}, to which it would fall: "
                 "begin with more, or lower connectivity"
+            )
+
+    def check_epochs(self, epochs: int) -> None:
+        """Refuse a run so short that "sparse-structure" would never rewire.
+
+        Raises:
+            UsageError: as said.
+        """
+        last = min(int(self.until * epochs), epochs - 1)
+        if self.method == "sparse-structure" and self.every > last:
+            raise UsageError(
+                f"compression.every={self.every}: of {epochs} epochs the last after which connections may "
+                f"change is number {last} (compression.until={self.until}); rewire more often or train longer"
             )
 
 

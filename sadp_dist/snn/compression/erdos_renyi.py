@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sadp_dist.selection.random import Stream, uniform
+from sadp_dist.selection.random import uniform
+
+CONNECT = 32
+"""The stream of random numbers that connections are drawn from; those of selection and loading are lower."""
 
 
 def connection_probabilities(shapes: Sequence[Sequence[int]], density: float) -> list[float]:
@@ -37,5 +40,5 @@ def connection_probabilities(shapes: Sequence[Sequence[int]], density: float) ->
 
 def draw_connections(shape: Sequence[int], probability: float, seed: int, layer: int) -> Tensor:
     """A layer's mask, bool in `shape`: each connection with `probability`, by (seed, layer, place)."""
-    numbers = uniform(seed, layer, np.arange(torch.Size(shape).numel()), Stream.CONNECT)
+    numbers = uniform(seed, layer, np.arange(torch.Size(shape).numel()), CONNECT)
     return torch.from_numpy(numbers < probability).reshape(tuple(shape))

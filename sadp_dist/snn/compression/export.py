@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.compression.layers import weight_parameter, weighted_layers
+from sadp_dist.snn.compression.layers import PARAMETRIZED, weight_parameter, weighted_layers
 from sadp_dist.snn.compression.quantisation import OUTER_BITS, Levels, quantised, symmetric
 from sadp_dist.snn.models import SpikingNetwork, build_network
 from sadp_dist.snn.neurons import NeuronConfig
 
 ARCHITECTURE = "network"
-PARAMETRIZED = ".parametrizations.weight.original"
 
 
 def export_network(network: nn.Module, file: Path, architecture: Mapping[str, Any]) -> None:
@@ -56,12 +55,16 @@ def export_network(network: nn.Module, file: Path, architecture: Mapping[str, An
             f"{name}.weight:scale": scale.cpu().numpy(),
             f"{name}.weight:zero": np.array(zero, dtype=np.float32),
         }
-    _write(file, arrays, architecture)
+    _write(file, arrays, architecture, np.savez_compressed)
 
 
 def export_unquantised(network: nn.Module, file: Path, architecture: Mapping[str, Any]) -> None:
-    """Write the same network in the same kind of file with float32 weights, to compare its size with."""
-    _write(file, _float_arrays(network), architecture)
+    """Write a network with float32 weights, 4 bytes each, to compare the other file's size with.
+
+    The arguments are those of `export_network`. Nothing is compressed here: quantised weights that are
+    written as float32 would shrink, and pruned ones, and neither is what such a network takes as it is.
+    """
+    _write(file, _float_arrays(network), architecture, np.savez)
 
 
 def import_network(file: Path) -> SpikingNetwork:
@@ -116,13 +119,18 @@ def _levels(layer: nn.Module) -> Levels:
     return symmetric(weight, OUTER_BITS) if trained is None else trained.levels(weight, trained.bits)
 
 
-def _write(file: Path, arrays: Mapping[str, NDArray[Any]], architecture: Mapping[str, Any]) -> None:
+def _write(
+    file: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    architecture: Mapping[str, Any],
+    save: Callable[..., None],
+) -> None:
     if file.suffix != ".npz":
         raise UsageError(f"{file} must end in .npz, the kind of file that a network is exported to")
     described = {**architecture, "neuron": asdict(architecture["neuron"])}
     try:
         with file.open("wb") as opened:
             content: dict[str, Any] = {ARCHITECTURE: np.array(json.dumps(described)), **arrays}
-            np.savez_compressed(opened, **content)
+            save(opened, **content)
     except OSError as error:
         raise UsageError(f"{file} cannot be written ({error.strerror}); choose another") from None

@@ -10,6 +10,9 @@ from sadp_dist.errors import UsageError
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
+PARAMETRIZED = ".parametrizations.weight.original"
+"""How the name ends, in a network's state, of what is trained behind a weight; else it is `.weight`."""
+
 
 def weighted_layers(network: nn.Module) -> dict[str, nn.Module]:
     """The linear and convolutional layers that are trained, by name, in the order of registration."""

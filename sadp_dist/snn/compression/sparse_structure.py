@@ -63,7 +63,7 @@ class SparseStructure(Compression):
     ) -> None:
         done, config = epoch + 1, self.config
         # What grows begins at 0, and what is left adapts: neither makes sense where no epoch follows.
-        if done % config.every or done > config.until * epochs or done == epochs:
+        if done % config.every or done > int(config.until * epochs) or done == epochs:
             return
         counts = [self._too_many(weight, mask) for weight, mask in self._connections()]
         falls = self._falls(counts)
