@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.choices import check_choice
-from sadp_dist.snn.compression.config import CompressionConfig
+from sadp_dist.snn.compression.config import NEEDS_MOMENTUM, CompressionConfig
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.neurons import NeuronConfig
 from sadp_dist.store import StoreOptions
@@ -233,7 +233,8 @@ class TrainConfig:
             is drawn.
 
     Raises:
-        UsageError: a score that the pruning rule cannot do with.
+        UsageError: a score that the pruning rule cannot do with, or a compression that the training's length
+            or optimizer cannot do with.
     """
 
     name: str
@@ -255,6 +256,14 @@ class TrainConfig:
             raise UsageError(
                 f'scoring.score="{score}" is not what pruning.method="{self.pruning.method}" is made of; '
                 "leave it out"
+            )
+        method, training = self.compression.method, self.training
+        if method != "none":
+            self.compression.check_epochs(self.pruning.schedule.epochs)
+        if method in NEEDS_MOMENTUM and training.optimizer == "sgd" and training.momentum == 0:
+            raise UsageError(
+                f"compression.method={method} grows connections by the optimizer's momentum: set "
+                "training.momentum above 0, or training.optimizer=adamw"
             )
 
     @property

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sadp_dist.errors import UsageError
 from sadp_dist.training import parse_config, read_metrics, train
+from sadp_dist.training.export import export_run
 from tests.training.conftest import newest_state
 from tests.training.interruption import interrupted_after
 
@@ -71,3 +73,27 @@ def test_a_run_that_goes_on_ends_with_the_same_weights(raw, method):
     for part in ("network", "compression"):
         assert expected[part].keys() == found[part].keys()
         assert all(torch.equal(expected[part][key], found[part][key]) for key in expected[part])
+
+
+def test_a_quantised_run_is_worth_the_same_as_a_file(raw, tmp_path):
+    config = parse_config(raw("qat"))
+    end = train(config, show=False)
+    exported = export_run(config.run_dir, tmp_path / "network.npz")
+    assert exported.trained_so
+    assert exported.accuracy == exported.float_accuracy == end["test_accuracy"]
+    assert exported.bytes < 0.35 * exported.float_bytes
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        (
+            {"training": {"optimizer": "sgd", "momentum": 0.0}},
+            "grows connections by the optimizer's momentum",
+        ),
+        ({"training": {"epochs": 1}}, "compression.every=1: of 1 epochs"),
+    ],
+)
+def test_what_could_never_rewire_is_refused(raw, sections, said):
+    with pytest.raises(UsageError, match=said):
+        parse_config(raw("sparse-structure", **sections))
