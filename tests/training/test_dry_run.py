@@ -6,6 +6,7 @@ import pytest
 
 from sadp_dist.cli.dry_run import dry_run_table
 from sadp_dist.errors import UsageError
+from sadp_dist.selection import RULES
 from sadp_dist.training import parse_config, read_metrics, train
 from sadp_dist.training.config import load_config, read_sections
 from sadp_dist.training.dry_run import dry_run
@@ -32,6 +33,15 @@ def test_every_recipe_that_ships_can_take_a_step(path, digits, tmp_path, monkeyp
     assert found.loss is not None and 0 < found.loss < 100
     assert sum(found.subset_sizes) <= found.config.training.epochs * found.dataset_size
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", RULES)
+def test_every_rule_is_one_line_of_a_recipe(recipe, few_digits, method):
+    found = dry_run(parse_config(recipe(data=few_digits, pruning={"method": method})))
+    assert found.config.pruning.rule is RULES[method]
+    assert found.loss is not None and 0 < found.loss < 100
+    assert (found.score is None) == (not RULES[method].needs_scores)
+    assert (found.tracking > 0) == (method in ("forgetting", "el2n", "grand"))
 
 
 @pytest.mark.parametrize("chain", CHAINS, ids=lambda path: path.stem)
