@@ -23,7 +23,7 @@ from sadp_dist.snn.models.meta_spikeformer import Attention, RepConv
 
 SMALL = "small_cnn"
 SPIKEFORMER = "meta_spikeformer_15m"
-ON_FEATURES = ["spiking_mlp", "recurrent_snn"]
+ON_FEATURES = ["spiking_mlp", "recurrent_snn", "recurrent_snn_plain"]
 ON_IMAGES = [name for name in NETWORKS if name not in ON_FEATURES]
 # The others are only deeper or wider.
 ONE_OF_A_KIND = ["spiking_resnet18", "spiking_resnet19", "sew_resnet18", "vgg11", SPIKEFORMER, SMALL]
@@ -93,8 +93,9 @@ def test_resnet19_has_the_layers_of_its_paper():
 @pytest.mark.parametrize("name", ON_FEATURES)
 def test_networks_for_features_have_three_hidden_layers(name):
     inputs, hidden, classes = 700, 512, 20
-    expected = inputs * hidden + 2 * hidden * hidden + 3 * 2 * hidden + hidden * classes + classes
-    expected += 3 * hidden * hidden if name == "recurrent_snn" else 0
+    expected = inputs * hidden + 2 * hidden * hidden + hidden * classes + classes
+    expected += 3 * hidden if name == "recurrent_snn_plain" else 3 * 2 * hidden  # biases, or norms
+    expected += 0 if name == "spiking_mlp" else 3 * hidden * hidden
     assert parameters(name, num_classes=classes, image_size=1, channels=inputs) == expected
 
 
@@ -426,7 +427,7 @@ def test_without_torchvision_some_networks_say_what_is_missing_and_the_others_ar
         "from sadp_dist.errors import UsageError\n"
         "from sadp_dist.snn import NETWORKS, build_network\n"
         "for name in NETWORKS:\n"
-        "    size = 1 if name in ('spiking_mlp', 'recurrent_snn') else 32\n"
+        "    size = 1 if name in ('spiking_mlp', 'recurrent_snn', 'recurrent_snn_plain') else 32\n"
         "    try: build_network(name, num_classes=10, image_size=size)\n"
         "    except UsageError as error: print(error)\n"
         "    else: print(name)\n"

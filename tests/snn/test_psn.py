@@ -14,7 +14,7 @@ from sadp_dist.snn.neurons import KINDS
 from tests.scoring.networks import assert_close, losses, scores_by_definition
 
 PARALLEL = KINDS[1:]
-FOR_FEATURES = ("spiking_mlp", "recurrent_snn")
+FOR_FEATURES = ("spiking_mlp", "recurrent_snn", "recurrent_snn_plain")
 # Each kind of network, at a size that is quick.
 SIZES = {
     "small_cnn": 8,

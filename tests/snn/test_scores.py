@@ -8,7 +8,7 @@ from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.snn import NETWORKS, build_network
 from tests.scoring.networks import assert_close, losses, scores_by_definition
 
-ON_FEATURES = ("spiking_mlp", "recurrent_snn")
+ON_FEATURES = ("spiking_mlp", "recurrent_snn", "recurrent_snn_plain")
 CLASSES = 5
 
 

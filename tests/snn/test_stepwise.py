@@ -19,6 +19,7 @@ SIZES = {
     "meta_spikeformer_15m": 8,
     "spiking_mlp": 1,
     "recurrent_snn": 1,
+    "recurrent_snn_plain": 1,
 }
 
 
