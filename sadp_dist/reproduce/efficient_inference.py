@@ -115,8 +115,8 @@ class Sparse(SystemsTable):
     def _dense(self, setting: Setting) -> System:
         """The same network with all of its connections."""
         if setting.small:
-            return System("dense", IMAGES, (), {}, CIFAR10_PART)
-        return System("dense", "cifar10-resnet19-sparse.yaml", (), {"compression.method": "none"})
+            return System("dense", IMAGES, (), {}, CIFAR10_PART, methods=())
+        return System("dense", "cifar10-resnet19-sparse.yaml", (), {"compression.method": "none"}, methods=())
 
     def _sparse(self, setting: Setting, scope: str) -> System:
         accuracy, *figures = SPARSE_TABLE_1[scope]

@@ -52,7 +52,8 @@ class _Kept:
 
     def __init__(self, count: BytesKept, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        self.tensor, self._count = tensor, count
+        # Detached: a result that is kept for its own gradient would keep itself alive.
+        self.tensor, self._count = tensor.detach(), count
         self._place = storage.data_ptr(), storage.nbytes()
         count.keep(*self._place)
 

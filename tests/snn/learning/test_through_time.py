@@ -167,7 +167,7 @@ def test_what_is_kept_is_counted_once_and_no_longer_than_it_is_kept():
         z = y * y  # keeps that twice
         assert kept.most == 400
         z.sum().backward()
-        assert (y.grad_fn is not None) and kept.most == 400
+        torch.testing.assert_close(x.grad, 2 * z.detach())
         del y, z
         x.exp()
         x.exp()  # each is gone before the next
