@@ -108,6 +108,7 @@ class Sparse(SystemsTable):
         "parameters, M": _millions("parameters"),
         "SOPs, M": _millions("synaptic_operations"),
     }
+    digits: ClassVar[int] = 3
 
     def systems(self, setting: Setting) -> Sequence[System]:
         return [self._dense(setting), *(self._sparse(setting, scope) for scope in SPARSE_TABLE_1)]

@@ -115,9 +115,9 @@ def test_table_xi_has_the_size_of_the_exported_file(results):
 def test_sparse_networks_have_connectivity_parameters_and_operations_beside_the_papers(results):
     rows = rows_of(results("sparse").tables[1])
     assert rows["neuron-wise, full data"][1:] == [
-        ("connectivity, %", "25.00 ± 0.00"), ("paper", "40.58"),
-        ("parameters, M", "3.00 ± 0.00"), ("paper", "5.12"),
-        ("SOPs, M", "4.00 ± 2.00"), ("paper", "158.35"),
+        ("connectivity, %", "25.000 ± 0.000"), ("paper", "40.58"),
+        ("parameters, M", "3.000 ± 0.000"), ("paper", "5.12"),
+        ("SOPs, M", "4.000 ± 2.000"), ("paper", "158.35"),
     ]  # fmt: skip
     assert rows["dense, full data"][1][1] == ""
 
