@@ -4,12 +4,15 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from sadp_dist.reproduce import EXPERIMENTS, efficient_inference, through_time
-from sadp_dist.reproduce.methods import LABELS
+from sadp_dist.reproduce.experiment import summary_of
+from sadp_dist.reproduce.methods import FULL, LABELS
 from sadp_dist.reproduce.paper_field import SLTT_TABLE_S2, TABLE_IX, TABLE_X, TABLE_XI
 from sadp_dist.reproduce.setting import Setting
 from sadp_dist.reproduce.step_costs import StepCost, step_cost
+from sadp_dist.reproduce.workers import run_jobs
 from sadp_dist.training.export import Exported
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -177,3 +180,12 @@ def test_the_memory_of_a_real_step_grows_with_time_under_bptt_alone(trained):
 
     assert bytes_of("bptt", 6) > 2 * bytes_of("bptt", 2)
     assert bytes_of("sltt", 6) == bytes_of("sltt", 2)
+
+
+def test_a_real_run_is_exported_and_evaluated(trained):
+    job = trained.job("cifar10", {**FULL, "compression.method": "qat", "training.epochs": 2}, 0)
+    assert run_jobs([job], 1, Console(quiet=True)) == {}
+    found = efficient_inference.export_of(job)
+    assert found.trained_so
+    assert found.bytes < 0.5 * found.float_bytes
+    assert found.accuracy == summary_of(job)["test_accuracy"]
