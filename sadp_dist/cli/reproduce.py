@@ -19,7 +19,8 @@ class Scale(StrEnum):
 
 def reproduce(
     names: Annotated[
-        list[str], typer.Argument(help="Tables and figures, such as table3 figure5.", metavar="NAME...")
+        list[str],
+        typer.Argument(help="Tables and figures, such as table3 figure5 sltt.", metavar="NAME..."),
     ],
     scale: Annotated[
         Scale, typer.Option(help="The paper's recipes, or ones that fit two CPU cores.")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from sadp_dist.data import cifar10_dvs, dvs128_gesture, hardvs
 from sadp_dist.data.event_files import write_aedat2, write_aedat3
-from sadp_dist.data.events import Events
+from sadp_dist.data.events import EventFrames, Events, Frames
 from sadp_dist.selection.choices import check_choice
 
 REACH = 4
@@ -80,6 +80,27 @@ def _seen(brightness: NDArray[np.float64], at: NDArray[Any], height: int, width:
     seen: NDArray[np.float64] = (1 - right) * between[:, x : x + width]
     seen += right * between[:, x + 1 : x + 1 + width]
     return seen
+
+
+class Filmed(EventFrames):
+    """Labelled images as frames of the events that they make, without a file between.
+
+    Args:
+        images: a map-style dataset of (PIL image, label) with `name`, `classes` and `labels`, such as
+            `open_images` gives.
+        frames: T and the sensor's pixels; the images fill it.
+        loops: as in `film`.
+    """
+
+    def __init__(self, images: Any, frames: Frames, loops: int = 1) -> None:
+        super().__init__(f"{images.name}, filmed", images.classes, images.labels, frames)
+        self._images, self._loops = images, loops
+
+    def events(self, index: int) -> Events:
+        return film(self._images[index][0], self.frames.height, self.frames.width, self._loops)
+
+    def place(self, index: int) -> str:
+        return f"image {index}"
 
 
 Films = Iterable[tuple[str, int, int, Events]]

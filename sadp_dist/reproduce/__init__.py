@@ -4,8 +4,12 @@ from sadp_dist.reproduce import (  # noqa: F401 - each registers its experiments
     ablations,
     baselines,
     correlations,
+    efficient_inference,
+    efficient_models,
     imagenet,
+    learning_rules,
     scale_factors,
+    through_time,
     times,
     variances,
 )

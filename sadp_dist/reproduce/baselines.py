@@ -74,7 +74,7 @@ class Comparison(Experiment):
             full_cell = Cell(accuracies(full, diverged), PAPER_FULL[dataset])
             shares = {
                 (method, ratio): Cell(
-                    _shares([grid[method, ratio] for grid in grids], full, diverged), digits=3
+                    shares_of([grid[method, ratio] for grid in grids], full, diverged), digits=3
                 )
                 for method in self.methods
                 for ratio in ratios
@@ -84,7 +84,7 @@ class Comparison(Experiment):
                 key: Cell(
                     accuracies([grid[key] for grid in grids], diverged),
                     known.get(key),
-                    mark=MISSED if _missed(grids[0][key], share) else "",
+                    mark=MISSED if missed(grids[0][key], share) else "",
                 )
                 for key, share in shares.items()
             }
@@ -141,7 +141,7 @@ class Comparison(Experiment):
         return self.title.lower().replace(" ", "-")
 
 
-def _shares(jobs: Sequence[Job], full: Sequence[Job], diverged: Mapping[str, str]) -> list[float | None]:
+def shares_of(jobs: Sequence[Job], full: Sequence[Job], diverged: Mapping[str, str]) -> list[float | None]:
     """Examples that each run was trained on, of those of the run on full data with its seed."""
     return [
         None
@@ -151,7 +151,7 @@ def _shares(jobs: Sequence[Job], full: Sequence[Job], diverged: Mapping[str, str
     ]
 
 
-def _missed(job: Job, share: Cell) -> bool:
+def missed(job: Job, share: Cell) -> bool:
     """Whether a method trained on more than its ratio leaves, tracking aside."""
     pruning = job.config.pruning
     return share.mean - pruning.tracked_epochs / pruning.epochs > 1 - pruning.ratio + TOLERANCE

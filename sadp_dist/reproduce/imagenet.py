@@ -10,7 +10,8 @@ from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import FULL, LABELS, pruned
 from sadp_dist.reproduce.paper import TABLE_IV, Published
 from sadp_dist.reproduce.result import Cell, Result, Table
-from sadp_dist.reproduce.setting import TINY_IMAGENET, Setting
+from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.small_data import TINY_IMAGENET
 
 RATIO = 0.35
 NETWORKS = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sadp_dist.errors import UsageError
 from sadp_dist.reproduce.job import Job
+from sadp_dist.reproduce.small_data import CIFAR10_PART, files_of, write_missing
 from sadp_dist.training.config import read_sections
 
 PAPER_RECIPES = {
@@ -20,11 +20,6 @@ PAPER_RECIPES = {
 """Table III's datasets, and the recipe of each."""
 
 SMALL_RECIPE = "reproduce-small.yaml"
-CIFAR10_PART = "cifar10-part"
-EVERY = {"train": 10, "test": 5}
-"""Of CIFAR-10, the small scale takes every so many images."""
-TINY_IMAGENET = "tiny-imagenet-10"
-"""Ten classes of Tiny ImageNet: the other data of the small scale."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,23 @@ class Setting:
             more: for the job.
         """
         if not self.small:
-            return Job(self.recipes / PAPER_RECIPES[dataset], overrides, seed, self.runs, {}, **more)
-        recipe = self.recipes / SMALL_RECIPE
-        return Job(recipe, overrides, seed, self.runs, self._files(CIFAR10_PART), **more)
+            return self.run(PAPER_RECIPES[dataset], overrides, seed, **more)
+        return self.run(SMALL_RECIPE, overrides, seed, CIFAR10_PART, **more)
+
+    def run(
+        self, file: str, overrides: Mapping[str, Any], seed: int, data: str | None = None, **more: Any
+    ) -> Job:
+        """A run of a recipe.
+
+        Args:
+            file: the recipe's name.
+            overrides: of it.
+            seed: of the run.
+            data: a key of ``SMALL_DATA``, or None for what the recipe names.
+            more: for the job.
+        """
+        files = {} if data is None else files_of(data, self.runs)
+        return Job(self.recipes / file, overrides, seed, self.runs, files, **more)
 
     def chain(self, file: str, overrides: Mapping[str, Any], seed: int, data: str | None = None) -> list[Job]:
         """The runs of a file of ``stages:``, each after the one before.
@@ -74,17 +83,13 @@ class Setting:
             file: its name.
             overrides: of every stage's recipe.
             seed: of all.
-            data: "tiny-imagenet-10", or None for what the recipes name.
+            data: as of ``run``.
         """
-        files = {} if data is None else self._files(data)
         jobs: list[Job] = []
         for stage in read_sections(self.recipes / file)["stages"].values():
             after = jobs[-1] if jobs else None
-            jobs.append(Job(self.recipes / stage, overrides, seed, self.runs, files, after))
+            jobs.append(self.run(stage, overrides, seed, data, after=after))
         return jobs
-
-    def _files(self, name: str) -> dict[str, str]:
-        return {split: str(self.runs / "data" / f"{name}-{split}.beton") for split in EVERY}
 
     def prepare(self, jobs: Iterable[Job]) -> None:
         """Write the .beton files of the small scale that runs need, where they are not there yet.
@@ -92,45 +97,5 @@ class Setting:
         Raises:
             UsageError: there are no images to write them from.
         """
-        if not self.small:
-            return
-        needed = {path for job in jobs for path in job.data.values()}
-        for name, images_of in ((CIFAR10_PART, self._cifar10), (TINY_IMAGENET, self._tiny_imagenet)):
-            for split, file in self._files(name).items():
-                if file in needed and not Path(file).exists():
-                    from sadp_dist.loading import write_beton
-
-                    Path(file).parent.mkdir(parents=True, exist_ok=True)
-                    write_beton(images_of(split), file)
-
-    def _tiny_imagenet(self, split: str) -> Any:
-        from sadp_dist.data import open_images
-
-        file = self.data / f"{TINY_IMAGENET}.zip"
-        if not file.exists():
-            raise UsageError(
-                f"--data {self.data} holds no {file.name}: ten classes of Tiny ImageNet as "
-                "train/<class>/<image> and val/<class>/<image>"
-            )
-        return open_images(file, "train" if split == "train" else "val")
-
-    def _cifar10(self, split: str) -> Any:
-        from torch.utils.data import Subset
-
-        images = self._all_of_cifar10(split)
-        return Subset(images, range(0, len(images), EVERY[split]))
-
-    def _all_of_cifar10(self, split: str) -> Any:
-        from sadp_dist.data import DATASETS, open_dataset, open_images
-        from sadp_dist.data.registry import how_to_get
-
-        as_images = self.data / "cifar10.zip"
-        if as_images.exists():
-            return open_images(as_images, split)
-        official = DATASETS["cifar10"].files[0].name
-        if (self.data / official).exists():
-            return open_dataset("cifar10", self.data / official, split)
-        raise UsageError(
-            f"--data {self.data} holds neither cifar10.zip (train/<class>/<image>, test/<class>/<image>) nor "
-            f"{official}; {how_to_get(DATASETS['cifar10'])}"
-        )
+        if self.small:
+            write_missing({path for job in jobs for path in job.data.values()}, self.runs, self.data)

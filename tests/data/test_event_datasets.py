@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from sadp_dist.data import DATASETS, open_dataset
-from sadp_dist.data.event_camera import film, film_dataset
+from sadp_dist.data.event_camera import Filmed, film, film_dataset
+from sadp_dist.data.events import Frames
 from sadp_dist.errors import UsageError
 
 NAMES = ("cifar10-dvs", "hardvs", "dvs128-gesture")
@@ -18,6 +19,7 @@ TRAIN, TEST = 2, 1
 class Pictures:
     """Pictures of noise, three of each class."""
 
+    name, classes = "noise", ["a", "b", "c"]
     labels = np.arange(9) % CLASSES
 
     def __getitem__(self, index):
@@ -53,6 +55,16 @@ def test_every_example_is_in_its_split_with_its_class_and_frames(name, folders):
         filmed.append((index % CLASSES, len(events["t"]) * share))
     for (label, found), (expected_label, expected) in zip(sorted(seen), sorted(filmed), strict=True):
         assert label == expected_label and found == pytest.approx(expected, rel=0.01, abs=20)
+
+
+def test_pictures_are_filmed_without_a_file_between():
+    filmed = Filmed(Pictures(), Frames(time_steps=4, height=12, width=12))
+    frames, label = filmed[4]
+    events = film(Pictures()[4][0], 12, 12, loops=1)
+    assert (len(filmed), filmed.classes, label) == (9, ["a", "b", "c"], 1)
+    assert frames.shape == (4, 2, 12, 12)
+    assert frames.sum() == len(events["t"]) > 0
+    assert frames[:, 1].sum() == events["p"].sum()
 
 
 def test_the_folder_above_is_enough(folders):

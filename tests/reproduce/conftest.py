@@ -27,7 +27,8 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pruning": {"scheme": "bernoulli", "tracking_epochs": 1},
         "tracking": {"trackers": []},
     }
-    for name in ("reproduce-small", "tiny-imagenet-10-pretrain", "tiny-imagenet-10-finetune"):
+    field = ("field-small", "field-small-digits", "field-small-events", "field-small-sounds")
+    for name in ("reproduce-small", "tiny-imagenet-10-pretrain", "tiny-imagenet-10-finetune", *field):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     stages = {"pretrain": "tiny-imagenet-10-pretrain.yaml", "finetune": "tiny-imagenet-10-finetune.yaml"}
     (folder / "tiny-imagenet-10-chain.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))

@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sadp_dist.cli.dry_run import dry_run_table
+from sadp_dist.data.event_camera import Filmed
+from sadp_dist.data.events import Frames
+from sadp_dist.data.glides import Glides
 from sadp_dist.errors import UsageError
+from sadp_dist.loading import write_arrays
+from sadp_dist.reproduce.small_data import FILM_STEPS, SENSOR
 from sadp_dist.selection import RULES
 from sadp_dist.training import parse_config, read_metrics, train
 from sadp_dist.training.config import load_config, read_sections
@@ -18,16 +25,46 @@ SMALL = ["training.batch_size=2", "training.accumulate=1", "network.neuron.backe
 SMALL += ["store.url=redis://nowhere.invalid:1/0"]  # which is not asked
 
 
+class Noise:
+    """Pictures of noise, ten of each class."""
+
+    name, classes, labels = "noise", [f"class {k}" for k in range(10)], np.arange(100) % 10
+
+    def __getitem__(self, index):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8), np.uint8)
+        return Image.fromarray(pixels), int(self.labels[index])
+
+
+@pytest.fixture(scope="module")
+def own_data(digits, tmp_path_factory):
+    """Folders with the data of recipes that name no public dataset, by recipe."""
+    folder = tmp_path_factory.mktemp("generated")
+    for name, examples in (
+        ("sounds", Glides("train", 100)),
+        ("events", Filmed(Noise(), Frames(FILM_STEPS, SENSOR, SENSOR))),
+    ):
+        for split in ("train", "test"):
+            (folder / name).mkdir(exist_ok=True)
+            write_arrays(examples, folder / name / f"{split}.beton", workers=1)
+    return {
+        "digits": digits,
+        "field-small-digits": digits,
+        "field-small-events": folder / "events",
+        "field-small-sounds": folder / "sounds",
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path not in CHAINS], ids=lambda path: path.stem)
-def test_every_recipe_that_ships_can_take_a_step(path, digits, tmp_path, monkeypatch):
+def test_every_recipe_that_ships_can_take_a_step(path, own_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    of_digits = [f"data.{split}={digits / split}.beton" for split in ("train", "test")]
+    folder = own_data.get(path.stem)
+    data = [] if folder is None else [f"data.{split}={folder / split}.beton" for split in ("train", "test")]
     # The networks are those of ImageNet, and the step is one for a CPU.
     size = ["data.image_size=32", "network.time_steps=1"] if "imagenet" in path.stem else []
     if path.stem == "dvs128-gesture-vgg11-ws":  # whose first layers see 128x128 pixels
         size = ["network.time_steps=2"]
-    config = load_config(path, [*SMALL, *size, *(of_digits if path.stem == "digits" else [])])
+    config = load_config(path, [*SMALL, *size, *data])
     found = dry_run(config)
     assert found.parameters > 20_000
     assert found.loss is not None and 0 < found.loss < 100

@@ -10,6 +10,7 @@ from torch import nn
 from sadp_dist.errors import UsageError
 from sadp_dist.snn import LearningConfig, build_learning_rule, build_network
 from sadp_dist.snn.learning import Passes, Setting
+from sadp_dist.snn.learning.memory import BytesKept
 from tests.snn.learning.reference import (
     DECAY,
     B,
@@ -153,29 +154,27 @@ def most_bytes_kept(rule_config, time_steps):
     network = build_network("small_cnn", 10, image_size=16, time_steps=time_steps)
     images, labels, c = torch.rand(8, 3, 16, 16), torch.arange(8), torch.ones(8)
     rule = build_learning_rule(rule_config, Setting(network, images[:1], time_steps, 10, 0.1, 0))
-    held: dict[int, int] = {}
-    now = most = 0
-
-    class Kept:
-        def __init__(self, tensor):
-            nonlocal now, most
-            self.tensor, self.size = tensor, tensor.untyped_storage().nbytes()
-            self.address = tensor.untyped_storage().data_ptr()
-            held[self.address] = held.get(self.address, 0) + 1
-            if held[self.address] == 1:
-                now += self.size
-                most = max(most, now)
-
-        def __del__(self):
-            nonlocal now
-            held[self.address] -= 1
-            if not held[self.address]:
-                now -= self.size
-
     passes = Passes(network, ce, torch.Tensor.backward, lambda: torch.autocast("cpu", enabled=False))
-    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+    with BytesKept() as kept:
         rule.learn(images, labels, c, passes, (0, 0))
-    return most
+    return kept.most
+
+
+def test_what_is_kept_is_counted_once_and_no_longer_than_it_is_kept():
+    x = torch.ones(100, requires_grad=True)
+    with BytesKept() as kept:
+        y = x.exp()  # keeps its result
+        z = y * y  # keeps that twice
+        assert kept.most == 400
+        z.sum().backward()
+        torch.testing.assert_close(x.grad, 2 * z.detach())
+        del y, z
+        x.exp()
+        x.exp()  # each is gone before the next
+        assert kept.most == 400
+        both = x.exp(), x.exp()
+        assert kept.most == 800
+    assert len(both) == 2
 
 
 def test_memory_does_not_grow_with_the_number_of_time_steps():

@@ -1,0 +1,137 @@
+"""Table XI, and two-stage sparse structure learning: pruning data while the network is made smaller."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sadp_dist.reproduce.baselines import OF_PART
+from sadp_dist.reproduce.experiment import register
+from sadp_dist.reproduce.job import Job
+from sadp_dist.reproduce.learning_rules import IMAGES, SMALL_RATIO
+from sadp_dist.reproduce.paper import Published
+from sadp_dist.reproduce.paper_field import SPARSE_TABLE_1, TABLE_XI
+from sadp_dist.reproduce.result import Cell
+from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.small_data import CIFAR10_PART
+from sadp_dist.reproduce.systems import UNPRUNED, System, SystemsTable, figure_cell
+from sadp_dist.training.export import Exported, export_run
+
+OF_RESNET19 = "The paper's figures are those of ResNet19 on all of CIFAR-10."
+OF_VGG16 = "The paper's figures are those of VGG16 on all of CIFAR-10."
+
+
+def _percent(record: Mapping[str, Any]) -> float | None:
+    share = record.get("connectivity")
+    return None if share is None else 100 * share
+
+
+def _millions(figure: str) -> Callable[[Mapping[str, Any]], float | None]:
+    def read(record: Mapping[str, Any]) -> float | None:
+        count = record.get(figure)
+        return None if count is None else count / 1e6
+
+    return read
+
+
+@register("table11")
+class TableXI(SystemsTable):
+    """Quantisation and channels pruned by activity; the network of the first seed is exported."""
+
+    title = "Table XI"
+    about = "efficient inference"
+
+    def systems(self, setting: Setting) -> Sequence[System]:
+        methods = {"qat": "8 bits", "activity-pruning": "activity pruning"}
+        if setting.small:
+            return [
+                System(
+                    name,
+                    IMAGES,
+                    (SMALL_RATIO,),
+                    {"compression.method": method},
+                    CIFAR10_PART,
+                    TABLE_XI[method],
+                )
+                for method, name in methods.items()
+            ]
+        return [
+            System(name, f"cifar10-vgg16-{method}.yaml", (0.3, 0.5, 0.7), published=TABLE_XI[method])
+            for method, name in methods.items()
+        ]
+
+    def where(self, setting: Setting) -> str:
+        return OF_PART if setting.small else "CIFAR-10, VGG16"
+
+    def note(self, setting: Setting) -> str:
+        return OF_VGG16 if setting.small else ""
+
+    def columns(self, setting: Setting) -> list[str]:
+        return ["connectivity, %", "file of 8 bits, bytes", "of float32's", "accuracy of the file, %"]
+
+    def figures_of(
+        self,
+        setting: Setting,
+        jobs: Sequence[Job],
+        full: Sequence[Job],
+        known: Sequence[Published | None],
+        diverged: Mapping[str, str],
+    ) -> list[Cell | None]:
+        connectivity = figure_cell(jobs, _percent, diverged)
+        if jobs[0].name in diverged:
+            return [connectivity, None, None, None]
+        exported = export_of(jobs[0])
+        return [
+            connectivity,
+            Cell([exported.bytes], digits=0),
+            Cell([exported.bytes / exported.float_bytes], digits=3),
+            Cell([100 * exported.accuracy]),
+        ]
+
+
+def export_of(job: Job) -> Exported:
+    """What ``sadp-dist export`` makes of a run that is done."""
+    with tempfile.TemporaryDirectory() as folder:
+        return export_run(job.run_dir, Path(folder) / "network.npz")
+
+
+@register("sparse")
+class Sparse(SystemsTable):
+    """Few connections from the start, rewired layer by layer or neuron by neuron."""
+
+    title = "Sparse structure learning"
+    about = "Table 1 of Shen et al. (ICLR 2025)"
+    figures: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], float | None]]] = {
+        "connectivity, %": _percent,
+        "parameters, M": _millions("parameters"),
+        "SOPs, M": _millions("synaptic_operations"),
+    }
+    digits: ClassVar[int] = 3
+
+    def systems(self, setting: Setting) -> Sequence[System]:
+        return [self._dense(setting), *(self._sparse(setting, scope) for scope in SPARSE_TABLE_1)]
+
+    def _dense(self, setting: Setting) -> System:
+        """The same network with all of its connections."""
+        if setting.small:
+            return System("dense", IMAGES, (), {}, CIFAR10_PART, methods=())
+        return System("dense", "cifar10-resnet19-sparse.yaml", (), {"compression.method": "none"}, methods=())
+
+    def _sparse(self, setting: Setting, scope: str) -> System:
+        accuracy, *figures = SPARSE_TABLE_1[scope]
+        published: dict[str, Any] = {"published": {UNPRUNED: accuracy}, "figures": {UNPRUNED: figures}}
+        name, overrides = f"{scope}-wise", {"compression.scope": scope}
+        if not setting.small:
+            return System(name, "cifar10-resnet19-sparse.yaml", (0.5,), overrides, **published)
+        # Rewired behind each of the first three epochs, as often as it takes to come to the paper's 30 %.
+        few: dict[str, Any] = {"method": "sparse-structure", "connectivity": 0.25, "every": 1, "until": 0.6}
+        overrides |= {f"compression.{key}": value for key, value in few.items()}
+        return System(name, IMAGES, (SMALL_RATIO,), overrides, CIFAR10_PART, **published)
+
+    def where(self, setting: Setting) -> str:
+        return OF_PART if setting.small else "CIFAR-10, ResNet19"
+
+    def note(self, setting: Setting) -> str:
+        return OF_RESNET19 if setting.small else ""

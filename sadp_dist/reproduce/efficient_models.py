@@ -1,0 +1,128 @@
+"""Table VIII: pruning with parallel neurons, reversible networks, and networks without norms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from sadp_dist.reproduce.baselines import OF_PART
+from sadp_dist.reproduce.experiment import register, summary_of
+from sadp_dist.reproduce.job import Job
+from sadp_dist.reproduce.learning_rules import IMAGES
+from sadp_dist.reproduce.paper import Published
+from sadp_dist.reproduce.paper_field import TABLE_VIII
+from sadp_dist.reproduce.result import Cell
+from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.small_data import CIFAR10_PART, DIGITS
+from sadp_dist.reproduce.systems import UNPRUNED, Key, System, SystemsTable
+
+RATIO = 0.35
+SADP: Key = ("sadp", RATIO)
+RECIPES = {
+    "psn": ("PSN", "imagenet-sew-resnet18-psn.yaml"),
+    "t-revsnn": ("T-RevSNN", "imagenet-t-revsnn-resnet18.yaml"),
+}
+"""Names and recipes of the paper's systems."""
+
+OF_DIGITS = "field-small-digits.yaml"
+NEURONS: dict[str, dict[str, Any]] = {
+    "PSN": {"kind": "psn"},
+    "masked PSN": {"kind": "masked_psn", "order": 2},
+    "sliding PSN": {"kind": "sliding_psn", "order": 2},
+}
+NORM_FREE: dict[str, dict[str, Any]] = {
+    "VGG11 (WS), digits": {
+        "network.name": "vgg11_ws",
+        "network.neuron": {"decay": 0.5, "threshold": 1.0, "surrogate": "sigmoid"},
+        "training.learning_rate": 0.001,
+    },
+    "NF-ResNet34, digits": {
+        "network.name": "nf_resnet34",
+        "network.time_steps": 1,
+        "network.neuron": {"decay": 0.1, "threshold": 1.0, "surrogate": "piecewise_quadratic"},
+        "training.learning_rate": 0.001,
+    },
+}
+"""Networks with scaled weight standardisation, with their recipes' neurons."""
+
+
+@register("table8")
+class TableVIII(SystemsTable):
+    """Each run has the machine for itself."""
+
+    title = "Table VIII"
+    about = "efficient networks at a pruning ratio of 35 %"
+    one_at_a_time = True
+    # A checkpoint every so often makes it another run than one that was trained beside others.
+    apart: ClassVar[Mapping[str, Any]] = {"training.keep_checkpoints": 1}
+
+    def systems(self, setting: Setting) -> Sequence[System]:
+        if not setting.small:
+            return [
+                System(name, recipe, (RATIO,), methods=("sadp",), **_published(key))
+                for key, (name, recipe) in RECIPES.items()
+            ]
+        parallel = [
+            System(
+                name,
+                IMAGES,
+                (RATIO,),
+                {
+                    "network.time_steps": 4,
+                    **{f"network.neuron.{key}": value for key, value in neuron.items()},
+                },
+                CIFAR10_PART,
+                **(_published("psn") if name == "PSN" else {}),
+            )
+            for name, neuron in NEURONS.items()
+        ]
+        reversible = System("T-RevSNN, digits", OF_DIGITS, (RATIO,), {}, DIGITS, **_published("t-revsnn"))
+        free = [System(name, OF_DIGITS, (RATIO,), overrides, DIGITS) for name, overrides in NORM_FREE.items()]
+        return [*parallel, reversible, *free]
+
+    def where(self, setting: Setting) -> str:
+        return f"{OF_PART}, and handwritten digits" if setting.small else "ImageNet, T = 4"
+
+    def note(self, setting: Setting) -> str:
+        if not setting.small:
+            return "Times are of one process: on several GPUs, times their number."
+        return (
+            "PSNs are in a network of three convolutions, T-RevSNN is a narrow one. The paper's figures are "
+            "those of SEW-ResNet18 and T-RevSNN ResNet18 (512) on ImageNet."
+        )
+
+    def columns(self, setting: Setting) -> list[str]:
+        return ["time, s" if setting.small else "time, h", "of full data's time"]
+
+    def figures_of(
+        self,
+        setting: Setting,
+        jobs: Sequence[Job],
+        full: Sequence[Job],
+        known: Sequence[Published | None],
+        diverged: Mapping[str, str],
+    ) -> list[Cell | None]:
+        seconds, of_full = ([_seconds(job, diverged) for job in some] for some in (jobs, full))
+        shares = [
+            None if ours is None or theirs is None else ours / theirs
+            for ours, theirs in zip(seconds, of_full, strict=True)
+        ]
+        hours, share = known
+        unit = 1 if setting.small else 3600
+        times = [None if each is None else each / unit for each in seconds]
+        return [Cell(times, None if setting.small else hours, digits=1), Cell(shares, share, digits=3)]
+
+
+def _seconds(job: Job, diverged: Mapping[str, str]) -> float | None:
+    """Time to plan and to train."""
+    return None if job.name in diverged else summary_of(job)["total_seconds"]
+
+
+def _published(key: str) -> dict[str, Any]:
+    """Accuracies, times and shares of the paper."""
+    (full, hours), (pruned, fewer) = (TABLE_VIII[key][method] for method in ("full", "sadp"))
+    share = Published(round(fewer.mean / hours.mean, 3))
+    return {
+        "published": {UNPRUNED: full, SADP: pruned},
+        "figures": {UNPRUNED: (hours, Published(1.0)), SADP: (fewer, share)},
+    }

@@ -1,0 +1,199 @@
+"""Pruning together with other ways to train: what the tables of Section V-D have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from sadp_dist.reproduce.baselines import MISSED, missed, shares_of
+from sadp_dist.reproduce.experiment import Experiment, accuracies, summary_of
+from sadp_dist.reproduce.job import Job
+from sadp_dist.reproduce.methods import FULL, LABELS, pruned
+from sadp_dist.reproduce.paper import Published
+from sadp_dist.reproduce.result import Cell, Result, Table
+from sadp_dist.reproduce.setting import Setting
+
+METHODS = ("random", "infobatch", "sadp")
+Key = tuple[str, float]
+"""Method and ratio."""
+UNPRUNED: Key = ("full", 0.0)
+Runs = Mapping[Key, Sequence[Job]]
+"""A system's runs, one for each seed."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A way to train: a recipe with what it changes in it.
+
+    Attributes:
+        name: what a table calls it.
+        recipe: the name of a file.
+        ratios: at which data is pruned.
+        overrides: of the recipe, by ``section.key``.
+        data: a key of ``SMALL_DATA``, or None for what the recipe names.
+        published: accuracies.
+        figures: what is published of the table's figures, in their order.
+        methods: those that prune.
+    """
+
+    name: str
+    recipe: str
+    ratios: Sequence[float]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    published: Mapping[Key, Published] = field(default_factory=dict)
+    figures: Mapping[Key, Sequence[Published | None]] = field(default_factory=dict)
+    methods: Sequence[str] = METHODS
+
+    @property
+    def keys(self) -> list[Key]:
+        """Full data, and every method at every ratio."""
+        return [UNPRUNED, *((method, ratio) for method in self.methods for ratio in self.ratios)]
+
+
+class SystemsTable(Experiment):
+    """Systems times methods at ratios: accuracy on full data and on what each method leaves of it.
+
+    Attributes:
+        about: what its title goes on with.
+        figures: columns of a second table, and how to read them from a run's last record.
+        digits: of these figures, behind the point.
+        apart: overrides that make each run another one than those of other tables.
+    """
+
+    about: str
+    figures: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], float | None]]] = {}
+    digits: ClassVar[int] = 2
+    apart: ClassVar[Mapping[str, Any]] = {}
+
+    def systems(self, setting: Setting) -> Sequence[System]:
+        """What is compared."""
+        raise NotImplementedError
+
+    def where(self, setting: Setting) -> str:
+        """Networks and data, for the titles."""
+        raise NotImplementedError
+
+    def note(self, setting: Setting) -> str:
+        """What is to be said below, beside the seeds."""
+        return ""
+
+    def jobs(self, setting: Setting) -> list[Job]:
+        return [
+            self._job(setting, system, key, seed)
+            for seed in setting.seeds
+            for system in self.systems(setting)
+            for key in system.keys
+        ]
+
+    def _job(self, setting: Setting, system: System, key: Key, seed: int) -> Job:
+        pruning = FULL if key == UNPRUNED else pruned(*key)
+        overrides = {**system.overrides, **pruning, **self.apart}
+        return setting.run(system.recipe, overrides, seed, system.data)
+
+    def runs(self, setting: Setting, system: System) -> Runs:
+        """Those of a system."""
+        return {key: [self._job(setting, system, key, seed) for seed in setting.seeds] for key in system.keys}
+
+    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+        runs = {system.name: self.runs(setting, system) for system in self.systems(setting)}
+        return Result(
+            [
+                self._accuracies(setting, runs, diverged),
+                self._figures(setting, runs, diverged),
+                *self.more(setting),
+            ]
+        )
+
+    def more(self, setting: Setting) -> list[Table]:
+        """Tables of what is measured beside the runs."""
+        return []
+
+    def _accuracies(self, setting: Setting, runs: Mapping[str, Runs], diverged: Mapping[str, str]) -> Table:
+        """A column for each ratio; a row for each system on full data and with each method."""
+        systems = self.systems(setting)
+        ratios = sorted({ratio for system in systems for _, ratio in system.keys})
+        rows: dict[str, list[Cell | None]] = {}
+        for system in systems:
+            of_system = runs[system.name]
+            full = of_system[UNPRUNED]
+            for method in ("full", *system.methods):
+                row: list[Cell | None] = []
+                for ratio in ratios:
+                    jobs = of_system.get((method, ratio))
+                    if jobs is None:
+                        row.append(None)
+                        continue
+                    share = Cell(shares_of(jobs, full, diverged))
+                    mark = MISSED if method != "full" and missed(jobs[0], share) else ""
+                    known = system.published.get((method, ratio))
+                    row.append(Cell(accuracies(jobs, diverged), known, mark=mark))
+                rows[f"{system.name}, {LABELS[method]}"] = row
+        note = f"Mean and standard deviation over seeds {', '.join(map(str, setting.seeds))}."
+        if any(cell is not None and cell.mark for row in rows.values() for cell in row):
+            note += f" {MISSED} trained on more than the ratio leaves, see below: it cannot prune as much."
+        if said := self.note(setting):
+            note += f" {said}"
+        title = f"{self.title}: {self.about}, test accuracy in %, {self.where(setting)}"
+        columns = [f"{ratio:.0%}" for ratio in ratios]
+        return Table(setting.titled(title), "pruning ratio", columns, rows, note)
+
+    def _figures(self, setting: Setting, runs: Mapping[str, Runs], diverged: Mapping[str, str]) -> Table:
+        """A row for each system, method and ratio."""
+        columns = self.columns(setting)
+        rows: dict[str, list[Cell | None]] = {}
+        for system in self.systems(setting):
+            full = runs[system.name][UNPRUNED]
+            for (method, ratio), jobs in runs[system.name].items():
+                name = f"{system.name}, {LABELS[method]}" + (f" {ratio:.0%}" if ratio else "")
+                known = system.figures.get((method, ratio)) or [None] * len(columns)
+                share = Cell(shares_of(jobs, full, diverged), digits=3)
+                rows[name] = [share, *self.figures_of(setting, jobs, full, known, diverged)]
+        title = f"{self.title}: {self.about}, what it takes, {self.where(setting)}"
+        return Table(setting.titled(title), "run", ["examples, of full data's", *columns], rows)
+
+    def columns(self, setting: Setting) -> list[str]:
+        """Headings of the second table, behind the share of the examples."""
+        return list(self.figures)
+
+    def figures_of(
+        self,
+        setting: Setting,
+        jobs: Sequence[Job],
+        full: Sequence[Job],
+        known: Sequence[Published | None],
+        diverged: Mapping[str, str],
+    ) -> list[Cell | None]:
+        """A row of the second table.
+
+        Args:
+            setting: as of ``jobs``.
+            jobs: the row's runs, of each seed.
+            full: those on full data.
+            known: published figures, as many as there are ``columns``.
+            diverged: runs without an end.
+        """
+        return [
+            figure_cell(jobs, read, diverged, paper, self.digits)
+            for read, paper in zip(self.figures.values(), known, strict=True)
+        ]
+
+
+def figure_cell(
+    jobs: Sequence[Job],
+    read: Callable[[Mapping[str, Any]], float | None],
+    diverged: Mapping[str, str],
+    paper: Published | None = None,
+    digits: int = 2,
+) -> Cell | None:
+    """A figure of each run's last record; None where the runs have no such figure."""
+    values: list[float | None] = []
+    for job in jobs:
+        if job.name in diverged:
+            values.append(None)
+        elif (value := read(summary_of(job))) is None:
+            return None
+        else:
+            values.append(value)
+    return Cell(values, paper, digits)

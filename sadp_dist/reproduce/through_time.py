@@ -1,0 +1,153 @@
+"""SLTT beside other rules: accuracy, time and memory by the number of time steps, as Table S2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sadp_dist.reproduce.baselines import OF_PART
+from sadp_dist.reproduce.experiment import register
+from sadp_dist.reproduce.learning_rules import EACH_STEP, IMAGES
+from sadp_dist.reproduce.methods import FULL
+from sadp_dist.reproduce.paper import Published
+from sadp_dist.reproduce.paper_field import SLTT_TABLE_S2
+from sadp_dist.reproduce.result import Cell, Table
+from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.small_data import CIFAR10_PART
+from sadp_dist.reproduce.step_costs import StepCost, step_cost
+from sadp_dist.reproduce.systems import UNPRUNED, System, SystemsTable
+
+RECIPE = "cifar10-resnet18-sltt.yaml"
+TRAINED = (2, 4, 6)
+"""T of Table S2, whose networks are trained."""
+MEASURED = (2, 6, 20)
+"""T at which steps are measured."""
+COMPARED = 6
+"""T at which the supplement has times and memory, too."""
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A learning rule with what it is set to.
+
+    Attributes:
+        key: of ``learning.rule``.
+        least: T from which on it is another rule than the ones before.
+        more: overrides.
+    """
+
+    key: str
+    least: int = 1
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def overrides(self, time_steps: int) -> dict[str, Any]:
+        """At so many time steps."""
+        return {"learning.rule": self.key, "network.time_steps": time_steps, **self.more}
+
+
+RULES = {
+    "BPTT": Rule("bptt"),
+    "TBPTT, 2 steps": Rule("tbptt", 3, {"learning.steps": 2}),
+    "SLTT": Rule("sltt"),
+    "SLTT-2": Rule("sltt", 3, {"learning.backward_steps": 2}),
+    "OTTT": Rule("ottt"),
+}
+
+
+@register("sltt")
+class ThroughTime(SystemsTable):
+    """Every rule with the same loss, on full data and with SADP; and what a step costs."""
+
+    title = "SLTT"
+    about = "rules that learn through time"
+
+    def systems(self, setting: Setting) -> Sequence[System]:
+        systems = []
+        loss = EACH_STEP if setting.small else {}  # the same with every rule; the other recipe has it
+        for time_steps in (4,) if setting.small else TRAINED:
+            for name, rule in RULES.items():
+                if time_steps < rule.least:
+                    continue
+                published = {} if rule.more else _accuracy(rule.key, time_steps)
+                systems.append(
+                    System(
+                        f"{name}, T = {time_steps}",
+                        IMAGES if setting.small else RECIPE,
+                        (0.5,),
+                        {**rule.overrides(time_steps), **loss},
+                        CIFAR10_PART if setting.small else None,
+                        published,
+                        methods=("sadp",),
+                    )
+                )
+        return systems
+
+    def where(self, setting: Setting) -> str:
+        return OF_PART if setting.small else "CIFAR-10, ResNet18"
+
+    def note(self, setting: Setting) -> str:
+        return "The paper's figures are those of ResNet18 on all of CIFAR-10." if setting.small else ""
+
+    def more(self, setting: Setting) -> list[Table]:
+        costs = {
+            name: {T: self._cost(setting, rule, T) for T in MEASURED if rule.least <= T}
+            for name, rule in RULES.items()
+        }
+        whole = costs["BPTT"]
+        memory, seconds = {}, {}
+        for name, of_rule in costs.items():
+            ratio, share = _shares(RULES[name])
+            memory[name] = [
+                *(Cell([of_rule[T].peak_bytes / MIB], digits=1) if T in of_rule else None for T in MEASURED),
+                Cell([of_rule[COMPARED].peak_bytes / whole[COMPARED].peak_bytes], ratio),
+            ]
+            seconds[name] = [
+                *(Cell([of_rule[T].epoch_seconds], digits=1) if T in of_rule else None for T in MEASURED),
+                Cell([of_rule[COMPARED].epoch_seconds / whole[COMPARED].epoch_seconds], share),
+            ]
+        steps = [f"T = {T}" for T in MEASURED]
+        last = f"T = {COMPARED}, of BPTT's"
+        where = self.where(setting)
+        note = "On CUDA all that is allocated at the peak of a step, else what autograd keeps for it."
+        return [
+            Table(
+                setting.titled(f"SLTT: peak memory of a step in MiB, {where}"),
+                "rule",
+                [*steps, last],
+                memory,
+                note,
+            ),
+            Table(
+                setting.titled(f"SLTT: seconds of an epoch on full data, {where}"),
+                "rule",
+                [*steps, last],
+                seconds,
+                "By the quickest of some steps of the first batch, without loading.",
+            ),
+        ]
+
+    def _cost(self, setting: Setting, rule: Rule, time_steps: int) -> StepCost:
+        overrides = {**rule.overrides(time_steps), **FULL}
+        if setting.small:
+            job = setting.run(IMAGES, {**overrides, **EACH_STEP}, setting.seeds[0], CIFAR10_PART)
+        else:
+            job = setting.run(RECIPE, overrides, setting.seeds[0])
+        return step_cost(job.config)
+
+
+def _accuracy(rule: str, time_steps: int) -> dict[tuple[str, float], Published]:
+    known = SLTT_TABLE_S2.get((rule, time_steps))
+    return {} if known is None else {UNPRUNED: known[2]}
+
+
+def _shares(rule: Rule) -> tuple[Published | None, Published | None]:
+    """The supplement's memory and time of a rule, of BPTT's."""
+    ours, whole = (SLTT_TABLE_S2.get((key, COMPARED)) for key in (rule.key, "bptt"))
+    if ours is None or whole is None or rule.more:
+        return None, None
+    memory, hours = (
+        Published(round(of.mean / to.mean, 2)) for of, to in zip(ours[:2], whole[:2], strict=True)
+    )
+    return memory, hours
