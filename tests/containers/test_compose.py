@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(1800
 
 HERE = "127.0.0.29"  # of this machine, and nobody else's
 RUN = "digits-sadp"
-EPOCHS = 80
+EPOCHS = 50
 QUICK = "training.batch_size=60 training.checkpoint_every=5"
 
 
