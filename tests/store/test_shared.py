@@ -31,12 +31,16 @@ def run_job(
         for rank in range(world_size)
     ]
     try:
-        for rank, process in enumerate(processes):
-            _, errors = process.communicate(timeout=100)
-            assert (process.returncode == 0) != (rank in lost), errors
-    finally:
         for process in processes:
-            process.kill()
+            process.wait(timeout=100)
+    except subprocess.TimeoutExpired:  # one that ended has more to say than those that wait for it
+        pass
+    ended = [process.poll() for process in processes]
+    for process in processes:
+        process.kill()
+    errors = [process.communicate()[1] for process in processes]
+    for rank, status in enumerate(ended):
+        assert (status == 0) != (rank in lost), (ended, errors)
     files = [folder / f"{scenario}-{rank}.json" for rank in range(world_size)]
     return [json.loads(file.read_text()) if file.exists() else None for file in files]
 
