@@ -240,6 +240,8 @@ class Sender:
             self._seal()
             self._seal_figures()
             frames, turn, flushes = list(islice(self._queue, AT_ONCE)), self._turn, self._flushes
+            if not frames and flushes == self._flushed:
+                return True  # cleared while it waited for more: the run may be another one by now
             self._under_way = True
         try:
             self._connection.send(frames)

@@ -578,3 +578,18 @@ def test_a_plan_frees_the_scores_of_earlier_epochs_alone(new_store):
     assert store._sender._journal._count == N
     store.plan(2)
     assert store._sender._journal._count == 0
+
+
+def test_what_was_cleared_while_it_waited_for_more_is_asked_of_nobody(new_store, home, monkeypatch):
+    """Between rank 0's load and the others' rejoin, the run is no longer the one that a rank had begun."""
+    monkeypatch.setattr(sender, "LINGER", 0.3)
+    store = new_store()
+    store.push([1], [2.0], epoch=0)
+    store._buffer.drain()
+    time.sleep(0.1)  # the sender's thread has seen it, and waits for more
+    store._clear()
+    time.sleep(0.4)
+    assert home.received == []
+    store.push([1], [3.0], epoch=0)  # and it goes on
+    assert store.scores([1]).tolist() == [3.0]
+    assert sum(map(len, home.received)) == 1
