@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sadp_dist.training.losses import correct, cross_entropy, tet
+from sadp_dist.training.losses import correct, cross_entropy, tet, tet_label
 
 T, B, K = 3, 5, 4
 
@@ -31,6 +31,16 @@ def test_tet_is_the_mean_of_the_losses_of_the_time_steps_and_a_pull_towards_phi(
         mse = sum(((logits[t, i] - 1) ** 2).mean() for t in range(T)) / T
         expected.append(0.7 * ce + 0.3 * mse)
     torch.testing.assert_close(tet(logits, labels, lamb=0.3), torch.stack(expected))
+
+
+def test_tet_label_has_a_pull_towards_the_label(logits, labels):
+    expected = []
+    for i in range(B):
+        ce = sum(F.cross_entropy(logits[t, i], labels[i]) for t in range(T)) / T
+        wanted = [float(k == labels[i]) for k in range(K)]
+        mse = sum(((logits[t, i, k] - wanted[k]) ** 2) / K for t in range(T) for k in range(K)) / T
+        expected.append(0.9 * ce + 0.1 * mse)
+    torch.testing.assert_close(tet_label(logits, labels, lamb=0.1), torch.stack(expected))
 
 
 def test_an_example_is_correct_if_its_mean_logit_is_the_highest(logits, labels):
