@@ -32,6 +32,8 @@ class RayCluster:
         port = {} if client_port is None else {"ray_client_server_port": client_port}
         head = {"object_store_memory": MEMORY, "_system_config": FAST_DETECTION, **port}
         head["include_dashboard"] = dashboard_port is not None
+        # Ray's own port may be another cluster's; the agent would do without, and start no jobs.
+        head["dashboard_agent_listen_port"] = free_port()
         if dashboard_port is not None:
             head["dashboard_port"] = dashboard_port
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
