@@ -98,7 +98,7 @@ class Comparison(Experiment):
     ) -> list[Table]:
         ratios = self.ratios(setting)[dataset]
         where = OF_PART if setting.small else NAMES[dataset]
-        note = f"Mean and standard deviation over seeds {', '.join(map(str, setting.seeds))}."
+        note = setting.over_seeds
         if any(cell.mark for cell in accuracy.values()):
             note += f" {MISSED} trained on more than the ratio leaves, see below: it cannot prune as much."
         if setting.small:

@@ -44,6 +44,16 @@ class Setting:
     def small(self) -> bool:
         return self.scale == "small"
 
+    @property
+    def over_seeds(self) -> str:
+        """What a table's figures are of, in words."""
+        seeds = ", ".join(map(str, self.seeds))
+        return (
+            f"Mean and standard deviation over seeds {seeds}."
+            if len(self.seeds) > 1
+            else f"Seed {seeds} alone."
+        )
+
     def titled(self, title: str) -> str:
         """A title, which says so where the scale is small."""
         return f"{title}, small scale" if self.small else title

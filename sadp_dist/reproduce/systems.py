@@ -130,7 +130,7 @@ class SystemsTable(Experiment):
                     known = system.published.get((method, ratio))
                     row.append(Cell(accuracies(jobs, diverged), known, mark=mark))
                 rows[f"{system.name}, {LABELS[method]}"] = row
-        note = f"Mean and standard deviation over seeds {', '.join(map(str, setting.seeds))}."
+        note = setting.over_seeds
         if any(cell is not None and cell.mark for row in rows.values() for cell in row):
             note += f" {MISSED} trained on more than the ratio leaves, see below: it cannot prune as much."
         if said := self.note(setting):
