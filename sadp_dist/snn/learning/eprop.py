@@ -14,7 +14,7 @@ from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.learning.cuts import Cuts
 from sadp_dist.snn.learning.registry import register_learning_rule
 from sadp_dist.snn.learning.rule import Passes, Setting
-from sadp_dist.snn.learning.stepwise import StepwiseRule
+from sadp_dist.snn.learning.stepwise import Chunk, StepwiseRule
 from sadp_dist.snn.learning.traces import Traces, synapses
 
 
@@ -62,18 +62,10 @@ class EProp(StepwiseRule):
         with self.traces, self.cuts or nullcontext():
             return super().learn(inputs, labels, coefficients, passes, key)
 
-    def backward_chunk(
-        self,
-        logits: Tensor,
-        losses: Tensor,
-        labels: Tensor,
-        coefficients: Tensor,
-        share: float,
-        passes: Passes,
-    ) -> None:
+    def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:
         errors: list[Tensor] = []  # c_i (π - π*) / T, times the scale of mixed precision
-        logits.register_hook(errors.append)
-        super().backward_chunk(logits, losses, labels, coefficients, share, passes)
+        chunk.logits.register_hook(errors.append)
+        super().backward_chunk(chunk, passes)
         if self.cuts is not None:
             spikes = self.cuts.take()
             torch.autograd.backward(spikes, [self._signal(errors[0], *each) for each in enumerate(spikes)])

@@ -13,7 +13,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.learning.cuts import Cuts
 from sadp_dist.snn.learning.rule import Passes, Setting
-from sadp_dist.snn.learning.stepwise import StepwiseRule
+from sadp_dist.snn.learning.stepwise import Chunk, StepwiseRule
 from sadp_dist.snn.learning.traces import Traces, synapses
 
 SIDE = 4  # of what a local classifier sees of a map of spikes
@@ -49,21 +49,13 @@ class LocalRule(StepwiseRule):
         with self.cuts, self.traces or nullcontext():
             return super().learn(inputs, labels, coefficients, passes, key)
 
-    def backward_chunk(
-        self,
-        logits: Tensor,
-        losses: Tensor,
-        labels: Tensor,
-        coefficients: Tensor,
-        share: float,
-        passes: Passes,
-    ) -> None:
-        total = losses
+    def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:
+        total = chunk.losses
         for classifier, spikes in zip(self.classifiers, self.cuts.take(), strict=True):
             with passes.autocast():
                 local = classifier(spikes)
-            total = total + share * passes.loss(local, labels)
-        passes.backward((coefficients * total).sum())
+            total = total + chunk.share * passes.loss(local, chunk.labels)
+        passes.backward((chunk.coefficients * total).sum())
 
 
 class LocalClassifier(nn.Module):

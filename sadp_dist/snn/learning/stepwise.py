@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from spikingjelly.activation_based import functional
@@ -16,6 +16,24 @@ from sadp_dist.snn.learning.rule import LearningRule, Passes, Setting
 
 Encode = Callable[[int, int], Tensor]
 """What the stem makes of so many time steps from a first one on, [steps, B, ...]."""
+
+
+class Chunk(NamedTuple):
+    """Some time steps, after their forward pass.
+
+    Attributes:
+        logits: [steps, B, K].
+        losses: (B,) of the output, times `share`.
+        labels: (B,).
+        coefficients: (B,) c_i.
+        share: the chunk's time steps over T.
+    """
+
+    logits: Tensor
+    losses: Tensor
+    labels: Tensor
+    coefficients: Tensor
+    share: float
 
 
 class StepwiseRule(LearningRule):
@@ -59,7 +77,7 @@ class StepwiseRule(LearningRule):
                             out = self.forward_chunk(encode, start, steps)
                         each = passes.loss(out, labels) * (steps / T)
                         if number in chosen:
-                            self.backward_chunk(out, each, labels, coefficients, steps / T, passes)
+                            self.backward_chunk(Chunk(out, each, labels, coefficients, steps / T), passes)
                     functional.detach_net(self.network)
                     logits.append(out.detach())
                     losses += each.detach()
@@ -76,26 +94,9 @@ class StepwiseRule(LearningRule):
         logits: Tensor = self.network.body(encode(start, steps))
         return logits
 
-    def backward_chunk(
-        self,
-        logits: Tensor,
-        losses: Tensor,
-        labels: Tensor,
-        coefficients: Tensor,
-        share: float,
-        passes: Passes,
-    ) -> None:
-        """Back-propagate a chunk's losses (B,), which are its share of the sequence's.
-
-        Args:
-            logits: [steps, B, K].
-            losses: (B,) of the output, times `share`.
-            labels: (B,).
-            coefficients: (B,) c_i.
-            share: the chunk's time steps over T.
-            passes: of training.
-        """
-        passes.backward((coefficients * losses).sum())
+    def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:
+        """Back-propagate a chunk's losses."""
+        passes.backward((chunk.coefficients * chunk.losses).sum())
 
     @contextmanager
     def _encoding(self, inputs: Tensor, passes: Passes) -> Iterator[Encode]:
