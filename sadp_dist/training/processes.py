@@ -44,9 +44,12 @@ class Process:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             gradients.append(parameter.grad)
-        flat = nn.utils.parameters_to_vector(gradients)
+        # Flattened as they are read, not as they lie: torch's parameters_to_vector refuses channels_last.
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
-        nn.utils.vector_to_parameters(flat.div_(self.world_size), gradients)
+        means = flat.div_(self.world_size).split([gradient.numel() for gradient in gradients])
+        for gradient, mean in zip(gradients, means, strict=True):
+            gradient.copy_(mean.view(gradient.shape))
 
     def agree(self, step: Callable[[], T]) -> T:
         """Run a step on every rank; what is refused on one is refused on all, so that none waits in vain.

@@ -109,6 +109,7 @@ def test_what_a_rule_has_itself_is_in_checkpoints(raw):
 def test_two_ranks_have_the_gradients_of_one(raw, tmp_path):
     sections = {"learning": {"rule": "decolle"}, "pruning": {"method": "full"}}
     training = {"epochs": 1, "batch_size": 40, "optimizer": "sgd", "learning_rate": 1e-12, "momentum": 0.0}
+    training["channels_last"] = True
     written = raw(**sections, training=training)
     alone = gradients_of_an_epoch(parse_config(written), 1)
     config, out = tmp_path / "gradients.yaml", tmp_path / "gradients.pt"
