@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import nn
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.compression.layers import PARAMETRIZED
+from sadp_dist.snn.layers import PARAMETRIZED
 from sadp_dist.snn.models.published import our_names
 from sadp_dist.store import Store
 from sadp_dist.store.snapshot import fsync_folder

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from sadp_dist.snn.layers import count_parameters
 from sadp_dist.training.config import StoreConfig, TrainConfig
 from sadp_dist.training.datasets import TrainingData
 from sadp_dist.training.processes import Process, join_job
@@ -108,7 +109,7 @@ def dry_run(config: TrainConfig) -> DryRun:
         N, scorer = trainer.data.size, trainer.learner.scorer
         return DryRun(
             config=config,
-            parameters=sum(p.numel() for p in trainer.learner.network.parameters() if p.requires_grad),
+            parameters=count_parameters(trainer.learner.network),
             shape=trainer.data.shape,
             classes=trainer.data.classes,
             dataset_size=N,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sadp_dist.errors import UsageError
 from sadp_dist.snn.compression.export import export_network, export_unquantised, import_network
-from sadp_dist.snn.compression.layers import weighted_layers
 from sadp_dist.snn.compression.quantisation import quantised
+from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import StoreConfig, load_config
 from sadp_dist.training.processes import Process, device_of
@@ -60,22 +60,15 @@ def export_run(run_dir: Path, out: Path) -> Exported:
     config = replace(config, store=StoreConfig(), network=replace(config.network, weights=None))
     trainer = Trainer(config, Process(0, 1, device_of(0, 1)))
     trainer.resume(checkpoints)
-    architecture = {
-        "name": config.network.name,
-        "num_classes": trainer.data.classes,
-        "image_size": trainer.data.image_size,
-        "channels": trainer.data.channels,
-        "time_steps": config.network.time_steps,
-        "neuron": config.network.neuron,
-    }
-    export_network(trainer.learner.network, out, architecture)
+    learner = trainer.learner
+    export_network(learner.network, out, learner.architecture)
     with tempfile.TemporaryDirectory() as folder:
         unquantised = Path(folder) / "float32.npz"
-        export_unquantised(trainer.learner.network, unquantised, architecture)
+        export_unquantised(learner.network, unquantised, learner.architecture)
         float_bytes = unquantised.stat().st_size
     before = trainer.evaluate()
-    trained_so = any(quantised(layer) for layer in weighted_layers(trainer.learner.network).values())
-    trainer.learner.network = import_network(out).to(trainer.device).to(memory_format=trainer.memory_format)
+    trained_so = any(quantised(layer) for layer in weighted_layers(learner.network).values())
+    learner.network = import_network(out).to(trainer.device).to(memory_format=trainer.memory_format)
     after = trainer.evaluate()
     trainer.store.close()
     return Exported(

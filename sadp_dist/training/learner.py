@@ -39,6 +39,7 @@ class Learner:
         score: what is pushed; with "gradient" the network's layers are scored.
 
     Attributes:
+        architecture: the arguments of ``build_network``.
         network: as it is evaluated and saved.
         trained: as it is trained, under DDP and torch.compile.
         compression: what makes it smaller, if anything does.
@@ -68,14 +69,15 @@ class Learner:
     def _build(self, score: str | None) -> None:
         config, data = self.config, self.data
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
-        network = build_network(
-            config.network.name,
-            num_classes=data.classes,
-            image_size=data.image_size,
-            channels=data.channels,
-            time_steps=config.network.time_steps,
-            neuron=config.network.neuron,
-        )
+        self.architecture: dict[str, Any] = {
+            "name": config.network.name,
+            "num_classes": data.classes,
+            "image_size": data.image_size,
+            "channels": data.channels,
+            "time_steps": config.network.time_steps,
+            "neuron": config.network.neuron,
+        }
+        network = build_network(**self.architecture)
         if config.network.weights is not None:
             load_weights(network, Path(config.network.weights))
         self.network = network.to(self.device).to(memory_format=layout)

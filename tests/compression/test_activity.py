@@ -12,7 +12,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.snn import SpikingNetwork, build_network
 from sadp_dist.snn.compression import CompressionConfig, build_compression
 from sadp_dist.snn.compression.activity_pruning import ActivityPruning, find_units
-from sadp_dist.snn.compression.layers import weighted_layers
+from sadp_dist.snn.layers import weighted_layers
 
 
 def small_network() -> nn.Module:

@@ -15,8 +15,8 @@ from sadp_dist.errors import UsageError
 from sadp_dist.snn import build_network
 from sadp_dist.snn.compression import Compression, CompressionConfig, build_compression
 from sadp_dist.snn.compression.erdos_renyi import connection_probabilities, draw_connections
-from sadp_dist.snn.compression.layers import weighted_layers
 from sadp_dist.snn.compression.sparse_structure import rewire
+from sadp_dist.snn.layers import weighted_layers
 
 SHAPES = st.lists(
     st.tuples(st.integers(1, 64), st.integers(1, 64), st.integers(1, 3), st.integers(1, 3)),

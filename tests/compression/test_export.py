@@ -17,7 +17,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.snn import NeuronConfig, build_network
 from sadp_dist.snn.compression import CompressionConfig, build_compression
 from sadp_dist.snn.compression.export import export_network, export_unquantised, import_network
-from sadp_dist.snn.compression.layers import weighted_layers
+from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.training import parse_config, train
 
 ARCHITECTURE: dict[str, Any] = {

@@ -16,8 +16,8 @@ from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.snn import build_network
 from sadp_dist.snn.compression import CompressionConfig, build_compression
 from sadp_dist.snn.compression.export import plain_state
-from sadp_dist.snn.compression.layers import weight_parameter, weighted_layers
 from sadp_dist.snn.compression.quantisation import Quantised, rescaled, symmetric
+from sadp_dist.snn.layers import weight_parameter, weighted_layers
 
 weights = arrays("int64", (3, 7), elements=st.integers(-4000, 4000)).map(lambda w: torch.from_numpy(w) / 1000)
 bits = st.integers(2, 8)

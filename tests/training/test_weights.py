@@ -12,7 +12,7 @@ import torch
 from sadp_dist.errors import UsageError
 from sadp_dist.snn import build_network
 from sadp_dist.snn.compression import CompressionConfig, build_compression
-from sadp_dist.snn.compression.layers import weight_parameter
+from sadp_dist.snn.layers import weight_parameter
 from sadp_dist.training import load_config, parse_config, train
 from sadp_dist.training.checkpoint import load_weights
 from tests.training.conftest import newest_state

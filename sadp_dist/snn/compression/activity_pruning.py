@@ -18,7 +18,8 @@ from torch.optim import Optimizer
 from sadp_dist.errors import UsageError
 from sadp_dist.snn.compression.base import Compression, register_compression
 from sadp_dist.snn.compression.config import CompressionConfig
-from sadp_dist.snn.compression.layers import WEIGHTED, count_parameters, momentum, weighted_layers
+from sadp_dist.snn.compression.momentum import momentum
+from sadp_dist.snn.layers import WEIGHTED, count_parameters, weighted_layers
 
 LEAST = 0.1
 """Share of a layer's channels that stay whatever their activity, at least one: no layer goes whole."""

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.compression.layers import PARAMETRIZED, weight_parameter, weighted_layers
 from sadp_dist.snn.compression.quantisation import OUTER_BITS, Levels, quantised, symmetric
+from sadp_dist.snn.layers import PARAMETRIZED, weight_parameter, weighted_layers
 from sadp_dist.snn.models import SpikingNetwork, build_network
 from sadp_dist.snn.neurons import NeuronConfig
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from sadp_dist.snn.compression.layers import WEIGHTED
+from sadp_dist.snn.layers import WEIGHTED
 from sadp_dist.snn.models.network import SpikingNetwork
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 from sadp_dist.errors import UsageError
 from sadp_dist.snn.compression.base import Compression, register_compression
 from sadp_dist.snn.compression.config import CompressionConfig
-from sadp_dist.snn.compression.layers import count_parameters, weighted_layers
+from sadp_dist.snn.layers import count_parameters, weighted_layers
 
 OUTER_BITS = 8  # of the first and the last layer
 

@@ -23,8 +23,9 @@ from sadp_dist.errors import UsageError
 from sadp_dist.snn.compression.base import Compression, register_compression
 from sadp_dist.snn.compression.config import CompressionConfig
 from sadp_dist.snn.compression.erdos_renyi import connection_probabilities, draw_connections
-from sadp_dist.snn.compression.layers import count_parameters, momentum, weighted_layers
+from sadp_dist.snn.compression.momentum import momentum
 from sadp_dist.snn.compression.pq_index import pq_index, retained_lower_bound, rewiring_ratio
+from sadp_dist.snn.layers import count_parameters, weighted_layers
 
 
 @register_compression("sparse-structure")

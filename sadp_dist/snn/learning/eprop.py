@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sadp_dist.errors import UsageError
+from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.learning.cuts import Cuts
 from sadp_dist.snn.learning.registry import register_learning_rule
 from sadp_dist.snn.learning.rule import Passes, Setting
 from sadp_dist.snn.learning.stepwise import Chunk, StepwiseRule
-from sadp_dist.snn.learning.traces import Traces, synapses
+from sadp_dist.snn.learning.traces import Traces
 
 
 @register_learning_rule("eprop")
@@ -48,7 +49,7 @@ class EProp(StepwiseRule):
                     f"learning.rule=eprop is defined for networks without batch norm, and {name} is one: use "
                     "recurrent_snn_plain, or learning.rule=ottt"
                 )
-        *hidden, _ = synapses(setting.network).values()
+        *hidden, _ = weighted_layers(setting.network).values()
         self.traces = Traces(hidden, setting.decay)
         self.cuts = Cuts(setting.network) if config.feedback == "random" else None
         if self.cuts is not None:

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sadp_dist.errors import UsageError
+from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.learning.cuts import Cuts
 from sadp_dist.snn.learning.rule import Passes, Setting
 from sadp_dist.snn.learning.stepwise import Chunk, StepwiseRule
-from sadp_dist.snn.learning.traces import Traces, synapses
+from sadp_dist.snn.learning.traces import Traces
 
 SIDE = 4  # of what a local classifier sees of a map of spikes
 
@@ -40,7 +41,7 @@ class LocalRule(StepwiseRule):
         self.classifiers = nn.ModuleList(
             LocalClassifier(shape, setting.num_classes) for shape in self.cuts.shapes(setting.example)
         ).requires_grad_(self.trained)
-        *hidden, _ = synapses(setting.network).values()
+        *hidden, _ = weighted_layers(setting.network).values()
         self.traces = Traces(hidden, setting.decay) if self.traced else None
 
     def learn(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.learning.registry import register_learning_rule
 from sadp_dist.snn.learning.rule import Passes, Setting
 from sadp_dist.snn.learning.stepwise import StepwiseRule
-from sadp_dist.snn.learning.traces import Traces, synapses
+from sadp_dist.snn.learning.traces import Traces
 
 
 @register_learning_rule("ottt")
@@ -24,7 +25,7 @@ class OTTT(StepwiseRule):
 
     def __init__(self, config: LearningConfig, setting: Setting) -> None:
         super().__init__(config, setting)
-        self.traces = Traces(synapses(setting.network.body).values(), setting.decay)
+        self.traces = Traces(weighted_layers(setting.network.body).values(), setting.decay)
 
     def learn(
         self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]

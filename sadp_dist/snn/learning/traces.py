@@ -70,9 +70,3 @@ class Traces(nn.ModuleList):
             assert isinstance(trace, Trace)
             trace.active = active
             trace.reset()
-
-
-def synapses(module: nn.Module) -> dict[str, nn.Module]:
-    """The convolutions and linear layers of a network by name, in the order of registration."""
-    kinds = (nn.Linear, nn.modules.conv._ConvNd)
-    return {name: layer for name, layer in module.named_modules() if isinstance(layer, kinds)}

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.optim import Optimizer
-
-from sadp_dist.errors import UsageError
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -33,24 +30,3 @@ def weight_parameter(layer: nn.Module) -> Tensor:
 def count_parameters(network: nn.Module) -> int:
     """All trained numbers of a network, norms and biases included."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def momentum(optimizer: Optimizer, parameter: Tensor) -> Tensor:
-    """The running mean of a parameter's gradients that the optimizer keeps; zeros before the first step.
-
-    SGD's momentum buffer, or the exp_avg of Adam and AdamW, in the parameter's shape.
-
-    Raises:
-        UsageError: the optimizer keeps none.
-    """
-    state = optimizer.state.get(parameter, {})
-    for name in ("momentum_buffer", "exp_avg"):
-        if isinstance(state.get(name), Tensor):
-            kept: Tensor = state[name]
-            return kept
-    if all(group.get("momentum", 0) == 0 and "betas" not in group for group in optimizer.param_groups):
-        raise UsageError(
-            "connections are grown by the optimizer's momentum, and this one keeps none: "
-            "set training.momentum above 0, or training.optimizer=adamw"
-        )
-    return parameter.new_zeros(parameter.shape)
