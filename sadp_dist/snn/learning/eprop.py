@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -51,25 +50,23 @@ class EProp(StepwiseRule):
                 )
         *hidden, _ = weighted_layers(setting.network).values()
         self.traces = Traces(hidden, setting.decay)
+        self.at_work.append(self.traces)
         self.cuts = Cuts(setting.network) if config.feedback == "random" else None
         if self.cuts is not None:
+            self.at_work.append(self.cuts)
             K = setting.num_classes
             for number, shape in enumerate(self.cuts.shapes(setting.example)):
                 self.register_buffer(f"feedback_{number}", torch.randn(K, math.prod(shape)) / K**0.5)
 
-    def learn(
-        self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        with self.traces, self.cuts or nullcontext():
-            return super().learn(inputs, labels, coefficients, passes, key)
-
     def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:
+        if self.cuts is None:
+            super().backward_chunk(chunk, passes)
+            return
         errors: list[Tensor] = []  # c_i (π - π*) / T, times the scale of mixed precision
         chunk.logits.register_hook(errors.append)
         super().backward_chunk(chunk, passes)
-        if self.cuts is not None:
-            spikes = self.cuts.take()
-            torch.autograd.backward(spikes, [self._signal(errors[0], *each) for each in enumerate(spikes)])
+        spikes = self.cuts.take()
+        torch.autograd.backward(spikes, [self._signal(errors[0], *each) for each in enumerate(spikes)])
 
     def _signal(self, errors: Tensor, number: int, z: Tensor) -> Tensor:
         """L_j of a layer's neurons, of the shape of their spikes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -43,12 +42,7 @@ class LocalRule(StepwiseRule):
         ).requires_grad_(self.trained)
         *hidden, _ = weighted_layers(setting.network).values()
         self.traces = Traces(hidden, setting.decay) if self.traced else None
-
-    def learn(
-        self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        with self.cuts, self.traces or nullcontext():
-            return super().learn(inputs, labels, coefficients, passes, key)
+        self.at_work += [self.cuts] if self.traces is None else [self.cuts, self.traces]
 
     def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:
         total = chunk.losses

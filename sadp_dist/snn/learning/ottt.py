@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.learning.registry import register_learning_rule
-from sadp_dist.snn.learning.rule import Passes, Setting
+from sadp_dist.snn.learning.rule import Setting
 from sadp_dist.snn.learning.stepwise import StepwiseRule
 from sadp_dist.snn.learning.traces import Traces
 
@@ -26,9 +24,4 @@ class OTTT(StepwiseRule):
     def __init__(self, config: LearningConfig, setting: Setting) -> None:
         super().__init__(config, setting)
         self.traces = Traces(weighted_layers(setting.network.body).values(), setting.decay)
-
-    def learn(
-        self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        with self.traces:
-            return super().learn(inputs, labels, coefficients, passes, key)
+        self.at_work.append(self.traces)

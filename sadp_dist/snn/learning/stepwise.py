@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -56,6 +56,8 @@ class StepwiseRule(LearningRule):
                     f"learning.rule={config.rule} goes step by step; {type(module).__name__} ({name}) "
                     "takes all time steps at once: use learning.rule=bptt, other neurons or another network"
                 )
+        self.at_work: list[AbstractContextManager[object]] = []
+        """What is entered while a micro-batch is learned, such as traces and cuts."""
 
     @property
     def chunk(self) -> int:
@@ -67,32 +69,28 @@ class StepwiseRule(LearningRule):
         T = self.setting.time_steps if inputs.dim() == 4 else len(inputs)
         chosen = self.backward_chunks(T, key)
         logits, losses = [], torch.zeros_like(coefficients)
-        self.reset()
-        try:
-            with self._encoding(inputs, passes) as encode:
-                for number, start in enumerate(range(0, T, self.chunk)):
-                    steps = min(self.chunk, T - start)
-                    with torch.set_grad_enabled(number in chosen):
-                        with passes.autocast():
-                            out = self.forward_chunk(encode, start, steps)
-                        each = passes.loss(out, labels) * (steps / T)
-                        if number in chosen:
-                            self.backward_chunk(Chunk(out, each, labels, coefficients, steps / T), passes)
-                    functional.detach_net(self.network)
-                    logits.append(out.detach())
-                    losses += each.detach()
-        finally:
-            self.reset()
+        with ExitStack() as stack:
+            for each in self.at_work:
+                stack.enter_context(each)
+            stack.callback(self.network.reset)
+            self.network.reset()
+            encode = stack.enter_context(self._encoding(inputs, passes))
+            for number, start in enumerate(range(0, T, self.chunk)):
+                steps = min(self.chunk, T - start)
+                with torch.set_grad_enabled(number in chosen):
+                    with passes.autocast():
+                        out = self.network.body(encode(start, steps))
+                    loss = passes.loss(out, labels) * (steps / T)
+                    if number in chosen:
+                        self.backward_chunk(Chunk(out, loss, labels, coefficients, steps / T), passes)
+                functional.detach_net(self.network)
+                logits.append(out.detach())
+                losses += loss.detach()
         return torch.cat(logits), losses
 
     def backward_chunks(self, time_steps: int, key: tuple[int, int]) -> set[int]:
         """The numbers of the chunks that have a backward pass."""
         return set(range(-(-time_steps // self.chunk)))
-
-    def forward_chunk(self, encode: Encode, start: int, steps: int) -> Tensor:
-        """Logits [steps, B, K] of the time steps from `start` on."""
-        logits: Tensor = self.network.body(encode(start, steps))
-        return logits
 
     def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:
         """Back-propagate a chunk's losses."""
@@ -114,7 +112,3 @@ class StepwiseRule(LearningRule):
         yield lambda start, steps: leaf.expand(steps, *leaf.shape[1:])
         if current.requires_grad:
             torch.autograd.backward(current, leaf.grad)
-
-    def reset(self) -> None:
-        """Neurons at rest, and nothing remembered of an earlier batch."""
-        self.network.reset()
