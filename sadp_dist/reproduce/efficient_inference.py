@@ -10,13 +10,20 @@ from typing import Any, ClassVar
 from sadp_dist.reproduce.baselines import OF_PART
 from sadp_dist.reproduce.experiment import register
 from sadp_dist.reproduce.job import Job
-from sadp_dist.reproduce.learning_rules import IMAGES, SMALL_RATIO
-from sadp_dist.reproduce.paper import Published
 from sadp_dist.reproduce.paper_field import SPARSE_TABLE_1, TABLE_XI
 from sadp_dist.reproduce.result import Cell
 from sadp_dist.reproduce.setting import Setting
 from sadp_dist.reproduce.small_data import CIFAR10_PART
-from sadp_dist.reproduce.systems import UNPRUNED, System, SystemsTable, figure_cell
+from sadp_dist.reproduce.systems import (
+    IMAGES,
+    SMALL_RATIO,
+    UNPRUNED,
+    Row,
+    System,
+    SystemsTable,
+    figure_cell,
+    on_cifar10,
+)
 from sadp_dist.training.export import Exported, export_run
 
 OF_RESNET19 = "The paper's figures are those of ResNet19 on all of CIFAR-10."
@@ -44,23 +51,10 @@ class TableXI(SystemsTable):
     about = "efficient inference"
 
     def systems(self, setting: Setting) -> Sequence[System]:
-        methods = {"qat": "8 bits", "activity-pruning": "activity pruning"}
-        if setting.small:
-            return [
-                System(
-                    name,
-                    IMAGES,
-                    (SMALL_RATIO,),
-                    {"compression.method": method},
-                    CIFAR10_PART,
-                    TABLE_XI[method],
-                )
-                for method, name in methods.items()
-            ]
-        return [
-            System(name, f"cifar10-vgg16-{method}.yaml", (0.3, 0.5, 0.7), published=TABLE_XI[method])
-            for method, name in methods.items()
-        ]
+        names = {"qat": "8 bits", "activity-pruning": "activity pruning"}
+        return on_cifar10(
+            setting, names, "cifar10-vgg16-{}.yaml", lambda method: {"compression.method": method}, TABLE_XI
+        )
 
     def where(self, setting: Setting) -> str:
         return OF_PART if setting.small else "CIFAR-10, VGG16"
@@ -71,18 +65,11 @@ class TableXI(SystemsTable):
     def columns(self, setting: Setting) -> list[str]:
         return ["connectivity, %", "file of 8 bits, bytes", "of float32's", "accuracy of the file, %"]
 
-    def figures_of(
-        self,
-        setting: Setting,
-        jobs: Sequence[Job],
-        full: Sequence[Job],
-        known: Sequence[Published | None],
-        diverged: Mapping[str, str],
-    ) -> list[Cell | None]:
-        connectivity = figure_cell(jobs, _percent, diverged)
-        if jobs[0].name in diverged:
+    def figures_of(self, setting: Setting, row: Row) -> list[Cell | None]:
+        connectivity, first = figure_cell(row.jobs, _percent, row.diverged), row.jobs[0]
+        if first.name in row.diverged:
             return [connectivity, None, None, None]
-        exported = export_of(jobs[0])
+        exported = export_of(first)
         return [
             connectivity,
             Cell([exported.bytes], digits=0),

@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 from sadp_dist.reproduce.baselines import OF_PART
 from sadp_dist.reproduce.experiment import register, summary_of
 from sadp_dist.reproduce.job import Job
-from sadp_dist.reproduce.learning_rules import IMAGES
 from sadp_dist.reproduce.paper import Published
 from sadp_dist.reproduce.paper_field import TABLE_VIII
 from sadp_dist.reproduce.result import Cell
 from sadp_dist.reproduce.setting import Setting
 from sadp_dist.reproduce.small_data import CIFAR10_PART, DIGITS
-from sadp_dist.reproduce.systems import UNPRUNED, Key, System, SystemsTable
+from sadp_dist.reproduce.systems import IMAGES, UNPRUNED, Key, Row, System, SystemsTable
 
 RATIO = 0.35
 SADP: Key = ("sadp", RATIO)
@@ -100,20 +99,13 @@ class TableVIII(SystemsTable):
     def columns(self, setting: Setting) -> list[str]:
         return ["time, s" if setting.small else "time, h", "of full data's time"]
 
-    def figures_of(
-        self,
-        setting: Setting,
-        jobs: Sequence[Job],
-        full: Sequence[Job],
-        known: Sequence[Published | None],
-        diverged: Mapping[str, str],
-    ) -> list[Cell | None]:
-        seconds, of_full = ([_seconds(job, diverged) for job in some] for some in (jobs, full))
+    def figures_of(self, setting: Setting, row: Row) -> list[Cell | None]:
+        seconds, of_full = ([_seconds(job, row.diverged) for job in some] for some in (row.jobs, row.full))
         shares = [
             None if ours is None or theirs is None else ours / theirs
             for ours, theirs in zip(seconds, of_full, strict=True)
         ]
-        hours, share = known
+        hours, share = row.known
         unit = 1 if setting.small else 3600
         times = [None if each is None else each / unit for each in seconds]
         return [Cell(times, None if setting.small else hours, digits=1), Cell(shares, share, digits=3)]

@@ -9,11 +9,10 @@ from sadp_dist.reproduce.baselines import OF_PART
 from sadp_dist.reproduce.experiment import register
 from sadp_dist.reproduce.paper_field import TABLE_IX, TABLE_X
 from sadp_dist.reproduce.setting import Setting
-from sadp_dist.reproduce.small_data import CIFAR10_PART, FILMED, GLIDES
-from sadp_dist.reproduce.systems import System, SystemsTable
+from sadp_dist.reproduce.small_data import FILMED, GLIDES
+from sadp_dist.reproduce.systems import SMALL_RATIO, System, SystemsTable, on_cifar10
 
-SMALL_RATIO = 0.5
-EVENTS, SOUNDS, IMAGES = "field-small-events.yaml", "field-small-sounds.yaml", "field-small.yaml"
+EVENTS, SOUNDS = "field-small-events.yaml", "field-small-sounds.yaml"
 
 EACH_STEP: dict[str, Any] = {"training.loss": "tet", "training.tet_lambda": 0.0}
 """Cross entropy of each time step's logits."""
@@ -76,23 +75,14 @@ class TableX(SystemsTable):
     about = "local learning"
 
     def systems(self, setting: Setting) -> Sequence[System]:
-        rules = {"decolle": "DECOLLE", "ell": "ELL"}
-        if setting.small:
-            return [
-                System(
-                    name,
-                    IMAGES,
-                    (SMALL_RATIO,),
-                    {"learning.rule": rule, **EACH_STEP},
-                    CIFAR10_PART,
-                    TABLE_X[rule],
-                )
-                for rule, name in rules.items()
-            ]
-        return [
-            System(name, f"cifar10-resnet18-{rule}.yaml", (0.3, 0.5, 0.7), published=TABLE_X[rule])
-            for rule, name in rules.items()
-        ]
+        names = {"decolle": "DECOLLE", "ell": "ELL"}
+        return on_cifar10(
+            setting,
+            names,
+            "cifar10-resnet18-{}.yaml",
+            lambda rule: {"learning.rule": rule, **EACH_STEP},
+            TABLE_X,
+        )
 
     def where(self, setting: Setting) -> str:
         return OF_PART if setting.small else "CIFAR-10, ResNet18"

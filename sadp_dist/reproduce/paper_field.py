@@ -83,14 +83,6 @@ SPARSE_TABLE_1 = {
 """Of ResNet19 on CIFAR-10 with T = 2: accuracy and connectivity in percent, millions of parameters and of
 synaptic operations. Each is of the iteration of the highest accuracy; neuron-wise there is one at 26.63 %."""
 
-SLTT_TABLE_S1 = {
-    ("cifar10", "subtract"): Published(94.44, 0.21),
-    ("cifar10", "zero"): Published(94.34),
-    ("cifar10-dvs", "subtract"): Published(82.20, 0.95),
-    ("cifar10-dvs", "zero"): Published(81.40),
-}
-"""SLTT's accuracy by the reset."""
-
 SLTT_TABLE_S2 = {
     ("bptt", 2): (Published(1.47), Published(1.81), Published(93.90)),
     ("sltt", 2): (Published(1.10), Published(1.80), Published(93.96)),
@@ -100,11 +92,3 @@ SLTT_TABLE_S2 = {
     ("sltt", 6): (Published(1.09), Published(4.58), Published(94.59)),
 }
 """By rule and T, on CIFAR-10: memory in GB, hours ("3.41s" at T = 4 must be hours too) and accuracy."""
-
-SLTT_TABLE_S3 = {
-    ("cifar10", "resnet18", 6): Published(94.44, 0.21),
-    ("cifar10", "vgg16", 6): Published(93.28, 0.02),
-    ("cifar10-dvs", "vgg11", 10): Published(82.20, 0.95),
-    ("cifar10-dvs", "resnet18", 10): Published(81.87, 0.49),
-}
-"""SLTT's accuracy by dataset, network and T; the SADP paper has 78.10 % with VGG11 on CIFAR10-DVS."""

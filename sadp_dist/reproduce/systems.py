@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from sadp_dist.reproduce.baselines import MISSED, missed, shares_of
 from sadp_dist.reproduce.experiment import Experiment, accuracies, summary_of
@@ -13,6 +13,7 @@ from sadp_dist.reproduce.methods import FULL, LABELS, pruned
 from sadp_dist.reproduce.paper import Published
 from sadp_dist.reproduce.result import Cell, Result, Table
 from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.small_data import CIFAR10_PART
 
 METHODS = ("random", "infobatch", "sadp")
 Key = tuple[str, float]
@@ -20,6 +21,9 @@ Key = tuple[str, float]
 UNPRUNED: Key = ("full", 0.0)
 Runs = Mapping[Key, Sequence[Job]]
 """A system's runs, one for each seed."""
+
+IMAGES, SMALL_RATIO = "field-small.yaml", 0.5
+"""The recipe of the small scale for images, and the ratio of most tables there."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,49 @@ class System:
     def keys(self) -> list[Key]:
         """Full data, and every method at every ratio."""
         return [UNPRUNED, *((method, ratio) for method in self.methods for ratio in self.ratios)]
+
+
+def on_cifar10(
+    setting: Setting,
+    names: Mapping[str, str],
+    recipe: str,
+    overrides: Callable[[str], Mapping[str, Any]],
+    published: Mapping[str, Mapping[Key, Published]],
+) -> list[System]:
+    """A system for each key, at 30, 50 and 70 %; at small scale on the part of CIFAR-10, at one ratio.
+
+    Args:
+        setting: as for ``jobs``.
+        names: what a table calls each, by its key.
+        recipe: names of their files, with ``{}`` for the key.
+        overrides: at small scale, what makes the recipe for images that of a key.
+        published: accuracies by key.
+    """
+    if setting.small:
+        return [
+            System(name, IMAGES, (SMALL_RATIO,), overrides(key), CIFAR10_PART, published[key])
+            for key, name in names.items()
+        ]
+    return [
+        System(name, recipe.format(key), (0.3, 0.5, 0.7), published=published[key])
+        for key, name in names.items()
+    ]
+
+
+class Row(NamedTuple):
+    """What a row of the second table is made of.
+
+    Attributes:
+        jobs: the row's runs, of each seed.
+        full: those on full data.
+        known: published figures, as many as there are ``columns``.
+        diverged: runs without an end.
+    """
+
+    jobs: Sequence[Job]
+    full: Sequence[Job]
+    known: Sequence[Published | None]
+    diverged: Mapping[str, str]
 
 
 class SystemsTable(Experiment):
@@ -149,7 +196,7 @@ class SystemsTable(Experiment):
                 name = f"{system.name}, {LABELS[method]}" + (f" {ratio:.0%}" if ratio else "")
                 known = system.figures.get((method, ratio)) or [None] * len(columns)
                 share = Cell(shares_of(jobs, full, diverged), digits=3)
-                rows[name] = [share, *self.figures_of(setting, jobs, full, known, diverged)]
+                rows[name] = [share, *self.figures_of(setting, Row(jobs, full, known, diverged))]
         title = f"{self.title}: {self.about}, what it takes, {self.where(setting)}"
         return Table(setting.titled(title), "run", ["examples, of full data's", *columns], rows)
 
@@ -157,26 +204,11 @@ class SystemsTable(Experiment):
         """Headings of the second table, behind the share of the examples."""
         return list(self.figures)
 
-    def figures_of(
-        self,
-        setting: Setting,
-        jobs: Sequence[Job],
-        full: Sequence[Job],
-        known: Sequence[Published | None],
-        diverged: Mapping[str, str],
-    ) -> list[Cell | None]:
-        """A row of the second table.
-
-        Args:
-            setting: as of ``jobs``.
-            jobs: the row's runs, of each seed.
-            full: those on full data.
-            known: published figures, as many as there are ``columns``.
-            diverged: runs without an end.
-        """
+    def figures_of(self, setting: Setting, row: Row) -> list[Cell | None]:
+        """A row of the second table, behind the share of the examples."""
         return [
-            figure_cell(jobs, read, diverged, paper, self.digits)
-            for read, paper in zip(self.figures.values(), known, strict=True)
+            figure_cell(row.jobs, read, row.diverged, paper, self.digits)
+            for read, paper in zip(self.figures.values(), row.known, strict=True)
         ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sadp_dist.reproduce.baselines import OF_PART
 from sadp_dist.reproduce.experiment import register
-from sadp_dist.reproduce.learning_rules import EACH_STEP, IMAGES
+from sadp_dist.reproduce.learning_rules import EACH_STEP
 from sadp_dist.reproduce.methods import FULL
 from sadp_dist.reproduce.paper import Published
 from sadp_dist.reproduce.paper_field import SLTT_TABLE_S2
@@ -16,7 +16,7 @@ from sadp_dist.reproduce.result import Cell, Table
 from sadp_dist.reproduce.setting import Setting
 from sadp_dist.reproduce.small_data import CIFAR10_PART
 from sadp_dist.reproduce.step_costs import StepCost, step_cost
-from sadp_dist.reproduce.systems import UNPRUNED, System, SystemsTable
+from sadp_dist.reproduce.systems import IMAGES, UNPRUNED, System, SystemsTable
 
 RECIPE = "cifar10-resnet18-sltt.yaml"
 TRAINED = (2, 4, 6)
