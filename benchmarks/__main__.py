@@ -89,11 +89,7 @@ def main(
         return
     console = Console(width=max(Console().width, 120))
     results: dict[str, Result] = {}
-    chosen = names or (SHORT if short else NAMES)
-    if short and not names and options.data is None:
-        console.print("loading: not measured, for it needs images; name their folder with --data")
-        chosen = [name for name in SHORT if name != "loading"]
-    for name in chosen:
+    for name in names or (SHORT if short else NAMES):
         console.rule(title_of(name))
         results[name] = _in_its_own_process(name, options)
         show(results[name], console)
