@@ -103,7 +103,8 @@ class NetworkConfig:
         time_steps: T, how many times an image is shown; of sequences, how long they are.
         neuron: the neurons of all layers.
         weights: the weights to begin with: a run's directory, which means its newest checkpoint, or a file
-            of published weights; by default they are drawn at random. They may be of other time steps.
+            of published weights; by default they are drawn at random. They may be of other time steps, but
+            for networks that have weights for one T (of PSN or masked PSN neurons, T-RevSNN).
     """
 
     name: str = "small_cnn"
