@@ -25,8 +25,8 @@ from benchmarks.servers import ray_cluster, redis_server
 from sadp_dist import PruningConfig, connect
 from sadp_dist.selection.order import index_type
 from sadp_dist.store import remove_run
-from sadp_dist.store.frames import index_dtype
-from sadp_dist.store.redis.publishing import LOG_LIMIT
+from sadp_dist.store.backends.redis.publishing import LOG_LIMIT
+from sadp_dist.store.wire.frames import index_dtype
 
 KEPT = 0.65
 PRUNING = PruningConfig(ratio=1 - KEPT, epochs=1000, min_probability=0.25)
@@ -222,7 +222,7 @@ def counter(home: str, url: str, run: str, rank: int) -> Iterator[Callable[[int]
     else:
         import redis
 
-        from sadp_dist.store.redis.keys import Keys, Meta
+        from sadp_dist.store.backends.redis.keys import Keys, Meta
 
         with redis.Redis.from_url(url) as client:
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-PRELOADED = ["torch", "sadp_dist", "sadp_dist.store.embedded"]
+PRELOADED = ["torch", "sadp_dist", "sadp_dist.store.backends.embedded"]
 """What all processes need is imported once, in the server that they are forked from."""
 
 

@@ -24,9 +24,9 @@ from benchmarks.timing import in_turns, median_ratio
 from sadp_dist.selection import PruningConfig, Shard, plan_epoch
 from sadp_dist.selection.parts import LocalParts
 from sadp_dist.selection.threads import thread_count
-from sadp_dist.store.engine import Engine
-from sadp_dist.store.run import Run
-from sadp_dist.store.table import ScoreTable
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.table import ScoreTable
 
 SIZES = (100_000, 1_000_000, 10_000_000, 100_000_000)
 STEADY = 10_000_000

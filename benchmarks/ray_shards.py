@@ -28,12 +28,12 @@ from sadp_dist import PruningConfig
 from sadp_dist.selection import Shard
 from sadp_dist.selection.parts import BLOCK
 from sadp_dist.store import StoreOptions, remove_run
-from sadp_dist.store.frames import MAX_COUNT, Frame
-from sadp_dist.store.ray.connection import RayConnection
-from sadp_dist.store.ray.home import open_connection
-from sadp_dist.store.records import Records
-from sadp_dist.store.retry import until_reached
-from sadp_dist.store.run import Run
+from sadp_dist.store.backends.ray.backend import open_connection
+from sadp_dist.store.backends.ray.connection import RayConnection
+from sadp_dist.store.client.retry import until_reached
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.wire.frames import MAX_COUNT, Frame
 
 SIZES = (1_000_000, 10_000_000, 50_000_000)
 BEYOND = 1_000_000_000

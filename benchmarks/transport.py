@@ -94,7 +94,7 @@ def _over_ray(rank: int, world_size: int, url: str, dataset_size: int, batches: 
     """A call of an actor with each batch's arrays, all of them under way at once."""
     import ray
 
-    from sadp_dist.store.ray import cluster
+    from sadp_dist.store.backends.ray import cluster
 
     class Receiver:
         def take(self, indices: NDArray[np.int64], scores: NDArray[np.float32]) -> int:

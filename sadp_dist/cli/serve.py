@@ -27,7 +27,7 @@ def serve(
     """
     if store.partition(":")[0] not in ("redis", "rediss"):
         raise UsageError("--store is not a redis:// or rediss:// URL; other stores plan by themselves")
-    from sadp_dist.store.redis.serving import serve
+    from sadp_dist.store.backends.redis.serving import serve
 
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

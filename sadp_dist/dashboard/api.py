@@ -18,7 +18,7 @@ from sadp_dist.dashboard.models import Classes, Example, Health, Problem, RunSum
 from sadp_dist.dashboard.runs import Runs
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store
-from sadp_dist.store.history import EpochRecord
+from sadp_dist.store.engine.history import EpochRecord
 
 MOST_EXAMPLES = 1000
 

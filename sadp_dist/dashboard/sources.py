@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store import HOMES, Store, attach, list_runs, open_snapshot
+from sadp_dist.store import BACKENDS, Store, attach, list_runs, open_snapshot
 from sadp_dist.store.address import without_password
-from sadp_dist.store.saved import newest_in
+from sadp_dist.store.backends.saved import newest_in
 
 TIMEOUT = 2.0
 """Seconds that a store is tried for before it counts as one that cannot be reached."""
@@ -46,7 +46,7 @@ def open_source(store: str) -> Source:
     Raises:
         UsageError: it is neither.
     """
-    if "://" in store or store.partition(":")[0] in HOMES:
+    if "://" in store or store.partition(":")[0] in BACKENDS:
         return UrlSource(store)
     if Path(store).is_dir():
         return FolderSource(Path(store))
@@ -60,7 +60,7 @@ class UrlSource:
     """The runs in Redis or Ray."""
 
     def __init__(self, url: str) -> None:
-        import sadp_dist.store.client  # noqa: F401 - takes seconds, for which the first to ask would wait
+        import sadp_dist.store.client.remote  # noqa: F401 - takes seconds, for which the first to ask would wait
 
         self.name = without_password(url)
         self._url = url

@@ -16,7 +16,7 @@ from sadp_dist.doctor.subject import Subject
 from sadp_dist.errors import StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from sadp_dist.store.redis.server import Server
+    from sadp_dist.store.backends.redis.server import Server
 
 OLDEST = (6, 2)
 BYTES_OF_AN_EXAMPLE = 200
@@ -189,8 +189,8 @@ def _rehearse(url: str, run: str) -> None:
 
 @cache
 def _server(subject: Subject) -> Server:
-    from sadp_dist.store.redis.address import Address
-    from sadp_dist.store.redis.server import Server
+    from sadp_dist.store.backends.redis.address import Address
+    from sadp_dist.store.backends.redis.server import Server
 
     assert subject.store is not None
     return Server(Address.parse(subject.store))

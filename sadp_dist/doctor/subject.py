@@ -64,15 +64,15 @@ class Subject:
 
     def _check_url(self, url: str) -> None:
         try:
-            from sadp_dist.store import HOMES
+            from sadp_dist.store import BACKENDS
             from sadp_dist.store.address import without_password
 
             if self.store_kind == "redis":
-                from sadp_dist.store.redis.address import Address
+                from sadp_dist.store.backends.redis.address import Address
         except Exception:  # a package is missing or broken, which its own check says
             return
-        if self.store_kind not in HOMES:
-            known = ", ".join(f'"{home}:"' for home in HOMES)
+        if self.store_kind not in BACKENDS:
+            known = ", ".join(f'"{home}:"' for home in BACKENDS)
             raise UsageError(f"--store {without_password(url)} is not a store: it has to start with {known}")
         if self.store_kind == "redis":
             Address.parse(url)

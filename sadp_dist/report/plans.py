@@ -12,7 +12,7 @@ from sadp_dist.report.groups import Group, Spread
 from sadp_dist.report.lines import Line, line_chart
 from sadp_dist.report.runs import RunRecord
 from sadp_dist.report.variance import relative_variance, relative_variance_of
-from sadp_dist.store.history import EpochRecord
+from sadp_dist.store.engine.history import EpochRecord
 
 VARIANCE = (
     "V = 1/N² Σ G² (1 − p) / p, divided by the same with p = S / N: the variance of the estimated gradient "

@@ -13,8 +13,8 @@ import yaml
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import RULES
 from sadp_dist.store import Store, open_snapshot
-from sadp_dist.store.classes import ClassFigures
-from sadp_dist.store.history import EpochRecord
+from sadp_dist.store.engine.classes import ClassFigures
+from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.metrics import METRICS_FILE, read_metrics
 from sadp_dist.training.run import CONFIG_FILE

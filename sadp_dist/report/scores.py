@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sadp_dist.report.chart import Chart, Table, colour, legend_below, plain_logarithmic
 from sadp_dist.report.groups import Group
-from sadp_dist.store.history import EpochRecord
+from sadp_dist.store.engine.history import EpochRecord
 
 LOW, MIDDLE, HIGH = ("0.05", "0.25"), "0.5", ("0.75", "0.95")
 

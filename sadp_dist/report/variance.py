@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.selection import selection_probabilities
-from sadp_dist.store.history import EpochRecord
+from sadp_dist.store.engine.history import EpochRecord
 
 POINTS = 20_000
 """Scores that stand for the data set where only a histogram of it is kept."""

@@ -14,16 +14,16 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.address import without_password
-from sadp_dist.store.base import Store, StoreUnavailable
-from sadp_dist.store.classes import ClassFigures
-from sadp_dist.store.history import EpochRecord
+from sadp_dist.store.backends.saved import open_snapshot
+from sadp_dist.store.engine.classes import ClassFigures
+from sadp_dist.store.engine.history import EpochRecord
+from sadp_dist.store.engine.run import check_name
+from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.run import check_name
-from sadp_dist.store.saved import open_snapshot
-from sadp_dist.store.stats import StoreStats
+from sadp_dist.store.view import Store, StoreUnavailable
 
 __all__ = [
-    "HOMES",
+    "BACKENDS",
     "ClassFigures",
     "EpochRecord",
     "Store",
@@ -37,11 +37,11 @@ __all__ = [
     "remove_run",
 ]
 
-HOMES = {
-    "memory": "sadp_dist.store.embedded",
-    "ray": "sadp_dist.store.ray.home",
-    "redis": "sadp_dist.store.redis",
-    "rediss": "sadp_dist.store.redis",
+BACKENDS = {
+    "memory": "sadp_dist.store.backends.embedded",
+    "ray": "sadp_dist.store.backends.ray.backend",
+    "redis": "sadp_dist.store.backends.redis",
+    "rediss": "sadp_dist.store.backends.redis",
 }
 """Scheme -> module, imported when a URL asks.
 
@@ -137,7 +137,7 @@ def _shared_home(url: str) -> ModuleType:
 
 def _home(url: str) -> ModuleType:
     scheme, colon, _ = str(url).partition(":")
-    if not colon or scheme not in HOMES:
-        known = ", ".join(f'"{home}:"' for home in HOMES)
+    if not colon or scheme not in BACKENDS:
+        known = ", ".join(f'"{home}:"' for home in BACKENDS)
         raise UsageError(f"url={without_password(str(url))!r} is not a store: it has to start with {known}")
-    return importlib.import_module(HOMES[scheme])
+    return importlib.import_module(BACKENDS[scheme])

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.classes import ClassFigures
-from sadp_dist.store.frames import Frame
-from sadp_dist.store.history import EpochRecord
-from sadp_dist.store.snapshot import Snapshot
-from sadp_dist.store.stats import StoreStats
+from sadp_dist.store.engine.classes import ClassFigures
+from sadp_dist.store.engine.history import EpochRecord
+from sadp_dist.store.engine.stats import StoreStats
+from sadp_dist.store.wire.frames import Frame
+from sadp_dist.store.wire.snapshot import Snapshot
 
 
 class Unreachable(Exception):

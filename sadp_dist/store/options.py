@@ -7,7 +7,7 @@ from numbers import Real
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.choices import check_choice
-from sadp_dist.store.run import is_integer
+from sadp_dist.store.engine.run import is_integer
 
 PLANNERS = ("auto", "server", "rank0")
 LONGEST = 365 * 86400.0

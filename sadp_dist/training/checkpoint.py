@@ -24,7 +24,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.snn.layers import PARAMETRIZED
 from sadp_dist.snn.models.published import our_names
 from sadp_dist.store import Store
-from sadp_dist.store.snapshot import fsync_folder
+from sadp_dist.store.wire.snapshot import fsync_folder
 from sadp_dist.training.processes import Process
 
 _NAME = re.compile(r"e(\d+)-b(\d+)")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from benchmarks.cluster_model import WIRES, embedded_wire, fit, on_cluster, predict, redis_wire
 from sadp_dist import PruningConfig, connect
-from sadp_dist.store.frames import Frame, encode
-from sadp_dist.store.records import Records
-from sadp_dist.store.redis import shards
+from sadp_dist.store.backends.redis import shards
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.wire.frames import Frame, encode
 
 seconds = st.floats(1e-4, 1.0)
 homes = st.sampled_from(sorted(WIRES))

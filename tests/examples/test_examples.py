@@ -14,7 +14,7 @@ import pytest
 
 from sadp_dist import PruningConfig, open_snapshot
 from sadp_dist.loading import write_beton
-from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.wire.snapshot import Snapshot
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"

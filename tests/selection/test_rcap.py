@@ -16,7 +16,7 @@ from sadp_dist.selection import RULES, PruningConfig, plan_epoch
 from sadp_dist.selection.part import Part
 from sadp_dist.selection.parts import LocalParts
 from sadp_dist.selection.rules.rcap import STEPS
-from sadp_dist.store.run import Run
+from sadp_dist.store.engine.run import Run
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.choice(4, 1000, p=[0.5, 0.3, 0.15, 0.05])

@@ -6,11 +6,11 @@ import secrets
 import threading
 
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
-from sadp_dist.store.engine import Engine
-from sadp_dist.store.frames import encode
-from sadp_dist.store.run import Run
-from sadp_dist.store.service import Service
-from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.service import Service
+from sadp_dist.store.wire.frames import encode
+from sadp_dist.store.wire.snapshot import Snapshot
 
 
 class Home:

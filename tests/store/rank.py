@@ -20,8 +20,9 @@ from torch.distributed import distributed_c10d
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import UsageError
-from sadp_dist.store import Store, StoreUnavailable, buffer
-from sadp_dist.store.engine import Engine
+from sadp_dist.store import Store, StoreUnavailable
+from sadp_dist.store.client import buffer
+from sadp_dist.store.engine.engine import Engine
 
 N = 103
 URL = sys.argv[3]

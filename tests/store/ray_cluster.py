@@ -9,7 +9,7 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from sadp_dist.store.ray.cluster import RUNS
+from sadp_dist.store.backends.ray.cluster import RUNS
 
 MEMORY = 300 << 20
 FAST_DETECTION = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from sadp_dist.errors import UsageError
-from sadp_dist.store import buffer
-from sadp_dist.store.buffer import PushBuffer
+from sadp_dist.store.client import buffer
+from sadp_dist.store.client.buffer import PushBuffer
 
 N = 10
 

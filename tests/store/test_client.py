@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection import PruningConfig
-from sadp_dist.store import Store, StoreOptions, connect, open_snapshot, sender
-from sadp_dist.store import journal as journal_module
-from sadp_dist.store.client import AttachedStore, RemoteStore
+from sadp_dist.store import Store, StoreOptions, connect, open_snapshot
+from sadp_dist.store.client import journal as journal_module
+from sadp_dist.store.client import sender
+from sadp_dist.store.client.journal import Journal
+from sadp_dist.store.client.remote import AttachedStore, RemoteStore
 from sadp_dist.store.connection import Waiting
-from sadp_dist.store.frames import Frame
-from sadp_dist.store.history import Figures
-from sadp_dist.store.journal import Journal
-from sadp_dist.store.records import Records
-from sadp_dist.store.run import Run
+from sadp_dist.store.engine.history import Figures
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.wire.frames import Frame
 from tests.store.nearby import Home, Nearby
 
 N = 500

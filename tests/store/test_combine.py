@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from sadp_dist.selection import RULES, PruningConfig, Rule
 from sadp_dist.selection.parts import BLOCK, LocalParts, split
 from sadp_dist.selection.probabilities import Capping, Uniform
-from sadp_dist.store import StoreOptions, journal
-from sadp_dist.store.client import RemoteStore
-from sadp_dist.store.engine import Engine
-from sadp_dist.store.frames import Frame
-from sadp_dist.store.journal import Journal
-from sadp_dist.store.records import Records
-from sadp_dist.store.run import Run
-from sadp_dist.store.snapshot import Snapshot
-from sadp_dist.store.table import ScoreTable
+from sadp_dist.store import StoreOptions
+from sadp_dist.store.client import journal
+from sadp_dist.store.client.journal import Journal
+from sadp_dist.store.client.remote import RemoteStore
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.table import ScoreTable
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.wire.frames import Frame
+from sadp_dist.store.wire.snapshot import Snapshot
 from tests.store.nearby import Home, Nearby
 
 N = 2 * BLOCK + 10

@@ -12,14 +12,14 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.parts import BLOCK, LocalParts, split
 from sadp_dist.store import ClassFigures, Store, connect, open_snapshot
-from sadp_dist.store.classes import MAX_CLASSES
-from sadp_dist.store.engine import Engine
-from sadp_dist.store.frames import Frame, encode
-from sadp_dist.store.history import MAX_FIGURES, Figures
-from sadp_dist.store.records import Records
-from sadp_dist.store.run import Run
-from sadp_dist.store.service import Service
-from sadp_dist.store.table import ScoreTable
+from sadp_dist.store.engine.classes import MAX_CLASSES
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.history import MAX_FIGURES, Figures
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.service import Service
+from sadp_dist.store.engine.table import ScoreTable
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.wire.frames import Frame, encode
 
 N, EPOCHS = 300, 6
 PRUNING = PruningConfig(ratio=0.4, max_ratio=0.6, epochs=EPOCHS, min_probability=0.1, seed=7)

@@ -9,8 +9,8 @@ import torch
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import RULES, PruningConfig, plan_epoch
 from sadp_dist.store import Store, connect
-from sadp_dist.store.engine import Engine
-from sadp_dist.store.run import Run
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run
 
 
 def scored_store(dataset_size: int = 100, **pruning) -> Store:

@@ -17,8 +17,8 @@ import pytest
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.store import StoreUnavailable, attach, list_runs, remove_run
-from sadp_dist.store.ray.files import SnapshotFiles, folder_of
-from sadp_dist.store.ray.home import shards_for
+from sadp_dist.store.backends.ray.backend import shards_for
+from sadp_dist.store.backends.ray.files import SnapshotFiles, folder_of
 from tests.store.ray_cluster import RayCluster, free_port
 
 N = 40_000

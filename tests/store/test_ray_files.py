@@ -7,8 +7,8 @@ import pytest
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store import StoreUnavailable
+from sadp_dist.store.backends.ray.files import SnapshotFiles, folder_of
 from sadp_dist.store.connection import Unreachable
-from sadp_dist.store.ray.files import SnapshotFiles, folder_of
 
 
 @pytest.fixture(params=["disk", "memory"])

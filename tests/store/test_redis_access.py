@@ -19,9 +19,9 @@ from redis.exceptions import NoPermissionError
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import StoreOptions
-from sadp_dist.store.redis import attach, list_runs, remove_run
-from sadp_dist.store.redis import home as home_module
-from sadp_dist.store.redis.address import Address
+from sadp_dist.store.backends.redis import attach, list_runs, remove_run
+from sadp_dist.store.backends.redis import backend as home_module
+from sadp_dist.store.backends.redis.address import Address
 from tests.store.redis_server import (
     PASSWORD,
     ROOT,

@@ -13,11 +13,11 @@ import pytest
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store, StoreOptions
-from sadp_dist.store.frames import Frame, encode
-from sadp_dist.store.records import Records
-from sadp_dist.store.redis import attach, list_runs, publishing, remove_run, state
-from sadp_dist.store.redis.keys import Keys, Meta
-from sadp_dist.store.redis.log import ASK, FRAME, pack_ask
+from sadp_dist.store.backends.redis import attach, list_runs, publishing, remove_run, state
+from sadp_dist.store.backends.redis.keys import Keys, Meta
+from sadp_dist.store.backends.redis.log import ASK, FRAME, pack_ask
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.wire.frames import Frame, encode
 from tests.store.redis_server import RedisServer, until
 
 N = 5000

@@ -17,18 +17,18 @@ import pytest
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.store import Store, StoreOptions, StoreUnavailable
+from sadp_dist.store.backends.redis import list_runs, remove_run, serving
+from sadp_dist.store.backends.redis.address import Address
+from sadp_dist.store.backends.redis.backend import open_connection
+from sadp_dist.store.backends.redis.keys import Keys, Meta
+from sadp_dist.store.backends.redis.lease import Lease, LeaseLost, acquire, holder
+from sadp_dist.store.backends.redis.planner import Planner
+from sadp_dist.store.backends.redis.server import Server
+from sadp_dist.store.backends.redis.state import begin
 from sadp_dist.store.connection import Waiting
-from sadp_dist.store.engine import Engine
-from sadp_dist.store.redis import list_runs, remove_run, serving
-from sadp_dist.store.redis.address import Address
-from sadp_dist.store.redis.home import open_connection
-from sadp_dist.store.redis.keys import Keys, Meta
-from sadp_dist.store.redis.lease import Lease, LeaseLost, acquire, holder
-from sadp_dist.store.redis.planner import Planner
-from sadp_dist.store.redis.server import Server
-from sadp_dist.store.redis.state import begin
-from sadp_dist.store.run import Run
-from sadp_dist.store.service import Service
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.service import Service
 from tests.store.redis_server import RedisServer, ServeProcess, free_port, until
 
 N = 2000
@@ -441,7 +441,7 @@ def test_serve_refuses_a_wrong_url_in_one_line(url, message):
 
 
 def test_the_planner_needs_no_torch():
-    program = "import sys; sys.modules['torch'] = None; import sadp_dist.store.redis.serving"
+    program = "import sys; sys.modules['torch'] = None; import sadp_dist.store.backends.redis.serving"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 

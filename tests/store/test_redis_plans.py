@@ -15,12 +15,12 @@ from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store import Store, attach
+from sadp_dist.store.backends.redis import list_runs
+from sadp_dist.store.backends.redis.backend import open_connection
+from sadp_dist.store.backends.redis.keys import Keys
 from sadp_dist.store.connection import Waiting
+from sadp_dist.store.engine.run import Run
 from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.redis import list_runs
-from sadp_dist.store.redis.home import open_connection
-from sadp_dist.store.redis.keys import Keys
-from sadp_dist.store.run import Run
 from tests.store.redis_server import RedisServer
 
 N = 1003

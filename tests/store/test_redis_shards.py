@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.redis.shards import decode, encode, encoded_size
+from sadp_dist.store.backends.redis.shards import decode, encode, encoded_size
 
 NUMBERS = st.integers(0, 2**63 - 1)
 

@@ -5,7 +5,7 @@ import pytest
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.store import attach, remove_run
-from sadp_dist.store.run import Run, differences
+from sadp_dist.store.engine.run import Run, differences
 
 
 def facts(**changed) -> dict:

@@ -16,7 +16,7 @@ import pytest
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.store import Store, connect, open_snapshot
-from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.wire.snapshot import Snapshot
 
 N = 200
 PRUNING = PruningConfig(ratio=0.5, epochs=6, min_probability=0.1, stratify="class", seed=4)
@@ -309,9 +309,9 @@ SAVE_FOR_EVER = """
 import itertools, sys
 import numpy as np
 from sadp_dist.selection import PruningConfig
-from sadp_dist.store.engine import Engine
-from sadp_dist.store.records import Records
-from sadp_dist.store.run import Run
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.engine.run import Run
 
 engine = Engine(Run("test", 300_000, PruningConfig(epochs=2)))
 for number in itertools.count(1):

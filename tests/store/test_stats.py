@@ -12,8 +12,8 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.parts import BLOCK, LocalParts, split
 from sadp_dist.store import connect
-from sadp_dist.store.stats import BINS, QUANTILES, score_figures, staleness_figures
-from sadp_dist.store.table import ScoreTable
+from sadp_dist.store.engine.stats import BINS, QUANTILES, score_figures, staleness_figures
+from sadp_dist.store.engine.table import ScoreTable
 
 N = 1000
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from sadp_dist.selection import PruningConfig
 from sadp_dist.selection.parts import BLOCK, LocalParts, split
-from sadp_dist.store.engine import Engine
-from sadp_dist.store.records import Records
-from sadp_dist.store.run import Run
-from sadp_dist.store.snapshot import Snapshot
-from sadp_dist.store.table import ScoreTable
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.table import ScoreTable
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.wire.snapshot import Snapshot
 
 N = 6 * BLOCK + 100
 RUN = Run(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sadp_dist.selection import RULES, PruningConfig
-from sadp_dist.store.snapshot import Snapshot
+from sadp_dist.store.wire.snapshot import Snapshot
 from sadp_dist.training import parse_config, read_metrics
 from tests.store.redis_server import RedisServer
 from tests.training.conftest import environment

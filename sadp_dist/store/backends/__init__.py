@@ -1,0 +1,1 @@
+"""Where the engine of a run can live."""

@@ -1,0 +1,109 @@
+"""The embedded store, "memory:": the engine lives in the training process, no server is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.address import without_password
+from sadp_dist.store.client.buffer import PushBuffer
+from sadp_dist.store.client.collective import CONNECTED_TOO_EARLY, has_other_ranks
+from sadp_dist.store.engine.classes import ClassFigures
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.history import EpochRecord, Figures, check_figures
+from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.stats import StoreStats
+from sadp_dist.store.options import StoreOptions
+from sadp_dist.store.view import Store, on_host
+from sadp_dist.store.wire.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from sadp_dist.store.view import Array
+
+
+def connect(
+    url: str,
+    run: str,
+    dataset_size: int,
+    pruning: PruningConfig,
+    labels: NDArray[Any] | None,
+    options: StoreOptions,
+) -> Store:
+    """The store that the processes of a torch.distributed job share, if there are several; else one's own."""
+    if url not in ("memory:", "memory://"):
+        raise UsageError(f'url={without_password(url)!r}: the embedded store has no address; use "memory:"')
+    if has_other_ranks():
+        from sadp_dist.store.backends.shared import SharedStore
+
+        return SharedStore(run, dataset_size, pruning, labels)
+    return EmbeddedStore(Run(run, dataset_size, pruning, labels))
+
+
+class EmbeddedStore(Store):
+    """The engine in this process, for any number of ranks that it likes to play."""
+
+    def __init__(self, run: Run) -> None:
+        self._engine = Engine(run)
+        self._buffer = PushBuffer(run.dataset_size, self._engine.apply)
+
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        self._buffer.push(indices, scores, epoch, valid)
+
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        if has_other_ranks():  # each has a store of its own, with its own scores, and would plan alone
+            raise UsageError(CONNECTED_TOO_EARLY)
+        self.flush()
+        return self._engine.shard(epoch, 0 if rank is None else rank, 1 if world_size is None else world_size)
+
+    def flush(self) -> None:
+        try:
+            self._buffer.drain()
+        finally:
+            self._engine.reject(self._buffer.rejected)
+            self._buffer.rejected = 0
+
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        self._engine.record(Figures(epoch, check_figures(figures)))
+
+    def history(self) -> list[EpochRecord]:
+        return self._engine.history()
+
+    def classes(self) -> ClassFigures | None:
+        self.flush()
+        return self._engine.classes()
+
+    def stats(self) -> StoreStats:
+        self.flush()
+        return self._engine.stats()
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        self.flush()
+        return self._engine.top(k, lowest, by)
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        self.flush()
+        return self._engine.scores(on_host(indices))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        self.flush()
+        self._engine.snapshot().save(path)
+
+    def load(self, path: str | PathLike[str]) -> None:
+        self._engine.restore(Snapshot.read(path))
+        self._buffer.clear()
+
+    def reset(self) -> None:
+        self._engine = Engine(self._engine.run)
+        self._buffer = PushBuffer(self._engine.run.dataset_size, self._engine.apply)
+
+    def close(self) -> None:
+        self._buffer.clear()

@@ -1,0 +1,175 @@
+"""Getting into a Ray cluster, finding actors in it, and what its errors mean to a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import exceptions
+
+from sadp_dist.errors import UsageError
+from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.view import StoreUnavailable
+
+RUNS, TABLES = "sadp_dist", "sadp_dist tables"  # namespaces
+KNOCK_TIMEOUT = 5.0
+"""Seconds for a cluster's machine to take a connection."""
+REPLY_TIMEOUT = 20.0
+"""Seconds that an actor has for a reply, beyond those that a call lets it wait."""
+
+
+def join(url: str) -> None:
+    """Make this process part of the cluster that a URL names, if it is not in one already.
+
+    Raises:
+        UsageError: the URL is not one of Ray's.
+        StoreUnavailable: no cluster is there.
+    """
+    address = "auto" if url == "ray:auto" else url
+    if address != "auto" and not address.startswith("ray://"):
+        raise UsageError(f'url={url!r} is not a Ray cluster: use "ray:auto" or "ray://HOST:PORT"')
+    if ray.is_initialized():
+        return
+    try:
+        with _quiet():
+            _knock(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError, exceptions.RayError) as error:
+        raise StoreUnavailable(
+            f"url={url!r}: no Ray cluster answers ({gist(error)}); start one with: ray start --head, "
+            "or name one with RAY_ADDRESS=HOST:PORT"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_TIMEOUT).close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """SIGTERM, which Ray takes over, stays the job's; what Ray warns of is in the error."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def find(run: str, url: str) -> Any:
+    """The actor of a run.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return ray.get_actor(run, RUNS)
+    except ValueError:
+        raise UsageError(f"run={run!r} is not in {url!r}; there: {', '.join(names()) or 'none'}") from None
+
+
+def names(namespace: str = RUNS) -> list[str]:
+    """All runs of the cluster, or all names of their tables, "RUN/NUMBER"."""
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return sorted(actor["name"] for actor in actors if actor["namespace"] == namespace)
+
+
+def make(kind: type, name: str, namespace: str, *args: Any, **options: Any) -> Any:
+    """The actor of a name, which is made if there is none.
+
+    It needs no processor for itself, outlives the job that made it, and starts anew wherever its process or
+    its node was lost.
+
+    Args:
+        kind: class of the actor.
+        name: of the actor.
+        namespace: `RUNS` or `TABLES`.
+        args: for the constructor; small, since Ray calls it again.
+        options: more of Ray's.
+    """
+    actor: Any = ray.remote(kind).options(
+        name=name,
+        namespace=namespace,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        **options,
+    )
+    return actor.remote(*args)
+
+
+def ask(actor: Any, method: str, *args: Any, wait: float = 0.0) -> Any:
+    """The answer of an actor.
+
+    Args:
+        actor: of a run.
+        method: of the actor.
+        args: for it.
+        wait: seconds that it may take before it answers.
+
+    Raises:
+        Unreachable: no answer yet; the actor may be starting anew.
+        StoreUnavailable: it is gone.
+    """
+    with errors_of_ray():  # over "ray://" a call itself can find the line cut, or the actor's name just taken
+        answer = getattr(actor, method).remote(*args)
+    return fetch([answer], wait)[0]
+
+
+def fetch(answers: list[Any], wait: float = 0.0) -> list[Any]:
+    """What is left with Ray, or will be; as `ask`."""
+    with errors_of_ray():
+        return ray.get(answers, timeout=wait + REPLY_TIMEOUT)
+
+
+@contextmanager
+def errors_of_ray(no_answer: type[Unreachable] = Unreachable) -> Iterator[None]:
+    """Within it, Ray's errors are those of a `Connection`.
+
+    Args:
+        no_answer: raised where an actor has not answered.
+    """
+    try:
+        yield
+    except exceptions.RayTaskError as error:
+        if isinstance(error.cause, UsageError | StoreUnavailable | Unreachable):  # the actor says so
+            raise error.cause from None
+        raise
+    except exceptions.ActorDiedError as error:
+        raise StoreUnavailable(
+            f"an actor of the run is gone from the Ray cluster: {gist(error)}; "
+            "go on from the last checkpoint with --resume"
+        ) from error
+    except exceptions.GetTimeoutError as error:
+        raise no_answer("an actor of the run does not answer") from error
+    except (exceptions.RayError, ConnectionError) as error:
+        raise no_answer(f"an actor of the run cannot be reached: {gist(error)}") from error
+    except Exception as error:
+        if not str(error).startswith("Ray Client is not connected"):  # which has no type of its own
+            raise
+        raise StoreUnavailable(
+            "the head of the Ray cluster is gone, or was out of reach for too long: see to it and go on "
+            "from the last checkpoint with --resume"
+        ) from error
+
+
+def gist(error: Exception) -> str:
+    """What an error says first."""
+    said = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+    return said or type(error).__name__

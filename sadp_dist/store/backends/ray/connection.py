@@ -1,0 +1,172 @@
+"""A rank's line to the actor of its run."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.plan import PlanFigures
+from sadp_dist.selection.sharding import Shard, join
+from sadp_dist.store.backends.ray import cluster
+from sadp_dist.store.backends.ray.actor import State
+from sadp_dist.store.backends.ray.files import WHAT_TO_DO
+from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
+from sadp_dist.store.engine.classes import ClassFigures
+from sadp_dist.store.engine.history import EpochRecord
+from sadp_dist.store.engine.run import Run, differences
+from sadp_dist.store.engine.stats import StoreStats
+from sadp_dist.store.view import StoreUnavailable
+from sadp_dist.store.wire.frames import Frame, encode
+from sadp_dist.store.wire.pieces import Pieces
+from sadp_dist.store.wire.snapshot import Snapshot
+
+CALL_BYTES = 2**20
+"""Frames go in calls of about this size, of which several are under way."""
+
+
+class RayConnection(Connection):
+    """Knows in which state it left the actor, and so notices when that has started anew, with less.
+
+    Args:
+        actor: of the run.
+        name: the run's.
+        run: what the actor has to agree on; None for one who only asks.
+
+    Attributes:
+        creation: what the actor was made with, perhaps by an earlier job.
+
+    Raises:
+        UsageError: the actor keeps a run of this name that is another.
+        Unreachable: it does not answer now.
+    """
+
+    def __init__(self, actor: Any, name: str, run: Run | None = None) -> None:
+        self._actor = actor
+        self._name = name
+        self._run = run
+        self._lock = threading.Lock()
+        self._state = self._open()
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        state = self._state
+        encoded = [encode(frame, state.origin, self.creation.dataset_size) for frame in frames]
+        with cluster.errors_of_ray():
+            calls = [self._actor.receive.remote(state, batch) for batch in _batches(encoded)]
+        for reply, _ in cluster.fetch(calls):
+            self._check(state, reply)
+
+    def ask(self, epoch: int, rank: int, world_size: int) -> None:
+        self._fenced("ask", epoch, rank, world_size)
+
+    def shard(self, epoch: int, rank: int, world_size: int, patience: float) -> Shard | Waiting:
+        answer = self._fenced("shard", epoch, rank, world_size, patience, wait=patience)
+        if isinstance(answer, Waiting):
+            return answer
+        plan, left = answer
+        return cast(PlanFigures, plan).as_shard(*map(_own, join(cluster.fetch(left))))
+
+    def stats(self) -> StoreStats:
+        return cast(StoreStats, self._fenced("stats"))
+
+    def history(self) -> list[EpochRecord]:
+        return cast(list[EpochRecord], self._fenced("history"))
+
+    def classes(self) -> ClassFigures | None:
+        return cast(ClassFigures | None, self._fenced("classes"))
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return cast(tuple[NDArray[np.int64], NDArray[np.float32]], self._fenced("top", k, lowest, by))
+
+    def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        return cast(NDArray[np.float32], self._fenced("scores", indices))
+
+    def snapshot(self) -> Snapshot:
+        outline, states, drawn = self._fenced("snapshot")
+        pieces = Pieces(outline, cluster.fetch(states), [cluster.fetch(shares) for shares in drawn])
+        assert self._run is not None, "who only asks saves nothing"
+        return pieces.snapshot(self._run)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        self._open()
+        pieces = Pieces.of(snapshot, self.creation.ranges)
+        states = [tuple(map(ray.put, state)) for state in pieces.states]
+        drawn = [[ray.put(share) for share in shares] for shares in pieces.drawn]
+        self._state = cluster.ask(self._actor, "restore", pieces.outline, states, drawn, secrets.randbits(63))
+
+    def rejoin(self) -> None:
+        self._state = self._open()
+
+    def close(self) -> None:
+        """Nothing is held open: the process stays in the cluster."""
+
+    def _fenced(self, method: str, *args: Any, wait: float = 0.0) -> Any:
+        state = self._state
+        reply, answer = cluster.ask(self._actor, method, state, *args, wait=wait)
+        self._check(state, reply)
+        return answer
+
+    def _check(self, believed: State, reply: State) -> None:
+        """Refuse an answer of an actor that is not, or no longer, in the state that this side believes in."""
+        if reply.incarnation != believed.incarnation:
+            self._welcome_back(believed)
+            raise Restarted
+        if reply.origin != believed.origin:
+            raise StoreUnavailable(
+                f"run={self._name!r}: another job has taken over this name in the Ray cluster; "
+                "give this one a name of its own"
+            )
+        with self._lock:
+            if reply.snapshots > self._state.snapshots:
+                self._state = reply
+
+    def _welcome_back(self, left: State) -> None:
+        with self._lock:
+            now = self._open()
+            if now.origin != left.origin or now.snapshots < self._state.snapshots:
+                raise StoreUnavailable(
+                    f"run={self._name!r}: its Ray actor came back without its latest snapshot, which was "
+                    f"lost with a node: {WHAT_TO_DO}"
+                )
+            self._state = now
+
+    def _open(self) -> State:
+        """The actor's state, once it keeps this run."""
+        state, self.creation, facts = cluster.ask(self._actor, "open")
+        if facts is None:
+            if self._run is None:
+                raise Unreachable(f"run={self._name!r} waits for its ranks, since its Ray actor has started")
+            labels, ranges = self._run.labels, self.creation.ranges
+            left = [None if labels is None else ray.put(labels[r.start : r.stop]) for r in ranges]
+            cluster.ask(self._actor, "begin", self._run.facts()["labels"], left)
+            state, _, facts = cluster.ask(self._actor, "open")
+        unlike = "" if self._run is None else differences(facts, self._run.facts())
+        if unlike:
+            raise UsageError(f"run={self._name!r} is already in the Ray cluster as another run: {unlike}")
+        return cast(State, state)
+
+
+def _batches(frames: Sequence[bytes]) -> Iterator[list[NDArray[np.uint8]]]:
+    """Frames as arrays, which Ray copies least, in calls of about `CALL_BYTES`; at least one call."""
+    batch: list[NDArray[np.uint8]] = []
+    size = 0
+    for frame in frames:
+        if size >= CALL_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(np.frombuffer(frame, np.uint8))
+        size += len(frame)
+    yield batch
+
+
+def _own(array: NDArray[Any]) -> NDArray[Any]:
+    """An array in this process's memory; Ray would hold on to its own."""
+    return array if array.flags.writeable else array.copy()

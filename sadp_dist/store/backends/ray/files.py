@@ -1,0 +1,142 @@
+"""Where the snapshots of a run lie: what its actors come back to when a process or a node is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import tempfile
+import zipfile
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from fsspec.core import url_to_fs
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.view import StoreUnavailable
+
+WHAT_TO_DO = (
+    "go on from the last checkpoint with --resume, and set store.snapshot to a folder that all nodes share"
+)
+
+
+def folder_of(run: str, base: str | None) -> str:
+    """The folder of a run's snapshots, on a path that means the same in every process.
+
+    Args:
+        run: its name, any characters.
+        base: folder for all runs, on any path that fsspec reads; None is one for temporary files.
+
+    Raises:
+        UsageError: nothing here reads such a path.
+    """
+    if base is None:
+        base = os.path.join(tempfile.gettempdir(), f"sadp_dist-{os.getuid()}")
+    try:
+        file_system, path = url_to_fs(base)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"snapshot={base!r} is not a path that fsspec reads here: {error}") from error
+    return str(file_system.unstrip_protocol(posixpath.join(path, f"run-{quote(run, safe='')}")))
+
+
+class SnapshotFiles:
+    """The numbered files of one actor.
+
+    Args:
+        folder: of the run; see `folder_of`.
+        token: of the creation of the run's actors. Later ones of the same name have another, so that they
+            never come back to a state that is not their own.
+        content: what is in the files, one word.
+    """
+
+    def __init__(self, folder: str, token: int, content: str) -> None:
+        self._files, self._folder = url_to_fs(folder)
+        self._token = f"{token:016x}-"
+        self._prefix = f"{self._token}{content}-"
+
+    def write(self, number: int, header: dict[str, Any], **arrays: NDArray[Any]) -> None:
+        """Write a file, whole or not at all, and remove those that are older than the one before it.
+
+        Args:
+            number: of the file, larger than those before.
+            header: plain JSON.
+            arrays: by name.
+
+        Raises:
+            Unreachable: it cannot be written now.
+        """
+        path = self._path(number)
+        temporary = posixpath.join(self._folder, f".tmp-{posixpath.basename(path)}")
+        try:
+            self._files.makedirs(self._folder, exist_ok=True)
+            with self._files.open(temporary, "wb") as file:
+                text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+                np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
+            self._files.mv(temporary, path)
+            for old in self._numbers():
+                if old < number - 1:
+                    self._files.rm_file(self._path(old))
+        except Exception as error:  # a file system raises what it likes
+            raise Unreachable(f"snapshot {path!r} cannot be written: {error}") from error
+
+    def read(self, number: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The header and the arrays of a file.
+
+        Raises:
+            StoreUnavailable: it is not there, or damaged.
+            Unreachable: it cannot be read now.
+        """
+        path = self._path(number)
+        try:
+            with self._files.open(path, "rb") as file:
+                arrays = dict(np.load(file, allow_pickle=False))
+        except FileNotFoundError:
+            raise StoreUnavailable(f"snapshot {path!r} is gone: {WHAT_TO_DO}") from None
+        except (zipfile.BadZipFile, ValueError, EOFError) as error:
+            raise StoreUnavailable(f"snapshot {path!r} is damaged ({error}): {WHAT_TO_DO}") from error
+        except Exception as error:
+            raise Unreachable(f"snapshot {path!r} cannot be read: {error}") from error
+        return json.loads(arrays.pop("header").tobytes()), arrays
+
+    def newest(self) -> int | None:
+        """The number of the newest file; None where there is none.
+
+        Raises:
+            Unreachable: the folder cannot be read now.
+        """
+        try:
+            return max(self._numbers(), default=None)
+        except Exception as error:
+            raise Unreachable(f"snapshots {self._folder!r} cannot be read: {error}") from error
+
+    def remove_older_runs(self) -> None:
+        """Remove what actors made before left of a run of this name; several may be about it at once."""
+        with suppress(OSError):
+            for path in self._files.ls(self._folder, detail=False):
+                if self._token not in posixpath.basename(path):
+                    with suppress(OSError):
+                        self._files.rm_file(path)
+
+    def remove_folder(self) -> None:
+        """Remove all that is left of the run; its other actors may be about it, too."""
+        with suppress(OSError):
+            for path in self._files.ls(self._folder, detail=False):
+                with suppress(OSError):
+                    self._files.rm_file(path)
+            self._files.rmdir(self._folder)
+
+    def _path(self, number: int) -> str:
+        return posixpath.join(self._folder, f"{self._prefix}{number:08d}.npz")
+
+    def _numbers(self) -> list[int]:
+        self._files.invalidate_cache()
+        if not self._files.exists(self._folder):
+            return []
+        names = [posixpath.basename(path) for path in self._files.ls(self._folder, detail=False)]
+        return [
+            int(name[len(self._prefix) : -len(".npz")]) for name in names if name.startswith(self._prefix)
+        ]

@@ -1,0 +1,216 @@
+"""Runs in Redis: joining one, looking at one, listing and removing them.
+
+Only a rank's side needs torch, and imports it when it is called for; `sadp-dist serve` starts without.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.store.backends.redis.address import Address
+from sadp_dist.store.backends.redis.connection import RedisConnection
+from sadp_dist.store.backends.redis.directory import Directory
+from sadp_dist.store.backends.redis.keys import REMOVED, REMOVED_FOR, Keys, Meta, Unreadable
+from sadp_dist.store.backends.redis.lease import holder
+from sadp_dist.store.backends.redis.planner import Planner
+from sadp_dist.store.backends.redis.reader import Reader
+from sadp_dist.store.backends.redis.server import NoAnswer, Server
+from sadp_dist.store.backends.redis.state import Changed, begin
+from sadp_dist.store.client.retry import until_reached
+from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run, differences
+from sadp_dist.store.engine.service import Service
+from sadp_dist.store.options import StoreOptions
+from sadp_dist.store.view import Store
+
+PATIENCE = 10.0
+"""Seconds that a Redis may take to come up when one wants to connect."""
+FACTS = ("dataset_size", "method", "epoch", "created", "last_snapshot", "planner")
+LOOK = 0.05
+"""Seconds between looks whether another rank has begun the run."""
+BEGINNING_FOR = 30.0
+"""Seconds that a rank has to begin a run, before another one tries."""
+
+T = TypeVar("T")
+
+
+def connect(
+    url: str,
+    run: str,
+    dataset_size: int,
+    pruning: PruningConfig,
+    labels: NDArray[Any] | None,
+    options: StoreOptions,
+) -> Store:
+    """A run's store; the first one to come begins the run."""
+    from sadp_dist.store.client.remote import join
+
+    return join(
+        lambda ours: open_connection(url, ours, options),
+        lambda: Run(run, dataset_size, pruning, labels),
+        options,
+    )
+
+
+def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnection:
+    """A line to a run, which is begun if nobody has; rank 0's has the planner beside it.
+
+    Raises:
+        UsageError: the run there is another one.
+    """
+    server = Server(Address.parse(url))
+    meta = _join(server, run)
+    with Directory(server.address) as directory:
+        _patiently(lambda: directory.add(run.name))
+    planner = None
+    if options.planner != "server" and _rank() == 0:
+        planner = Planner(server, run.name, "rank 0", yields=options.planner == "auto")
+        planner.start()
+    return RedisConnection(server, meta, planner)
+
+
+def attach(url: str, run: str, options: StoreOptions) -> Store:
+    """Questions to a run that others train.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    from sadp_dist.store.client.remote import AttachedStore
+
+    server = Server(Address.parse(url))
+    if _patiently(lambda: _look_at(server, run)[0]) is None:
+        raise _no_such_run(server, run)
+    return AttachedStore(Reader(server, run), options)
+
+
+def list_runs(url: str) -> list[dict[str, Any]]:
+    """The runs of a Redis, by name, as plain JSON; one that cannot be read has a "problem"."""
+    address = Address.parse(url)
+    with Directory(address) as directory:
+        names = _patiently(directory.names)
+    server = Server(address)
+    found = [_described(server, name) for name in names]
+    server.close()
+    return [run for run in found if run is not None]
+
+
+def remove_run(url: str, run: str) -> None:
+    """Remove a run with all its scores; who still trains it stops.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    server = Server(Address.parse(url))
+    _patiently(lambda: _remove(server, run))
+    with Directory(server.address) as directory:
+        _patiently(lambda: directory.remove(run))
+    server.close()
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """The answer of a call to a Redis that is perhaps just being started."""
+    try:
+        return until_reached(call, PATIENCE)
+    except StoreUnavailable as error:
+        problem = error.__cause__
+        if isinstance(problem, NoAnswer):
+            raise StoreUnavailable(f"{problem}; is this the right address, and does it run?") from problem
+        if isinstance(problem, Unreachable):
+            raise StoreUnavailable(str(problem)) from problem
+        raise
+
+
+def _join(server: Server, run: Run) -> Meta:
+    """A run's meta. The first to come begins the run, and the others wait for that."""
+    while (meta := _patiently(lambda: _find_or_begin(server, run))) is None:
+        time.sleep(LOOK)
+    unlike = differences(meta.facts, run.facts())
+    if unlike:
+        raise UsageError(
+            f"run {run.name!r} at {server.address} is another one: {unlike}; choose another name, "
+            "or remove it with sadp-dist rm"
+        )
+    return meta
+
+
+def _find_or_begin(server: Server, run: Run) -> Meta | None:
+    """A run's meta; None while another rank begins the run: all its examples are to be written only once."""
+    keys = Keys(run.name)
+    with server.faults():
+        meta = Meta.unpack(server.redis.get(keys.meta))
+        if meta is not None or not server.redis.set(
+            keys.beginning, b"1", nx=True, px=int(BEGINNING_FOR * 1000)
+        ):
+            return meta
+        try:
+            raw = server.redis.get(keys.meta)  # once more: another one may have done it just now
+            meta = Meta.unpack(raw)
+            return meta or begin(server, keys, Service(Engine(run), secrets.randbits(64)), raw)[0]
+        except Changed:
+            return None
+        finally:
+            server.redis.unlink(keys.beginning)
+
+
+def _described(server: Server, run: str) -> dict[str, Any] | None:
+    """What is said of a run in a list; None if it is not there any more."""
+    described: dict[str, Any] = {"run": run, **dict.fromkeys(FACTS)}
+    try:
+        meta, planner = _patiently(lambda: _look_at(server, run))
+    except Unreadable as problem:
+        return {**described, "problem": str(problem)}
+    if meta is None:
+        return None
+    return {
+        **described,
+        "dataset_size": meta.facts.get("dataset_size"),
+        "method": meta.facts.get("pruning.method"),
+        "epoch": meta.epoch,
+        "created": meta.created,
+        "last_snapshot": meta.saved,
+        "planner": planner,
+    }
+
+
+def _look_at(server: Server, run: str) -> tuple[Meta | None, str | None]:
+    """A run, if it is there, and who plans it."""
+    keys = Keys(run)
+    with server.faults():
+        return Meta.unpack(server.redis.get(keys.meta)), holder(server.redis.get(keys.lease))
+
+
+def _no_such_run(server: Server, run: str) -> UsageError:
+    with Directory(server.address) as directory:
+        names = ", ".join(_patiently(directory.names)) or "none"
+    return UsageError(f"run={run!r} is not at {server.address}; there are: {names}")
+
+
+def _remove(server: Server, run: str) -> None:
+    keys = Keys(run)
+    with server.faults(), server.redis.pipeline() as pipe:
+        pipe.watch(keys.meta)
+        raw = pipe.get(keys.meta)
+        if raw is None or raw == REMOVED:
+            raise _no_such_run(server, run)
+        pipe.multi()
+        pipe.set(keys.meta, REMOVED, ex=REMOVED_FOR)
+        pipe.unlink(*keys.named_in(raw), keys.status)
+        pipe.expire(keys.fence, REMOVED_FOR)
+        pipe.execute()
+
+
+def _rank() -> int:
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank()
+    return int(os.environ.get("RANK", "0"))

@@ -1,0 +1,144 @@
+"""A Redis server: how it is called, and what its errors mean for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.store.backends.redis.address import CA, PASSWORD, USERNAME, Address
+from sadp_dist.store.connection import Unreachable
+
+TIMEOUT = 5.0
+READ_SIZE = 1 << 20
+
+
+class NoAnswer(Unreachable):
+    """There is no server, or it does not answer."""
+
+
+class Server:
+    """A client of one server, for any number of threads.
+
+    It tries nothing twice: who calls knows what may be repeated. With every new socket it asks which process
+    answers, since one that was restarted, or another one that took over, may lack what the last acknowledged.
+    In a Redis Cluster it moves to the node that has what it is asked for, so it is good for one run.
+
+    Attributes:
+        address: of the server.
+        redis: the client, which gives bytes.
+        process: which process answered last; None before the first call.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.process: str | None = None
+        self.redis = self._client(address.host, address.port)
+
+    def close(self) -> None:
+        """Close the sockets that no thread uses at this moment; the others with the client."""
+        self.redis.connection_pool.disconnect(inuse_connections=False)
+
+    @property
+    def node(self) -> tuple[str, int]:
+        """Host and port of the node that the client is for; in a cluster not always the address's."""
+        options = self.redis.connection_pool.connection_kwargs
+        return options["host"], options["port"]
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Within it, what Redis says is wrong becomes `Unreachable`, `UsageError` or `StoreUnavailable`."""
+        try:
+            yield
+        except exceptions.WatchError:
+            raise Unreachable(f"others write to {self.address} at the same time") from None
+        except exceptions.AskError as error:
+            if isinstance(error, exceptions.MovedError):  # all keys of a run are at one node of a cluster
+                self.close()
+                self.redis = self._client(error.host or self.address.host, error.port)
+            raise Unreachable(f"{self.address} is in a cluster that has the run at another node") from None
+        except exceptions.RedisError as error:
+            if isinstance(error, exceptions.ReadOnlyError):  # its name may lead to the new primary by now
+                self.redis.connection_pool.disconnect(inuse_connections=False)
+            raise _meaning(error, self.address) from None
+
+    def _client(self, host: str, port: int) -> Any:  # redis-py's types leave open whether bytes come back
+        address = self.address
+        tls: dict[str, Any] = {"ssl": True, **dict(address.tls_files)} if address.tls else {}
+        return redis.Redis(
+            host=host,
+            port=port,
+            db=address.database,
+            username=address.username,
+            password=address.password,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            socket_keepalive=True,
+            socket_read_size=READ_SIZE,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            redis_connect_func=self._greet,  # type: ignore[arg-type]
+            **tls,
+        )
+
+    def _greet(self, connection: Any) -> None:
+        connection.on_connect()
+        connection.send_command("INFO", "server")
+        answer = connection.read_response()
+        lines = dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
+        self.process = lines["run_id"]
+
+
+def _meaning(error: exceptions.RedisError, address: Address) -> Exception:
+    """What a fault means: try again, mend what was typed, or give up."""
+    text = " ".join(str(error).split())
+    if _is_about_certificates(error):
+        return UsageError(
+            f"the certificate of {address} is not to be trusted; name the authority that signed it with "
+            f"?ssl_ca_certs=FILE or {CA}, and the server as the certificate does"
+        )
+    if isinstance(error, exceptions.NoPermissionError) or "NOPERM" in text:
+        return UsageError(
+            f"the user's rights at {address} are too few for the store ({text}); give it those of "
+            "docker/redis.conf"
+        )
+    if isinstance(error, exceptions.AuthenticationError | exceptions.AuthenticationWrongNumberOfArgsError):
+        return UsageError(
+            f"{address} does not take this user and password; give the right ones in the URL or in "
+            f"{USERNAME} and {PASSWORD}"
+        )
+    if isinstance(error, exceptions.TimeoutError):
+        return NoAnswer(f"{address} did not answer within {TIMEOUT:g} s")
+    for kind, reason in _PASSING.items():
+        if isinstance(error, kind):
+            return Unreachable(f"{address} {reason}")
+    for word, reason in _PASSING_WORDS.items():
+        if word in text:
+            return Unreachable(f"{address} {reason}")
+    if isinstance(error, exceptions.ConnectionError):
+        return NoAnswer(f"{address} cannot be reached ({text})")
+    return StoreUnavailable(f"{address} refused what the store needs, Redis 6.2 or later ({text})")
+
+
+_PASSING: dict[type[Exception], str] = {
+    exceptions.BusyLoadingError: "is still loading its data",
+    exceptions.OutOfMemoryError: "is out of memory: raise its maxmemory, or remove runs with sadp-dist rm",
+    exceptions.ReadOnlyError: "is read-only, a replica: give the primary's address",
+    exceptions.ClusterDownError: "is in a cluster that is down",
+    exceptions.TryAgainError: "is in a cluster that moves the run",
+}
+_PASSING_WORDS = {
+    "MISCONF": "cannot write to its disk: look at its log",
+    "NOREPLICAS": "has lost its replicas",
+    "max number of clients": "has too many clients: raise its maxclients",
+}
+
+
+def _is_about_certificates(error: BaseException) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)

@@ -1,0 +1,177 @@
+"""The embedded store of a torch.distributed job: the engine lives on rank 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.client.buffer import PushBuffer
+from sadp_dist.store.client.collective import Collective
+from sadp_dist.store.client.outbox import Outbox, Parcel
+from sadp_dist.store.engine.classes import ClassFigures
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.history import EpochRecord, Figures, check_figures
+from sadp_dist.store.engine.run import Run, check_rank, differences
+from sadp_dist.store.engine.stats import StoreStats
+from sadp_dist.store.view import Store, on_host
+from sadp_dist.store.wire.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from sadp_dist.store.view import Array
+
+T = TypeVar("T")
+
+
+class SharedStore(Store):
+    """One store for all ranks of a job, made by all of them together.
+
+    Rank 0 stores its pushes at once; the others keep theirs until every rank calls `plan`, `flush` or `save`.
+    Those and `load` raise the same error on every rank. Rank 0 alone records figures, and answers
+    questions from its own pushes and what the others have handed over.
+
+    Raises:
+        UsageError: an argument is wrong on some rank, or differs from rank 0's.
+    """
+
+    def __init__(
+        self, run: str, dataset_size: int, pruning: PruningConfig, labels: NDArray[Any] | None
+    ) -> None:
+        self._ranks = Collective()
+        self._run = self._agreed_run(lambda: Run(run, dataset_size, pruning, labels))
+        self._outbox = Outbox()
+        self._engine = Engine(self._run) if self._ranks.rank == 0 else None
+        self._buffer = PushBuffer(
+            self._run.dataset_size, self._engine.apply if self._engine else self._outbox.add
+        )
+
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        self._buffer.push(indices, scores, epoch, valid)
+
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        def request() -> tuple[int, int, int]:
+            mine = self._ranks.rank if rank is None else rank
+            size = self._ranks.size if world_size is None else world_size
+            return self._run.check_epoch(epoch), *check_rank(mine, size)
+
+        requests = self._deliver("plan", request)
+        if len({asked for asked, _, _ in requests}) > 1:
+            said = ", ".join(f"rank {number} for {asked}" for number, (asked, _, _) in enumerate(requests))
+            raise UsageError(f"the ranks asked for plans of different epochs: {said}; all ask for the same")
+        shards: list[Shard] = []
+
+        def make_shards() -> list[tuple[int, Shard]]:
+            shards.extend(self._home("plan").shard(*asked) for asked in requests)
+            return [
+                (len(s.indices), replace(s, indices=s.indices[:0], weights=s.weights[:0])) for s in shards
+            ]
+
+        length, figures = self._ranks.on_rank_zero(make_shards)[self._ranks.rank]
+        indices = self._ranks.scatter([shard.indices for shard in shards], length, np.int64)
+        weights = self._ranks.scatter([shard.weights for shard in shards], length, np.float64)
+        return replace(figures, indices=indices, weights=weights)
+
+    def flush(self) -> None:
+        self._deliver("flush", lambda: None)
+
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        self._home("record").record(Figures(epoch, check_figures(figures)))
+
+    def history(self) -> list[EpochRecord]:
+        return self._home("history").history()
+
+    def classes(self) -> ClassFigures | None:
+        return self._up_to_date("classes").classes()
+
+    def stats(self) -> StoreStats:
+        return self._up_to_date("stats").stats()
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._up_to_date("top").top(k, lowest, by)
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        return self._up_to_date("scores").scores(on_host(indices))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        self._deliver("save", lambda: None)
+        self._ranks.on_rank_zero(lambda: self._home("save").snapshot().save(path))
+
+    def load(self, path: str | PathLike[str]) -> None:
+        self._ranks.agree("load", lambda: None)
+        self._ranks.on_rank_zero(lambda: self._home("load").restore(Snapshot.read(path)))
+        self._buffer.clear()
+        self._outbox.clear()
+
+    def reset(self) -> None:
+        self._ranks.agree("reset", lambda: None)
+        if self._engine is not None:
+            self._engine.restore(Engine(self._run).snapshot())
+        self._buffer.clear()
+        self._outbox.clear()
+
+    def close(self) -> None:
+        self._buffer.clear()
+        self._outbox.clear()
+        self._ranks.close()
+
+    def _agreed_run(self, make: Callable[[], Run]) -> Run:
+        made: list[Run] = []
+
+        def step() -> dict[str, Any]:
+            made.append(make())
+            return made[0].facts()
+
+        first, *others = self._ranks.agree("connect", step)
+        for rank, facts in enumerate(others, start=1):
+            unlike = differences(facts, first, here="rank 0:")
+            if unlike:
+                raise UsageError(f"rank {rank} connects to another run than rank 0: {unlike}")
+        return made[0]
+
+    def _deliver(self, call: str, ask: Callable[[], T]) -> list[T]:
+        """Carry every rank's pushes to the engine; returns what each rank asks, by rank."""
+        parcel: list[Parcel] = []
+
+        def step() -> tuple[T, list[tuple[int, int, int]], int]:
+            self._buffer.drain()
+            parcel.append(self._outbox.pack())
+            return ask(), parcel[0].contents, self._buffer.rejected
+
+        asked, contents, rejected = zip(*self._ranks.agree(call, step), strict=True)
+        lengths = [sum(count for _, _, count in theirs) for theirs in contents]
+        indices = self._ranks.gather(parcel[0].indices, lengths)
+        scores = self._ranks.gather(parcel[0].scores, lengths)
+        if self._engine is not None:
+            for theirs in map(Parcel, contents, indices, scores):
+                for records, pushes in theirs.unpack():
+                    self._engine.apply(records, pushes)
+            self._engine.reject(sum(rejected))
+        self._outbox.clear()
+        self._buffer.rejected = 0
+        return list(asked)
+
+    def _up_to_date(self, call: str) -> Engine:
+        """The engine, with everything that this rank has pushed."""
+        engine = self._home(call)
+        try:
+            self._buffer.drain()
+        finally:
+            engine.reject(self._buffer.rejected)
+            self._buffer.rejected = 0
+        return engine
+
+    def _home(self, call: str) -> Engine:
+        if self._engine is None:
+            raise UsageError(
+                f"{call}() on rank {self._ranks.rank}: rank 0 answers, where the embedded store lives"
+            )
+        return self._engine

@@ -1,0 +1,318 @@
+"""The score store as a rank sees it whose home is another process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.client.buffer import PushBuffer
+from sadp_dist.store.client.collective import CONNECTED_TOO_EARLY, Collective, has_other_ranks
+from sadp_dist.store.client.retry import pauses, unavailable, until_reached
+from sadp_dist.store.client.sender import Sender
+from sadp_dist.store.connection import Connection, Questions, Restarted, Unreachable, Waiting
+from sadp_dist.store.engine.classes import ClassFigures
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.history import EpochRecord, Figures, check_figures
+from sadp_dist.store.engine.run import Run, check_rank
+from sadp_dist.store.engine.stats import StoreStats
+from sadp_dist.store.engine.validation import check_indices, in_range
+from sadp_dist.store.options import StoreOptions
+from sadp_dist.store.view import ReadOnlyStore, Store, on_host
+from sadp_dist.store.wire.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from sadp_dist.store.view import Array
+
+PATIENCE = 5.0
+"""Seconds that a home may take to say that a shard is not there yet."""
+GRACE = 300.0
+"""Seconds by which ranks wait longer for each other than for the store, so that it is named first."""
+
+T = TypeVar("T")
+
+
+class RemoteStore(Store):
+    """A rank's part in a store that lives elsewhere.
+
+    Pushes go out in a thread. Only `plan` and what every rank calls together wait for the home, and for one
+    that does not answer they wait `options.timeout`. In a torch.distributed job `flush`, `save`, `load` and
+    `reset` raise the same error on every rank.
+
+    Args:
+        connection: to the run's home; the store closes it.
+        run: what is trained, which the home has been found to agree with.
+        options: of these the timeout.
+        ranks: the job's, for the store to close; None for a process by itself.
+    """
+
+    def __init__(
+        self, connection: Connection, run: Run, options: StoreOptions, ranks: Collective | None = None
+    ) -> None:
+        self._connection = connection
+        self._run = run
+        self._timeout = options.timeout
+        self._ranks = ranks
+        combines = run.pruning.combine is not None
+        self._sender = Sender(connection, run.dataset_size, options.timeout, combines)
+        self._buffer = PushBuffer(run.dataset_size, self._sender.add)
+
+    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
+        self._sender.check()
+        self._buffer.push(indices, scores, epoch, valid)
+
+    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
+        self._refuse_if_connected_too_early()
+        job = (dist.get_rank(), dist.get_world_size()) if self._ranks is not None else (0, 1)
+        mine = job[0] if rank is None else rank
+        size = job[1] if world_size is None else world_size
+        epoch, (mine, size) = self._run.check_epoch(epoch), check_rank(mine, size)
+        self._deliver()
+        shard = self._wait_for_shard(epoch, mine, size)
+        self._sender.forget(before_epoch=epoch)  # later ones may have come after the plan was made
+        return shard
+
+    def flush(self) -> None:
+        self._with_everything("flush", self._sender.flush)
+
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        self._sender.record(Figures(self._run.check_epoch(epoch), check_figures(figures)))
+
+    def history(self) -> list[EpochRecord]:
+        return self._up_to_date(self._connection.history)
+
+    def classes(self) -> ClassFigures | None:
+        return self._up_to_date(self._connection.classes)
+
+    def stats(self) -> StoreStats:
+        return self._up_to_date(self._connection.stats)
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._up_to_date(lambda: self._connection.top(k, lowest, by))
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        checked = in_range(check_indices(on_host(indices)), self._run.dataset_size)
+        return self._up_to_date(lambda: self._connection.scores(checked))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        taken: list[Snapshot] = []
+
+        def take() -> None:
+            taken[:] = [until_reached(self._connection.snapshot, self._timeout)]
+
+        self._with_everything("save", take)
+        self._on_rank_zero(lambda: taken[0].save(path))
+
+    def load(self, path: str | PathLike[str]) -> None:
+        def loaded() -> Snapshot:
+            engine = Engine(self._run)
+            engine.restore(Snapshot.read(path))
+            return engine.snapshot()
+
+        self._replace("load", loaded)
+
+    def reset(self) -> None:
+        self._replace("reset", lambda: Engine(self._run).snapshot())
+
+    def close(self) -> None:
+        self._buffer.clear()
+        self._sender.close()
+        self._connection.close()
+        if self._ranks is not None:
+            self._ranks.close()
+
+    def _deliver(self) -> None:
+        """Return once the home has everything that this rank has pushed."""
+        try:
+            self._buffer.drain()
+        finally:
+            self._sender.reject(self._buffer.rejected)
+            self._buffer.rejected = 0
+        self._sender.flush()
+
+    def _up_to_date(self, question: Callable[[], T]) -> T:
+        """The answer of a home that has everything that this rank has pushed."""
+        while True:
+            self._deliver()
+            try:
+                return until_reached(question, self._timeout)
+            except Restarted:
+                self._sender.resend()
+
+    def _wait_for_shard(self, epoch: int, rank: int, world_size: int) -> Shard:
+        deadline = time.monotonic() + self._timeout
+        waits, asked = pauses(), False
+        while True:
+            try:
+                if not asked:
+                    self._connection.ask(epoch, rank, world_size)
+                    asked = True
+                patience = min(PATIENCE, max(deadline - time.monotonic(), 0.0))
+                answer = self._connection.shard(epoch, rank, world_size, patience)
+                if isinstance(answer, Shard):
+                    return answer
+                if time.monotonic() >= deadline:
+                    raise StoreUnavailable(self._say_who_is_missing(epoch, world_size, answer))
+                waits = pauses()
+            except Unreachable as problem:
+                asked = False
+                pause = next(waits)
+                if time.monotonic() + pause >= deadline:
+                    raise unavailable(problem, self._timeout) from problem
+                time.sleep(pause)
+            except Restarted:
+                asked = False
+                self._sender.resend()
+                self._sender.flush()
+
+    def _say_who_is_missing(self, epoch: int, world_size: int, waiting: Waiting) -> str:
+        waited = f"epoch {epoch}: waited {self._timeout:g} s for"
+        if waiting.planner is None:
+            return f'{waited} a planner, and none runs: start "sadp-dist serve", or set store.planner=rank0'
+        if waiting.ranks:
+            ranks = ", ".join(map(str, waiting.ranks))
+            return (
+                f"{waited} rank{'s' * (len(waiting.ranks) > 1)} {ranks} of {world_size}; "
+                "see their output, or raise store.timeout"
+            )
+        return f"{waited} the planner, {waiting.planner}; see its output, or raise store.timeout"
+
+    def _with_everything(self, call: str, step: Callable[[], None]) -> None:
+        """Run a step on rank 0 while the home has all that any rank has pushed.
+
+        A home that comes back with less needs the scores of every rank again. Rank 0 notices, in whichever
+        thread: its count of that is taken before any rank delivers and compared after the step.
+        """
+        resends, done = 0, False
+
+        def note() -> None:
+            nonlocal resends
+            resends = self._sender.resends
+
+        def run_step() -> bool:
+            try:
+                step()
+            except Restarted:
+                self._sender.resend()
+            return self._sender.resends == resends
+
+        while not done:
+            self._together(call, note)
+            self._together(call, self._deliver)
+            done = self._on_rank_zero(run_step)
+
+    def _replace(self, call: str, state: Callable[[], Snapshot]) -> None:
+        """Give the run another state, which rank 0 makes."""
+        made: list[Snapshot] = []
+        self._together(call, lambda: None)
+        self._on_rank_zero(lambda: made.append(state()))
+        self._together(call, self._clear)  # nothing of before is on its way from now on
+        self._on_rank_zero(lambda: until_reached(lambda: self._connection.restore(made[0]), self._timeout))
+        self._together(call, self._rejoin)
+
+    def _rejoin(self) -> None:
+        if self._ranks is not None and self._ranks.rank != 0:
+            until_reached(self._connection.rejoin, self._timeout)
+
+    def _clear(self) -> None:
+        self._buffer.clear()
+        self._buffer.rejected = 0
+        self._sender.clear()
+
+    def _together(self, call: str, step: Callable[[], Any]) -> None:
+        """Run a step on every rank of the job; none goes on before all have."""
+        self._refuse_if_connected_too_early()
+        if self._ranks is None:
+            step()
+        else:
+            self._ranks.agree(call, step)
+
+    def _on_rank_zero(self, step: Callable[[], T]) -> T:
+        return step() if self._ranks is None else self._ranks.on_rank_zero(step)
+
+    def _refuse_if_connected_too_early(self) -> None:
+        if self._ranks is None and has_other_ranks():
+            raise UsageError(CONNECTED_TOO_EARLY)
+
+
+def join(
+    open_connection: Callable[[Run], Connection], make_run: Callable[[], Run], options: StoreOptions
+) -> RemoteStore:
+    """A rank's store over a line that each rank of the job opens; all of them get there, or none.
+
+    Args:
+        open_connection: opens the line to a run.
+        make_run: what is trained; a run that it refuses is refused on every rank.
+        options: of the store.
+
+    Raises:
+        UsageError, StoreUnavailable: it went wrong on a rank.
+    """
+    ranks = Collective(options.timeout + GRACE) if has_other_ranks() else None
+    opened: list[tuple[Connection, Run]] = []
+
+    def step() -> None:
+        run = make_run()
+        opened.append((open_connection(run), run))
+
+    try:
+        step() if ranks is None else ranks.agree("connect", step)
+    except BaseException:
+        for connection, _ in opened:
+            connection.close()
+        if ranks is not None:
+            ranks.close()
+        raise
+    return RemoteStore(*opened[0], options, ranks)
+
+
+class AttachedStore(ReadOnlyStore):
+    """Questions to a run that others train.
+
+    Args:
+        connection: to the run's home; the store closes it.
+        options: of these the timeout.
+    """
+
+    def __init__(self, connection: Questions, options: StoreOptions) -> None:
+        self._connection = connection
+        self._timeout = options.timeout
+
+    def history(self) -> list[EpochRecord]:
+        return self._ask(self._connection.history)
+
+    def classes(self) -> ClassFigures | None:
+        return self._ask(self._connection.classes)
+
+    def stats(self) -> StoreStats:
+        return self._ask(self._connection.stats)
+
+    def top(
+        self, k: int, lowest: bool = False, by: str = "score"
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._ask(lambda: self._connection.top(k, lowest, by))
+
+    def scores(self, indices: Array) -> NDArray[np.float32]:
+        checked = check_indices(on_host(indices)).astype(np.int64)
+        return self._ask(lambda: self._connection.scores(checked))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        while True:
+            try:
+                return until_reached(
+                    question, self._timeout, "see whether it runs, and whether one gets there"
+                )
+            except Restarted:
+                continue  # nothing of this process is missing there

@@ -1,0 +1,315 @@
+"""The thread that carries what a rank pushes and records to a store in another process."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+
+from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.store.client.journal import Journal
+from sadp_dist.store.client.retry import pauses, unavailable
+from sadp_dist.store.connection import Connection, Restarted, Unreachable
+from sadp_dist.store.engine.history import Figures
+from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.wire.frames import Frame, index_dtype
+
+FRAME = 2**16
+"""Scores in a full frame: larger ones are no faster."""
+AT_ONCE = 16
+"""Frames in one `Connection.send` at most, so that a slow line shows progress."""
+MAX_UNSENT = 2**23
+"""Scores that may wait; then pushes wait."""
+LINGER = 0.05
+"""Seconds that a frame waits for more scores."""
+JOIN = 2.0
+"""Seconds that `close` gives a send that is under way."""
+
+
+class Sender:
+    """Copies of what is pushed or recorded, on their way; what has arrived is kept until a plan says that it
+    is safe.
+
+    The thread that pushes only fills the draft of a frame. All state is under one lock, which is never held
+    while something is sent.
+
+    Args:
+        connection: its `send` is called by this thread alone.
+        dataset_size: N.
+        timeout: seconds without an answer after which it gives up.
+        combines: an example's score depends on those of all epochs before; see `Journal`.
+
+    Attributes:
+        resends: how often the store has come back with less than it had.
+    """
+
+    def __init__(
+        self, connection: Connection, dataset_size: int, timeout: float, combines: bool = False
+    ) -> None:
+        self.resends = 0
+        self._connection = connection
+        self._timeout = timeout
+        self._index_dtype = index_dtype(dataset_size)
+        self._client = secrets.randbits(64)
+        self._sequence = 0
+        self._changed = threading.Condition()
+        self._draft: _Draft | None = None
+        self._figures: dict[int, Figures] = {}  # by epoch, not yet in a frame
+        self._queue: deque[Frame] = deque()  # its first ones may be under way
+        self._journal = Journal(dataset_size, combines)
+        self._unsent = 0  # scores in draft and queue
+        self._rejected = 0  # pushes refused, not yet in a frame
+        self._under_way = False
+        self._turn = 0  # goes up whenever the queue is put together anew
+        self._flushes = self._flushed = 0  # asked for, and done
+        self._heard = time.monotonic()
+        self._problem: Unreachable | None = None  # why the store has not answered, and since when
+        self._silent_since = self._heard
+        self._pauses = pauses()
+        self._failure: Exception | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="sadp_dist sender", daemon=True)
+        self._thread.start()
+
+    # What the training thread calls
+
+    def add(self, records: Records) -> None:
+        """Copy one push. Waits only while `MAX_UNSENT` scores have not arrived.
+
+        Raises:
+            StoreUnavailable: the store could not be reached for `timeout` seconds.
+        """
+        taken = 0
+        with self._changed:
+            while True:
+                if self._unsent >= MAX_UNSENT or self._failure is not None or self._closed:
+                    self._wait(lambda: self._unsent < MAX_UNSENT)
+                draft = self._draft_of(records.epoch)
+                added = draft.take(records, taken)
+                self._unsent += added
+                taken += added
+                if taken == len(records.indices):
+                    draft.pushes += 1
+                    return
+
+    def record(self, figures: Figures) -> None:
+        """Send an epoch's figures, in the place of those of that epoch which have not gone yet.
+
+        Raises:
+            StoreUnavailable: the store could not be reached for `timeout` seconds.
+        """
+        with self._changed:
+            self._check_open()
+            self._figures[figures.epoch] = figures
+            self._changed.notify_all()
+
+    def reject(self, pushes: int) -> None:
+        """Have the store count pushes that were refused here."""
+        with self._changed:
+            self._rejected += pushes
+
+    def flush(self) -> None:
+        """Return once the store has everything that was added.
+
+        Raises:
+            StoreUnavailable: the store could not be reached for `timeout` seconds.
+        """
+        with self._changed:
+            self._flushes += 1
+            wanted = self._flushes
+            self._changed.notify_all()
+            self._wait(lambda: self._flushed >= wanted)
+
+    def resend(self) -> None:
+        """Send once more what has arrived since the latest plan."""
+        with self._changed:
+            self._resend()
+
+    def forget(self, before_epoch: int) -> None:
+        """What is of epochs before this one has gone into a plan, or beside it: it need not be kept."""
+        with self._changed:
+            self._journal.forget(before_epoch)
+
+    def clear(self) -> None:
+        """Drop everything; on return nothing is under way."""
+        with self._changed:
+            self._wait(lambda: not self._under_way)
+            self._draft = None
+            self._figures.clear()
+            self._queue.clear()
+            self._journal.clear()
+            self._unsent = self._rejected = 0
+            self._turn += 1
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raise what ended the thread, if something did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """End the thread; what has not arrived is lost."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(JOIN)
+
+    # Under the lock
+
+    def _draft_of(self, epoch: int) -> _Draft:
+        """The draft to fill: a new one where the present one is full or of another epoch."""
+        if self._draft is None or self._draft.epoch != epoch or self._draft.full:
+            self._seal()
+            self._draft = _Draft(epoch, self._index_dtype)
+            self._changed.notify_all()
+        return self._draft
+
+    def _seal(self) -> None:
+        draft, self._draft = self._draft, None
+        if draft is None and self._rejected:
+            draft = _Draft(0, self._index_dtype)
+        if draft is not None:
+            rejected, self._rejected = self._rejected, 0
+            self._enqueue(draft.pushes, draft.records(), rejected)
+
+    def _seal_figures(self) -> None:
+        for figures in self._figures.values():
+            self._enqueue(0, figures)
+        self._figures.clear()
+
+    def _enqueue(self, pushes: int, content: Records | Figures, rejected: int = 0) -> None:
+        self._sequence += 1
+        self._queue.append(Frame(self._client, self._sequence, pushes, content, rejected))
+
+    def _resend(self) -> None:
+        self.resends += 1
+        frames = self._journal.take()
+        self._queue.extendleft(reversed(frames))
+        self._unsent += sum(frame.count for frame in frames)
+        self._turn += 1
+        self._changed.notify_all()
+
+    def _check_open(self) -> None:
+        self.check()
+        if self._closed:
+            raise UsageError("this store is closed: connect() again, on every rank")
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        """Wait for the thread, as long as it hears something from the store at least every `timeout`."""
+        begun = time.monotonic()
+        while True:
+            self._check_open()
+            if done():
+                return
+            left = max(begun, self._heard) + self._timeout - time.monotonic()
+            if left <= 0:
+                problem = self._problem or Unreachable("the store does not answer")
+                raise unavailable(problem, self._timeout)
+            self._changed.wait(left)
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            while self._send_next():
+                pass
+        except (StoreUnavailable, UsageError) as error:  # a push that was fine is not what is wrong
+            self._fail(StoreUnavailable(str(error)), error)
+        except BaseException as error:
+            self._fail(RuntimeError(f"scores cannot be sent: {type(error).__name__}: {error}"), error)
+
+    def _fail(self, failure: Exception, cause: BaseException) -> None:
+        failure.__cause__ = cause
+        with self._changed:
+            self._failure = failure
+            self._under_way = False
+            self._changed.notify_all()
+
+    def _send_next(self) -> bool:
+        """Send what there is, if there is something; False once the store is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._draft is not None or self._figures or self._urgent())
+            self._changed.wait_for(self._urgent, LINGER)
+            if self._closed:
+                return False
+            self._seal()
+            self._seal_figures()
+            frames, turn, flushes = list(islice(self._queue, AT_ONCE)), self._turn, self._flushes
+            if not frames and flushes == self._flushed:
+                return True  # cleared while it waited for more: the run may be another one by now
+            self._under_way = True
+        try:
+            self._connection.send(frames)
+        except Unreachable as problem:
+            self._pause(problem)
+        except Restarted:
+            with self._changed:
+                self._under_way = False
+                self._resend()
+        else:
+            with self._changed:
+                self._under_way = False
+                self._acknowledge(frames, turn, flushes)
+        return True
+
+    def _urgent(self) -> bool:
+        return bool(self._queue) or self._flushes > self._flushed or self._closed
+
+    def _acknowledge(self, frames: list[Frame], turn: int, flushes: int) -> None:
+        self._heard, self._problem = time.monotonic(), None
+        self._pauses = pauses()
+        if turn == self._turn:
+            for frame in frames:
+                self._queue.popleft()
+                self._journal.add(frame)
+                self._unsent -= frame.count
+            if not self._queue:
+                self._flushed = flushes
+        self._changed.notify_all()
+
+    def _pause(self, problem: Unreachable) -> None:
+        now = time.monotonic()
+        with self._changed:
+            self._under_way = False
+            self._changed.notify_all()
+            if self._problem is None:
+                self._silent_since = now
+            self._problem = problem
+            if now - self._silent_since > self._timeout:
+                raise unavailable(problem, self._timeout) from problem
+            self._changed.wait_for(lambda: self._closed, next(self._pauses))
+
+
+class _Draft:
+    """A frame that is being filled."""
+
+    def __init__(self, epoch: int, dtype: np.dtype) -> None:
+        self.epoch = epoch
+        self.pushes = 0
+        self._count = 0
+        self._indices = np.empty(FRAME, dtype)
+        self._scores = np.empty(FRAME, np.float32)
+
+    @property
+    def full(self) -> bool:
+        return self._count == FRAME
+
+    def take(self, records: Records, start: int) -> int:
+        """Copy what there is room for of some records from `start` on; returns how many that were."""
+        indices = records.indices[start : start + FRAME - self._count]
+        end = self._count + len(indices)
+        self._indices[self._count : end] = indices
+        self._scores[self._count : end] = records.scores[start : start + len(indices)]
+        self._count = end
+        return len(indices)
+
+    def records(self) -> Records:
+        """What was copied, in no more memory than it needs."""
+        if self.full:
+            return Records(self._indices, self._scores, self.epoch)
+        return Records(self._indices[: self._count].copy(), self._scores[: self._count].copy(), self.epoch)

@@ -1,0 +1,179 @@
+"""What is kept of every epoch for people who watch: its plan in figures, and what training measured in it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.parts import Parts
+from sadp_dist.selection.plan import PlanFigures, weight_figures
+from sadp_dist.store.engine.stats import score_figures, staleness_figures
+
+MAX_FIGURES = 64
+"""Of an epoch."""
+LONGEST_NAME = 48
+
+_NO_LINES = np.empty(0, np.uint8)
+_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_./-]{{0,{LONGEST_NAME - 1}}}")
+
+
+class Figures(NamedTuple):
+    """What training measured in an epoch, known to be good.
+
+    Attributes:
+        epoch: from 0.
+        values: by name; finite.
+    """
+
+    epoch: int
+    values: dict[str, float]
+
+
+def check_figures(figures: Mapping[str, Any]) -> dict[str, float]:
+    """The one check that recorded figures go through, wherever they come from.
+
+    Raises:
+        UsageError: too many, a name that is none, or a value that is no finite number.
+    """
+    if len(figures) > MAX_FIGURES:
+        raise UsageError(f"figures are {len(figures)}: {MAX_FIGURES} an epoch are kept at most")
+    for name, value in figures.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UsageError(
+                f"figures have the name {name!r}: a letter, then letters, digits and _ . / - are needed, "
+                f"{LONGEST_NAME} in all at most"
+            )
+        if not _is_finite_number(value):
+            raise UsageError(f"figures[{name!r}]={value!r} is not a finite number")
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """An epoch as it was planned, and how it went.
+
+    Attributes:
+        epoch: from 0.
+        ratio: r_k.
+        subset_size: S_k.
+        drawn: examples drawn; under "bernoulli" not exactly S_k.
+        gamma: γ, which lifts the smallest probability to the floor; None where the method has none.
+        capped: examples with probability 1.
+        largest_weight: max w_i of those drawn.
+        effective_sample_size: (Σ w)² / Σ w² of those drawn.
+        seen: examples that had a score when the epoch was planned, as are the next three.
+        score_quantiles: share of the scores -> the score below which they lie; None without scores.
+        score_histogram: "zeros", "edges" and "counts", as `stats.Histogram` has them.
+        staleness_mean: mean number of epochs since a seen example was scored; None without scores.
+        training: what `Store.record` gave, by name.
+    """
+
+    epoch: int
+    ratio: float
+    subset_size: int
+    drawn: int
+    gamma: float | None
+    capped: int
+    largest_weight: float
+    effective_sample_size: float
+    seen: int
+    score_quantiles: dict[str, float] | None
+    score_histogram: dict[str, Any]
+    staleness_mean: float | None
+    training: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: dicts, lists, strings, finite numbers, None."""
+        return asdict(self)
+
+
+def record_of(plan: PlanFigures, seen: int, tables: Parts) -> EpochRecord:
+    """A plan that has just been made from these tables, as the history keeps it."""
+    quantiles, histogram = score_figures(tables)
+    staleness_mean, _ = staleness_figures(tables, plan.epoch)
+    largest_weight, effective_sample_size = weight_figures(tables, plan.epoch)
+    return EpochRecord(
+        epoch=plan.epoch,
+        ratio=plan.ratio,
+        subset_size=plan.subset_size,
+        drawn=plan.drawn,
+        gamma=plan.capping.gamma,
+        capped=plan.capping.capped,
+        largest_weight=largest_weight,
+        effective_sample_size=effective_sample_size,
+        seen=seen,
+        score_quantiles=quantiles,
+        score_histogram=histogram.to_dict(),
+        staleness_mean=staleness_mean,
+    )
+
+
+class History:
+    """The epochs of a run. What is recorded of an epoch may come before its plan."""
+
+    def __init__(self) -> None:
+        self._plans: dict[int, EpochRecord] = {}
+        self._training: dict[int, dict[str, float]] = {}
+        self._lines: dict[int, bytes] = {}  # each epoch is written once, however many snapshots there are
+
+    def add(self, record: EpochRecord) -> None:
+        """Keep the record of a plan, in the place of one of the same epoch."""
+        self._plans[record.epoch] = record
+        self._lines.pop(record.epoch, None)
+
+    def record(self, figures: Figures) -> None:
+        """Keep what training measured, in the place of what was recorded of that epoch before."""
+        self._training[figures.epoch] = figures.values
+        self._lines.pop(figures.epoch, None)
+
+    def get(self, epoch: int) -> EpochRecord | None:
+        """The record of an epoch; None where it was not planned."""
+        plan = self._plans.get(epoch)
+        return None if plan is None else replace(plan, training=dict(self._training.get(epoch, {})))
+
+    def records(self) -> list[EpochRecord]:
+        """Of every epoch planned, oldest first."""
+        return [record for epoch in sorted(self._plans) if (record := self.get(epoch)) is not None]
+
+    def lines(self) -> NDArray[np.uint8]:
+        """All of it as an array for a file: a line of JSON for each epoch."""
+        for epoch in self._plans.keys() | self._training.keys():
+            if epoch not in self._lines:
+                plan = self._plans.get(epoch)
+                whole = {
+                    "epoch": epoch,
+                    "plan": None if plan is None else plan.to_dict(),
+                    "training": self._training.get(epoch),
+                }
+                self._lines[epoch] = json.dumps(whole, allow_nan=False).encode()
+        return np.frombuffer(b"\n".join(line for _, line in sorted(self._lines.items())), np.uint8)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> History:
+        """From the arrays of a file, which has `lines` as its "history"; older ones have none."""
+        history = cls()
+        for line in arrays.get("history", _NO_LINES).tobytes().splitlines():
+            whole = json.loads(line)
+            epoch = whole["epoch"]
+            if whole["plan"] is not None:
+                history._plans[epoch] = EpochRecord(**whole["plan"])
+            if whole["training"] is not None:
+                history._training[epoch] = whole["training"]
+            history._lines[epoch] = line
+        return history

@@ -1,0 +1,185 @@
+"""An engine and what the ranks of a run ask of it: all that a home has to keep alive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.history import Figures
+from sadp_dist.store.engine.run import check_rank
+from sadp_dist.store.engine.stats import StoreStats
+from sadp_dist.store.wire.frames import BadFrame, decode
+from sadp_dist.store.wire.snapshot import Snapshot
+
+
+def refuse_if_over(epoch: int, latest: int | None, run: str) -> None:
+    """Who asks for an epoch before the latest plan has not begun the run anew, and is on an old one's scores.
+
+    Args:
+        epoch: asked for.
+        latest: epoch of the latest plan; None before the first.
+        run: the run's name.
+
+    Raises:
+        UsageError: it is over.
+    """
+    if latest is not None and epoch < latest:
+        raise UsageError(
+            f"epoch={epoch} of run {run!r} is over, which has got to epoch {latest}: store.reset() begins it "
+            "anew, store.load() goes back to a saved state, sadp-dist rm removes it"
+        )
+
+
+class Service:
+    """A state machine without threads, files or a clock: what was received, in order, decides every answer.
+
+    Args:
+        engine: of the run.
+        origin: 64 random bits that the run got when it began, or was last replaced by a snapshot.
+    """
+
+    def __init__(self, engine: Engine, origin: int) -> None:
+        self.engine = engine
+        self.origin = origin
+        self._asked: dict[tuple[int, int], set[int]] = {}
+        self._sequences: dict[int, int] = {}
+        self._bad_frames: Counter[str] = Counter()
+        self._bytes = 0
+        self._rank_epochs: list[int] = []
+
+    def receive(self, data: bytes | memoryview) -> None:
+        """Store a frame. What is not one of this run is counted and changes nothing else."""
+        self._bytes += len(data)
+        try:
+            frame = decode(data, self.origin, self.engine.run.dataset_size)
+            if isinstance(frame.content, Figures):
+                self.engine.record(frame.content)
+                return
+        except BadFrame as bad:
+            self.skip(str(bad))
+            return
+        except UsageError:  # figures of an epoch that the run does not have
+            self.skip("values")
+            return
+        repeat = frame.sequence <= self._sequences.get(frame.client, 0)
+        self.engine.apply(frame.content, frame.pushes, repeat)
+        if not repeat:
+            self.engine.reject(frame.rejected)
+            self._sequences[frame.client] = frame.sequence
+
+    def skip(self, reason: str) -> None:
+        """Count something that is none of this run's messages."""
+        self._bad_frames[reason] += 1
+
+    def ask(self, epoch: int, rank: int, world_size: int) -> list[tuple[int, int]]:
+        """A rank wants its shard of an epoch; it has sent all that it has before.
+
+        Once all ranks of one world size have asked, the epoch is planned; from then on it is planned for
+        anyone.
+
+        Returns:
+            The (rank, world size) whose shards can be had now and could not before this call.
+
+        Raises:
+            UsageError: an argument is out of its range, or the epoch is over.
+        """
+        epoch = self.engine.run.check_epoch(epoch)
+        rank, world_size = check_rank(rank, world_size)
+        refuse_if_over(epoch, self.engine.latest_epoch, self.engine.run.name)
+        if len(self._rank_epochs) != world_size:
+            self._rank_epochs = [-1] * world_size
+        self._rank_epochs[rank] = epoch
+        if self.engine.has_plan(epoch):
+            return [(rank, world_size)]
+        asked = self._asked.setdefault((epoch, world_size), set())
+        asked.add(rank)
+        if len(asked) < world_size:
+            return []
+        self.engine.plan(epoch)
+        ready = [(r, size) for (e, size), ranks in self._asked.items() if e == epoch for r in sorted(ranks)]
+        self._asked = {key: ranks for key, ranks in self._asked.items() if key[0] > epoch}
+        return ready
+
+    def shard(self, epoch: int, rank: int, world_size: int) -> Shard | None:
+        """A rank's shard, or None while ranks are waited for."""
+        return self.engine.shard(epoch, rank, world_size) if self.engine.has_plan(epoch) else None
+
+    def missing(self, epoch: int, world_size: int) -> tuple[int, ...]:
+        """The ranks that have not asked for an epoch."""
+        asked = self._asked.get((epoch, world_size), set())
+        return tuple(rank for rank in range(world_size) if rank not in asked)
+
+    def waits(self) -> dict[tuple[int, int], tuple[int, ...]]:
+        """(epoch, world size) asked for and not planned yet -> the ranks that have not asked."""
+        return {asked: self.missing(*asked) for asked in self._asked}
+
+    def waiting_ranks(self) -> tuple[int, ...]:
+        """The ranks that others wait for at the newest epoch asked for; empty while none waits."""
+        return self.missing(*max(self._asked)) if self._asked else ()
+
+    def stats(self, planner: str | None = None, last_snapshot: float | None = None) -> StoreStats:
+        """The engine's figures with the service's own."""
+        return replace(
+            self.engine.stats(),
+            bytes_received=self._bytes,
+            bad_frames=dict(self._bad_frames),
+            waiting_ranks=list(self.waiting_ranks()),
+            rank_epochs=list(self._rank_epochs),
+            planner=planner,
+            last_snapshot=last_snapshot,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What there is beside the engine, plain JSON."""
+        return {
+            "origin": self.origin,
+            "asked": [[epoch, size, sorted(ranks)] for (epoch, size), ranks in self._asked.items()],
+            "sequences": {str(client): sequence for client, sequence in self._sequences.items()},
+            "bad_frames": dict(self._bad_frames),
+            "bytes": self._bytes,
+            "rank_epochs": self._rank_epochs,
+        }
+
+    @classmethod
+    def resume(cls, engine: Engine, state: dict[str, Any]) -> Service:
+        """A service as the one was whose `state` this is, over an engine as it had."""
+        service = cls(engine, state["origin"])
+        service._asked = {(epoch, size): set(ranks) for epoch, size, ranks in state["asked"]}
+        service._sequences = {int(client): sequence for client, sequence in state["sequences"].items()}
+        service._bad_frames = Counter(state["bad_frames"])
+        service._bytes = state["bytes"]
+        service._rank_epochs = list(state.get("rank_epochs", ()))  # older states have none
+        return service
+
+    def snapshot(self) -> Snapshot:
+        """Everything, to come back to by `from_snapshot`; it shares memory with the engine."""
+        return replace(self.engine.snapshot(), service=self.state())
+
+    def restore(self, snapshot: Snapshot, origin: int) -> None:
+        """Go to the scores and plans of a snapshot, whose arrays it takes over, as of another origin.
+
+        What was asked and what is still on its way belong to the old one.
+
+        Raises:
+            UsageError: its data set size, configuration or labels are others; nothing is changed.
+        """
+        self.engine.restore(snapshot)
+        self.begin_anew(origin)
+
+    def begin_anew(self, origin: int) -> None:
+        """Take what the engine has now for the beginning of another origin."""
+        self.origin = origin
+        self._asked.clear()
+        self._sequences.clear()
+        self._bad_frames.clear()
+        self._rank_epochs = []
+        self._bytes = 0
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot) -> Service:
+        """A service in the state of a snapshot that a service wrote; it takes over the arrays."""
+        return cls.resume(Engine.from_snapshot(snapshot), snapshot.service)

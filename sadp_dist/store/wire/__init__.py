@@ -1,0 +1,1 @@
+"""Bytes: the frames of a push, and snapshots."""
