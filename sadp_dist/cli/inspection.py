@@ -142,8 +142,8 @@ def _table(store: Store) -> Group:
 @contextmanager
 def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], Store]]:
     """Gives the store at each call: a run's in other processes stays open, of saved ones it is the newest."""
+    from sadp_dist.passwords import without_password
     from sadp_dist.store import BACKENDS, attach, list_runs, open_snapshot
-    from sadp_dist.store.address import without_password
 
     if "://" in store or store.partition(":")[0] in BACKENDS:
         if run is None:

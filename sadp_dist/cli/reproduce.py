@@ -62,11 +62,11 @@ def reproduce(
     share it, one that is done is not trained again, and one that was stopped goes on. For a cluster, --list
     prints the runs as commands, for torchrun or a queue; when they are done, the same call makes the table.
     """
+    from sadp_dist.choices import check_choice
     from sadp_dist.reproduce import EXPERIMENTS
     from sadp_dist.reproduce.output import show, write
     from sadp_dist.reproduce.setting import Setting
     from sadp_dist.reproduce.workers import run_jobs
-    from sadp_dist.selection.choices import check_choice
     from sadp_dist.training.run import is_done
 
     for name in names:

@@ -27,8 +27,8 @@ def runs(
 
     sadp-dist runs --store redis://localhost:6379
     """
+    from sadp_dist.passwords import without_password
     from sadp_dist.store import list_runs
-    from sadp_dist.store.address import without_password
 
     found = sorted(list_runs(store), key=lambda run: str(run["run"]))
     console = Console(highlight=False)

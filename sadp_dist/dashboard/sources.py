@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.passwords import without_password
 from sadp_dist.store import BACKENDS, Store, attach, list_runs, open_snapshot
-from sadp_dist.store.address import without_password
 from sadp_dist.store.backends.saved import newest_in
 
 TIMEOUT = 2.0

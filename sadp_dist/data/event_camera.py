@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sadp_dist.choices import check_choice
 from sadp_dist.data import cifar10_dvs, dvs128_gesture, hardvs
 from sadp_dist.data.event_files import write_aedat2, write_aedat3
 from sadp_dist.data.events import EventFrames, Events, Frames
-from sadp_dist.selection.choices import check_choice
 
 REACH = 4
 """Pixels that the image moves to each side of the middle."""

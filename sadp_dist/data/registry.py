@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sadp_dist.choices import check_choice
 from sadp_dist.data import cifar10_dvs, dvs128_gesture, hardvs
 from sadp_dist.data.cifar import open_cifar10, open_cifar100
 from sadp_dist.data.examples import Examples
@@ -16,7 +17,6 @@ from sadp_dist.data.shd import open_shd
 from sadp_dist.data.speech_commands import open_speech_commands
 from sadp_dist.data.tiny_imagenet import open_tiny_imagenet
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.choices import check_choice
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ class Subject:
 
     def _check_url(self, url: str) -> None:
         try:
+            from sadp_dist.passwords import without_password
             from sadp_dist.store import BACKENDS
-            from sadp_dist.store.address import without_password
 
             if self.store_kind == "redis":
                 from sadp_dist.store.backends.redis.address import Address

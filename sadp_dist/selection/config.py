@@ -11,8 +11,8 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.probabilities import ZERO_SCORES
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rules import RULES, Rule

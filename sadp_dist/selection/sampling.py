@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.part import Part
 from sadp_dist.selection.parts import AnyProbability, LocalParts, Parts
 from sadp_dist.selection.random import Stream, stream_key

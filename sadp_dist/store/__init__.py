@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.choices import check_choice
+from sadp_dist.passwords import without_password
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.store.address import without_password
 from sadp_dist.store.backends.saved import open_snapshot
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord

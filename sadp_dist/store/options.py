@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Real
 
+from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.choices import check_choice
 from sadp_dist.store.engine.run import is_integer
 
 PLANNERS = ("auto", "server", "rank0")

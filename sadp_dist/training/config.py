@@ -14,14 +14,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
+from sadp_dist.passwords import without_password
 from sadp_dist.selection import PruningConfig
-from sadp_dist.selection.choices import check_choice
 from sadp_dist.snn.compression.config import NEEDS_MOMENTUM, CompressionConfig
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.neurons import NeuronConfig
 from sadp_dist.store import StoreOptions
-from sadp_dist.store.address import without_password
 from sadp_dist.training.trackers import TRACKERS
 
 Positive = Annotated[int, Field(ge=1)]

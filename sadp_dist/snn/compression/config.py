@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Integral, Real
 
+from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.choices import check_choice
 
 METHODS = ("none", "qat", "activity-pruning", "sparse-structure")
 SCOPES = {"activity-pruning": ("layer", "network"), "sparse-structure": ("layer", "neuron")}

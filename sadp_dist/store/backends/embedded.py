@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
+from sadp_dist.passwords import without_password
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.address import without_password
 from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import CONNECTED_TOO_EARLY, has_other_ranks
 from sadp_dist.store.engine.classes import ClassFigures

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.choices import check_choice
 from sadp_dist.selection.parts import LocalParts, Parts
 from sadp_dist.selection.plan import PlanFigures, plan_parts, weight_figures
 from sadp_dist.selection.sharding import Shard, join
