@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sadp_dist.data.events import EventFrames, Events, Frames, load_npz
+from sadp_dist.data.event_frames import EventFrames, Events, Frames, load_npz
 from sadp_dist.data.spikingjelly_readers import reader
 from sadp_dist.errors import UsageError
 

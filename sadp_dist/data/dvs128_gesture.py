@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sadp_dist.data.events import EventFrames, Events, Frames
+from sadp_dist.data.event_frames import EventFrames, Events, Frames
 from sadp_dist.data.spikingjelly_readers import reader
 from sadp_dist.errors import UsageError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sadp_dist.data.events import EventFrames, Events, Frames, load_npz
+from sadp_dist.data.event_frames import EventFrames, Events, Frames, load_npz
 from sadp_dist.errors import UsageError
 
 CLASSES = tuple(f"action_{number:03d}" for number in range(1, 301))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sadp_dist.loading.augment import pad_crop_flip
 from sadp_dist.loading.page_order import PageOrder
 from sadp_dist.loading.sampler import PruningSampler, SequentialShard
-from sadp_dist.loading.torch import TorchLoader
+from sadp_dist.loading.torch_loader import TorchLoader
 
 if TYPE_CHECKING:
     from sadp_dist.loading.autoaugment import auto_augment
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
         write_beton,
     )
     from sadp_dist.loading.beton_arrays import BetonArrays, beton_shape, write_arrays
-    from sadp_dist.loading.ffcv import FFCVLoader
+    from sadp_dist.loading.ffcv_loader import FFCVLoader
 
 _LATER = {
     "auto_augment": "sadp_dist.loading.autoaugment",
     "BetonArrays": "sadp_dist.loading.beton_arrays",
-    "FFCVLoader": "sadp_dist.loading.ffcv",
+    "FFCVLoader": "sadp_dist.loading.ffcv_loader",
     "beton_fields": "sadp_dist.loading.beton",
     "beton_image_sizes": "sadp_dist.loading.beton",
     "beton_pages": "sadp_dist.loading.beton",

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sadp_dist.errors import UsageError
-from sadp_dist.loading.streams import LoadingStream
+from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.selection.random import stream_key
 
 

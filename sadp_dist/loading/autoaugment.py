@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.loading.streams import LoadingStream
+from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.selection.random import uniform
 
 Policy = Literal["cifar10", "imagenet"]

@@ -14,7 +14,7 @@ from PIL import Image
 from sadp_dist.data.images import open_images
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.beton_writer import check_writing, write_examples
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 
 try:
     with importing_ffcv():

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.beton import FRAMES, INDEX, LABEL, column, open_beton, positions
 from sadp_dist.loading.beton_writer import check_writing, write_examples
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 
 try:
     with importing_ffcv():

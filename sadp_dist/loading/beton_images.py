@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sadp_dist.data.pictures import picture
+from sadp_dist.data.draw_sequence import draw_sequence
 from sadp_dist.errors import UsageError
 from sadp_dist.loading.beton import FRAMES, IMAGE, LABEL, column, open_beton, positions
 from sadp_dist.loading.beton_arrays import BetonArrays
@@ -43,7 +43,7 @@ class BetonImages:
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         if self._arrays is not None:
             array, label = self._arrays[index]
-            return picture(array), label
+            return draw_sequence(array), label
         assert self._images is not None
         place = self._positions[index]
         stored, label = self._images[place], int(self._labels[place])

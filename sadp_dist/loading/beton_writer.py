@@ -13,7 +13,7 @@ from queue import Empty
 from typing import Any
 
 from sadp_dist.errors import MissingExtra, UsageError
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 
 try:
     with importing_ffcv():

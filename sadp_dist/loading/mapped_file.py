@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sadp_dist.errors import MissingExtra
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 
 try:
     with importing_ffcv():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.beton import pages_by_position
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 
 try:
     with importing_ffcv():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.loading.streams import LoadingStream
+from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.selection.random import uniform
 
 

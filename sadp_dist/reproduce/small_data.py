@@ -117,16 +117,16 @@ def _digits(folder: Path, split: str) -> Any:
 
 
 def _filmed(folder: Path, split: str) -> Any:
-    from sadp_dist.data.event_camera import Filmed
-    from sadp_dist.data.events import Frames
+    from sadp_dist.data.event_frames import Frames
+    from sadp_dist.data.simulated_event_camera import Filmed
 
     return Filmed(Every(_cifar10(folder, split), EVERY_FILMED[split]), Frames(FILM_STEPS, SENSOR, SENSOR))
 
 
 def _glides(folder: Path, split: str) -> Any:
-    from sadp_dist.data.glides import Glides
+    from sadp_dist.data.gliding_tones import GlidingTones
 
-    return Glides(split, SOUNDS[split])
+    return GlidingTones(split, SOUNDS[split])
 
 
 SMALL_DATA: Mapping[str, Callable[[Path, str], Any]] = {

@@ -11,7 +11,7 @@ from PIL import Image
 from sadp_dist.cli.beton import beton
 from sadp_dist.cli.contact_sheet import draw_contact_sheet
 from sadp_dist.data import DATASETS, open_dataset
-from sadp_dist.data.event_camera import film_dataset
+from sadp_dist.data.simulated_event_camera import film_dataset
 from sadp_dist.errors import UsageError
 
 pytest.importorskip("ffcv")

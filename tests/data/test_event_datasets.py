@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from sadp_dist.data import DATASETS, open_dataset
-from sadp_dist.data.event_camera import Filmed, film, film_dataset
-from sadp_dist.data.events import Frames
+from sadp_dist.data.event_frames import Frames
+from sadp_dist.data.simulated_event_camera import Filmed, film, film_dataset
 from sadp_dist.errors import UsageError
 
 NAMES = ("cifar10-dvs", "hardvs", "dvs128-gesture")

@@ -82,7 +82,7 @@ def test_a_file_of_images_has_no_shape(digits_beton):
 
 
 def test_an_epoch_of_any_size_gives_the_arrays_asked_for_without_a_copy(beton, frames, store, monkeypatch):
-    monkeypatch.setattr("sadp_dist.loading.reading._copy", None)
+    monkeypatch.setattr("sadp_dist.loading.epoch_reader._copy", None)
     sampler = PruningSampler(store, batch_size=32, rank=0, world_size=1)
     loader = FFCVLoader(beton, sampler)
     for epoch in (0, 1, 3):

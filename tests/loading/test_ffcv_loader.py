@@ -52,7 +52,7 @@ def pixels(digits):
 
 
 def reading_threads():
-    return [thread for thread in threading.enumerate() if type(thread).__name__ == "Reading"]
+    return [thread for thread in threading.enumerate() if type(thread).__name__ == "EpochReader"]
 
 
 def test_twenty_epochs_of_any_size_give_what_was_asked_and_compile_nothing_anew(digits, digits_beton, pixels):
@@ -198,7 +198,8 @@ def test_an_error_while_reading_reaches_the_training_loop(digits_beton):
 
 def test_importing_the_loader_leaves_torch_its_threads_and_takes_what_is_compiled_already():
     code = (
-        "import torch as t; t.set_num_threads(3); import sadp_dist.loading.ffcv; print(t.get_num_threads())\n"
+        "import torch; torch.set_num_threads(3)\n"
+        "import sadp_dist.loading.ffcv_loader; print(torch.get_num_threads())\n"
         "from numba.typed import typeddict; found = typeddict._setitem.stats\n"
         "print(sum(found.cache_hits.values()), sum(found.cache_misses.values()))\n"
     )

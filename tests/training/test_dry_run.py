@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from sadp_dist.cli.dry_run import dry_run_table
-from sadp_dist.data.event_camera import Filmed
-from sadp_dist.data.events import Frames
-from sadp_dist.data.glides import Glides
+from sadp_dist.data.event_frames import Frames
+from sadp_dist.data.gliding_tones import GlidingTones
+from sadp_dist.data.simulated_event_camera import Filmed
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import write_arrays
 from sadp_dist.reproduce.small_data import FILM_STEPS, SENSOR
@@ -40,7 +40,7 @@ def own_data(digits, tmp_path_factory):
     """Folders with the data of recipes that name no public dataset, by recipe."""
     folder = tmp_path_factory.mktemp("generated")
     for name, examples in (
-        ("sounds", Glides("train", 100)),
+        ("sounds", GlidingTones("train", 100)),
         ("events", Filmed(Noise(), Frames(FILM_STEPS, SENSOR, SENSOR))),
     ):
         for split in ("train", "test"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sadp_dist.data.event_camera import film_dataset
+from sadp_dist.data.simulated_event_camera import film_dataset
 from sadp_dist.errors import UsageError
 from sadp_dist.training import parse_config
 from sadp_dist.training.run import train

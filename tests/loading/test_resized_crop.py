@@ -12,15 +12,15 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 
 from sadp_dist.data import open_images
+from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.loading.sampler import ShardSampler
-from sadp_dist.loading.streams import LoadingStream
 from sadp_dist.selection.random import bits, stream_key
 from sadp_dist.selection.sharding import Shard
 
 pytest.importorskip("ffcv")
 
 from sadp_dist.loading import FFCVLoader, SequentialShard, write_beton
-from sadp_dist.loading.decoders import crop_box
+from sadp_dist.loading.resized_crop import crop_box
 
 # numba's finalizers now and then complain when a compiled decoder is collected.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -21,7 +21,7 @@ NOISE = (0.2, 1.0)
 """Standard deviation of the noise from example to example, where a tone's amplitude is 0.5."""
 
 
-class Glides:
+class GlidingTones:
     """Features (T, 40) float32, T = 26 for a quarter of a second, made whenever an example is asked for.
 
     Args:

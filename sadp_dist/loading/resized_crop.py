@@ -13,8 +13,8 @@ from numba import carray, njit  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from sadp_dist.errors import MissingExtra
-from sadp_dist.loading.importing import importing_ffcv
-from sadp_dist.loading.streams import LoadingStream
+from sadp_dist.loading.ffcv_import import importing_ffcv
+from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.selection.random import bits, stream_key
 
 try:

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from sadp_dist.errors import UsageError
+from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.loading.sampler import ShardSampler
-from sadp_dist.loading.streams import LoadingStream
 from sadp_dist.selection.random import bits, stream_key
 from sadp_dist.selection.sharding import Shard
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from sadp_dist.data.glides import ENDS, Glides
+from sadp_dist.data.gliding_tones import ENDS, GlidingTones
 
 
 def test_a_sound_is_the_same_each_time_and_another_in_the_other_split():
-    train, again, test = Glides("train", 30), Glides("train", 20), Glides("test", 30)
+    train, again, test = GlidingTones("train", 30), GlidingTones("train", 20), GlidingTones("test", 30)
     for index in (0, 13):
         features, label = train[index]
         assert features.shape == (train.time_steps, 40) == (26, 40)
@@ -18,7 +18,7 @@ def test_a_sound_is_the_same_each_time_and_another_in_the_other_split():
 
 
 def test_two_orders_of_the_same_frequencies_are_two_classes():
-    sounds = Glides("train", 600)
+    sounds = GlidingTones("train", 600)
     up = sounds.classes.index(f"{ENDS[0]:.0f} to {ENDS[3]:.0f} Hz")
     down = sounds.classes.index(f"{ENDS[3]:.0f} to {ENDS[0]:.0f} Hz")
 

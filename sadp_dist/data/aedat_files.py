@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sadp_dist.data.events import Events
+from sadp_dist.data.event_frames import Events
 
 _HEADER = struct.Struct("<2H6I")
 """Of an AEDAT 3.1 packet: kind and source of its events, their size, where their time is, how often that has

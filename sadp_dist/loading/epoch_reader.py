@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 
 try:
     with importing_ffcv():
@@ -65,7 +65,7 @@ class Buffers:
         return fresh
 
 
-class Reading(EpochIterator):
+class EpochReader(EpochIterator):
     """One epoch, read ahead by a thread that starts at once.
 
     Args:
@@ -151,7 +151,7 @@ def _one_at_a_time() -> AbstractContextManager[Any]:
 def _stop_all() -> None:
     """A thread that is inside of torch while the interpreter ends would abort the process."""
     for thread in threading.enumerate():
-        if isinstance(thread, Reading):
+        if isinstance(thread, EpochReader):
             thread.stop()
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from sadp_dist.errors import MissingExtra
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 
 try:
     with importing_ffcv():
@@ -23,7 +23,7 @@ except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 
-class ToPlanes(Operation):
+class ToCHW(Operation):
     """(B, H, W, 3) to (B, 3, H, W), both contiguous; before `ToTensor`."""
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
@@ -34,7 +34,7 @@ class ToPlanes(Operation):
     def generate_code(self) -> Callable[..., Any]:
         examples = Compiler.get_iterator()
 
-        def to_planes(images: Any, planes: Any) -> Any:
+        def to_chw(images: Any, planes: Any) -> Any:
             area = images.shape[1] * images.shape[2]
             for row in examples(len(images)):
                 pixels, plane = images[row].reshape(3 * area), planes[row].reshape(3 * area)
@@ -44,5 +44,5 @@ class ToPlanes(Operation):
                     plane[2 * area + i] = pixels[3 * i + 2]
             return planes[: len(images)]
 
-        to_planes.is_parallel = True  # type: ignore[attr-defined]
-        return to_planes
+        to_chw.is_parallel = True  # type: ignore[attr-defined]
+        return to_chw

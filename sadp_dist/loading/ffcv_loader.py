@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.beton import FRAMES, IMAGE, LABEL, column, open_beton, positions
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 from sadp_dist.loading.sampler import SequentialShard, ShardSampler
 from sadp_dist.selection.sharding import Shard
 
@@ -33,11 +33,11 @@ except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 import sadp_dist.loading.mapped_file  # noqa: F401  FFCV's loaders use it from here on
-from sadp_dist.loading.arrays import ArrayBytes, ToArrays
-from sadp_dist.loading.decoders import KeyedResizedCropDecoder
+from sadp_dist.loading.array_decoder import ArrayBytes, ToArrays
+from sadp_dist.loading.epoch_reader import Buffers, EpochReader
 from sadp_dist.loading.page_cache import PageCache
-from sadp_dist.loading.planes import ToPlanes
-from sadp_dist.loading.reading import Buffers, Reading
+from sadp_dist.loading.resized_crop import KeyedResizedCropDecoder
+from sadp_dist.loading.to_chw import ToCHW
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 CENTER_CROP = 224 / 256
@@ -136,7 +136,7 @@ class FFCVLoader:
             self._loader.memory_manager = PageCache(self._loader.memory_manager, self._loader.reader)
         self._buffers = Buffers(self._loader)
         self._fields = list(self._loader.pipeline_specs)
-        self._reading: Reading | None = None
+        self._reading: EpochReader | None = None
         self._begun: _Begun | None = None
 
     def __len__(self) -> int:
@@ -161,7 +161,7 @@ class FFCVLoader:
         reading = None
         if count > 0:
             with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-                reading = self._reading = Reading(self._loader, order, self._buffers)
+                reading = self._reading = EpochReader(self._loader, order, self._buffers)
         weights = self._to_device(self.sampler.position_weights[:count])
         labels = None if self._labels is None else self._to_device(self._labels[order])
         now = self.sampler.shard, len(self.sampler)
@@ -215,7 +215,7 @@ class _Begun(NamedTuple):
 
     shard: Shard
     left: int
-    reading: Reading | None
+    reading: EpochReader | None
     indices: Tensor
     weights: Tensor
     labels: Tensor | None
@@ -253,5 +253,5 @@ def _image_pipeline(
     else:
         decoder = CenterCropRGBImageDecoder((image_size, image_size), CENTER_CROP)
     if device.type == "cpu":
-        return [decoder, ToPlanes(), ToTensor()]
+        return [decoder, ToCHW(), ToTensor()]
     return [decoder, ToTensor(), ToDevice(device, non_blocking=True), ToTorchImage()]

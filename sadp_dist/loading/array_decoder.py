@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra
-from sadp_dist.loading.importing import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv
 
 try:
     with importing_ffcv():

@@ -12,7 +12,7 @@ BRIGHTEST = 99.0
 """Percentile of the pixels with events that is drawn brightest: hot pixels would leave the rest dark."""
 
 
-def picture(sequence: NDArray[Any]) -> Image.Image:
+def draw_sequence(sequence: NDArray[Any]) -> Image.Image:
     """Draw an example of a sequence.
 
     Args:

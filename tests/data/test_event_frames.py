@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sadp_dist.data.event_camera import film
-from sadp_dist.data.event_files import write_aedat2, write_aedat3
-from sadp_dist.data.events import Frames, load_npz
+from sadp_dist.data.aedat_files import write_aedat2, write_aedat3
+from sadp_dist.data.event_frames import Frames, load_npz
+from sadp_dist.data.simulated_event_camera import film
 from sadp_dist.data.spikingjelly_readers import reader
 from sadp_dist.errors import UsageError
 

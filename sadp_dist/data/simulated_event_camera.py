@@ -17,8 +17,8 @@ from PIL import Image
 
 from sadp_dist.choices import check_choice
 from sadp_dist.data import cifar10_dvs, dvs128_gesture, hardvs
-from sadp_dist.data.event_files import write_aedat2, write_aedat3
-from sadp_dist.data.events import EventFrames, Events, Frames
+from sadp_dist.data.aedat_files import write_aedat2, write_aedat3
+from sadp_dist.data.event_frames import EventFrames, Events, Frames
 
 REACH = 4
 """Pixels that the image moves to each side of the middle."""
