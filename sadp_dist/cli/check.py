@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sadp_dist.cli.training import Config, Overrides, Overwrite, Resume, existing_run
+from sadp_dist.cli.train import Config, Overrides, Overwrite, Resume, existing_run
 from sadp_dist.errors import UsageError
 
 

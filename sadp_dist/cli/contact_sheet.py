@@ -12,7 +12,7 @@ from sadp_dist.data import open_images
 from sadp_dist.errors import UsageError
 
 if TYPE_CHECKING:
-    from sadp_dist.report.hardest import Images
+    from sadp_dist.report.hardest_examples import TrainingImages
 
 
 def draw_contact_sheet(
@@ -30,7 +30,7 @@ def draw_contact_sheet(
         the label of each example, as the class's name, or its number where the source has no names.
     """
     from sadp_dist.report.contact_sheet import contact_sheet
-    from sadp_dist.report.hardest import class_names
+    from sadp_dist.report.hardest_examples import class_names
 
     dataset = _open(source, split)
     if len(indices) and indices.max() >= len(dataset):
@@ -50,7 +50,7 @@ def draw_contact_sheet(
     return labels
 
 
-def _open(source: str, split: str | None) -> Images:
+def _open(source: str, split: str | None) -> TrainingImages:
     if not source.endswith(".beton"):
         return open_images(source, split)
     if split is not None:

@@ -65,7 +65,7 @@ def dashboard(
     if split is not None and images is None:
         raise UsageError("--split is of --images; give both")
     secret = _token(token, token_file)
-    from sadp_dist.dashboard import Images, Runs, create_app, is_loopback, open_source, serve
+    from sadp_dist.dashboard import Runs, Thumbnails, create_app, is_loopback, open_source, serve
 
     if secret is None and not is_loopback(host):
         raise UsageError(
@@ -73,7 +73,7 @@ def dashboard(
             f"in {TOKEN}, or in a file that {TOKEN_FILE} names"
         )
     runs = Runs(open_source(store))
-    pictures = None if images is None else Images(images, split)
+    pictures = None if images is None else Thumbnails(images, split)
     serve(create_app(runs, pictures, secret), runs, host, port, lambda line: print(line, flush=True))
 
 

@@ -71,15 +71,17 @@ def doctor(
     To look at a Redis, a run of 16 examples is begun there and removed again. Exit status 1 if something is
     broken that is needed, 0 if all is well or only not as good as it could be.
     """
-    from sadp_dist.doctor import CHECKS, State, Subject, examine
+    from sadp_dist.doctor import CHECKS, DoctorOptions, Status, run_checks
 
     known = [check.name for check in CHECKS]
     for name in only or known:
         if name not in known:
             raise UsageError(f"--only {name!r} is not a check; there are: {', '.join(known)}")
-    subject = Subject(config, tuple(overrides or ()), store, dataset_size, tuple(beton or ()), nproc_per_node)
+    options = DoctorOptions(
+        config, tuple(overrides or ()), store, dataset_size, tuple(beton or ()), nproc_per_node
+    )
     console = Console(highlight=False, soft_wrap=True)
-    looking = examine(subject, [check for check in CHECKS if check.name in (only or known)])
+    looking = run_checks(options, [check for check in CHECKS if check.name in (only or known)])
     findings = list(looking if as_json else _printed(looking, console))
     if not findings:
         raise UsageError("--only names nothing that can be looked at without --store, --beton or CONFIG.yaml")
@@ -92,8 +94,10 @@ def doctor(
         console.print_json(data={**about, "checks": [asdict(finding) for finding in findings]})
     else:
         counts = Counter(finding.state for finding in findings)
-        console.print(", ".join(f"{counts[state]} {state}" for state in State if counts[state]), style="bold")
-    if any(finding.state is State.BROKEN for finding in findings):
+        console.print(
+            ", ".join(f"{counts[state]} {state}" for state in Status if counts[state]), style="bold"
+        )
+    if any(finding.state is Status.BROKEN for finding in findings):
         raise typer.Exit(1)
 
 

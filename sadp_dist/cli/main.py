@@ -20,13 +20,13 @@ from sadp_dist.cli import (
     dashboard,
     doctor,
     export,
-    inspection,
+    queries,
     rendezvous,
     report,
     reproduce,
     runs,
     serve,
-    training,
+    train,
 )
 from sadp_dist.errors import AgreedError, StoreUnavailable, TrainingDiverged, UsageError
 
@@ -56,11 +56,11 @@ def options(
     pass
 
 
-app.command()(training.train)
+app.command()(train.train)
 app.command()(check.check)
 app.command()(beton.beton)
-app.command()(inspection.stats)
-app.command()(inspection.top)
+app.command()(queries.stats)
+app.command()(queries.top)
 app.command()(runs.runs)
 app.command("rm")(runs.remove)
 app.command()(serve.serve)

@@ -64,14 +64,14 @@ def reproduce(
     """
     from sadp_dist.choices import check_choice
     from sadp_dist.reproduce import EXPERIMENTS
+    from sadp_dist.reproduce.experiment_setting import ExperimentSetting
+    from sadp_dist.reproduce.job_runner import run_jobs
     from sadp_dist.reproduce.output import show, write
-    from sadp_dist.reproduce.setting import Setting
-    from sadp_dist.reproduce.workers import run_jobs
     from sadp_dist.training.run import is_done
 
     for name in names:
         check_choice("NAME", name, EXPERIMENTS)
-    setting = Setting(scale.value, _numbers(seeds), runs, data, configs)
+    setting = ExperimentSetting(scale.value, _numbers(seeds), runs, data, configs)
     console = Console(highlight=False)
     for name in names:
         experiment = EXPERIMENTS[name]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sadp_dist.cli.figures import ago, show
+from sadp_dist.cli.stats_table import ago, show
 from sadp_dist.errors import UsageError
 
 StoreUrl = Annotated[

@@ -14,9 +14,9 @@ except ImportError as error:
     raise MissingExtra(error.name or "fastapi", "dashboard") from error
 
 from sadp_dist.dashboard.app import create_app
-from sadp_dist.dashboard.images import Images
-from sadp_dist.dashboard.runs import Runs
+from sadp_dist.dashboard.open_runs import Runs
 from sadp_dist.dashboard.server import is_loopback, serve
 from sadp_dist.dashboard.sources import open_source
+from sadp_dist.dashboard.thumbnails import Thumbnails
 
-__all__ = ["Images", "Runs", "create_app", "is_loopback", "open_source", "serve"]
+__all__ = ["Runs", "Thumbnails", "create_app", "is_loopback", "open_source", "serve"]

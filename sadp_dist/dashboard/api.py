@@ -13,9 +13,9 @@ from fastapi import Path as PathParameter
 from fastapi.security import HTTPBearer
 
 import sadp_dist
-from sadp_dist.dashboard.images import LARGEST, SMALLEST, Images, NoSuchImage
-from sadp_dist.dashboard.models import Classes, Example, Health, Problem, RunSummary, Stats
-from sadp_dist.dashboard.runs import Runs
+from sadp_dist.dashboard.models import Classes, Health, Problem, RunSummary, Stats, TopExample
+from sadp_dist.dashboard.open_runs import Runs
+from sadp_dist.dashboard.thumbnails import LARGEST, SMALLEST, NoSuchImage, Thumbnails
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store
 from sadp_dist.store.engine.history import EpochRecord
@@ -37,7 +37,7 @@ class Document(NamedTuple):
         return cls(body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
-def make_router(runs: Runs, images: Images | None) -> APIRouter:
+def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
     """The API over some runs.
 
     Args:
@@ -108,7 +108,7 @@ def make_router(runs: Runs, images: Images | None) -> APIRouter:
         """How much of each class the latest plan draws; null where the run knows no labels."""
         return await answer(request, run, "classes", lambda store: _classes(store, images))
 
-    @router.get("/runs/{run:path}/top", responses=of_a_run, response_model=list[Example])
+    @router.get("/runs/{run:path}/top", responses=of_a_run, response_model=list[TopExample])
     async def top(
         request: Request,
         run: RunName,
@@ -163,7 +163,7 @@ def _stats(store: Store) -> dict[str, Any]:
     return Stats(**vars(figures), answered_in=answered_in, at=time.time()).to_dict()
 
 
-def _classes(store: Store, images: Images | None) -> dict[str, Any] | None:
+def _classes(store: Store, images: Thumbnails | None) -> dict[str, Any] | None:
     figures = store.classes()
     if figures is None:
         return None
@@ -186,7 +186,7 @@ def _classes(store: Store, images: Images | None) -> dict[str, Any] | None:
 
 
 def _top(
-    store: Store, images: Images | None, k: int, by: Literal["score", "change"], lowest: bool
+    store: Store, images: Thumbnails | None, k: int, by: Literal["score", "change"], lowest: bool
 ) -> list[dict[str, Any]]:
     indices, values = store.top(k, lowest=lowest, by=by)
     scores = values if by == "score" else store.scores(indices)

@@ -20,16 +20,16 @@ from starlette.types import ASGIApp
 import sadp_dist
 from sadp_dist.dashboard.access import Access
 from sadp_dist.dashboard.api import make_router
-from sadp_dist.dashboard.images import Images, NoSuchImage
-from sadp_dist.dashboard.metrics import metrics
-from sadp_dist.dashboard.runs import NoSuchRun, Runs
+from sadp_dist.dashboard.open_runs import NoSuchRun, Runs
+from sadp_dist.dashboard.prometheus import metrics
+from sadp_dist.dashboard.thumbnails import NoSuchImage, Thumbnails
 from sadp_dist.errors import StoreUnavailable, UsageError
 
 PAGE = Path(__file__).parent / "page"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
-def create_app(runs: Runs, images: Images | None = None, token: str | None = None) -> ASGIApp:
+def create_app(runs: Runs, images: Thumbnails | None = None, token: str | None = None) -> ASGIApp:
     """The dashboard.
 
     Args:

@@ -59,7 +59,7 @@ class Classes(BaseModel):
     classes: list[ClassRow]
 
 
-class Example(BaseModel):
+class TopExample(BaseModel):
     """A training example among the first by score, or by its change."""
 
     index: int

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import uvicorn
 from starlette.types import ASGIApp
 
-from sadp_dist.dashboard.runs import Runs
+from sadp_dist.dashboard.open_runs import Runs
 from sadp_dist.errors import StoreUnavailable, UsageError
 
 

@@ -7,9 +7,9 @@
 from sadp_dist.doctor.packages import PACKAGES
 
 # isort: split
-from sadp_dist.doctor import machine, ray, redis, runs  # noqa: F401
-from sadp_dist.doctor.check import CHECKS, Check, Finding, State
-from sadp_dist.doctor.examination import examine
-from sadp_dist.doctor.subject import Subject
+from sadp_dist.doctor import configuration, machine, ray, redis  # noqa: F401
+from sadp_dist.doctor.check import CHECKS, Check, Finding, Status
+from sadp_dist.doctor.options import DoctorOptions
+from sadp_dist.doctor.runner import run_checks
 
-__all__ = ["CHECKS", "PACKAGES", "Check", "Finding", "State", "Subject", "examine"]
+__all__ = ["CHECKS", "PACKAGES", "Check", "DoctorOptions", "Finding", "Status", "run_checks"]

@@ -8,13 +8,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sadp_dist.doctor.subject import Subject
+    from sadp_dist.doctor.options import DoctorOptions
 
 PATIENCE = 30.0
 """Seconds that a check may take."""
 
 
-class State(StrEnum):
+class Status(StrEnum):
     """How a thing is.
 
     Attributes:
@@ -44,12 +44,12 @@ class Finding:
     """
 
     name: str
-    state: State
+    state: Status
     found: str
     mend: str | None = None
 
 
-Look = Callable[["Subject"], tuple[State, str] | tuple[State, str, str]]
+Look = Callable[["DoctorOptions"], tuple[Status, str] | tuple[Status, str, str]]
 """State, what was found, and perhaps how to mend just that."""
 
 
@@ -71,7 +71,7 @@ class Check:
     meaning: str
     mending: str
     look: Look
-    applies: Callable[[Subject], bool]
+    applies: Callable[[DoctorOptions], bool]
     needs: tuple[str, ...] = ()
     patience: float = PATIENCE
 
@@ -84,7 +84,7 @@ def check(
     name: str,
     meaning: str,
     mending: str,
-    applies: Callable[[Subject], bool] = lambda subject: True,
+    applies: Callable[[DoctorOptions], bool] = lambda options: True,
     needs: tuple[str, ...] = (),
     patience: float = PATIENCE,
 ) -> Callable[[Look], Look]:

@@ -11,8 +11,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from sadp_dist.doctor.check import State, check
-from sadp_dist.doctor.subject import Subject
+from sadp_dist.doctor.check import Status, check
+from sadp_dist.doctor.options import DoctorOptions
 
 GIB = 2**30
 SHARED_MEMORY = GIB
@@ -34,7 +34,7 @@ TOOL_TIMEOUT = 10.0
     needs=("torch",),
     patience=120,
 )
-def gpus(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
+def gpus(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, str]:
     import torch
 
     build = f"torch for CUDA {torch.version.cuda}" if torch.version.cuda else "torch without CUDA"
@@ -44,19 +44,19 @@ def gpus(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
         usable = torch.cuda.is_available()
     if not usable:
         if not there:
-            return State.OK, f"none: training takes the CPU; {build}"
+            return Status.OK, f"none: training takes the CPU; {build}"
         if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-            return State.OK, f"{len(there)}, hidden by CUDA_VISIBLE_DEVICES: training takes the CPU"
+            return Status.OK, f"{len(there)}, hidden by CUDA_VISIBLE_DEVICES: training takes the CPU"
         reason = f": {said[0].message}" if said else ""
-        return State.WARNING, f"{len(there)} with driver {driver}, which {build} does not use{reason}"
+        return Status.WARNING, f"{len(there)} with driver {driver}, which {build} does not use{reason}"
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     for number, name in enumerate(names):
         try:
             int(torch.ones(2, device=f"cuda:{number}").sum())
         except RuntimeError as error:
-            return State.BROKEN, f"cuda:{number} ({name}) does not compute: {str(error).splitlines()[0]}"
+            return Status.BROKEN, f"cuda:{number} ({name}) does not compute: {str(error).splitlines()[0]}"
     return (
-        State.OK,
+        Status.OK,
         f"{len(names)} ({', '.join(dict.fromkeys(names))}), driver {driver or 'unknown'}; {build}",
     )
 
@@ -78,16 +78,16 @@ def _nvidia_smi() -> tuple[list[str], str]:
     "`pip install --upgrade torch`; its builds for CUDA bring NCCL along.",
     needs=("torch",),
 )
-def distributed(subject: Subject) -> tuple[State, str]:
+def distributed(options: DoctorOptions) -> tuple[Status, str]:
     import torch
     import torch.distributed as dist
 
     if not dist.is_available():
-        return State.WARNING, "this torch is built without: a run is one process"
+        return Status.WARNING, "this torch is built without: a run is one process"
     nccl = dist.is_nccl_available()
     version = f" {'.'.join(map(str, torch.cuda.nccl.version()))}" if nccl and torch.version.cuda else ""
     found = f"gloo, NCCL{version}" if nccl else "gloo, no NCCL"
-    return State.WARNING if torch.cuda.device_count() > 1 and not nccl else State.OK, found
+    return Status.WARNING if torch.cuda.device_count() > 1 and not nccl else Status.OK, found
 
 
 @check(
@@ -98,25 +98,25 @@ def distributed(subject: Subject) -> tuple[State, str]:
     "`docker run --shm-size 1g ...` (compose: `shm_size: 1gb`; Kubernetes: an emptyDir of medium Memory at "
     "/dev/shm); on a machine itself: `sudo mount -o remount,size=8G /dev/shm`.",
 )
-def shared_memory(subject: Subject) -> tuple[State, str]:
+def shared_memory(options: DoctorOptions) -> tuple[Status, str]:
     folder = Path("/dev/shm")
     if not folder.is_dir():
-        return State.WARNING, "/dev/shm is not there"
+        return Status.WARNING, "/dev/shm is not there"
     usage = shutil.disk_usage(folder)
     found = f"{size(usage.free)} free of {size(usage.total)}"
-    needed = _bytes_of_workers(subject)
+    needed = _bytes_of_workers(options)
     if usage.free < needed:
-        return State.BROKEN, f"{found}; the workers' batches of this run need {size(needed)}"
+        return Status.BROKEN, f"{found}; the workers' batches of this run need {size(needed)}"
     if usage.free < SHARED_MEMORY:
-        return State.WARNING, f"{found}; {size(SHARED_MEMORY)} is enough for several ranks"
-    return State.OK, found
+        return Status.WARNING, f"{found}; {size(SHARED_MEMORY)} is enough for several ranks"
+    return Status.OK, found
 
 
-def _bytes_of_workers(subject: Subject) -> int:
+def _bytes_of_workers(options: DoctorOptions) -> int:
     """Bytes of the batches that DataLoader's workers hold ready, two each, on this machine."""
     from sadp_dist.data import DATASETS
 
-    config = subject.config
+    config = options.config
     if config is None or config.data.loader != "torch":
         return 0
     dataset = DATASETS.get(config.data.dataset or "")
@@ -134,15 +134,15 @@ def _bytes_of_workers(subject: Subject) -> int:
     "`ulimit -n 65536` before the job; for good, `* - nofile 65536` in /etc/security/limits.conf (systemd: "
     "`LimitNOFILE=65536`; Docker: `--ulimit nofile=65536`).",
 )
-def open_files(subject: Subject) -> tuple[State, str]:
+def open_files(options: DoctorOptions) -> tuple[Status, str]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return State.OK, "no limit"
+        return Status.OK, "no limit"
     more = "" if hard == resource.RLIM_INFINITY else f" ({hard:,} if asked for)"
     found = f"at most {soft:,} in a process{more}"
     if soft >= OPEN_FILES:
-        return State.OK, found
-    return State.BROKEN if soft < FEW_OPEN_FILES else State.WARNING, found
+        return Status.OK, found
+    return Status.BROKEN if soft < FEW_OPEN_FILES else Status.WARNING, found
 
 
 @check(
@@ -151,15 +151,15 @@ def open_files(subject: Subject) -> tuple[State, str]:
     "on them.",
     "`sudo timedatectl set-ntp true`.",
 )
-def clock(subject: Subject) -> tuple[State, str]:
+def clock(options: DoctorOptions) -> tuple[Status, str]:
     command = ["timedatectl", "show", "--property", "NTPSynchronized", "--value"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_TIMEOUT, check=True)
     except (OSError, subprocess.SubprocessError):
-        return State.OK, "nothing here says whether it is set by NTP"  # a container has its host's clock
+        return Status.OK, "nothing here says whether it is set by NTP"  # a container has its host's clock
     if done.stdout.strip() == "no":
-        return State.WARNING, "not set by NTP"
-    return State.OK, "set by NTP"
+        return Status.WARNING, "not set by NTP"
+    return Status.OK, "set by NTP"
 
 
 @check(
@@ -167,13 +167,13 @@ def clock(subject: Subject) -> tuple[State, str]:
     "torch, FFCV and Ray write files of some megabytes into the folder for temporary files.",
     "`export TMPDIR=FOLDER`, one that can be written to and has room.",
 )
-def temporary_files(subject: Subject) -> tuple[State, str]:
+def temporary_files(options: DoctorOptions) -> tuple[Status, str]:
     try:
         folder = Path(tempfile.gettempdir())  # tries each by writing
     except FileNotFoundError as error:
-        return State.BROKEN, str(error)
+        return Status.BROKEN, str(error)
     free = shutil.disk_usage(folder).free
-    return State.OK if free >= FREE_FOR_FILES else State.WARNING, f"{folder} has {size(free)} free"
+    return Status.OK if free >= FREE_FOR_FILES else Status.WARNING, f"{folder} has {size(free)} free"
 
 
 @check(
@@ -185,7 +185,7 @@ def temporary_files(subject: Subject) -> tuple[State, str]:
     needs=("numba",),
     patience=60,
 )
-def compiled_code(subject: Subject) -> tuple[State, str]:
+def compiled_code(options: DoctorOptions) -> tuple[Status, str]:
     import numba
 
     try:
@@ -196,8 +196,8 @@ def compiled_code(subject: Subject) -> tuple[State, str]:
 
         one()
     except RuntimeError as error:
-        return State.BROKEN, str(error)
-    return State.OK, f"kept in {one.stats.cache_path}"
+        return Status.BROKEN, str(error)
+    return Status.OK, f"kept in {one.stats.cache_path}"
 
 
 def size(count: float) -> str:

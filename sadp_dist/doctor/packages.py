@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sadp_dist.doctor.check import State, check
-from sadp_dist.doctor.subject import Subject
+from sadp_dist.doctor.check import Status, check
+from sadp_dist.doctor.options import DoctorOptions
 
 PATIENCE = 120.0
 """Seconds for an import: from a cold network disk torch takes a minute."""
@@ -22,8 +22,8 @@ PATIENCE = 120.0
     "sadp_dist is written for Python 3.11 and later.",
     "Make an environment of a newer one: `python3.11 -m venv .venv`.",
 )
-def python(subject: Subject) -> tuple[State, str]:
-    state = State.OK if sys.version_info >= (3, 11) else State.BROKEN
+def python(options: DoctorOptions) -> tuple[Status, str]:
+    state = Status.OK if sys.version_info >= (3, 11) else Status.BROKEN
     return state, f"{platform.python_version()} on {platform.platform()}"
 
 
@@ -65,30 +65,30 @@ class Package:
             patience=PATIENCE,
         )(self.look)
 
-    def look(self, subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
-        needed = not self.optional if self.extra is None else subject.wants(self.extra)
+    def look(self, options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, str]:
+        needed = not self.optional if self.extra is None else options.wants(self.extra)
         found: list[str] = []
         for name, module in self.parts.items():
             try:
                 version = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
                 missing = f"{name} is not installed; it is for {self.used_for}"
-                return State.BROKEN if needed else State.ABSENT, missing
+                return Status.BROKEN if needed else Status.ABSENT, missing
             try:
                 importlib.import_module(module)
             except Exception as error:  # a broken binary package fails in any way it likes
                 problem = f"{name} {version} does not import: {str(error) or type(error).__name__}"
                 again = f"`{self.first}pip install --force-reinstall {name}`"
-                return State.BROKEN if needed else State.WARNING, problem, again
+                return Status.BROKEN if needed else Status.WARNING, problem, again
             wanted = _other_version_wanted(name, version)
             if wanted is not None:
                 return (
-                    State.WARNING,
+                    Status.WARNING,
                     f"{name} {version}; sadp_dist is for {wanted}",
                     f"`pip install '{wanted}'`",
                 )
             found.append(version if name == self.name else f"{name} {version}")
-        return State.OK, ", ".join(found)
+        return Status.OK, ", ".join(found)
 
 
 def _other_version_wanted(name: str, version: str) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sadp_dist.doctor.check import State, check
-from sadp_dist.doctor.subject import Subject
+from sadp_dist.doctor.check import Status, check
+from sadp_dist.doctor.options import DoctorOptions
 from sadp_dist.errors import StoreUnavailable
 
 
@@ -11,16 +11,16 @@ from sadp_dist.errors import StoreUnavailable
     "Ray cluster",
     "A Ray cluster answers at the store's URL.",
     "`ray start --head` starts one; `RAY_ADDRESS=HOST:PORT` names one for `ray:auto`.",
-    applies=lambda subject: subject.store_kind == "ray",
+    applies=lambda options: options.store_kind == "ray",
     needs=("ray", "torch"),
     patience=90,
 )
-def cluster(subject: Subject) -> tuple[State, str]:
+def cluster(options: DoctorOptions) -> tuple[Status, str]:
     from sadp_dist.store import list_runs
 
-    assert subject.store is not None
+    assert options.store is not None
     try:
-        runs = list_runs(subject.store)
+        runs = list_runs(options.store)
     except StoreUnavailable as error:
-        return State.BROKEN, str(error)
-    return State.OK, f"answers, and has {len(runs)} run(s)"
+        return Status.BROKEN, str(error)
+    return Status.OK, f"answers, and has {len(runs)} run(s)"

@@ -9,10 +9,10 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sadp_dist.doctor.check import State, check
+from sadp_dist.doctor.check import Status, check
+from sadp_dist.doctor.configuration import examples_of
 from sadp_dist.doctor.machine import size
-from sadp_dist.doctor.runs import examples_of
-from sadp_dist.doctor.subject import Subject
+from sadp_dist.doctor.options import DoctorOptions
 from sadp_dist.errors import StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ TIMEOUT = 10.0
 REHEARSAL = 60.0
 
 
-def _is_redis(subject: Subject) -> bool:
-    return subject.store_kind == "redis"
+def _is_redis(options: DoctorOptions) -> bool:
+    return options.store_kind == "redis"
 
 
 @check(
@@ -42,10 +42,10 @@ def _is_redis(subject: Subject) -> bool:
     applies=_is_redis,
     needs=("redis",),
 )
-def reached(subject: Subject) -> tuple[State, str]:
+def reached(options: DoctorOptions) -> tuple[Status, str]:
     from sadp_dist.store.connection import Unreachable
 
-    server, times = _server(subject), []
+    server, times = _server(options), []
     try:
         for _ in range(5):
             started = time.perf_counter()
@@ -53,10 +53,10 @@ def reached(subject: Subject) -> tuple[State, str]:
                 server.redis.info("server")
             times.append(time.perf_counter() - started)
     except (Unreachable, StoreUnavailable, UsageError) as error:
-        return State.BROKEN, str(error)
+        return Status.BROKEN, str(error)
     latency = statistics.median(times[1:])  # the first one opened the connection
     found = f"{server.address} answers in {1000 * latency:.2g} ms"
-    return State.OK if latency < SLOW else State.WARNING, found
+    return Status.OK if latency < SLOW else Status.WARNING, found
 
 
 @check(
@@ -66,10 +66,10 @@ def reached(subject: Subject) -> tuple[State, str]:
     applies=_is_redis,
     needs=("Redis reached",),
 )
-def version(subject: Subject) -> tuple[State, str]:
-    found = str(_info(subject)["redis_version"])
+def version(options: DoctorOptions) -> tuple[Status, str]:
+    found = str(_info(options)["redis_version"])
     numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdecimal())
-    return State.OK if numbers >= OLDEST else State.BROKEN, found
+    return Status.OK if numbers >= OLDEST else Status.BROKEN, found
 
 
 @check(
@@ -80,14 +80,14 @@ def version(subject: Subject) -> tuple[State, str]:
     applies=_is_redis,
     needs=("Redis reached",),
 )
-def persistence(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
-    info = _info(subject)
+def persistence(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, str]:
+    info = _info(options)
     if not info["aof_enabled"]:
-        return State.WARNING, "appendonly is off", _cli(subject, "config set appendonly yes")
+        return Status.WARNING, "appendonly is off", _cli(options, "config set appendonly yes")
     if info["aof_last_write_status"] != "ok" or info["aof_last_bgrewrite_status"] != "ok":
         mend = "Make room on Redis's disk, and look at its log."
-        return State.BROKEN, "appendonly is on, but it cannot write its file", mend
-    return State.OK, "appendonly is on"
+        return Status.BROKEN, "appendonly is on, but it cannot write its file", mend
+    return Status.OK, "appendonly is on"
 
 
 @check(
@@ -98,13 +98,13 @@ def persistence(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
     applies=_is_redis,
     needs=("Redis reached",),
 )
-def eviction(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
-    info = _info(subject)
+def eviction(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, str]:
+    info = _info(options)
     policy = info["maxmemory_policy"]
     if policy == "noeviction":
-        return State.OK, policy
-    state = State.BROKEN if info["maxmemory"] else State.WARNING  # without a limit nothing is evicted yet
-    return state, f"maxmemory-policy is {policy}", _cli(subject, "config set maxmemory-policy noeviction")
+        return Status.OK, policy
+    state = Status.BROKEN if info["maxmemory"] else Status.WARNING  # without a limit nothing is evicted yet
+    return state, f"maxmemory-policy is {policy}", _cli(options, "config set maxmemory-policy noeviction")
 
 
 @check(
@@ -116,21 +116,25 @@ def eviction(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
     needs=("Redis reached",),
     patience=60,
 )
-def memory(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
-    info = _info(subject)
+def memory(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, str]:
+    info = _info(options)
     try:
-        examples, runs = _examples(subject)
+        examples, runs = _examples(options)
     except (StoreUnavailable, UsageError) as error:
-        return State.BROKEN, str(error), "Give the user the rights of docker/redis.conf."
+        return Status.BROKEN, str(error), "Give the user the rights of docker/redis.conf."
     needed = BYTES_OF_AN_EXAMPLE * examples
     used, limit = info["used_memory"], info["maxmemory"] or info.get("total_system_memory", 0)
     of = "maxmemory" if info["maxmemory"] else "its machine's memory"
     found = f"{runs} need {size(needed)} of {size(limit)} ({of}), of which {size(used)} are in use"
     if max(needed, used) <= limit or not limit:
-        return State.OK, found
+        return Status.OK, found
     if not info["maxmemory"]:
-        return State.BROKEN, found, "Give Redis a larger machine, or remove runs with `sadp-dist rm`."
-    return State.BROKEN, found, _cli(subject, f"config set maxmemory {2 * max(needed, used) // 2**20 + 64}mb")
+        return Status.BROKEN, found, "Give Redis a larger machine, or remove runs with `sadp-dist rm`."
+    return (
+        Status.BROKEN,
+        found,
+        _cli(options, f"config set maxmemory {2 * max(needed, used) // 2**20 + 64}mb"),
+    )
 
 
 @check(
@@ -141,13 +145,13 @@ def memory(subject: Subject) -> tuple[State, str] | tuple[State, str, str]:
     applies=_is_redis,
     needs=("Redis reached",),
 )
-def clock(subject: Subject) -> tuple[State, str]:
-    now = _server(subject).redis.info("server").get("server_time_usec")
+def clock(options: DoctorOptions) -> tuple[Status, str]:
+    now = _server(options).redis.info("server").get("server_time_usec")
     if now is None:
-        return State.OK, "this version does not tell its time"
+        return Status.OK, "this version does not tell its time"
     ahead = now / 1e6 - time.time()
     found = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
-    return State.OK if abs(ahead) < SKEW else State.WARNING, found
+    return Status.OK if abs(ahead) < SKEW else Status.WARNING, found
 
 
 @check(
@@ -158,20 +162,20 @@ def clock(subject: Subject) -> tuple[State, str]:
     needs=("Redis reached", "torch"),
     patience=REHEARSAL,
 )
-def rehearsal(subject: Subject) -> tuple[State, str]:
+def rehearsal(options: DoctorOptions) -> tuple[Status, str]:
     from sadp_dist.store import remove_run
 
-    assert subject.store is not None
+    assert options.store is not None
     run = f"doctor-{secrets.token_hex(4)}"
     started = time.perf_counter()
     try:
-        _rehearse(subject.store, run)
-        remove_run(subject.store, run)
+        _rehearse(options.store, run)
+        remove_run(options.store, run)
     except (StoreUnavailable, UsageError) as error:
         with suppress(StoreUnavailable, UsageError):
-            remove_run(subject.store, run)
-        return State.BROKEN, str(error)
-    return State.OK, f"a run was begun, planned and removed in {time.perf_counter() - started:.1f} s"
+            remove_run(options.store, run)
+        return Status.BROKEN, str(error)
+    return Status.OK, f"a run was begun, planned and removed in {time.perf_counter() - started:.1f} s"
 
 
 def _rehearse(url: str, run: str) -> None:
@@ -188,36 +192,36 @@ def _rehearse(url: str, run: str) -> None:
 
 
 @cache
-def _server(subject: Subject) -> Server:
+def _server(options: DoctorOptions) -> Server:
     from sadp_dist.store.backends.redis.address import Address
     from sadp_dist.store.backends.redis.server import Server
 
-    assert subject.store is not None
-    return Server(Address.parse(subject.store))
+    assert options.store is not None
+    return Server(Address.parse(options.store))
 
 
 @cache
-def _info(subject: Subject) -> dict[str, Any]:
-    info: dict[str, Any] = _server(subject).redis.info()
+def _info(options: DoctorOptions) -> dict[str, Any]:
+    info: dict[str, Any] = _server(options).redis.info()
     return info
 
 
-def _examples(subject: Subject) -> tuple[int, str]:
+def _examples(options: DoctorOptions) -> tuple[int, str]:
     """The examples of the runs that the server has, and of the one that is to come; and whose they are."""
     from sadp_dist.store import list_runs
 
-    assert subject.store is not None
-    held = {run["run"]: run["dataset_size"] or 0 for run in list_runs(subject.store)}
-    coming = examples_of(subject)
+    assert options.store is not None
+    held = {run["run"]: run["dataset_size"] or 0 for run in list_runs(options.store)}
+    coming = examples_of(options)
     whose = f"its {len(held)} run(s)"
-    if coming is not None and (subject.config is None or subject.config.name not in held):
+    if coming is not None and (options.config is None or options.config.name not in held):
         return sum(held.values()) + coming, f"{whose} and one of {coming:,} examples"
     return sum(held.values()), whose
 
 
-def _cli(subject: Subject, command: str) -> str:
+def _cli(options: DoctorOptions, command: str) -> str:
     """A command for the server, as its administrator types it."""
-    address = _server(subject).address
+    address = _server(options).address
     tls = " --tls" if address.tls else ""
     setting = command.removeprefix("config set ")
     return (

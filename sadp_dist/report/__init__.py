@@ -7,14 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from sadp_dist.errors import UsageError
-from sadp_dist.report.classes import class_chart
-from sadp_dist.report.groups import group_runs
-from sadp_dist.report.hardest import class_names, hardest_examples, training_images
+from sadp_dist.report.class_chart import class_chart
+from sadp_dist.report.hardest_examples import class_names, hardest_examples, training_images
 from sadp_dist.report.page import Section, render
-from sadp_dist.report.plans import plan_charts
-from sadp_dist.report.runs import RunRecord, read_run, summary
-from sadp_dist.report.scores import score_charts
-from sadp_dist.report.training import accuracy_charts, loss_charts, pruning_charts
+from sadp_dist.report.plan_charts import plan_charts
+from sadp_dist.report.run_groups import group_runs
+from sadp_dist.report.run_record import RunRecord, read_run, summary
+from sadp_dist.report.score_charts import score_charts
+from sadp_dist.report.training_charts import accuracy_charts, loss_charts, pruning_charts
 
 __all__ = ["RunRecord", "read_run", "summary", "write_report"]
 

@@ -28,7 +28,7 @@ ON_BLACK = {INK: "#e6edf3", GRID: "#3d444d"}
 
 
 @dataclass(frozen=True)
-class Table:
+class ChartTable:
     """Numbers behind a figure.
 
     Attributes:
@@ -57,7 +57,7 @@ class Chart:
     title: str
     alt: str
     draw: Callable[[Axes], None]
-    table: Table
+    table: ChartTable
     note: str = ""
 
     def figure(self) -> Figure:

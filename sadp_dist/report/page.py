@@ -14,10 +14,10 @@ import yaml
 
 from sadp_dist import __version__
 from sadp_dist.report.chart import Chart, colour
-from sadp_dist.report.formats import percent, thousands, time_unit
-from sadp_dist.report.groups import Group, Spread
-from sadp_dist.report.hardest import Hardest
-from sadp_dist.report.runs import RunRecord
+from sadp_dist.report.hardest_examples import Hardest
+from sadp_dist.report.number_format import percent, thousands, time_unit
+from sadp_dist.report.run_groups import Group, Spread
+from sadp_dist.report.run_record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from sadp_dist.reproduce import (  # noqa: F401 - each registers its experiments
     correlations,
     efficient_inference,
     efficient_models,
+    gradient_variances,
     imagenet,
     learning_rules,
     scale_factors,
-    through_time,
-    times,
-    variances,
+    sltt,
+    training_times,
 )
 from sadp_dist.reproduce.experiment import EXPERIMENTS, Experiment, register
 

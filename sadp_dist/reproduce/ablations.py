@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from sadp_dist.report.formats import percent, whole
-from sadp_dist.report.groups import Spread
-from sadp_dist.report.lines import Line, line_chart
+from sadp_dist.report.line_chart import Line, line_chart
+from sadp_dist.report.number_format import percent, whole
+from sadp_dist.report.run_groups import Spread
 from sadp_dist.reproduce.baselines import NAMES, OF_PART
 from sadp_dist.reproduce.experiment import Experiment, accuracies, register
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import pruned
-from sadp_dist.reproduce.paper import TABLE_VI, TABLE_VII_BETA, TABLE_VII_MAX_RATIO, Published
-from sadp_dist.reproduce.result import Cell, Result, Table
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.published import TABLE_VI, TABLE_VII_BETA, TABLE_VII_MAX_RATIO, Published
+from sadp_dist.reproduce.result import Cell, Result, ResultTable
 
 COMPONENTS: dict[str, dict[str, Any]] = {
     "SADP": {},
@@ -33,15 +33,15 @@ class TableVI(Experiment):
 
     title = "Table VI"
 
-    def cases(self, setting: Setting) -> list[tuple[str, float]]:
+    def cases(self, setting: ExperimentSetting) -> list[tuple[str, float]]:
         """Datasets and ratios: the columns."""
         return [("cifar10", 0.7), ("cifar10", 0.9)] if setting.small else list(TABLE_VI)
 
-    def job(self, setting: Setting, dataset: str, ratio: float, row: str, seed: int) -> Job:
+    def job(self, setting: ExperimentSetting, dataset: str, ratio: float, row: str, seed: int) -> Job:
         """A run of a row."""
         return setting.job(dataset, {**pruned("sadp", ratio), **COMPONENTS[row]}, seed)
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [
             self.job(setting, *case, row, seed)
             for seed in setting.seeds
@@ -49,7 +49,7 @@ class TableVI(Experiment):
             for row in COMPONENTS
         ]
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         rows: dict[str, list[Cell | None]] = {}
         for row in COMPONENTS:
             rows[row] = [
@@ -64,7 +64,7 @@ class TableVI(Experiment):
             for dataset, ratio in self.cases(setting)
         ]
         title = setting.titled(f"Table VI: SADP without its parts, test accuracy in %, {_where(setting)}")
-        return Result([Table(title, "pruning ratio", columns, rows)])
+        return Result([ResultTable(title, "pruning ratio", columns, rows)])
 
 
 @register("table7")
@@ -73,11 +73,11 @@ class TableVII(Experiment):
 
     title = "Table VII"
 
-    def job(self, setting: Setting, seed: int, **changed: float) -> Job:
+    def job(self, setting: ExperimentSetting, seed: int, **changed: float) -> Job:
         """A run with another β or r_max."""
         return setting.job("cifar10", pruned("sadp", 0.5, **changed), seed)
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [
             self.job(setting, seed, **{key: value})
             for seed in setting.seeds
@@ -85,7 +85,7 @@ class TableVII(Experiment):
             for value in published
         ]
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         tables, charts = [], []
         for key, published in _SWEEPS.items():
             symbol, show = _SYMBOLS[key]
@@ -98,7 +98,7 @@ class TableVII(Experiment):
                 for of_seed, accuracy in zip(by_seed, measured, strict=True):
                     of_seed.append(np.nan if accuracy is None else accuracy / 100)
             title = setting.titled(f"Table VII: SADP at 50 % by {symbol}, {_where(setting)}")
-            tables.append(Table(title, symbol, ["test accuracy, %"], rows))
+            tables.append(ResultTable(title, symbol, ["test accuracy, %"], rows))
             line = Line("SADP, r = 0.5", 0, np.array(list(published)), Spread.over(by_seed))
             chart = line_chart(
                 f"table-vii-{key.replace('_', '-')}",
@@ -118,5 +118,5 @@ _SWEEPS: dict[str, dict[float, Published]] = {
 _SYMBOLS = {"min_probability": ("β", whole), "max_ratio": ("r_max", percent)}
 
 
-def _where(setting: Setting) -> str:
+def _where(setting: ExperimentSetting) -> str:
     return OF_PART if setting.small else "CIFAR-10 and CIFAR-100"

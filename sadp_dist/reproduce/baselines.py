@@ -8,16 +8,16 @@ from typing import ClassVar
 import numpy as np
 
 from sadp_dist.report.chart import Chart
-from sadp_dist.report.formats import percent
-from sadp_dist.report.groups import Spread
-from sadp_dist.report.lines import Line, line_chart
+from sadp_dist.report.line_chart import Line, line_chart
+from sadp_dist.report.number_format import percent
+from sadp_dist.report.run_groups import Spread
 from sadp_dist.reproduce.experiment import Experiment, accuracies, register, summary_of
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import BASELINES, FULL, LABELS, pruned
-from sadp_dist.reproduce.paper import FULL as PAPER_FULL
-from sadp_dist.reproduce.paper import TABLE_III, TABLE_V, Published
-from sadp_dist.reproduce.result import Cell, Result, Table
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.published import FULL as PAPER_FULL
+from sadp_dist.reproduce.published import TABLE_III, TABLE_V, Published
+from sadp_dist.reproduce.result import Cell, Result, ResultTable
 
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "cifar10-dvs": "CIFAR10-DVS", "hardvs": "HAR-DVS"}
 OF_PART = "5,000 images of CIFAR-10, 2,000 for testing"
@@ -45,11 +45,11 @@ class Comparison(Experiment):
     methods: Sequence[str]
     published: ClassVar[Known]
 
-    def ratios(self, setting: Setting) -> Ratios:
+    def ratios(self, setting: ExperimentSetting) -> Ratios:
         """What is compared."""
         raise NotImplementedError
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [
             job
             for seed in setting.seeds
@@ -57,7 +57,7 @@ class Comparison(Experiment):
             for job in self._grid(setting, dataset, seed).values()
         ]
 
-    def _grid(self, setting: Setting, dataset: str, seed: int) -> dict[tuple[str, float], Job]:
+    def _grid(self, setting: ExperimentSetting, dataset: str, seed: int) -> dict[tuple[str, float], Job]:
         """A seed's runs on a dataset by method and ratio."""
         jobs = {("full", 0.0): setting.job(dataset, FULL, seed)}
         for method in self.methods:
@@ -65,8 +65,8 @@ class Comparison(Experiment):
                 jobs[method, ratio] = setting.job(dataset, pruned(method, ratio), seed)
         return jobs
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
-        tables: list[Table] = []
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
+        tables: list[ResultTable] = []
         charts: list[Chart] = []
         for dataset, ratios in self.ratios(setting).items():
             grids = [self._grid(setting, dataset, seed) for seed in setting.seeds]
@@ -94,8 +94,8 @@ class Comparison(Experiment):
         return Result(tables, charts)
 
     def _tables(
-        self, setting: Setting, dataset: str, full: Cell, accuracy: Cells, shares: Cells
-    ) -> list[Table]:
+        self, setting: ExperimentSetting, dataset: str, full: Cell, accuracy: Cells, shares: Cells
+    ) -> list[ResultTable]:
         ratios = self.ratios(setting)[dataset]
         where = OF_PART if setting.small else NAMES[dataset]
         note = setting.over_seeds
@@ -110,11 +110,11 @@ class Comparison(Experiment):
         of_examples = f"{self.title}: examples trained on, of full data, tracking included, {where}"
         trained = {LABELS[method]: [shares[method, r] for r in ratios] for method in self.methods}
         return [
-            Table(setting.titled(title), "pruning ratio", columns, rows, note),
-            Table(setting.titled(of_examples), "pruning ratio", columns[1:], trained),
+            ResultTable(setting.titled(title), "pruning ratio", columns, rows, note),
+            ResultTable(setting.titled(of_examples), "pruning ratio", columns[1:], trained),
         ]
 
-    def _chart(self, setting: Setting, dataset: str, full: Cell, accuracy: Cells) -> Chart | None:
+    def _chart(self, setting: ExperimentSetting, dataset: str, full: Cell, accuracy: Cells) -> Chart | None:
         """Accuracy against the ratio, where that was pruned."""
         ratios = self.ratios(setting)[dataset]
         lines = []
@@ -165,7 +165,7 @@ class TableIII(Comparison):
     methods = BASELINES
     published: ClassVar[Known] = {**TABLE_III, "cifar10": {**TABLE_III["cifar10"], **TABLE_V}}
 
-    def ratios(self, setting: Setting) -> Ratios:
+    def ratios(self, setting: ExperimentSetting) -> Ratios:
         if setting.small:
             return {"cifar10": (0.3, 0.5, 0.7, 0.9)}
         return {dataset: sorted({ratio for _, ratio in grid}) for dataset, grid in TABLE_III.items()}
@@ -179,5 +179,5 @@ class TableV(Comparison):
     methods = ("random", "forgetting", "el2n", "infobatch", "sadp")
     published: ClassVar[Known] = {"cifar10": TABLE_V}
 
-    def ratios(self, setting: Setting) -> Ratios:
+    def ratios(self, setting: ExperimentSetting) -> Ratios:
         return {"cifar10": (0.8, 0.9)}

@@ -8,17 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from sadp_dist.report.chart import Chart, colour, legend_below, marker
-from sadp_dist.report.chart import Table as Numbers
-from sadp_dist.report.formats import percent, short
-from sadp_dist.report.groups import Spread
-from sadp_dist.report.lines import Line, line_chart
+from sadp_dist.report.chart import Chart, ChartTable, colour, legend_below, marker
+from sadp_dist.report.line_chart import Line, line_chart
+from sadp_dist.report.number_format import percent, short
+from sadp_dist.report.run_groups import Spread
 from sadp_dist.reproduce.experiment import Experiment, register
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
+from sadp_dist.reproduce.gradient_probe import Probe
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import FULL, pruned
-from sadp_dist.reproduce.norms import Probe
-from sadp_dist.reproduce.result import Cell, Result, Table
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.result import Cell, Result, ResultTable
 from sadp_dist.selection import selection_probabilities
 
 EXAMPLES = 1000
@@ -39,22 +38,22 @@ class Figure1(Experiment):
 
     title = "Figure 1(a)"
 
-    def _job(self, setting: Setting, threshold: float, seed: int) -> Job:
+    def _job(self, setting: ExperimentSetting, threshold: float, seed: int) -> Job:
         changed = {} if threshold == 1.0 else {"network.neuron.threshold": threshold}
         return setting.job("cifar10", {**FULL, **changed}, seed)
 
-    def _seeds(self, setting: Setting, threshold: float) -> list[int]:
+    def _seeds(self, setting: ExperimentSetting, threshold: float) -> list[int]:
         """All where Table III has the runs anyhow, else the first."""
         return list(setting.seeds) if threshold == 1.0 else list(setting.seeds[:1])
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [
             self._job(setting, threshold, seed)
             for threshold in THRESHOLDS
             for seed in self._seeds(setting, threshold)
         ]
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         found: dict[str, list[Cell | None]] = {name: [] for name in SCORES}
         sparsities, thresholds = [], []
         for threshold in THRESHOLDS:
@@ -87,7 +86,7 @@ class Figure1(Experiment):
         chart = line_chart(
             "figure-1a", title, lines, ("zeros among the spikes", "correlation"), (percent, short), note
         )
-        return Result([Table(title, "score", columns, found, note)], [] if chart is None else [chart])
+        return Result([ResultTable(title, "score", columns, found, note)], [] if chart is None else [chart])
 
 
 @register("figure4")
@@ -97,10 +96,10 @@ class Figure4(Experiment):
     title = "Figure 4"
     ratio, floor = 0.5, 0.3
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [setting.job("cifar10", pruned("sadp", self.ratio), seed) for seed in setting.seeds]
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         jobs = [job for job in self.jobs(setting) if job.name not in diverged]
         by_seed = [self._probabilities(job) for job in jobs]
         rows: dict[str, list[Cell | None]] = {}
@@ -112,7 +111,7 @@ class Figure4(Experiment):
             f"r = {self.ratio}, β = {self.floor}; {EXAMPLES:,} training examples at most, after the last "
             f"epoch of SADP, the network as in evaluation. Mean and deviation over {len(jobs)} seeds."
         )
-        table = Table(title, "probabilities from", ["Pearson correlation"], rows, note)
+        table = ResultTable(title, "probabilities from", ["Pearson correlation"], rows, note)
         charts = [self._scatter(title, by_seed[0], note)] if by_seed else []
         return Result([table], charts)
 
@@ -148,7 +147,7 @@ class Figure4(Experiment):
             title,
             f"Scatter plot of probabilities: {'; '.join(': '.join(row) for row in rows)}.",
             draw,
-            Numbers(["probabilities from", "correlation, first seed"], rows),
+            ChartTable(["probabilities from", "correlation, first seed"], rows),
             note,
         )
 

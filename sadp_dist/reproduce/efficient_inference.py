@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from sadp_dist.reproduce.baselines import OF_PART
 from sadp_dist.reproduce.experiment import register
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
-from sadp_dist.reproduce.paper_field import SPARSE_TABLE_1, TABLE_XI
+from sadp_dist.reproduce.published_systems import SPARSE_TABLE_1, TABLE_XI
 from sadp_dist.reproduce.result import Cell
-from sadp_dist.reproduce.setting import Setting
 from sadp_dist.reproduce.small_data import CIFAR10_PART
 from sadp_dist.reproduce.systems import (
     IMAGES,
@@ -50,22 +50,22 @@ class TableXI(SystemsTable):
     title = "Table XI"
     about = "efficient inference"
 
-    def systems(self, setting: Setting) -> Sequence[System]:
+    def systems(self, setting: ExperimentSetting) -> Sequence[System]:
         names = {"qat": "8 bits", "activity-pruning": "activity pruning"}
         return on_cifar10(
             setting, names, "cifar10-vgg16-{}.yaml", lambda method: {"compression.method": method}, TABLE_XI
         )
 
-    def where(self, setting: Setting) -> str:
+    def where(self, setting: ExperimentSetting) -> str:
         return OF_PART if setting.small else "CIFAR-10, VGG16"
 
-    def note(self, setting: Setting) -> str:
+    def note(self, setting: ExperimentSetting) -> str:
         return OF_VGG16 if setting.small else ""
 
-    def columns(self, setting: Setting) -> list[str]:
+    def columns(self, setting: ExperimentSetting) -> list[str]:
         return ["connectivity, %", "file of 8 bits, bytes", "of float32's", "accuracy of the file, %"]
 
-    def figures_of(self, setting: Setting, row: Row) -> list[Cell | None]:
+    def figures_of(self, setting: ExperimentSetting, row: Row) -> list[Cell | None]:
         connectivity, first = figure_cell(row.jobs, _percent, row.diverged), row.jobs[0]
         if first.name in row.diverged:
             return [connectivity, None, None, None]
@@ -97,16 +97,16 @@ class Sparse(SystemsTable):
     }
     digits: ClassVar[int] = 3
 
-    def systems(self, setting: Setting) -> Sequence[System]:
+    def systems(self, setting: ExperimentSetting) -> Sequence[System]:
         return [self._dense(setting), *(self._sparse(setting, scope) for scope in SPARSE_TABLE_1)]
 
-    def _dense(self, setting: Setting) -> System:
+    def _dense(self, setting: ExperimentSetting) -> System:
         """The same network with all of its connections."""
         if setting.small:
             return System("dense", IMAGES, (), {}, CIFAR10_PART, methods=())
         return System("dense", "cifar10-resnet19-sparse.yaml", (), {"compression.method": "none"}, methods=())
 
-    def _sparse(self, setting: Setting, scope: str) -> System:
+    def _sparse(self, setting: ExperimentSetting, scope: str) -> System:
         accuracy, *figures = SPARSE_TABLE_1[scope]
         published: dict[str, Any] = {"published": {UNPRUNED: accuracy}, "figures": {UNPRUNED: figures}}
         name, overrides = f"{scope}-wise", {"compression.scope": scope}
@@ -117,8 +117,8 @@ class Sparse(SystemsTable):
         overrides |= {f"compression.{key}": value for key, value in few.items()}
         return System(name, IMAGES, (SMALL_RATIO,), overrides, CIFAR10_PART, **published)
 
-    def where(self, setting: Setting) -> str:
+    def where(self, setting: ExperimentSetting) -> str:
         return OF_PART if setting.small else "CIFAR-10, ResNet19"
 
-    def note(self, setting: Setting) -> str:
+    def note(self, setting: ExperimentSetting) -> str:
         return OF_RESNET19 if setting.small else ""

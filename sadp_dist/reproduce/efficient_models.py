@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from sadp_dist.reproduce.baselines import OF_PART
 from sadp_dist.reproduce.experiment import register, summary_of
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
-from sadp_dist.reproduce.paper import Published
-from sadp_dist.reproduce.paper_field import TABLE_VIII
+from sadp_dist.reproduce.published import Published
+from sadp_dist.reproduce.published_systems import TABLE_VIII
 from sadp_dist.reproduce.result import Cell
-from sadp_dist.reproduce.setting import Setting
 from sadp_dist.reproduce.small_data import CIFAR10_PART, DIGITS
 from sadp_dist.reproduce.systems import IMAGES, UNPRUNED, Key, Row, System, SystemsTable
 
@@ -61,7 +61,7 @@ class TableVIII(SystemsTable):
     # A checkpoint every so often makes it another run than one that was trained beside others.
     apart: ClassVar[Mapping[str, Any]] = {"training.keep_checkpoints": 1}
 
-    def systems(self, setting: Setting) -> Sequence[System]:
+    def systems(self, setting: ExperimentSetting) -> Sequence[System]:
         if not setting.small:
             return [
                 System(name, recipe, (RATIO,), methods=("sadp",), **_published(key))
@@ -85,10 +85,10 @@ class TableVIII(SystemsTable):
         free = [System(name, OF_DIGITS, (RATIO,), overrides, DIGITS) for name, overrides in NORM_FREE.items()]
         return [*parallel, reversible, *free]
 
-    def where(self, setting: Setting) -> str:
+    def where(self, setting: ExperimentSetting) -> str:
         return f"{OF_PART}, and handwritten digits" if setting.small else "ImageNet, T = 4"
 
-    def note(self, setting: Setting) -> str:
+    def note(self, setting: ExperimentSetting) -> str:
         if not setting.small:
             return "Times are of one process: on several GPUs, times their number."
         return (
@@ -96,10 +96,10 @@ class TableVIII(SystemsTable):
             "those of SEW-ResNet18 and T-RevSNN ResNet18 (512) on ImageNet."
         )
 
-    def columns(self, setting: Setting) -> list[str]:
+    def columns(self, setting: ExperimentSetting) -> list[str]:
         return ["time, s" if setting.small else "time, h", "of full data's time"]
 
-    def figures_of(self, setting: Setting, row: Row) -> list[Cell | None]:
+    def figures_of(self, setting: ExperimentSetting, row: Row) -> list[Cell | None]:
         seconds, of_full = ([_seconds(job, row.diverged) for job in some] for some in (row.jobs, row.full))
         shares = [
             None if ours is None or theirs is None else ours / theirs

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.result import Result
-from sadp_dist.reproduce.setting import Setting
 from sadp_dist.training.metrics import read_metrics
 
 
@@ -24,11 +24,11 @@ class Experiment(ABC):
     one_at_a_time: bool = False
 
     @abstractmethod
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         """The runs that it needs, seed by seed, so that a stopped one has whole rows for some seeds."""
 
     @abstractmethod
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         """Tables and figures from the runs, which are done.
 
         Args:

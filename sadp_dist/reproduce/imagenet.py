@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sadp_dist.reproduce.experiment import Experiment, accuracies, register, summary_of
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import FULL, LABELS, pruned
-from sadp_dist.reproduce.paper import TABLE_IV, Published
-from sadp_dist.reproduce.result import Cell, Result, Table
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.published import TABLE_IV, Published
+from sadp_dist.reproduce.result import Cell, Result, ResultTable
 from sadp_dist.reproduce.small_data import TINY_IMAGENET
 
 RATIO = 0.35
@@ -28,20 +28,20 @@ class TableIV(Experiment):
     title = "Table IV"
     one_at_a_time = True
 
-    def _methods(self, setting: Setting) -> dict[str, Sequence[str]]:
+    def _methods(self, setting: ExperimentSetting) -> dict[str, Sequence[str]]:
         """Those of each network."""
         if setting.small:
             return {TINY_IMAGENET: ("full", "sadp")}
         return {network: tuple(methods) for network, methods in TABLE_IV.items()}
 
-    def _chain(self, setting: Setting, network: str, method: str, seed: int) -> list[Job]:
+    def _chain(self, setting: ExperimentSetting, network: str, method: str, seed: int) -> list[Job]:
         """The runs of a method, one for each step."""
         overrides: dict[str, Any] = FULL if method == "full" else pruned(method, RATIO)
         if setting.small:
             return setting.chain(f"{TINY_IMAGENET}-chain.yaml", overrides, seed, TINY_IMAGENET)
         return setting.chain(NETWORKS[network], overrides, seed)
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [
             job
             for seed in setting.seeds
@@ -50,10 +50,10 @@ class TableIV(Experiment):
             for job in self._chain(setting, network, method, seed)
         ]
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         return Result([self._table(setting, network, diverged) for network in self._methods(setting)])
 
-    def _table(self, setting: Setting, network: str, diverged: Mapping[str, str]) -> Table:
+    def _table(self, setting: ExperimentSetting, network: str, diverged: Mapping[str, str]) -> ResultTable:
         methods = self._methods(setting)[network]
         chains = {
             method: [self._chain(setting, network, method, seed) for seed in setting.seeds]
@@ -99,7 +99,7 @@ class TableIV(Experiment):
             note += " The paper's figures are those of SEW-ResNet34 on ImageNet."
         else:
             note += " Times are of one process: on several GPUs, times their number."
-        return Table(title, "method", columns, rows, note)
+        return ResultTable(title, "method", columns, rows, note)
 
 
 def _seconds(jobs: Sequence[Job], diverged: Mapping[str, str], unit: float) -> float | None:

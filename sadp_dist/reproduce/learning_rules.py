@@ -7,8 +7,8 @@ from typing import Any
 
 from sadp_dist.reproduce.baselines import OF_PART
 from sadp_dist.reproduce.experiment import register
-from sadp_dist.reproduce.paper_field import TABLE_IX, TABLE_X
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
+from sadp_dist.reproduce.published_systems import TABLE_IX, TABLE_X
 from sadp_dist.reproduce.small_data import FILMED, GLIDES
 from sadp_dist.reproduce.systems import SMALL_RATIO, System, SystemsTable, on_cifar10
 
@@ -25,7 +25,7 @@ class TableIX(SystemsTable):
     title = "Table IX"
     about = "online learning"
 
-    def systems(self, setting: Setting) -> Sequence[System]:
+    def systems(self, setting: ExperimentSetting) -> Sequence[System]:
         if setting.small:
             rules = {
                 "e-prop, sounds": ("eprop", SOUNDS, GLIDES, {}),
@@ -52,12 +52,12 @@ class TableIX(SystemsTable):
             System("SLTT", "cifar10dvs-vgg11-sltt.yaml", ratios, published=TABLE_IX["sltt"]),
         ]
 
-    def where(self, setting: Setting) -> str:
+    def where(self, setting: ExperimentSetting) -> str:
         if setting.small:
             return "generated sounds and events"
         return "Speech Commands with T = 101, and CIFAR10-DVS with T = 10"
 
-    def note(self, setting: Setting) -> str:
+    def note(self, setting: ExperimentSetting) -> str:
         if not setting.small:
             return ""
         return (
@@ -74,7 +74,7 @@ class TableX(SystemsTable):
     title = "Table X"
     about = "local learning"
 
-    def systems(self, setting: Setting) -> Sequence[System]:
+    def systems(self, setting: ExperimentSetting) -> Sequence[System]:
         names = {"decolle": "DECOLLE", "ell": "ELL"}
         return on_cifar10(
             setting,
@@ -84,8 +84,8 @@ class TableX(SystemsTable):
             TABLE_X,
         )
 
-    def where(self, setting: Setting) -> str:
+    def where(self, setting: ExperimentSetting) -> str:
         return OF_PART if setting.small else "CIFAR-10, ResNet18"
 
-    def note(self, setting: Setting) -> str:
+    def note(self, setting: ExperimentSetting) -> str:
         return "The paper's figures are those of ResNet18 on all of CIFAR-10." if setting.small else ""

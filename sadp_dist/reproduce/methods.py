@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sadp_dist.reproduce.paper import BETWEEN, TABLE_II
+from sadp_dist.reproduce.published import BETWEEN, TABLE_II
 
 LABELS = {
     "full": "full data",

@@ -18,9 +18,9 @@ from rich.text import Text
 
 from sadp_dist.errors import UsageError
 from sadp_dist.report.chart import STYLE, Chart
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
-from sadp_dist.reproduce.result import Result, Table
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.result import Result, ResultTable
 
 
 def show(result: Result, console: Console) -> None:
@@ -45,7 +45,9 @@ def _print(
         console.print(f"{note}\n", markup=False, highlight=False)
 
 
-def write(result: Result, name: str, setting: Setting, jobs: Sequence[Job], folder: Path) -> list[Path]:
+def write(
+    result: Result, name: str, setting: ExperimentSetting, jobs: Sequence[Job], folder: Path
+) -> list[Path]:
     """Write ``NAME.json``, ``NAME.md`` and an SVG of each chart.
 
     Raises:
@@ -80,7 +82,7 @@ def write(result: Result, name: str, setting: Setting, jobs: Sequence[Job], fold
     return list(files)
 
 
-def markdown(result: Result, name: str, setting: Setting) -> str:
+def markdown(result: Result, name: str, setting: ExperimentSetting) -> str:
     """Tables and charts, under the command that made them."""
     lines = [f"    sadp-dist reproduce {name} --scale {setting.scale}\n"]
     for table in result.tables:
@@ -92,7 +94,7 @@ def markdown(result: Result, name: str, setting: Setting) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_table(table: Table) -> str:
+def _markdown_table(table: ResultTable) -> str:
     headings, rows = table.shown()
     rule = ["---"] + ["---:"] * (len(headings) - 1)
     lines = [f"| {' | '.join(row)} |" for row in (headings, rule, *rows)]

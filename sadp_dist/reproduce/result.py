@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sadp_dist.report.chart import Chart
-from sadp_dist.reproduce.paper import Published
+from sadp_dist.reproduce.published import Published
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """Rows under columns; a column in which the paper has figures gets one beside it with these.
 
     Attributes:
@@ -110,5 +110,5 @@ class Table:
 class Result:
     """All that an experiment found."""
 
-    tables: Sequence[Table] = ()
+    tables: Sequence[ResultTable] = ()
     charts: Sequence[Chart] = field(default_factory=tuple)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sadp_dist.report.formats import short, whole
-from sadp_dist.report.groups import over_epochs
-from sadp_dist.report.lines import Line, line_chart
-from sadp_dist.report.runs import read_run
+from sadp_dist.report.line_chart import Line, line_chart
+from sadp_dist.report.number_format import short, whole
+from sadp_dist.report.run_groups import over_epochs
+from sadp_dist.report.run_record import read_run
 from sadp_dist.reproduce.experiment import Experiment, register
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import pruned
 from sadp_dist.reproduce.result import Result
-from sadp_dist.reproduce.setting import Setting
 
 SMOOTHING = {"with smoothing, β = 0.3": {}, "without smoothing": {"min_probability": 0.0}}
 
@@ -25,15 +25,15 @@ class Figure6(Experiment):
 
     title = "Figure 6"
 
-    def _jobs(self, setting: Setting, line: str) -> list[Job]:
+    def _jobs(self, setting: ExperimentSetting, line: str) -> list[Job]:
         return [
             setting.job("cifar10", pruned("sadp", 0.5, **SMOOTHING[line]), seed) for seed in setting.seeds
         ]
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [job for line in SMOOTHING for job in self._jobs(setting, line)]
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         lines = []
         for number, name in enumerate(SMOOTHING):
             runs = [read_run(job.run_dir) for job in self._jobs(setting, name)]

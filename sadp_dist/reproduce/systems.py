@@ -8,11 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from sadp_dist.reproduce.baselines import MISSED, missed, shares_of
 from sadp_dist.reproduce.experiment import Experiment, accuracies, summary_of
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import FULL, LABELS, pruned
-from sadp_dist.reproduce.paper import Published
-from sadp_dist.reproduce.result import Cell, Result, Table
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.published import Published
+from sadp_dist.reproduce.result import Cell, Result, ResultTable
 from sadp_dist.reproduce.small_data import CIFAR10_PART
 
 METHODS = ("random", "infobatch", "sadp")
@@ -57,7 +57,7 @@ class System:
 
 
 def on_cifar10(
-    setting: Setting,
+    setting: ExperimentSetting,
     names: Mapping[str, str],
     recipe: str,
     overrides: Callable[[str], Mapping[str, Any]],
@@ -114,19 +114,19 @@ class SystemsTable(Experiment):
     digits: ClassVar[int] = 2
     apart: ClassVar[Mapping[str, Any]] = {}
 
-    def systems(self, setting: Setting) -> Sequence[System]:
+    def systems(self, setting: ExperimentSetting) -> Sequence[System]:
         """What is compared."""
         raise NotImplementedError
 
-    def where(self, setting: Setting) -> str:
+    def where(self, setting: ExperimentSetting) -> str:
         """Networks and data, for the titles."""
         raise NotImplementedError
 
-    def note(self, setting: Setting) -> str:
+    def note(self, setting: ExperimentSetting) -> str:
         """What is to be said below, beside the seeds."""
         return ""
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [
             self._job(setting, system, key, seed)
             for seed in setting.seeds
@@ -134,16 +134,16 @@ class SystemsTable(Experiment):
             for key in system.keys
         ]
 
-    def _job(self, setting: Setting, system: System, key: Key, seed: int) -> Job:
+    def _job(self, setting: ExperimentSetting, system: System, key: Key, seed: int) -> Job:
         pruning = FULL if key == UNPRUNED else pruned(*key)
         overrides = {**system.overrides, **pruning, **self.apart}
         return setting.run(system.recipe, overrides, seed, system.data)
 
-    def runs(self, setting: Setting, system: System) -> Runs:
+    def runs(self, setting: ExperimentSetting, system: System) -> Runs:
         """Those of a system."""
         return {key: [self._job(setting, system, key, seed) for seed in setting.seeds] for key in system.keys}
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         runs = {system.name: self.runs(setting, system) for system in self.systems(setting)}
         return Result(
             [
@@ -153,11 +153,13 @@ class SystemsTable(Experiment):
             ]
         )
 
-    def more(self, setting: Setting) -> list[Table]:
+    def more(self, setting: ExperimentSetting) -> list[ResultTable]:
         """Tables of what is measured beside the runs."""
         return []
 
-    def _accuracies(self, setting: Setting, runs: Mapping[str, Runs], diverged: Mapping[str, str]) -> Table:
+    def _accuracies(
+        self, setting: ExperimentSetting, runs: Mapping[str, Runs], diverged: Mapping[str, str]
+    ) -> ResultTable:
         """A column for each ratio; a row for each system on full data and with each method."""
         systems = self.systems(setting)
         ratios = sorted({ratio for system in systems for _, ratio in system.keys})
@@ -184,9 +186,11 @@ class SystemsTable(Experiment):
             note += f" {said}"
         title = f"{self.title}: {self.about}, test accuracy in %, {self.where(setting)}"
         columns = [f"{ratio:.0%}" for ratio in ratios]
-        return Table(setting.titled(title), "pruning ratio", columns, rows, note)
+        return ResultTable(setting.titled(title), "pruning ratio", columns, rows, note)
 
-    def _figures(self, setting: Setting, runs: Mapping[str, Runs], diverged: Mapping[str, str]) -> Table:
+    def _figures(
+        self, setting: ExperimentSetting, runs: Mapping[str, Runs], diverged: Mapping[str, str]
+    ) -> ResultTable:
         """A row for each system, method and ratio."""
         columns = self.columns(setting)
         rows: dict[str, list[Cell | None]] = {}
@@ -198,13 +202,13 @@ class SystemsTable(Experiment):
                 share = Cell(shares_of(jobs, full, diverged), digits=3)
                 rows[name] = [share, *self.figures_of(setting, Row(jobs, full, known, diverged))]
         title = f"{self.title}: {self.about}, what it takes, {self.where(setting)}"
-        return Table(setting.titled(title), "run", ["examples, of full data's", *columns], rows)
+        return ResultTable(setting.titled(title), "run", ["examples, of full data's", *columns], rows)
 
-    def columns(self, setting: Setting) -> list[str]:
+    def columns(self, setting: ExperimentSetting) -> list[str]:
         """Headings of the second table, behind the share of the examples."""
         return list(self.figures)
 
-    def figures_of(self, setting: Setting, row: Row) -> list[Cell | None]:
+    def figures_of(self, setting: ExperimentSetting, row: Row) -> list[Cell | None]:
         """A row of the second table, behind the share of the examples."""
         return [
             figure_cell(row.jobs, read, row.diverged, paper, self.digits)

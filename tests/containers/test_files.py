@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sadp_dist.dashboard import Runs, open_source
-from sadp_dist.dashboard.metrics import metrics
+from sadp_dist.dashboard.prometheus import metrics
 from tests.containers.engine import ROOT
 from tests.store.redis_server import RedisServer
 

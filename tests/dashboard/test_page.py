@@ -436,7 +436,7 @@ def test_what_is_off_is_said_with_what_to_do(watched, server, visitor):
 def test_every_warning_comes_with_its_figures(watched, known, visitor):
     """Of figures that a short run does not have: those of the trained one, with others in their place."""
     page = visitor.open(watched.address, RUN)
-    warnings = "async (seen) => (await import('/static/verdict.js')).warnings(seen)"
+    warnings = "async (seen) => (await import('/static/summary.js')).warnings(seen)"
     for change, said in (
         ({}, None),
         ({"stats": {"epoch": 3}, "planner": None}, "No planner runs"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sadp_dist.doctor import CHECKS, PACKAGES, Check, State, Subject, examine
+from sadp_dist.doctor import CHECKS, PACKAGES, Check, DoctorOptions, Status, run_checks
 from tests.doctor.command import doctor, may_mount, run, with_mounts
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ def test_here_everything_works():
     answer = doctor()
     assert answer.status == 0, answer.printed
     assert "broken" not in answer.states.values()
-    assert set(answer.states) == {check.name for check in CHECKS if check.applies(Subject())}
+    assert set(answer.states) == {check.name for check in CHECKS if check.applies(DoctorOptions())}
     for package in PACKAGES:
         assert answer.states[package.name] == "ok", answer.found[package.name]
         assert all(importlib.metadata.version(name) in answer.found[package.name] for name in package.parts)
@@ -86,26 +86,28 @@ def test_an_extra_that_does_not_import_is_no_more_than_a_warning(tmp_path):
 
 
 def test_a_check_that_hangs_is_a_finding_and_the_next_one_is_made():
-    def look(subject: Subject) -> tuple[State, str]:
+    def look(options: DoctorOptions) -> tuple[Status, str]:
         time.sleep(60)
-        return State.OK, ""
+        return Status.OK, ""
 
     hangs, ends = (
-        Check(name, "It waits.", "Do not.", then, lambda subject: True, patience=0.5)
-        for name, then in (("hangs", look), ("ends", lambda subject: (State.OK, "it did")))
+        Check(name, "It waits.", "Do not.", then, lambda options: True, patience=0.5)
+        for name, then in (("hangs", look), ("ends", lambda options: (Status.OK, "it did")))
     )
-    found = list(examine(Subject(), [hangs, ends, hangs]))
+    found = list(run_checks(DoctorOptions(), [hangs, ends, hangs]))
     assert [finding.state for finding in found] == ["broken", "ok", "broken"]
     assert found[0].found == "does not end within 0.5 s"
     assert found[0].mend == "Do not."
 
 
 def test_what_a_check_did_not_expect_is_said_without_its_text():
-    def look(subject: Subject) -> tuple[State, str]:
+    def look(options: DoctorOptions) -> tuple[Status, str]:
         raise ValueError("redis://user:hunter2@host")
 
-    (finding,) = examine(Subject(), [Check("surprise", "It fails.", "Mend it.", look, lambda subject: True)])
-    assert finding.state is State.BROKEN
+    (finding,) = run_checks(
+        DoctorOptions(), [Check("surprise", "It fails.", "Mend it.", look, lambda options: True)]
+    )
+    assert finding.state is Status.BROKEN
     assert "ValueError at test_machine.py" in finding.found
     assert "hunter2" not in finding.found
 

@@ -17,7 +17,7 @@ from PIL import Image
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import write_beton
 from sadp_dist.report import read_run, write_report
-from sadp_dist.report.hardest import training_images
+from sadp_dist.report.hardest_examples import training_images
 from tests.cli.test_commands import refused, sadp_dist_command
 from tests.report.conftest import EPOCHS, NASTY, NASTY_CLASS, change_config
 

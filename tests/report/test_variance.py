@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sadp_dist.report.groups import Spread
-from sadp_dist.report.variance import (
+from sadp_dist.report.gradient_variance import (
     estimate_variance,
     relative_variance,
     relative_variance_of,
 )
+from sadp_dist.report.run_groups import Spread
 from sadp_dist.selection import PruningConfig, draw, selection_probabilities
 from sadp_dist.store import connect
 

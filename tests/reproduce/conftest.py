@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from sadp_dist.loading import write_beton
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
-from sadp_dist.reproduce.setting import Setting
 
 
 @pytest.fixture(scope="session")
@@ -36,20 +36,20 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(recipes: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
+def trained(recipes: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> ExperimentSetting:
     """A setting with one seed, whose data are in place: runs that one test trains the others find done."""
     folder = tmp_path_factory.mktemp("reproduce")
     for split in ("train", "test"):
         path = folder / "data" / f"cifar10-part-{split}.beton"
         path.parent.mkdir(exist_ok=True)
         write_beton(digits, path, split=split)
-    return Setting("small", (0,), folder, folder, recipes)
+    return ExperimentSetting("small", (0,), folder, folder, recipes)
 
 
 @pytest.fixture
-def imagined(recipes: Path, tmp_path: Path) -> Setting:
+def imagined(recipes: Path, tmp_path: Path) -> ExperimentSetting:
     """A setting with three seeds, nothing of which is trained."""
-    return Setting("small", (0, 1, 2), tmp_path / "runs", tmp_path, recipes)
+    return ExperimentSetting("small", (0, 1, 2), tmp_path / "runs", tmp_path, recipes)
 
 
 Figures = Callable[[Job], dict[str, Any]]

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sadp_dist.reproduce import EXPERIMENTS, efficient_inference, through_time
+from sadp_dist.reproduce import EXPERIMENTS, efficient_inference, sltt
 from sadp_dist.reproduce.experiment import summary_of
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
+from sadp_dist.reproduce.job_runner import run_jobs
 from sadp_dist.reproduce.methods import FULL, LABELS
-from sadp_dist.reproduce.paper_field import SLTT_TABLE_S2, TABLE_IX, TABLE_X, TABLE_XI
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.published_systems import SLTT_TABLE_S2, TABLE_IX, TABLE_X, TABLE_XI
 from sadp_dist.reproduce.step_costs import StepCost, step_cost
-from sadp_dist.reproduce.workers import run_jobs
 from sadp_dist.training.export import Exported
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -48,7 +48,7 @@ def cost(config):
 def results(imagined, write_runs, monkeypatch):
     """An experiment's result at small scale."""
     monkeypatch.setattr(efficient_inference, "export_of", exported)
-    monkeypatch.setattr(through_time, "step_cost", cost)
+    monkeypatch.setattr(sltt, "step_cost", cost)
 
     def of(name, diverged=()):
         experiment = EXPERIMENTS[name]
@@ -148,7 +148,7 @@ def test_figures_are_as_the_papers_have_them():
 
 @pytest.mark.parametrize("scale", ["paper", "small"])
 def test_every_system_is_a_run_of_a_recipe_that_ships(scale, tmp_path):
-    setting = Setting(scale, (0,), tmp_path, tmp_path, CONFIGS)
+    setting = ExperimentSetting(scale, (0,), tmp_path, tmp_path, CONFIGS)
     jobs = {job.name: job for name in NAMES for job in EXPERIMENTS[name].jobs(setting)}
     configs = [job.config for job in jobs.values()]
     assert {config.learning.rule for config in configs} == {
@@ -172,7 +172,7 @@ def test_every_system_is_a_run_of_a_recipe_that_ships(scale, tmp_path):
 
 def test_the_memory_of_a_real_step_grows_with_time_under_bptt_alone(trained):
     def bytes_of(rule, time_steps):
-        job = trained.job("cifar10", {"learning.rule": rule, **through_time.EACH_STEP}, 0)
+        job = trained.job("cifar10", {"learning.rule": rule, **sltt.EACH_STEP}, 0)
         job = dataclasses.replace(job, overrides={**job.overrides, "network.time_steps": time_steps})
         found = step_cost(job.config)
         assert found.epoch_seconds > 0

@@ -12,11 +12,11 @@ from sadp_dist.cli.main import app
 from sadp_dist.reproduce import EXPERIMENTS
 from sadp_dist.reproduce.correlations import SCORES
 from sadp_dist.reproduce.experiment import Experiment, register
+from sadp_dist.reproduce.gradient_probe import Probe
+from sadp_dist.reproduce.gradient_variances import variances_of
+from sadp_dist.reproduce.job_runner import run_jobs
 from sadp_dist.reproduce.methods import FULL, pruned
-from sadp_dist.reproduce.norms import Probe
-from sadp_dist.reproduce.result import Cell, Result, Table
-from sadp_dist.reproduce.variances import variances_of
-from sadp_dist.reproduce.workers import run_jobs
+from sadp_dist.reproduce.result import Cell, Result, ResultTable
 from sadp_dist.training.metrics import read_metrics
 
 QUIET = Console(quiet=True)
@@ -57,7 +57,7 @@ def test_the_variance_of_random_pruning_is_that_of_its_formula(trained):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["figure1", "figure4", "figure5"])
 def test_the_figures_that_look_at_networks_come_of_real_runs(name, trained, monkeypatch):
-    for module in ("correlations", "variances"):
+    for module in ("correlations", "gradient_variances"):
         monkeypatch.setattr(f"sadp_dist.reproduce.{module}.EXAMPLES", 30)
     experiment = EXPERIMENTS[name]
     result = experiment.result(trained, run_jobs(experiment.jobs(trained), 1, QUIET))
@@ -86,7 +86,7 @@ def test_a_new_table_is_one_class_and_its_runs_are_trained_in_processes_of_their
 
         def result(self, setting, diverged):
             found = [read_metrics(job.run_dir)[-1]["test_accuracy"] for job in self.jobs(setting)]
-            return Result([Table("Accuracies", "method", ["accuracy"], {"EL2N": [Cell(found)]})])
+            return Result([ResultTable("Accuracies", "method", ["accuracy"], {"EL2N": [Cell(found)]})])
 
     try:
         where = ["--runs", trained.runs, "--configs", trained.recipes, "--out", tmp_path]

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from sadp_dist.reproduce import EXPERIMENTS
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
+from sadp_dist.reproduce.job_runner import run_jobs
 from sadp_dist.reproduce.output import markdown, show, write
-from sadp_dist.reproduce.paper import FULL, TABLE_III, TABLE_VI, TABLE_VII_BETA, TABLE_VII_MAX_RATIO
-from sadp_dist.reproduce.setting import Setting
-from sadp_dist.reproduce.workers import run_jobs
+from sadp_dist.reproduce.published import FULL, TABLE_III, TABLE_VI, TABLE_VII_BETA, TABLE_VII_MAX_RATIO
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MORE = ("infobatch", 0.9)
@@ -125,7 +125,7 @@ def test_figures_of_the_paper_are_as_it_has_them():
 
 
 def test_at_the_papers_scale_the_recipes_are_as_they_ship_with_table_iis_values(tmp_path):
-    setting = Setting("paper", (0,), tmp_path, tmp_path, CONFIGS)
+    setting = ExperimentSetting("paper", (0,), tmp_path, tmp_path, CONFIGS)
     jobs = {job.name: job for name in ("table3", "table4") for job in EXPERIMENTS[name].jobs(setting)}
     found = set()
     for job in jobs.values():

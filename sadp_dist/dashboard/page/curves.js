@@ -3,7 +3,7 @@
 import { draw, epochAxis, instead } from "./charts.js";
 import { byId, element, pair } from "./dom.js";
 import { count, figure, percent } from "./format.js";
-import { latest, leftOut, worth } from "./verdict.js";
+import { latest, leftOut, worth } from "./summary.js";
 
 const RECORD =
   "Nothing recorded yet. Training says it at the end of an epoch; a script of your own does with store.record.";

@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { bytes, compact, count, duration, list } from "./format.js";
-import { PATIENCE, goesOn } from "./verdict.js";
+import { PATIENCE, goesOn } from "./summary.js";
 
 const RANKS_SHOWN = 16;
 

@@ -4,15 +4,15 @@ import { ApiError, get, ofRun } from "./api.js";
 import { showClasses } from "./classes.js";
 import { makeCurves, showCurves, showHeadline } from "./curves.js";
 import { byId, element, setText } from "./dom.js";
-import { closeDoor, isLocked, lock, makeDoor } from "./door.js";
+import { closeDoor, isLocked, lock, makeDoor } from "./login.js";
 import { duration, plural, sentence } from "./format.js";
 import { SHELVES, showGalleryHint, showShelf } from "./gallery.js";
 import { showHealth } from "./health.js";
-import { Look } from "./look.js";
+import { Look } from "./run_data.js";
 import { chosenRun, latestRun, showRuns } from "./runs.js";
 import { showScores, showStaleness } from "./scores.js";
-import { makeSwitch } from "./switch.js";
-import { verdict, warnings } from "./verdict.js";
+import { makeSwitch } from "./theme_switch.js";
+import { verdict, warnings } from "./summary.js";
 
 const EVERY = 2000; // milliseconds between looks
 const GALLERY_EVERY = 6000; // the highest of millions of scores are not asked for at each

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.report.runs import RunRecord
+from sadp_dist.report.run_record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ structure learning (Shen et al., ICLR 2025).
 
 from __future__ import annotations
 
-from sadp_dist.reproduce.paper import Published
+from sadp_dist.reproduce.published import Published
 
 Grid = dict[tuple[str, float], Published]
 """Accuracies in percent by method and ratio; full data's under ("full", 0)."""

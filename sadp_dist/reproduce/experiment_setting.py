@@ -23,7 +23,7 @@ SMALL_RECIPE = "reproduce-small.yaml"
 
 
 @dataclass(frozen=True)
-class Setting:
+class ExperimentSetting:
     """What a person asked for.
 
     Attributes:

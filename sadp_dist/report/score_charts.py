@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from sadp_dist.report.chart import Chart, Table, colour, legend_below, plain_logarithmic
-from sadp_dist.report.groups import Group
+from sadp_dist.report.chart import Chart, ChartTable, colour, legend_below, plain_logarithmic
+from sadp_dist.report.run_groups import Group
 from sadp_dist.store.engine.history import EpochRecord
 
 LOW, MIDDLE, HIGH = ("0.05", "0.25"), "0.5", ("0.75", "0.95")
@@ -63,7 +63,7 @@ def _quantiles(group: Group, name: str, records: Sequence[EpochRecord]) -> Chart
         alt=f"Bands of score quantiles over epochs of {name}. The median goes from {first:.3g} in epoch "
         f"{epochs[0]} to {last:.3g} in epoch {epochs[-1]}.",
         draw=draw,
-        table=Table(["epoch", *(f"{float(share):.0%}" for share in values)], rows),
+        table=ChartTable(["epoch", *(f"{float(share):.0%}" for share in values)], rows),
         note="The scores from which each epoch was planned. Scores of 0 are shown as the smallest above 0.",
     )
 
@@ -104,7 +104,7 @@ def _distributions(group: Group, name: str, records: Sequence[EpochRecord]) -> C
         title=f"Distribution of the scores: {name}",
         alt=f"Histograms of the scores of {name} on a logarithmic axis: {'; '.join(modes)}.",
         draw=draw,
-        table=Table(["epoch", "score", "examples", "share"], rows),
+        table=ChartTable(["epoch", "score", "examples", "share"], rows),
         note=f"Darker is later. Scores of 0, which the axis cannot show: {zeros}.",
     )
 

@@ -14,8 +14,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from sadp_dist.cli.figures import figures_table
 from sadp_dist.cli.runs import runs_there
+from sadp_dist.cli.stats_table import figures_table
 from sadp_dist.errors import UsageError
 
 if TYPE_CHECKING:

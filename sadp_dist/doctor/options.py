@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Subject:
+class DoctorOptions:
     """What was typed; all of it may be left out.
 
     Attributes:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sadp_dist.report.chart import Chart
-from sadp_dist.report.formats import percent, short, whole
-from sadp_dist.report.groups import Group, Spread
-from sadp_dist.report.lines import Line, line_chart
-from sadp_dist.report.runs import RunRecord
-from sadp_dist.report.variance import relative_variance, relative_variance_of
+from sadp_dist.report.gradient_variance import relative_variance, relative_variance_of
+from sadp_dist.report.line_chart import Line, line_chart
+from sadp_dist.report.number_format import percent, short, whole
+from sadp_dist.report.run_groups import Group, Spread
+from sadp_dist.report.run_record import RunRecord
 from sadp_dist.store.engine.history import EpochRecord
 
 VARIANCE = (

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from PIL import Image
 
-from sadp_dist.dashboard.asking import Asker
+from sadp_dist.dashboard.query_cache import QueryCache
 from sadp_dist.data import open_images
 from sadp_dist.errors import UsageError
 
@@ -20,7 +20,7 @@ class NoSuchImage(LookupError):
     """There is no image of this index, or it is damaged."""
 
 
-class Images:
+class Thumbnails:
     """The images of the data set that was trained on, by index; what is asked for is never a path.
 
     They are those of the runs that have as many examples.
@@ -34,7 +34,7 @@ class Images:
 
     def __init__(self, source: str, split: str | None) -> None:
         self._images = open_images(source, split)
-        self._asker = Asker(f"--images {source}")
+        self._asker = QueryCache(f"--images {source}")
         self._thumbnail = lru_cache(KEPT)(self._draw)
 
     def __len__(self) -> int:

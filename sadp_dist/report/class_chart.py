@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from sadp_dist.report.chart import Chart, Table, colour, legend_below, look, marker
-from sadp_dist.report.formats import percent
-from sadp_dist.report.groups import Group, Spread
+from sadp_dist.report.chart import Chart, ChartTable, colour, legend_below, look, marker
+from sadp_dist.report.number_format import percent
+from sadp_dist.report.run_groups import Group, Spread
 
 NAMED = 30  # classes whose names fit on an axis
 
@@ -76,7 +76,7 @@ def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart |
         title="Keep rate per class in the latest subset",
         alt=f"Share of each class that was drawn. {'; '.join(said)}.",
         draw=draw,
-        table=Table(["class", *(group.label for group, _ in rates)], rows),
+        table=ChartTable(["class", *(group.label for group, _ in rates)], rows),
         note="Examples drawn of a class, divided by its examples, in the epoch planned last.",
     )
 

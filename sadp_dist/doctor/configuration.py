@@ -7,9 +7,9 @@ import shutil
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sadp_dist.doctor.check import State, check
+from sadp_dist.doctor.check import Status, check
 from sadp_dist.doctor.machine import size
-from sadp_dist.doctor.subject import Subject
+from sadp_dist.doctor.options import DoctorOptions
 from sadp_dist.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ DATA_PATIENCE = 600.0
 """Seconds to list a large dataset's files and read its labels."""
 
 
-def _has_config(subject: Subject) -> bool:
-    return subject.config_file is not None
+def _has_config(options: DoctorOptions) -> bool:
+    return options.config_file is not None
 
 
 @check(
@@ -33,10 +33,10 @@ def _has_config(subject: Subject) -> bool:
     "Mend the packages that are broken; reading a configuration takes numba, pydantic and PyYAML.",
     applies=_has_config,
 )
-def configuration(subject: Subject) -> tuple[State, str]:
-    if subject.config is None:
-        return State.SKIPPED, "cannot be read until numba, pydantic and PyYAML work"
-    return State.OK, f"{subject.config_file}: run {subject.config.name!r}"
+def configuration(options: DoctorOptions) -> tuple[Status, str]:
+    if options.config is None:
+        return Status.SKIPPED, "cannot be read until numba, pydantic and PyYAML work"
+    return Status.OK, f"{options.config_file}: run {options.config.name!r}"
 
 
 @check(
@@ -48,17 +48,17 @@ def configuration(subject: Subject) -> tuple[State, str]:
     needs=("configuration", "torch", "spikingjelly"),
     patience=120,
 )
-def processes(subject: Subject) -> tuple[State, str]:
+def processes(options: DoctorOptions) -> tuple[Status, str]:
     from sadp_dist.training.processes import device_of
     from sadp_dist.training.trainer import batch_of_a_rank
 
-    config, number = _config(subject), _processes(subject)
+    config, number = _config(options), _processes(options)
     try:
         device = device_of(0, number)
         batch = batch_of_a_rank(config.training, number)
     except UsageError as error:
-        return State.BROKEN, str(error)
-    return State.OK, f"{number} on {device.type}, {batch} examples each in a batch"
+        return Status.BROKEN, str(error)
+    return Status.OK, f"{number} on {device.type}, {batch} examples each in a batch"
 
 
 @check(
@@ -71,12 +71,12 @@ def processes(subject: Subject) -> tuple[State, str]:
     needs=("configuration", "processes"),
     patience=DATA_PATIENCE,
 )
-def data(subject: Subject) -> tuple[State, str]:
+def data(options: DoctorOptions) -> tuple[Status, str]:
     try:
-        opened = _data(subject)
+        opened = _data(options)
     except UsageError as error:
-        return State.BROKEN, str(error)
-    return State.OK, f"{opened.size:,} training examples of {opened.classes} classes"
+        return Status.BROKEN, str(error)
+    return Status.OK, f"{opened.size:,} training examples of {opened.classes} classes"
 
 
 @check(
@@ -88,13 +88,13 @@ def data(subject: Subject) -> tuple[State, str]:
     needs=("data",),
     patience=120,
 )
-def network(subject: Subject) -> tuple[State, str]:
+def network(options: DoctorOptions) -> tuple[Status, str]:
     try:
-        built = _network(subject)
+        built = _network(options)
     except UsageError as error:
-        return State.BROKEN, str(error)
+        return Status.BROKEN, str(error)
     count = sum(parameter.numel() for parameter in built.parameters())
-    return State.OK, f"{_config(subject).network.name}, {count:,} parameters"
+    return Status.OK, f"{_config(options).network.name}, {count:,} parameters"
 
 
 @check(
@@ -105,21 +105,21 @@ def network(subject: Subject) -> tuple[State, str]:
     applies=_has_config,
     needs=("network",),
 )
-def checkpoints(subject: Subject) -> tuple[State, str]:
-    config = _config(subject)
+def checkpoints(options: DoctorOptions) -> tuple[Status, str]:
+    config = _config(options)
     folder = next(
         path for path in (config.run_dir.resolve(), *config.run_dir.resolve().parents) if path.exists()
     )
     if not os.access(folder, os.W_OK):
-        return State.BROKEN, f"{folder} cannot be written to"
-    weights = sum(value.nbytes for value in _network(subject).state_dict().values())
+        return Status.BROKEN, f"{folder} cannot be written to"
+    weights = sum(value.nbytes for value in _network(options).state_dict().values())
     moments = 2 if config.training.optimizer == "adamw" else 1
     needed = (config.training.keep_checkpoints + 1) * (
-        (1 + moments) * weights + STATE_BYTES * _data(subject).size
+        (1 + moments) * weights + STATE_BYTES * _data(options).size
     )
     free = shutil.disk_usage(folder).free
     found = f"{size(free)} free for {size(needed)} at {folder}"
-    return State.OK if free >= needed else State.BROKEN, found
+    return Status.OK if free >= needed else Status.BROKEN, found
 
 
 @check(
@@ -127,71 +127,71 @@ def checkpoints(subject: Subject) -> tuple[State, str]:
     "A .beton file is whole, of this version of FFCV, and has the fields `image` or `frames`, `label` and "
     "`index`.",
     "`sadp-dist beton SOURCE OUT.beton` writes it anew.",
-    applies=lambda subject: bool(subject.betons),
+    applies=lambda options: bool(options.betons),
     needs=("ffcv",),
     patience=DATA_PATIENCE,
 )
-def betons(subject: Subject) -> tuple[State, str]:
+def betons(options: DoctorOptions) -> tuple[Status, str]:
     from sadp_dist.loading import beton_image_sizes, beton_labels, beton_shape
 
     found = []
-    for path in subject.betons:
+    for path in options.betons:
         try:
             labels, shape = beton_labels(path), beton_shape(path)
             sizes = beton_image_sizes(path) if shape is None else [shape]
         except UsageError as error:
-            return State.BROKEN, str(error)
+            return Status.BROKEN, str(error)
         classes, kind = len(set(labels.tolist())), "images" if shape is None else "arrays"
         of = f"of {' x '.join(map(str, sizes[0]))}" if len(sizes) == 1 else "of many sizes"
         found.append(f"{path}: {len(labels):,} {kind} {of}, {classes} classes")
-    return State.OK, "; ".join(found)
+    return Status.OK, "; ".join(found)
 
 
-def _config(subject: Subject) -> TrainConfig:
-    assert subject.config is not None  # the check "configuration" has looked
-    return subject.config
+def _config(options: DoctorOptions) -> TrainConfig:
+    assert options.config is not None  # the check "configuration" has looked
+    return options.config
 
 
-def _processes(subject: Subject) -> int:
+def _processes(options: DoctorOptions) -> int:
     import torch
 
-    return subject.processes or max(torch.cuda.device_count(), 1)
+    return options.processes or max(torch.cuda.device_count(), 1)
 
 
 @cache
-def _data(subject: Subject) -> TrainingData:
+def _data(options: DoctorOptions) -> TrainingData:
     import torch
 
     from sadp_dist.training.datasets import open_data
     from sadp_dist.training.processes import Process
     from sadp_dist.training.trainer import batch_of_a_rank
 
-    config = _config(subject)
-    batch_size = batch_of_a_rank(config.training, _processes(subject))
+    config = _config(options)
+    batch_size = batch_of_a_rank(config.training, _processes(options))
     process = Process(0, 1, torch.device("cpu"))
     return open_data(config.data, batch_size, config.seed, process, config.network.time_steps)
 
 
 @cache
-def _network(subject: Subject) -> SpikingNetwork:
+def _network(options: DoctorOptions) -> SpikingNetwork:
     from sadp_dist.snn import build_network
 
-    config = _config(subject)
+    config = _config(options)
     return build_network(
         config.network.name,
-        num_classes=_data(subject).classes,
-        image_size=_data(subject).image_size,
-        channels=_data(subject).channels,
+        num_classes=_data(options).classes,
+        image_size=_data(options).image_size,
+        channels=_data(options).channels,
         time_steps=config.network.time_steps,
         neuron=config.network.neuron,
     )
 
 
-def examples_of(subject: Subject) -> int | None:
+def examples_of(options: DoctorOptions) -> int | None:
     """N, if it was said or the data are there to say it."""
-    if subject.dataset_size is None and subject.config is not None:
+    if options.dataset_size is None and options.config is not None:
         try:
-            return _data(subject).size
+            return _data(options).size
         except UsageError:
             return None
-    return subject.dataset_size
+    return options.dataset_size

@@ -13,19 +13,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sadp_dist.doctor.check import CHECKS, Check, Finding, State
-from sadp_dist.doctor.subject import Subject
+from sadp_dist.doctor.check import CHECKS, Check, Finding, Status
+from sadp_dist.doctor.options import DoctorOptions
 from sadp_dist.errors import UsageError
 
-FAILED = (State.BROKEN, State.ABSENT, State.SKIPPED)
+FAILED = (Status.BROKEN, Status.ABSENT, Status.SKIPPED)
 """What others that need it cannot look behind."""
 
 
-def examine(subject: Subject, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
+def run_checks(options: DoctorOptions, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
     """What each check finds that has something to look at, as soon as it does.
 
     Args:
-        subject: what was typed.
+        options: what was typed.
         checks: the checks to make, in this order.
 
     Raises:
@@ -34,7 +34,7 @@ def examine(subject: Subject, checks: Sequence[Check] = CHECKS) -> Iterator[Find
     waiting = list(checks)
     failed: set[str] = set()
     while waiting:
-        looking = _Looking(waiting, subject, failed)
+        looking = _Looking(waiting, options, failed)
         try:
             for check in list(waiting):
                 finding = looking.finding(check)
@@ -53,14 +53,14 @@ def examine(subject: Subject, checks: Sequence[Check] = CHECKS) -> Iterator[Find
 class _Looking:
     """A child process that makes checks, and answers each with a line of JSON."""
 
-    def __init__(self, checks: list[Check], subject: Subject, failed: set[str]) -> None:
+    def __init__(self, checks: list[Check], options: DoctorOptions, failed: set[str]) -> None:
         self.over = False
         self._unread = b""
         self._answers, answers = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._answers)
-            _look_and_exit(checks, subject, set(failed), answers)
+            _look_and_exit(checks, options, set(failed), answers)
         os.close(answers)
 
     def finding(self, check: Check) -> Finding | None:
@@ -73,15 +73,15 @@ class _Looking:
         if line is None:
             self.over = True
             return Finding(
-                check.name, State.BROKEN, f"does not end within {check.patience:g} s", check.mending
+                check.name, Status.BROKEN, f"does not end within {check.patience:g} s", check.mending
             )
         if not line:
             self.over = True
-            return Finding(check.name, State.BROKEN, self._end_of_child(), check.mending)
+            return Finding(check.name, Status.BROKEN, self._end_of_child(), check.mending)
         answer: dict[str, Any] = json.loads(line)
         if "usage" in answer:
             raise UsageError(answer["usage"])
-        return Finding(**{**answer, "state": State(answer["state"])}) if answer else None
+        return Finding(**{**answer, "state": Status(answer["state"])}) if answer else None
 
     def end(self) -> None:
         """Leave no process behind, and wait for none: the kernel may hold it, say at a disk that is gone."""
@@ -110,16 +110,16 @@ class _Looking:
         return f"ends its process with {signal.Signals(-code).name if code < 0 else f'status {code}'}"
 
 
-def _look_and_exit(checks: list[Check], subject: Subject, failed: set[str], answers: int) -> NoReturn:
+def _look_and_exit(checks: list[Check], options: DoctorOptions, failed: set[str], answers: int) -> NoReturn:
     """The child: what libraries print goes nowhere, and what they would do at the exit is left out."""
     try:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         try:
-            subject.check()
+            options.check()
             for check in checks:
-                finding = _look(check, subject, failed)
+                finding = _look(check, options, failed)
                 if finding is not None and finding.state in FAILED:
                     failed.add(check.name)
                 _send(answers, {} if finding is None else asdict(finding))
@@ -133,17 +133,17 @@ def _send(answers: int, answer: dict[str, Any]) -> None:
     os.write(answers, json.dumps(answer).encode() + b"\n")
 
 
-def _look(check: Check, subject: Subject, failed: set[str]) -> Finding | None:
-    if not check.applies(subject):
+def _look(check: Check, options: DoctorOptions, failed: set[str]) -> Finding | None:
+    if not check.applies(options):
         return None
     missing = [name for name in check.needs if name in failed]
     if missing:
-        return Finding(check.name, State.SKIPPED, f"needs {', '.join(missing)}")
+        return Finding(check.name, Status.SKIPPED, f"needs {', '.join(missing)}")
     try:
-        state, found, *mend = check.look(subject)
+        state, found, *mend = check.look(options)
     except Exception as error:  # not its text, in which a password may be
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} at {Path(where.filename).name}, line {where.lineno}"
-        return Finding(check.name, State.BROKEN, f"cannot be looked at ({place})", check.mending)
-    mending = None if state in (State.OK, State.SKIPPED) else mend[0] if mend else check.mending
+        return Finding(check.name, Status.BROKEN, f"cannot be looked at ({place})", check.mending)
+    mending = None if state in (Status.OK, Status.SKIPPED) else mend[0] if mend else check.mending
     return Finding(check.name, state, " ".join(found.split()), mending)

@@ -8,12 +8,12 @@ from typing import Any
 
 from sadp_dist.reproduce.baselines import OF_PART
 from sadp_dist.reproduce.experiment import register
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.learning_rules import EACH_STEP
 from sadp_dist.reproduce.methods import FULL
-from sadp_dist.reproduce.paper import Published
-from sadp_dist.reproduce.paper_field import SLTT_TABLE_S2
-from sadp_dist.reproduce.result import Cell, Table
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.published import Published
+from sadp_dist.reproduce.published_systems import SLTT_TABLE_S2
+from sadp_dist.reproduce.result import Cell, ResultTable
 from sadp_dist.reproduce.small_data import CIFAR10_PART
 from sadp_dist.reproduce.step_costs import StepCost, step_cost
 from sadp_dist.reproduce.systems import IMAGES, UNPRUNED, System, SystemsTable
@@ -29,7 +29,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Rule:
+class RuleVariant:
     """A learning rule with what it is set to.
 
     Attributes:
@@ -48,22 +48,22 @@ class Rule:
 
 
 RULES = {
-    "BPTT": Rule("bptt"),
-    "TBPTT, 2 steps": Rule("tbptt", 3, {"learning.steps": 2}),
-    "SLTT": Rule("sltt"),
-    "SLTT-2": Rule("sltt", 3, {"learning.backward_steps": 2}),
-    "OTTT": Rule("ottt"),
+    "BPTT": RuleVariant("bptt"),
+    "TBPTT, 2 steps": RuleVariant("tbptt", 3, {"learning.steps": 2}),
+    "SLTT": RuleVariant("sltt"),
+    "SLTT-2": RuleVariant("sltt", 3, {"learning.backward_steps": 2}),
+    "OTTT": RuleVariant("ottt"),
 }
 
 
 @register("sltt")
-class ThroughTime(SystemsTable):
+class SLTTComparison(SystemsTable):
     """Every rule with the same loss, on full data and with SADP; and what a step costs."""
 
     title = "SLTT"
     about = "rules that learn through time"
 
-    def systems(self, setting: Setting) -> Sequence[System]:
+    def systems(self, setting: ExperimentSetting) -> Sequence[System]:
         systems = []
         loss = EACH_STEP if setting.small else {}  # the same with every rule; the other recipe has it
         for time_steps in (4,) if setting.small else TRAINED:
@@ -84,13 +84,13 @@ class ThroughTime(SystemsTable):
                 )
         return systems
 
-    def where(self, setting: Setting) -> str:
+    def where(self, setting: ExperimentSetting) -> str:
         return OF_PART if setting.small else "CIFAR-10, ResNet18"
 
-    def note(self, setting: Setting) -> str:
+    def note(self, setting: ExperimentSetting) -> str:
         return "The paper's figures are those of ResNet18 on all of CIFAR-10." if setting.small else ""
 
-    def more(self, setting: Setting) -> list[Table]:
+    def more(self, setting: ExperimentSetting) -> list[ResultTable]:
         costs = {
             name: {T: self._cost(setting, rule, T) for T in MEASURED if rule.least <= T}
             for name, rule in RULES.items()
@@ -112,14 +112,14 @@ class ThroughTime(SystemsTable):
         where = self.where(setting)
         note = "On CUDA all that is allocated at the peak of a step, else what autograd keeps for it."
         return [
-            Table(
+            ResultTable(
                 setting.titled(f"SLTT: peak memory of a step in MiB, {where}"),
                 "rule",
                 [*steps, last],
                 memory,
                 note,
             ),
-            Table(
+            ResultTable(
                 setting.titled(f"SLTT: seconds of an epoch on full data, {where}"),
                 "rule",
                 [*steps, last],
@@ -128,7 +128,7 @@ class ThroughTime(SystemsTable):
             ),
         ]
 
-    def _cost(self, setting: Setting, rule: Rule, time_steps: int) -> StepCost:
+    def _cost(self, setting: ExperimentSetting, rule: RuleVariant, time_steps: int) -> StepCost:
         overrides = {**rule.overrides(time_steps), **FULL}
         if setting.small:
             job = setting.run(IMAGES, {**overrides, **EACH_STEP}, setting.seeds[0], CIFAR10_PART)
@@ -142,7 +142,7 @@ def _accuracy(rule: str, time_steps: int) -> dict[tuple[str, float], Published]:
     return {} if known is None else {UNPRUNED: known[2]}
 
 
-def _shares(rule: Rule) -> tuple[Published | None, Published | None]:
+def _shares(rule: RuleVariant) -> tuple[Published | None, Published | None]:
     """The supplement's memory and time of a rule, of BPTT's."""
     ours, whole = (SLTT_TABLE_S2.get((key, COMPARED)) for key in (rule.key, "bptt"))
     if ours is None or whole is None or rule.more:

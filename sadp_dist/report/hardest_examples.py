@@ -13,14 +13,14 @@ from PIL import Image
 
 from sadp_dist.errors import UsageError
 from sadp_dist.report.contact_sheet import contact_sheet
-from sadp_dist.report.groups import Group
-from sadp_dist.report.runs import RunRecord
+from sadp_dist.report.run_groups import Group
+from sadp_dist.report.run_record import RunRecord
 
 SHOWN = 24
 SIDE = 128  # pixels: larger images are made smaller
 
 
-class Images(Protocol):
+class TrainingImages(Protocol):
     """A run's training examples, in the order of their indices."""
 
     def __len__(self) -> int: ...
@@ -29,7 +29,7 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class Example:
+class HardExample:
     """One example.
 
     Attributes:
@@ -73,7 +73,7 @@ class Hardest:
     """
 
     title: str
-    examples: list[Example]
+    examples: list[HardExample]
     note: str
     number: int
 
@@ -90,7 +90,7 @@ class Hardest:
         return path
 
 
-def hardest_examples(groups: Sequence[Group], images: Images | None) -> list[Hardest]:
+def hardest_examples(groups: Sequence[Group], images: TrainingImages | None) -> list[Hardest]:
     """For each group that scores, the examples of highest score of its first run that has a checkpoint.
 
     Args:
@@ -106,7 +106,7 @@ def hardest_examples(groups: Sequence[Group], images: Images | None) -> list[Har
         if len(indices) == 0:
             continue
         title = group.label if len(group.runs) == 1 else f"{group.label}, {run.name}"
-        examples = [Example(int(i), float(s)) for i, s in zip(indices, scores, strict=True)]
+        examples = [HardExample(int(i), float(s)) for i, s in zip(indices, scores, strict=True)]
         note = ""
         try:
             opened = images if images is not None else training_images(run)
@@ -118,7 +118,7 @@ def hardest_examples(groups: Sequence[Group], images: Images | None) -> list[Har
     return found
 
 
-def training_images(run: RunRecord) -> Images:
+def training_images(run: RunRecord) -> TrainingImages:
     """What the run's configuration says it was trained on.
 
     Raises:
@@ -137,13 +137,13 @@ def training_images(run: RunRecord) -> Images:
     return BetonImages(source)
 
 
-def class_names(images: Images | None) -> list[str] | None:
+def class_names(images: TrainingImages | None) -> list[str] | None:
     """Of the data set, where it has them: a .beton has numbers alone."""
     names = getattr(images, "classes", None)
     return None if names is None else [str(name) for name in names]
 
 
-def _check_size(images: Images, run: RunRecord) -> None:
+def _check_size(images: TrainingImages, run: RunRecord) -> None:
     if len(images) != run.dataset_size:
         raise UsageError(
             f"the images are {len(images):,}, but {run.path} was trained on {run.dataset_size:,}; give the "
@@ -151,7 +151,7 @@ def _check_size(images: Images, run: RunRecord) -> None:
         )
 
 
-def _with_image(example: Example, images: Images) -> Example:
+def _with_image(example: HardExample, images: TrainingImages) -> HardExample:
     image, label = images[example.index]
     names = class_names(images)
-    return Example(example.index, example.score, names[label] if names else f"class {label}", image)
+    return HardExample(example.index, example.score, names[label] if names else f"class {label}", image)

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from sadp_dist.report.formats import percent
-from sadp_dist.report.groups import Spread
-from sadp_dist.report.lines import Line, line_chart
+from sadp_dist.report.line_chart import Line, line_chart
+from sadp_dist.report.number_format import percent
+from sadp_dist.report.run_groups import Spread
 from sadp_dist.reproduce.baselines import NAMES, OF_PART
 from sadp_dist.reproduce.experiment import Experiment, register, summary_of
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import FULL, LABELS, pruned
-from sadp_dist.reproduce.result import Cell, Result, Table
-from sadp_dist.reproduce.setting import Setting
+from sadp_dist.reproduce.result import Cell, Result, ResultTable
 
 METHODS = ("forgetting", "el2n", "random", "infobatch", "sadp")
 RATIOS = (0.3, 0.5, 0.7)
@@ -30,20 +30,20 @@ class Figure3(Experiment):
     title = "Figure 3"
     one_at_a_time = True
 
-    def _dataset(self, setting: Setting) -> str:
+    def _dataset(self, setting: ExperimentSetting) -> str:
         return "cifar10" if setting.small else "cifar100"
 
-    def _job(self, setting: Setting, overrides: Mapping[str, Any]) -> Job:
+    def _job(self, setting: ExperimentSetting, overrides: Mapping[str, Any]) -> Job:
         timed = {**(HALF if setting.small else {}), "tracking.trackers": []}
         # A checkpoint every so often makes it another run than one that was trained beside others.
         apart = {"training.keep_checkpoints": 1}
         return setting.job(self._dataset(setting), {**overrides, **timed, **apart}, setting.seeds[0])
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         pruning = [pruned(method, ratio) for method in METHODS for ratio in RATIOS]
         return [self._job(setting, overrides) for overrides in (FULL, *pruning)]
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         full = summary_of(self._job(setting, FULL))
         rows: dict[str, list[Cell | None]] = {}
         lines = []
@@ -67,4 +67,6 @@ class Figure3(Experiment):
         chart = line_chart(
             "figure-3", title, lines, ("pruning ratio", "time, of full data's"), (percent, percent), note
         )
-        return Result([Table(title, "pruning ratio", columns, rows, note)], [] if chart is None else [chart])
+        return Result(
+            [ResultTable(title, "pruning ratio", columns, rows, note)], [] if chart is None else [chart]
+        )

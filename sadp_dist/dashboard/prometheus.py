@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sadp_dist.dashboard.runs import NoSuchRun, Runs
+from sadp_dist.dashboard.open_runs import NoSuchRun, Runs
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store, StoreStats
 
@@ -36,7 +36,7 @@ COUNTERS = {
 }
 
 
-class Figures(NamedTuple):
+class RunMetrics(NamedTuple):
     """What is measured of a run.
 
     Attributes:
@@ -59,26 +59,26 @@ async def metrics(runs: Runs) -> bytes:
     return _text(True, {name: figures for name, figures in zip(names, answers, strict=True) if figures})
 
 
-async def _figures_of(runs: Runs, run: str) -> Figures | None:
+async def _figures_of(runs: Runs, run: str) -> RunMetrics | None:
     try:
         return await runs.ask(run, "figures", _figures)
     except (StoreUnavailable, UsageError, NoSuchRun):
         return None
 
 
-def _figures(store: Store) -> Figures:
+def _figures(store: Store) -> RunMetrics:
     measured = [record.training for record in store.history() if record.training]
-    return Figures(store.stats(), measured[-1] if measured else {})
+    return RunMetrics(store.stats(), measured[-1] if measured else {})
 
 
-def _text(up: bool, figures: dict[str, Figures]) -> bytes:
+def _text(up: bool, figures: dict[str, RunMetrics]) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Collector(up, figures))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    def __init__(self, up: bool, figures: dict[str, Figures]) -> None:
+    def __init__(self, up: bool, figures: dict[str, RunMetrics]) -> None:
         self._up, self._figures = up, figures
 
     def describe(self) -> list[Metric]:

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from sadp_dist.dashboard import asking
-from sadp_dist.dashboard.asking import MOST_WAITING, Asker
+from sadp_dist.dashboard import query_cache
+from sadp_dist.dashboard.query_cache import MOST_WAITING, QueryCache
 from sadp_dist.errors import StoreUnavailable, UsageError
 
 
 @pytest.fixture
 def asker():
-    asker = Asker("the place")
+    asker = QueryCache("the place")
     yield asker
     asker.close(lambda: None)
 
@@ -50,7 +50,7 @@ def test_all_who_ask_the_same_at_once_get_one_answer(asker):
 
 
 def test_an_answer_is_good_for_a_moment_and_then_asked_for_anew(asker, monkeypatch):
-    monkeypatch.setattr(asking, "KEPT", 0.2)
+    monkeypatch.setattr(query_cache, "KEPT", 0.2)
     moments = iter(range(100))
 
     async def ask_until_new():
@@ -63,7 +63,7 @@ def test_an_answer_is_good_for_a_moment_and_then_asked_for_anew(asker, monkeypat
 
 
 def test_who_asks_a_place_that_hangs_is_told_so_and_the_answer_comes_later(asker, monkeypatch):
-    monkeypatch.setattr(asking, "PATIENCE", 0.05)
+    monkeypatch.setattr(query_cache, "PATIENCE", 0.05)
     hanging = Hanging()
 
     async def ask():
@@ -78,7 +78,7 @@ def test_who_asks_a_place_that_hangs_is_told_so_and_the_answer_comes_later(asker
 
 
 def test_what_was_wrong_the_last_time_is_said_while_it_is_tried_again(asker, monkeypatch):
-    monkeypatch.setattr(asking, "KEPT", 0.0)
+    monkeypatch.setattr(query_cache, "KEPT", 0.0)
     hanging = Hanging()
 
     def refuse():
@@ -109,8 +109,8 @@ def test_errors_come_back_to_who_asked(asker):
 
 
 def test_no_more_than_so_many_questions_wait(asker, monkeypatch):
-    monkeypatch.setattr(asking, "PATIENCE", 0.01)
-    monkeypatch.setattr(asking, "NO_PATIENCE", 0.0)
+    monkeypatch.setattr(query_cache, "PATIENCE", 0.01)
+    monkeypatch.setattr(query_cache, "NO_PATIENCE", 0.0)
     hanging = Hanging()
 
     async def ask():
@@ -127,7 +127,7 @@ def test_no_more_than_so_many_questions_wait(asker, monkeypatch):
 
 
 def test_closing_ends_the_thread_after_what_it_does_last():
-    asker = Asker("a place to leave")
+    asker = QueryCache("a place to leave")
     done = threading.Event()
     asker.close(done.set)
     assert done.wait(10)

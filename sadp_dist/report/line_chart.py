@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from sadp_dist.report.chart import Chart, Table, colour, legend_below, look, marker, plain_logarithmic
-from sadp_dist.report.groups import Spread
+from sadp_dist.report.chart import Chart, ChartTable, colour, legend_below, look, marker, plain_logarithmic
+from sadp_dist.report.run_groups import Spread
 
 FEW = 40  # points, each of which gets a marker
 
@@ -117,11 +117,11 @@ def _bottom(lines: Sequence[Line]) -> float | None:
 
 def _table(
     lines: Sequence[Line], axes_names: tuple[str, str], show: tuple[Callable[[float], str], ...]
-) -> Table:
+) -> ChartTable:
     show_x, show_y = show
     rows = []
     for line in lines:
         for x, y, sd in line.points():
             deviation = f" ± {show_y(sd)}" if np.isfinite(sd) else ""
             rows.append([line.label, show_x(x), show_y(y) + deviation])
-    return Table(["runs", *axes_names], rows)
+    return ChartTable(["runs", *axes_names], rows)

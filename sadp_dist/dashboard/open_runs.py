@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from sadp_dist.dashboard.asking import Asker
+from sadp_dist.dashboard.query_cache import QueryCache
 from sadp_dist.dashboard.sources import OpenRun, Source
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store
@@ -34,7 +34,7 @@ class Runs:
     def __init__(self, source: Source) -> None:
         self.name = source.name
         self._source = source
-        self._directory = Asker(source.name)
+        self._directory = QueryCache(source.name)
         self._watched: dict[str, _Watched] = {}
 
     async def list(self) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ class _Watched:
 
     def __init__(self, name: str, run: OpenRun) -> None:
         self._run = run
-        self._asker = Asker(name)
+        self._asker = QueryCache(name)
         self.asked = time.monotonic()
         self.failed = False
 

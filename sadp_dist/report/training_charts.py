@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from sadp_dist.report.chart import Chart
-from sadp_dist.report.formats import percent, short, thousands, time_unit, whole
-from sadp_dist.report.groups import Group, Spread, over_epochs
-from sadp_dist.report.lines import Line, line_chart
+from sadp_dist.report.line_chart import Line, line_chart
+from sadp_dist.report.number_format import percent, short, thousands, time_unit, whole
+from sadp_dist.report.run_groups import Group, Spread, over_epochs
 
 
 def accuracy_charts(groups: Sequence[Group]) -> list[Chart]:

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from sadp_dist.report.formats import short, whole
-from sadp_dist.report.groups import Spread
-from sadp_dist.report.lines import Line, line_chart
-from sadp_dist.report.variance import estimate_variance
+from sadp_dist.report.gradient_variance import estimate_variance
+from sadp_dist.report.line_chart import Line, line_chart
+from sadp_dist.report.number_format import short, whole
+from sadp_dist.report.run_groups import Spread
 from sadp_dist.reproduce.experiment import Experiment, register
+from sadp_dist.reproduce.experiment_setting import ExperimentSetting
+from sadp_dist.reproduce.gradient_probe import Probe
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import pruned
-from sadp_dist.reproduce.norms import Probe
 from sadp_dist.reproduce.result import Result
-from sadp_dist.reproduce.setting import Setting
 from sadp_dist.selection.plan import epoch_probabilities
 from sadp_dist.store import open_snapshot
 
@@ -36,14 +36,14 @@ class Figure5(Experiment):
 
     title = "Figure 5"
 
-    def _job(self, setting: Setting, name: str) -> Job:
+    def _job(self, setting: ExperimentSetting, name: str) -> Job:
         kept = {"training.keep_checkpoints": 1000}
         return setting.job("cifar10", {**LINES[name], **kept}, setting.seeds[0])
 
-    def jobs(self, setting: Setting) -> list[Job]:
+    def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [self._job(setting, name) for name in LINES]
 
-    def result(self, setting: Setting, diverged: Mapping[str, str]) -> Result:
+    def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         lines = []
         for number, name in enumerate(LINES):
             job = self._job(setting, name)

@@ -27,7 +27,7 @@ MOST_WAITING = 64
 T = TypeVar("T")
 
 
-class Asker:
+class QueryCache:
     """Asks a place one thing at a time, in a thread of its own, and keeps each answer for a moment.
 
     All who ask the same meanwhile share the answer, so many open pages cost as much as one. Its thread does
