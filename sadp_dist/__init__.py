@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sadp_dist.selection import PruningConfig
     from sadp_dist.store import connect, open_snapshot
 
-__version__ = "0.1.0"
+__version__ = "0.3.0.dev0"
 __all__ = [
     "PruningConfig",
     "connect",
