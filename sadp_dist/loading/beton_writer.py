@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from sadp_dist.atomic_write import atomic_write
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.ffcv_import import importing_ffcv
 
@@ -58,15 +59,9 @@ def write_examples(
         progress: called now and then with the number of examples written since it was called last.
     """
     workers = min(workers or len(os.sched_getaffinity(0)), -(-len(examples) // CHUNK))
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        writer = _Writer(str(unfinished), fields, num_workers=workers, progress=progress)
+    with atomic_write(out) as temporary:
+        writer = _Writer(str(temporary), fields, num_workers=workers, progress=progress)
         writer.from_indexed_dataset(examples, chunksize=CHUNK)
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class _Writer(DatasetWriter):

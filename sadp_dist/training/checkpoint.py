@@ -20,11 +20,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from sadp_dist.atomic_write import fsync, temporary_beside
 from sadp_dist.errors import UsageError
 from sadp_dist.snn.layers import PARAMETRIZED
 from sadp_dist.snn.models.published import our_names
 from sadp_dist.store import Store
-from sadp_dist.store.wire.snapshot import fsync_folder
 from sadp_dist.training.processes import Process
 
 _NAME = re.compile(r"e(\d+)-b(\d+)")
@@ -47,7 +47,7 @@ class Checkpoints:
     def save(self, process: Process, store: Store, epoch: int, batch: int, state: dict[str, Any]) -> None:
         """Write one checkpoint; every rank calls it, rank 0 writes."""
         final = self.folder / f"e{epoch:04d}-b{batch:06d}"
-        temporary = self.folder / f".tmp-{final.name}"
+        temporary = temporary_beside(final)
         randomness = [random_state(process.device)]
         if process.world_size > 1:
             gathered: list[Any] = [None] * process.world_size
@@ -61,11 +61,10 @@ class Checkpoints:
             torch.save(
                 {"epoch": epoch, "batch": batch, "random": randomness, **state}, temporary / "state.pt"
             )
-            with (temporary / "state.pt").open("rb") as file:
-                os.fsync(file.fileno())
+            fsync(temporary / "state.pt")
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)
-            fsync_folder(self.folder)
+            fsync(self.folder)
             for old in self.all()[: -self.keep]:
                 shutil.rmtree(old, ignore_errors=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sadp_dist.atomic_write import atomic_write
 from sadp_dist.training.trackers.following import Follower
 
 METRICS_FILE = "metrics.jsonl"
@@ -103,6 +103,5 @@ def rewind_metrics(run_dir: Path, before_epoch: int) -> None:
     if not path.exists():
         return
     kept = [r for r in read_metrics(run_dir) if r["event"] == "epoch" and r["epoch"] < before_epoch]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import torch
 import yaml
 
+from sadp_dist.atomic_write import atomic_write
 from sadp_dist.errors import UsageError
 from sadp_dist.training.achieved import ratios
 from sadp_dist.training.checkpoint import Checkpoints
@@ -168,9 +168,8 @@ def _prepare_run_dir(config: TrainConfig, existing: str, process: Process) -> No
         (run_dir / METRICS_FILE).unlink(missing_ok=True)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        temporary = run_dir / f".tmp-{CONFIG_FILE}"
-        temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
-        os.replace(temporary, run_dir / CONFIG_FILE)
+        with atomic_write(run_dir / CONFIG_FILE) as temporary:
+            temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"output: {run_dir} cannot be written to ({error.strerror}); choose another"

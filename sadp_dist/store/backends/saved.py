@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.atomic_write import TEMPORARY
 from sadp_dist.errors import UsageError
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.engine import Engine
@@ -31,7 +32,7 @@ def open_snapshot(path: str | PathLike[str]) -> Store:
 
     Args:
         path: a file that `Store.save` wrote, or a folder, such as a run's: then the newest store.npz in it.
-            Folders in it named .tmp* hold what is not finished, and are passed over.
+            Folders in it whose name begins with .tmp- are unfinished and are skipped.
 
     Raises:
         UsageError: there is none, or it is not whole.
@@ -55,7 +56,7 @@ def newest_in(folder: Path) -> Path | None:
     """The newest store.npz in a folder, as `open_snapshot` takes it; None if there is none."""
     found: list[tuple[int, Path]] = []
     for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".tmp")]
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
         if FILE_NAME in files:
             with contextlib.suppress(FileNotFoundError):
                 found.append((os.stat(Path(parent, FILE_NAME)).st_mtime_ns, Path(parent, FILE_NAME)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -14,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.atomic_write import atomic_write
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.plan import EpochPlan
@@ -75,25 +75,14 @@ class Snapshot:
         """Write to a path: whenever the machine stops, the path holds the old file or the new one, whole.
 
         Raises:
-            UsageError: the folder is not there or cannot be written to.
+            UsageError: the file cannot be written: its folder does not exist, or the disk is full.
         """
         path = Path(path)
-        # Beside it: only within a file system is a rename atomic. One name: what a kill left is reused.
-        temporary = path.with_name(f".tmp-{path.name}")
         try:
-            file = open(temporary, "wb")  # noqa: SIM115 - closed below, and this error is the caller's to mend
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                self.write(file)
         except OSError as error:
             raise UsageError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
-        try:
-            with file:
-                self.write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        fsync_folder(path.parent)
 
     def to_bytes(self) -> bytes:
         """What `write` writes."""
@@ -185,12 +174,3 @@ def _plan(figures: dict[str, Any], indices: NDArray[np.int64], weights: NDArray[
     capping = Capping(**figures.pop("capping"))
     figures.setdefault("weighted_size", figures["subset_size"])  # older files have none
     return EpochPlan(**figures, drawn=len(indices), capping=capping, indices=indices, weights=weights)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make what was renamed in a folder outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
