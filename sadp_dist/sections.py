@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any, ClassVar, TypeVar, dataclass_transform, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, get_args
 
 from pydantic import (
     BaseModel,
@@ -29,11 +29,16 @@ from sadp_dist.errors import UsageError
 from sadp_dist.passwords import without_password
 from sadp_dist.registry import Registry
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
 Self = TypeVar("Self", bound="Section")
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field,))
-class _OneLineErrors(type(BaseModel)):  # type: ignore[misc]
+class _OneLineErrors(ModelMetaclass):
     """Makes ``SectionClass(...)`` raise UsageError, and return the class that has the options it names."""
 
     def __call__(cls, **values: Any) -> Any:
