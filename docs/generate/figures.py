@@ -2,8 +2,8 @@
 
     python docs/generate/figures.py [--out FOLDER]
 
-The scores are synthetic: the gradient norms of 20,000 examples are lognormal, a score and a loss follow them
-with a scatter of their own. What is written into a figure's legend is computed; it is printed, too.
+The scores are synthetic: 20,000 lognormal gradient norms, and a score and a loss that follow them with noise.
+The figures in the legends are computed, and the command prints them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Floats = NDArray[np.float64]
 
 
 def synthetic() -> tuple[Floats, Floats, Floats]:
-    """The gradient norm of each example, a score that follows it closely, and a loss that does so loosely."""
+    """Return gradient norms, scores that follow them closely, and losses that follow them loosely."""
     rng = np.random.default_rng(0)
     norms = rng.lognormal(0.0, 1.0, N)
     scores = norms * rng.lognormal(0.0, 0.2, N)
@@ -53,13 +53,13 @@ def synthetic() -> tuple[Floats, Floats, Floats]:
 
 
 def variance(norms: Floats, probabilities: Floats) -> float:
-    """Of the mean gradient's estimate from an independent draw, Σ g² (1 - p) / p / N² (Eq. 12)."""
+    """Return the variance of the mean gradient with independent draws, Σ g² (1 - p) / p / N² (Eq. 12)."""
     return float((norms**2 * (1 - probabilities) / probabilities).sum() / N**2)
 
 
-def road() -> plt.Figure:
-    """What happens once an epoch."""
-    stations = (
+def pipeline() -> plt.Figure:
+    """Draw the stages of an epoch."""
+    stages = (
         ("forward,\nbackward", "training"),
         ("scores", "scoring"),
         ("store", "store"),
@@ -69,14 +69,14 @@ def road() -> plt.Figure:
     )
     figure, axes = plt.subplots(figsize=(8, 1.9))
     axes.axis("off")
-    axes.set(xlim=(-0.5, len(stations) - 0.5), ylim=(-1.5, 0.6))
+    axes.set(xlim=(-0.5, len(stages) - 0.5), ylim=(-1.5, 0.6))
     box = {"boxstyle": "round,pad=0.45", "facecolor": "#e8eaf6", "edgecolor": "#3f51b5"}
-    for x, (what, part) in enumerate(stations):
-        axes.text(x, 0, what, ha="center", va="center", bbox=box)
+    for x, (stage, part) in enumerate(stages):
+        axes.text(x, 0, stage, ha="center", va="center", bbox=box)
         axes.text(x, -0.62, part, ha="center", va="center", family="monospace", fontsize=8, color="#555555")
         if x:
             axes.annotate("", (x - 0.44, 0), (x - 0.56, 0), arrowprops={"arrowstyle": "->"})
-    last = len(stations) - 1
+    last = len(stages) - 1
     axes.plot([last, last, 0], [-0.8, -1.05, -1.05], color="#555555", linewidth=1)
     axes.annotate("", (0, -0.75), (0, -1.08), arrowprops={"arrowstyle": "->", "color": "#555555"})
     axes.text(last / 2, -1.15, "the batches of the next epoch", ha="center", color="#555555", va="top")
@@ -84,7 +84,7 @@ def road() -> plt.Figure:
 
 
 def probabilities() -> plt.Figure:
-    """Scores to selection probabilities: proportional, capped at 1, lifted to the floor."""
+    """Draw selection probabilities over scores: proportional, capped at 1, raised to the floor."""
     _, scores, _ = synthetic()
     order = np.sort(scores)
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
@@ -99,7 +99,7 @@ def probabilities() -> plt.Figure:
 
 
 def schedule() -> plt.Figure:
-    """Eq. 42 for the settings of Table II."""
+    """Draw Eq. 42 for the settings of Table II."""
     figure, axes = plt.subplots(figsize=(5.5, 3))
     for r, _, r_max in TABLE_II:
         planned = PruningSchedule(r, min(r_max, 0.999999), epochs=200)  # 1 would warn of an empty epoch
@@ -112,21 +112,26 @@ def schedule() -> plt.Figure:
 
 
 def floor() -> plt.Figure:
-    """What β costs in variance, and what it saves in large weights."""
+    """Draw the largest weight and the variance over β."""
     norms, scores, _ = synthetic()
     betas = np.linspace(0.01, 0.5, 50)
     drawn = [selection_probabilities(scores, S, beta) for beta in betas]
     least = variance(norms, selection_probabilities(scores, S))
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
     left.plot(betas, [importance_weights(p, np.arange(N), S).max() for p in drawn])
-    left.set(xlabel="β", ylabel="largest weight, S / (N β)", yscale="log", title="Weights become smaller ...")
+    left.set(
+        xlabel="β",
+        ylabel="largest weight, S / (N β)",
+        yscale="log",
+        title="A higher floor limits the weights ...",
+    )
     right.plot(betas, [variance(norms, p) / least for p in drawn])
-    right.set(xlabel="β", ylabel="variance, 1 without a floor", title="... and the variance larger")
+    right.set(xlabel="β", ylabel="variance, 1 without a floor", title="... and raises the variance")
     return figure
 
 
 def variances() -> plt.Figure:
-    """Variance of the gradient's estimate by what the examples are chosen by."""
+    """Draw the variance of the gradient estimate for several selection criteria."""
     norms, scores, losses = synthetic()
     ratios = np.linspace(0.1, 0.9, 33)
     figure, axes = plt.subplots(figsize=(6.5, 3.2))
@@ -135,7 +140,7 @@ def variances() -> plt.Figure:
         (f"by the loss (correlation {np.corrcoef(losses, norms)[0, 1]:.2f})", losses, 0.0),
         (f"by the score (correlation {np.corrcoef(scores, norms)[0, 1]:.2f})", scores, 0.0),
         ("by the score, β = 0.3", scores, 0.3),
-        ("by the norm itself, the least possible", norms, 0.0),
+        ("by the gradient norm (lowest possible)", norms, 0.0),
     )
     for label, by, beta in choices:
         p_of = [selection_probabilities(by, (1 - r) * N, beta) for r in ratios]
@@ -147,7 +152,7 @@ def variances() -> plt.Figure:
 
 
 def subset_sizes() -> plt.Figure:
-    """How large the subsets of 200 epochs are, by the scheme that draws them."""
+    """Draw the subset sizes of 200 epochs for both schemes."""
     _, scores, _ = synthetic()
     p = selection_probabilities(scores, S, 0.3)
     figure, axes = plt.subplots(figsize=(6.5, 2.4))
@@ -161,7 +166,7 @@ def subset_sizes() -> plt.Figure:
 
 
 FIGURES: dict[str, Callable[[], plt.Figure]] = {
-    "road": road,
+    "pipeline": pipeline,
     "probabilities": probabilities,
     "schedule": schedule,
     "floor": floor,
