@@ -22,7 +22,6 @@ ROOT = Path(__file__).parents[1]
 NAMES = (
     "selection",
     "planning",
-    "ray_shards",
     "loading",
     "page_order",
     "scoring_step",

@@ -86,8 +86,6 @@ def _store(figures: dict[str, Any]) -> dict[str, str]:
         "received": decimal(figures["bytes_received"]),
         "memory": decimal(figures["memory_bytes"]),
     }
-    if figures["shards"] > 1:
-        rows["shards"] = show(figures["shards"])
     return rows | {
         "planner": show(figures["planner"]),
         "ranks waited for": show(figures["waiting_ranks"]),

@@ -7,7 +7,6 @@ from numbers import Real
 
 from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.store.engine.run import is_integer
 
 PLANNERS = ("auto", "server", "rank0")
 LONGEST = 365 * 86400.0
@@ -22,7 +21,6 @@ class StoreOptions:
         planner: who plans the epochs of a run in Redis. "server": a `sadp-dist serve`; "rank0": a thread of
             rank 0; "auto": a server where one runs, else that thread, which also stands in for a server that
             is gone.
-        shards: over how many Ray actors the examples are spread; None chooses by N.
         snapshot: folder for the snapshots from which a Ray actor comes back, on any path that fsspec reads;
             None is a folder for temporary files, which a lost machine takes along.
         timeout: seconds that a rank waits for the store and for the other ranks before it gives up.
@@ -32,14 +30,11 @@ class StoreOptions:
     """
 
     planner: str = "auto"
-    shards: int | None = None
     snapshot: str | None = None
     timeout: float = 1800.0
 
     def __post_init__(self) -> None:
         check_choice("planner", self.planner, PLANNERS)
-        if self.shards is not None and not (is_integer(self.shards) and 1 <= self.shards <= 1024):
-            raise UsageError(f"shards={self.shards!r} is not an integer in [1, 1024]")
         if self.snapshot is not None and not isinstance(self.snapshot, str):
             raise UsageError(f"snapshot={self.snapshot!r} is not the path of a folder: a string")
         if not isinstance(self.timeout, Real) or not 0 < self.timeout < float("inf"):

@@ -34,12 +34,6 @@ def process_killed(cluster: RayCluster, snapshots: Path) -> Iterator[None]:
 
 
 @contextmanager
-def shard_killed(cluster: RayCluster, snapshots: Path) -> Iterator[None]:
-    cluster.kill_process(f"{RUN}/1")
-    yield
-
-
-@contextmanager
 def node_killed(cluster: RayCluster, snapshots: Path) -> Iterator[None]:
     cluster.kill_node(cluster.node_of(RUN))
     yield
@@ -57,7 +51,6 @@ RUN = "job"
 Fault = Callable[[RayCluster, Path], AbstractContextManager[None]]
 FAULTS: dict[str, tuple[Fault, dict[str, Any]]] = {
     "kill -9 of the actor's process": (process_killed, {}),
-    "kill -9 of the process of one shard, `shards: 3`": (shard_killed, {"shards": 3}),
     "kill -9 of the actor's node": (node_killed, {}),
     "kill -9 of the actor's node, on which its snapshots were": (node_killed_with_snapshots, {}),
 }

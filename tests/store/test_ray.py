@@ -17,8 +17,9 @@ import pytest
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.store import StoreUnavailable, attach, list_runs, remove_run
-from sadp_dist.store.backends.ray.backend import shards_for
 from sadp_dist.store.backends.ray.files import SnapshotFiles, folder_of
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run
 from tests.store.ray_cluster import RayCluster, free_port
 
 N = 40_000
@@ -53,11 +54,10 @@ class Job:
         run: str,
         world_size: int,
         snapshot: Path,
-        shards: int = 1,
         url: str = "ray:auto",
         pruning: PruningConfig = PRUNING,
     ) -> None:
-        options = {"snapshot": str(snapshot), "shards": shards, "timeout": 60}
+        options = {"snapshot": str(snapshot), "timeout": 60}
         self.stores = [connect(url, run, N, pruning, LABELS, **options) for _ in range(world_size)]
         self.alone = connect("memory:", run, N, pruning, LABELS)
         self.threads = ThreadPoolExecutor(world_size)
@@ -107,11 +107,9 @@ class Job:
             store.close()
 
 
-@pytest.mark.parametrize(
-    ("world_size", "shards", "block"), [(1, 1, None), (2, 1, None), (4, 1, 300), (2, 3, None), (2, 3, 300)]
-)
-def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size, shards, block):
-    job = Job(run, world_size, tmp_path, shards, pruning=replace(PRUNING, shard_block=block))
+@pytest.mark.parametrize(("world_size", "block"), [(1, None), (2, None), (4, 300)])
+def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size, block):
+    job = Job(run, world_size, tmp_path, pruning=replace(PRUNING, shard_block=block))
     job.assert_same_plan(0)
     for epoch in range(3):
         job.push(epoch)
@@ -134,18 +132,9 @@ def kill_process(cluster, run):
     cluster.kill_process(run)
 
 
-def kill_table(cluster, run):
-    cluster.kill_process(f"{run}/1")
-
-
-EITHER_KIND = pytest.mark.parametrize(("kill", "shards"), [(kill_process, 1), (kill_table, 3)])
-
-
-@pytest.mark.parametrize(
-    ("kill", "shards"), [(kill_actor, 1), (kill_process, 1), (kill_process, 3), (kill_table, 3)]
-)
-def test_an_actor_that_is_killed_in_an_epoch_changes_no_subset(cluster, run, tmp_path, kill, shards):
-    job = Job(run, 2, tmp_path, shards)
+@pytest.mark.parametrize("kill", [kill_actor, kill_process])
+def test_an_actor_that_is_killed_in_an_epoch_changes_no_subset(cluster, run, tmp_path, kill):
+    job = Job(run, 2, tmp_path)
     job.push(0)
     job.assert_same_plan(1)
     job.push(1, slice(0, N // 2))
@@ -166,11 +155,8 @@ def test_an_actor_that_is_killed_before_the_first_plan_gets_everything_again(clu
     job.assert_same_plan(1)
 
 
-@EITHER_KIND
-def test_an_actor_that_is_killed_while_a_rank_waits_keeps_it_waiting_for_the_others(
-    cluster, run, tmp_path, kill, shards
-):
-    job = Job(run, 2, tmp_path, shards)
+def test_an_actor_that_is_killed_while_a_rank_waits_keeps_it_waiting_for_the_others(cluster, run, tmp_path):
+    job = Job(run, 2, tmp_path)
     job.assert_same_plan(0)
     job.push(0)
     job.flush()
@@ -178,16 +164,15 @@ def test_an_actor_that_is_killed_while_a_rank_waits_keeps_it_waiting_for_the_oth
     with attach("ray:auto", run) as watching:
         while watching.stats().waiting_ranks != [1]:
             time.sleep(0.01)
-    kill(cluster, run)
+    cluster.kill_process(run)
     job.assert_same_shard(job.begin_plan(1, rank=1).result(60), 1, rank=1)
     job.assert_same_shard(first.result(60), 1, rank=0)
 
 
-@EITHER_KIND
 def test_a_plan_that_one_rank_has_is_the_other_ranks_plan_though_scores_came_and_the_actor_was_killed(
-    cluster, run, tmp_path, kill, shards
+    cluster, run, tmp_path
 ):
-    job = Job(run, 2, tmp_path, shards)
+    job = Job(run, 2, tmp_path)
     job.push(0)
     job.flush()
     job.stores[1]._connection.ask(1, 1, 2)
@@ -195,14 +180,13 @@ def test_a_plan_that_one_rank_has_is_the_other_ranks_plan_though_scores_came_and
     for store in (job.stores[0], job.alone):
         store.push(np.arange(N), np.ones(N), epoch=1)
     job.stores[0].flush()
-    kill(cluster, run)
+    cluster.kill_process(run)
     job.assert_same_shard(job.begin_plan(1, rank=1).result(60), 1, rank=1)
     job.assert_same_plan(2)
 
 
-@pytest.mark.parametrize("shards", [1, 3])
-def test_a_node_that_is_killed_changes_no_subset_where_snapshots_are_shared(cluster, run, tmp_path, shards):
-    job = job_on_another_node(cluster, run, tmp_path, shards)
+def test_a_node_that_is_killed_changes_no_subset_where_snapshots_are_shared(cluster, run, tmp_path):
+    job = job_on_another_node(cluster, run, tmp_path)
     job.push(0)
     job.assert_same_plan(1)
     job.push(1)
@@ -213,7 +197,7 @@ def test_a_node_that_is_killed_changes_no_subset_where_snapshots_are_shared(clus
 
 
 def test_a_node_that_takes_the_snapshots_along_ends_the_run_with_one_line(cluster, run, tmp_path):
-    job = job_on_another_node(cluster, run, tmp_path, shards=1)
+    job = job_on_another_node(cluster, run, tmp_path)
     job.push(0)
     job.assert_same_plan(1)
     cluster.kill_node(cluster.node_of(run))
@@ -224,10 +208,10 @@ def test_a_node_that_takes_the_snapshots_along_ends_the_run_with_one_line(cluste
     cluster.add_node()
 
 
-def job_on_another_node(cluster, run, folder, shards):
+def job_on_another_node(cluster, run, folder):
     """A job whose actor is not on the node that this process belongs to."""
     while True:
-        job = Job(run, 2, folder, shards)
+        job = Job(run, 2, folder)
         if not cluster.is_head(cluster.node_of(run)):
             return job
         job.close()
@@ -235,7 +219,7 @@ def job_on_another_node(cluster, run, folder, shards):
 
 
 def test_a_run_restored_from_a_file_outlasts_its_actor(cluster, run, tmp_path):
-    job = Job(run, 1, tmp_path, shards=3)
+    job = Job(run, 1, tmp_path)
     (store,) = job.stores
     job.push(0)
     job.assert_same_plan(1)
@@ -286,22 +270,22 @@ def test_a_job_that_begins_on_the_run_of_an_old_one_is_told(run, tmp_path):
 def test_options_that_come_too_late_are_said_to_change_nothing(run, tmp_path):
     Job(run, 1, tmp_path / "here")
     with pytest.warns(UserWarning) as warned:
-        Job(run, 1, tmp_path / "there", shards=2)
-    says = sorted(str(warning.message) for warning in warned)
+        Job(run, 1, tmp_path / "there")
+    (says,) = (str(warning.message) for warning in warned)
     assert re.match(
-        rf"store.shards=2 changes nothing: run {re.escape(repr(run))} is in .* already, with 1; ", says[0]
+        rf"store.snapshot='.*there' changes nothing: run {re.escape(repr(run))} is in .* already, "
+        "with 'file:.*/here/run-",
+        says,
     )
-    assert re.match(r"store.snapshot='.*there' changes nothing: .* with 'file:.*/here/run-", says[1])
     assert not (tmp_path / "there").exists()
 
 
 def test_files_that_clusters_before_left_of_the_run_are_removed(run, tmp_path):
     folder = Path(folder_of(run, str(tmp_path)).removeprefix("file://"))
-    SnapshotFiles(str(folder), 5, "scores0").write(1, {})
-    SnapshotFiles(str(folder), 5, "run").write(1, {})
+    SnapshotFiles(str(folder), 5).write(1, Engine(Run(run, N, PRUNING, LABELS)).snapshot())
     Job(run, 1, tmp_path)
     assert [path.name for path in folder.iterdir() if path.name.startswith(f"{5:016x}")] == []
-    assert len(list(folder.iterdir())) == 1  # the labels of the new one
+    assert len(list(folder.iterdir())) == 1  # the snapshot of the new one, without scores
 
 
 def test_a_package_that_is_missing_is_said_with_how_to_get_it():
@@ -328,7 +312,7 @@ def test_a_job_whose_name_another_takes_over_stops(run, tmp_path):
 
 
 def test_runs_are_listed_and_removed_with_their_files(run, tmp_path):
-    job, other = Job(run, 1, tmp_path, shards=2), Job(f"{run}/0", 1, tmp_path)
+    job, other = Job(run, 1, tmp_path), Job(f"{run}/0", 1, tmp_path)
     job.push(0)
     job.assert_same_plan(1)
     before = {found["run"]: found for found in list_runs("ray:auto")}
@@ -377,7 +361,7 @@ def test_a_client_outside_the_cluster_gets_the_same(run, tmp_path):
         import sys
         from pathlib import Path
         from tests.store.test_ray import Job
-        job = Job(sys.argv[1], 1, Path(sys.argv[2]), shards=3, url=sys.argv[3])
+        job = Job(sys.argv[1], 1, Path(sys.argv[2]), url=sys.argv[3])
         job.push(0)
         job.assert_same_plan(1)
         job.stores[0].save(Path(sys.argv[2], "store.npz"))
@@ -386,10 +370,6 @@ def test_a_client_outside_the_cluster_gets_the_same(run, tmp_path):
     """
     url = f"ray://127.0.0.1:{CLIENT_PORT}"
     subprocess.run([sys.executable, "-c", program, run, str(tmp_path), url], check=True, timeout=120)
-
-
-def test_as_many_shards_as_the_examples_need_and_nodes_can_hold(cluster):
-    assert [shards_for(n) for n in (1, 2**24, 2**24 + 1, 10**9)] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 import secrets
 
-import numpy as np
 import pytest
 
 from sadp_dist.errors import UsageError
+from sadp_dist.selection import PruningConfig
 from sadp_dist.store import StoreUnavailable
 from sadp_dist.store.backends.ray.files import SnapshotFiles, folder_of
 from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.run import Run
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -17,48 +19,52 @@ def folder(request, tmp_path):
     return folder_of("a/../run?", base)
 
 
+def snapshot_of(seed: int):
+    """A snapshot that is told from others by its seed."""
+    return Engine(Run("run", 5, PruningConfig(seed=seed))).snapshot()
+
+
+def seed_in(files: SnapshotFiles, number: int) -> int:
+    return files.read(number).run.pruning.seed
+
+
 def test_what_is_written_is_read_and_two_generations_are_kept(folder):
-    files = SnapshotFiles(folder, 5, "scores0")
+    files = SnapshotFiles(folder, 5)
     assert files.newest() is None
     for number in range(1, 5):
-        files.write(number, {"number": number}, values=np.arange(number))
+        files.write(number, snapshot_of(number))
     assert files.newest() == 4
-    for number in (3, 4):
-        header, arrays = files.read(number)
-        assert header == {"number": number}
-        np.testing.assert_array_equal(arrays["values"], np.arange(number))
+    assert [seed_in(files, number) for number in (3, 4)] == [3, 4]
     with pytest.raises(StoreUnavailable, match="00000002.npz' is gone: .* --resume"):
         files.read(2)
 
 
-def test_actors_made_later_and_other_content_are_not_mistaken_for_ones_own(folder):
-    SnapshotFiles(folder, 5, "scores1").write(7, {})
-    for token, content in ((6, "scores1"), (5, "scores"), (5, "scores11")):
-        assert SnapshotFiles(folder, token, content).newest() is None
+def test_actors_made_later_do_not_read_the_files_of_earlier_ones(folder):
+    SnapshotFiles(folder, 5).write(7, snapshot_of(0))
+    for token in (6, 0x55, 0x50):
+        assert SnapshotFiles(folder, token).newest() is None
 
 
 def test_what_earlier_clusters_left_of_a_run_is_removed_and_nothing_of_this_one(folder):
     for token in range(5):
-        SnapshotFiles(folder, token, "scores0").write(1, {})
-    mine = [SnapshotFiles(folder, 7, content) for content in ("scores0", "scores1")]
-    for files in mine:
-        files.write(3, {"mine": True})
-    SnapshotFiles(f"{folder}2", 0, "scores0").write(1, {})
-    mine[0].remove_older_runs()
-    mine[1].remove_older_runs()
-    assert [SnapshotFiles(folder, token, "scores0").newest() for token in range(5)] == [None] * 5
-    assert [files.read(3)[0] for files in mine] == [{"mine": True}] * 2
-    assert SnapshotFiles(f"{folder}2", 0, "scores0").newest() == 1
+        SnapshotFiles(folder, token).write(1, snapshot_of(token))
+    mine = SnapshotFiles(folder, 7)
+    mine.write(3, snapshot_of(7))
+    SnapshotFiles(f"{folder}2", 0).write(1, snapshot_of(0))
+    mine.remove_older_runs()
+    assert [SnapshotFiles(folder, token).newest() for token in range(5)] == [None] * 5
+    assert seed_in(mine, 3) == 7
+    assert SnapshotFiles(f"{folder}2", 0).newest() == 1
 
 
 def test_a_file_that_a_kill_cut_short_is_not_there(tmp_path):
-    files = SnapshotFiles(folder_of("run", str(tmp_path)), 5, "run")
-    files.write(1, {})
+    files = SnapshotFiles(folder_of("run", str(tmp_path)), 5)
+    files.write(1, snapshot_of(1))
     (written,) = (tmp_path / "run-run").iterdir()
     written.with_name(f".tmp-{written.name.replace('1.npz', '2.npz')}").write_bytes(b"half")
     assert files.newest() == 1
     written.write_bytes(written.read_bytes()[:-10])
-    with pytest.raises(StoreUnavailable, match="is damaged"):
+    with pytest.raises(StoreUnavailable, match="cut short .* --resume"):
         files.read(1)
     written.unlink()
     written.mkdir()
@@ -67,9 +73,9 @@ def test_a_file_that_a_kill_cut_short_is_not_there(tmp_path):
 
 
 def test_all_of_a_run_is_removed_and_nothing_of_another(folder):
-    here, other = SnapshotFiles(folder, 5, "run"), SnapshotFiles(f"{folder}2", 5, "run")
+    here, other = SnapshotFiles(folder, 5), SnapshotFiles(f"{folder}2", 5)
     for files in (here, other):
-        files.write(1, {})
+        files.write(1, snapshot_of(1))
     here.remove_folder()
     here.remove_folder()
     assert here.newest() is None

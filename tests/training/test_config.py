@@ -118,7 +118,7 @@ def test_no_password_is_shown_whatever_is_wrong_with_the_url_or_its_place(url, t
     wrong = [
         {"store": {"url": [url]}},
         {"store": {"planner": url}},
-        {"store": {"shards": url}},
+        {"store": {"timeout": url}},
         {"store": {url: 1}},
         {"store": url},
     ]

@@ -36,7 +36,7 @@ export function showHealth(seen) {
         ? "none yet"
         : `${duration(Math.max(stats.at - stats.last_snapshot, 1))} ago`,
     ],
-    ["Memory", "", bytes(stats.memory_bytes), stats.shards > 1 ? `in ${count(stats.shards)} shards` : null],
+    ["Memory", "", bytes(stats.memory_bytes)],
     ["Received", "", bytes(stats.bytes_received)],
   ];
   byId("health").replaceChildren(

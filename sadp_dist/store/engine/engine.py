@@ -144,7 +144,6 @@ class Engine:
             pushed_scores=self._pushed_scores,
             rejected_pushes=self._rejected_pushes,
             memory_bytes=sum(self._tables.each("memory_bytes")),
-            shards=len(self._tables.ranges),
             bytes_received=0,
             bad_frames={},
             waiting_ranks=[],

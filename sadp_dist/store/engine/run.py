@@ -26,7 +26,6 @@ class Run:
         dataset_size: N, at least 1.
         pruning: how epochs are planned.
         labels: (N,) int32 class of each example, or None; given as any integers >= 0.
-        labels_elsewhere: the checksum of labels that other processes have, None for those here.
 
     Raises:
         UsageError: one of them is wrong, or labels are missing where `pruning` draws by class.
@@ -36,7 +35,6 @@ class Run:
     dataset_size: int
     pruning: PruningConfig
     labels: NDArray[Any] | None = field(default=None, repr=False)
-    labels_elsewhere: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -47,7 +45,7 @@ class Run:
             raise UsageError(f"pruning={self.pruning!r} is not a PruningConfig")
         if self.labels is not None:
             object.__setattr__(self, "labels", _check_labels(self.labels, self.dataset_size))
-        elif self.pruning.needs_labels is not None and self.labels_elsewhere is None:
+        elif self.pruning.needs_labels is not None:
             raise UsageError(f"labels are needed for {self.pruning.needs_labels}")
 
     def check_epoch(self, epoch: int) -> int:
@@ -66,9 +64,7 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """What the run's plans depend on beside its scores, as plain JSON; `differences` compares it."""
-        labels = self.labels_elsewhere
-        if self.labels is not None:
-            labels = f"crc32:{zlib.crc32(self.labels.tobytes()):08x}"
+        labels = None if self.labels is None else f"crc32:{zlib.crc32(self.labels.tobytes()):08x}"
         return {
             "dataset_size": self.dataset_size,
             **{f"pruning.{key}": value for key, value in asdict(self.pruning).items()},

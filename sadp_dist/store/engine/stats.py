@@ -67,7 +67,6 @@ class StoreStats:
         pushed_scores: scores in them.
         rejected_pushes: pushes refused.
         memory_bytes: host memory that scores, labels and plans take.
-        shards: ranges of examples that the scores are kept in.
         bytes_received: bytes of scores that came from other processes.
         bad_frames: reason -> batches of scores that were skipped, since they could not be read.
         waiting_ranks: ranks that have not asked yet for a plan that others have asked for.
@@ -100,7 +99,6 @@ class StoreStats:
     pushed_scores: int
     rejected_pushes: int
     memory_bytes: int
-    shards: int
     bytes_received: int
     bad_frames: dict[str, int]
     waiting_ranks: list[int]

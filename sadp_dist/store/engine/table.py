@@ -42,6 +42,10 @@ class State(NamedTuple):
         scores = arrays["scores"]
         return cls(scores, arrays["score_epochs"], arrays.get("scores_before", np.full_like(scores, np.nan)))
 
+    def copy(self) -> State:
+        """The same, in arrays of its own."""
+        return State(self.scores.copy(), self.score_epochs.copy(), self.scores_before.copy())
+
     def within(self, examples: range) -> State:
         """Of a range of these examples; it shares their memory."""
         part = slice(examples.start, examples.stop)

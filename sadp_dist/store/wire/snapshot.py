@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -46,6 +46,13 @@ class Snapshot:
     plans: tuple[EpochPlan, ...]
     history: History = field(default_factory=History)
     service: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> Snapshot:
+        """The same with arrays of its own; the labels, which nobody changes, are shared."""
+        plans = tuple(
+            replace(plan, indices=plan.indices.copy(), weights=plan.weights.copy()) for plan in self.plans
+        )
+        return replace(self, state=self.state.copy(), plans=plans)
 
     def write(self, file: IO[bytes]) -> None:
         """Write to a seekable binary file."""

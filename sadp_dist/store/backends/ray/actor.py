@@ -7,37 +7,57 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 
-from sadp_dist.selection.plan import PlanFigures
-from sadp_dist.selection.probabilities import Capping
-from sadp_dist.store.backends.ray.creation import Creation
+from sadp_dist.errors import UsageError
+from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.backends.ray.files import SnapshotFiles
-from sadp_dist.store.backends.ray.table import TableLost
-from sadp_dist.store.backends.ray.tables import Left, TableActors, TableHere, Tables
 from sadp_dist.store.connection import Unreachable, Waiting
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import EpochRecord, History
-from sadp_dist.store.engine.run import Run, check_rank
+from sadp_dist.store.engine.history import EpochRecord
+from sadp_dist.store.engine.run import Run
 from sadp_dist.store.engine.service import Service, refuse_if_over
 from sadp_dist.store.engine.stats import StoreStats
-from sadp_dist.store.wire.pieces import Outline, Pieces
+from sadp_dist.store.wire.snapshot import Snapshot
 
 T = TypeVar("T")
 
 
-class State(NamedTuple):
-    """What a run's actor holds, as far as its clients have to know; every reply carries it.
+class Creation(NamedTuple):
+    """What an actor is made with, and again whenever its process starts.
+
+    It is small because Ray keeps it as long as the run. The labels come with `RunActor.begin`.
 
     Attributes:
-        incarnation: random, another one each time that the actor's process, or that of a table, starts anew.
+        name: of the run.
+        dataset_size: N.
+        pruning: how epochs are planned.
+        folder: where snapshots go, on a path that fsspec reads.
+        token: random; the run's first origin.
+    """
+
+    name: str
+    dataset_size: int
+    pruning: PruningConfig
+    folder: str
+    token: int
+
+
+class ActorState(NamedTuple):
+    """What a client has to know about the actor's state; every reply carries it.
+
+    Attributes:
+        incarnation: random, a new one each time that the actor's process starts.
         origin: of the run.
-        snapshots: how many it has written. With fewer, one that comes back has lost a plan that it gave out.
+        snapshots: number of snapshots written. An actor that comes back with fewer has lost a plan that it
+            gave out.
     """
 
     incarnation: int
@@ -46,71 +66,84 @@ class State(NamedTuple):
 
 
 class RunActor:
-    """One run. Ray starts it anew when its process or node is lost; it then goes on from its newest snapshot.
+    """One run. Ray restarts it when its process or node is lost; it then continues from its newest snapshot.
 
-    What it acknowledged after that snapshot is the clients' to send again, all of it before any of them asks
-    for a plan. So calls come with the state that the client believes in: one that is behind gets the actor's
-    own state and no answer, and nothing is done. Between a plan and its snapshot no score is stored and no
-    shard given out; a snapshot needs no plan, which can be made again from the scores in it.
+    Clients send again what it acknowledged after that snapshot, all of it before any of them asks for a plan.
+    So each call carries the state that the client believes in. If that state is old, the actor does nothing
+    and returns its own state. Between a plan and its snapshot the actor stores no score and gives out no
+    shard. Such a snapshot holds the scores without the plan, which is made again from them.
 
-    Calls wait on an event loop and are carried out one at a time, in a thread. Large arrays stay with Ray
-    where they are, for clients to fetch.
+    Calls wait on an event loop and are carried out one at a time, in a thread.
     """
 
     def __init__(self, creation: Creation) -> None:
         self._creation = creation
         self._planner = f"ray actor {creation.name}"
-        self._files = SnapshotFiles(creation.folder, creation.token, "run")
-        self._kept: _Kept | None = None
-        self._state = State(secrets.randbits(63), creation.token, snapshots=0)
+        self._files = SnapshotFiles(creation.folder, creation.token)
+        self._service: Service | None = None
+        self._state = ActorState(secrets.randbits(63), creation.token, snapshots=0)
         self._last_snapshot: float | None = None
         self._not_written: int | None = None  # the epoch of a plan
         self._turn = asyncio.Lock()
         self._news = asyncio.Condition()
 
-    async def open(self) -> tuple[State, Creation, dict[str, Any] | None]:
-        """The state, what the run was made with, and its facts; None for these until somebody begins it."""
+    async def open(self) -> tuple[ActorState, Creation, dict[str, Any] | None]:
+        """The state, what the run was made with, and its facts; None for the facts before `begin`."""
         async with self._turn:
-            kept = await self._carry_out(self._open)
-            return self._state, self._creation, None if kept is None else kept.engine.run.facts()
+            service = await asyncio.to_thread(self._open)
+            return self._state, self._creation, None if service is None else service.engine.run.facts()
 
-    async def begin(self, checksum: str | None, labels: Sequence[Any]) -> None:
+    async def begin(self, labels: NDArray[np.integer] | None) -> None:
         """Begin an empty run, unless there is one.
 
         Args:
-            checksum: of the labels; None without.
-            labels: of each table's range, left with Ray; None without.
+            labels: (N,) the class of each example; None without.
+
+        Raises:
+            UsageError: the folder for snapshots cannot be written to.
         """
 
         def begin() -> None:
-            if self._open() is None:
-                engine, tables = self._new_engine(checksum)
-                tables.each_its("begin_run", [(of_table,) for of_table in labels])
-                self._kept = _Kept(Service(engine, self._creation.token), engine, tables)
-                self._state = State(self._state.incarnation, self._creation.token, snapshots=0)
-                self._not_written = None
+            if self._open() is not None:
+                return
+            creation = self._creation
+            own = None if labels is None else labels.copy()  # Ray would hold on to its memory
+            service = Service(
+                Engine(Run(creation.name, creation.dataset_size, creation.pruning, own)), creation.token
+            )
+            try:
+                self._write(service, number=0)
+            except Unreachable as problem:  # before anything is at stake
+                raise UsageError(f"{problem}; set store.snapshot to a folder that can be") from problem
+            self._files.remove_older_runs()
+            self._service = service
+            self._state = self._state._replace(origin=creation.token)
 
         async with self._turn:
-            await self._carry_out(begin)
+            await asyncio.to_thread(begin)
 
-    async def receive(self, believed: State, frames: Sequence[NDArray[np.uint8]]) -> tuple[State, None]:
+    async def receive(
+        self, believed: ActorState, frames: Sequence[NDArray[np.uint8]]
+    ) -> tuple[ActorState, None]:
         """Store frames."""
 
-        def receive(kept: _Kept) -> None:
-            self._write_plan(kept)
+        def receive(service: Service) -> None:
+            self._write_plan(service)
             for frame in frames:
-                kept.service.receive(frame.data)
+                service.receive(frame.data)
 
         return await self._answer(believed, receive)
 
-    async def ask(self, believed: State, epoch: int, rank: int, world_size: int) -> tuple[State, bool | None]:
+    async def ask(
+        self, believed: ActorState, epoch: int, rank: int, world_size: int
+    ) -> tuple[ActorState, bool | None]:
         """See `Service.ask`; whether that has made the plan."""
 
-        def ask(kept: _Kept) -> bool:
-            self._write_plan(kept)
-            planned = kept.engine.has_plan(epoch)
-            kept.service.ask(epoch, rank, world_size)
-            if planned or not kept.engine.has_plan(epoch):
+        def ask(service: Service) -> bool:
+            self._write_plan(service)
+            planned = service.engine.has_plan(epoch)
+            service.ask(epoch, rank, world_size)
+            if planned or not service.engine.has_plan(epoch):
                 return False
             self._not_written = epoch
             return True
@@ -121,178 +154,123 @@ class RunActor:
         return state, made
 
     async def shard(
-        self, believed: State, epoch: int, rank: int, world_size: int, patience: float
-    ) -> tuple[State, tuple[PlanFigures, list[Left]] | Waiting | None]:
-        """A rank's shard from every table once there is one; after `patience` seconds who is missing."""
+        self, believed: ActorState, epoch: int, rank: int, world_size: int, patience: float
+    ) -> tuple[ActorState, Shard | Waiting | None]:
+        """A rank's shard once there is one; after `patience` seconds the ranks that are missing."""
 
-        def shard(kept: _Kept) -> tuple[PlanFigures, list[Left]] | Waiting:
-            self._write_plan(kept)
-            if not kept.engine.has_plan(epoch):
-                refuse_if_over(epoch, kept.engine.latest_epoch, kept.engine.run.name)
-                return Waiting(kept.service.missing(epoch, world_size), self._planner)
-            plan, run_key = kept.engine.plan(epoch), kept.engine.run.pruning.run_key(epoch)
-            asked = epoch, *check_rank(rank, world_size), plan.drawn, run_key
-            return plan, kept.tables.leave("shard", *asked)
+        def shard(service: Service) -> Shard | Waiting:
+            self._write_plan(service)
+            found = service.shard(epoch, rank, world_size)
+            if found is None:
+                refuse_if_over(epoch, service.engine.latest_epoch, service.engine.run.name)
+                return Waiting(service.missing(epoch, world_size), self._planner)
+            return found
 
         def has_news() -> bool:
-            kept = self._kept_for(believed)
-            return kept is None or kept.engine.has_plan(epoch)
+            service = self._service_for(believed)
+            return service is None or service.engine.has_plan(epoch)
 
         with suppress(TimeoutError):
             async with asyncio.timeout(patience), self._news:
                 await self._news.wait_for(has_news)
         return await self._answer(believed, shard)
 
-    async def snapshot(
-        self, believed: State
-    ) -> tuple[State, tuple[Outline, list[Left], list[list[Left]]] | None]:
-        """Everything, as `Pieces` that are left with Ray."""
+    async def snapshot(self, believed: ActorState) -> tuple[ActorState, ray.ObjectRef[Snapshot] | None]:
+        """Everything, in Ray's object store: copied there before the next call changes it."""
+        return await self._answer(believed, lambda service: ray.put(service.engine.snapshot()))
 
-        def snapshot(kept: _Kept) -> tuple[Outline, list[Left], list[list[Left]]]:
-            outline = kept.engine.outline()
-            drawn = [kept.tables.leave("drawn", plan.epoch) for plan in outline.plans]
-            return outline, kept.tables.leave("state"), drawn
-
-        return await self._answer(believed, snapshot)
-
-    async def restore(
-        self, outline: Outline, states: list[Any], drawn: list[list[Any]], origin: int
-    ) -> State:
-        """Replace everything by `Pieces` whose arrays are left with Ray, under a new origin."""
+    async def restore(self, snapshot: Snapshot, origin: int) -> ActorState:
+        """Replace everything by a snapshot, under a new origin."""
 
         def restore() -> None:
-            kept = self._open()
-            if kept is None:
+            service = self._open()
+            if service is None:
                 raise Unreachable(f"{self._planner} waits for a rank to begin the run")
-            kept.engine.take_over(Pieces(outline, states, drawn))
-            kept.service.begin_anew(origin)
+            service.restore(snapshot.copy(), origin)  # arrays that come through Ray are read-only
             self._state = self._state._replace(origin=origin)
-            self._write(kept)
+            self._write(service, self._state.snapshots + 1)
 
         async with self._turn:
-            await self._carry_out(restore)
+            await asyncio.to_thread(restore)
         await self._tell()
         return self._state
 
-    async def stats(self, believed: State) -> tuple[State, StoreStats | None]:
+    async def stats(self, believed: ActorState) -> tuple[ActorState, StoreStats | None]:
         """See `Store.stats`."""
-        return await self._answer(
-            believed, lambda kept: kept.service.stats(self._planner, self._last_snapshot)
-        )
+        return await self._answer(believed, lambda service: service.stats(self._planner, self._last_snapshot))
 
-    async def history(self, believed: State) -> tuple[State, list[EpochRecord] | None]:
+    async def history(self, believed: ActorState) -> tuple[ActorState, list[EpochRecord] | None]:
         """See `Store.history`."""
-        return await self._answer(believed, lambda kept: kept.engine.history())
+        return await self._answer(believed, lambda service: service.engine.history())
 
-    async def classes(self, believed: State) -> tuple[State, ClassFigures | None]:
+    async def classes(self, believed: ActorState) -> tuple[ActorState, ClassFigures | None]:
         """See `Store.classes`."""
-        return await self._answer(believed, lambda kept: kept.engine.classes())
+        return await self._answer(believed, lambda service: service.engine.classes())
 
     async def top(
-        self, believed: State, k: int, lowest: bool, by: str
-    ) -> tuple[State, tuple[NDArray[np.int64], NDArray[np.float32]] | None]:
+        self, believed: ActorState, k: int, lowest: bool, by: str
+    ) -> tuple[ActorState, tuple[NDArray[np.int64], NDArray[np.float32]] | None]:
         """See `Store.top`."""
-        return await self._answer(believed, lambda kept: kept.engine.top(k, lowest, by))
+        return await self._answer(believed, lambda service: service.engine.top(k, lowest, by))
 
     async def scores(
-        self, believed: State, indices: NDArray[np.int64]
-    ) -> tuple[State, NDArray[np.float32] | None]:
+        self, believed: ActorState, indices: NDArray[np.int64]
+    ) -> tuple[ActorState, NDArray[np.float32] | None]:
         """See `Store.scores`."""
-        return await self._answer(believed, lambda kept: kept.engine.scores(indices))
+        return await self._answer(believed, lambda service: service.engine.scores(indices))
 
     async def forget(self) -> None:
-        """Remove the snapshots: the actors are about to be killed."""
-
-        def forget() -> None:
-            if self._kept is not None:
-                self._kept.tables.each("remove_files")
-            self._files.remove_folder()
-
+        """Remove the snapshots: the actor is about to be killed."""
         async with self._turn:
-            await self._carry_out(forget)
+            await asyncio.to_thread(self._files.remove_folder)
 
-    async def _answer(self, believed: State, step: Callable[[_Kept], T]) -> tuple[State, T | None]:
-        """Carry a step out for a client who believes in the present state."""
+    async def _answer(
+        self, believed: ActorState, step: Callable[[Service], T]
+    ) -> tuple[ActorState, T | None]:
+        """Carry out a step for a client that believes in the present state."""
         async with self._turn:
-            kept = self._kept_for(believed)
-            result = None if kept is None else await self._carry_out(step, kept)
+            service = self._service_for(believed)
+            result = None if service is None else await asyncio.to_thread(step, service)
             return self._state, result
-
-    async def _carry_out(self, step: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return await asyncio.to_thread(step, *arguments)
-        except TableLost:  # what it had is gone, and what the others have cannot be trusted
-            self._kept = None
-            self._state = self._state._replace(incarnation=secrets.randbits(63))
-            await self._tell()
-            raise
 
     async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
 
-    def _kept_for(self, believed: State) -> _Kept | None:
+    def _service_for(self, believed: ActorState) -> Service | None:
         same_line = (believed.incarnation, believed.origin) == (self._state.incarnation, self._state.origin)
-        return self._kept if same_line else None
+        return self._service if same_line else None
 
-    def _open(self) -> _Kept | None:
-        """The run as of the newest snapshot, if it is not there already."""
-        newest = self._files.newest() if self._kept is None else None
+    def _open(self) -> Service | None:
+        """The run as of the newest snapshot, if it is not open yet."""
+        newest = self._files.newest() if self._service is None else None
         if newest is not None:
-            header, arrays = self._files.read(newest)
-            engine, tables = self._new_engine(header["labels"])
-            tables.each("read", newest)
-            plans = tuple(map(_plan, header["plans"]))
-            engine.resume(Outline(header["seen"], header["counters"], plans, History.of(arrays)))
-            if header["planned"] is not None:
-                engine.plan(header["planned"])
-            # Whoever had asked has to send again what came after this snapshot, before it asks again.
-            service = Service.resume(engine, {**header["service"], "asked": []})
-            self._kept = _Kept(service, engine, tables)
-            self._state = State(self._state.incarnation, service.origin, newest)
-            self._not_written = None
-        return self._kept
+            snapshot = self._files.read(newest)
+            engine = Engine.from_snapshot(snapshot)
+            if snapshot.service["planned"] is not None:
+                engine.plan(snapshot.service["planned"])
+            # Ranks that had asked send what came after this snapshot before they ask again.
+            self._service = Service.resume(engine, {**snapshot.service, "asked": []})
+            self._state = ActorState(self._state.incarnation, self._service.origin, newest)
+        return self._service
 
-    def _new_engine(self, labels: str | None) -> tuple[Engine, Tables]:
-        creation = self._creation
-        run = Run(creation.name, creation.dataset_size, creation.pruning, labels_elsewhere=labels)
-        tables = TableHere(creation) if len(creation.ranges) == 1 else TableActors(creation)
-        return Engine(run, tables), tables
-
-    def _write_plan(self, kept: _Kept) -> None:
+    def _write_plan(self, service: Service) -> None:
         if self._not_written is not None:
-            self._write(kept, self._not_written)
+            self._write(service, self._state.snapshots + 1, planned=self._not_written)
 
-    def _write(self, kept: _Kept, planned: int | None = None) -> None:
-        """Write a snapshot: the tables first, which nobody reads before there is the header.
+    def _write(self, service: Service, number: int, planned: int | None = None) -> None:
+        """Write a snapshot.
 
         Args:
-            kept: the run.
-            planned: the epoch of the plan that was made from just these scores; None writes all plans.
+            service: of the run.
+            number: of the snapshot.
+            planned: the epoch of the plan that was made from exactly these scores, which then need not be
+                written; None writes all plans.
         """
-        number = self._state.snapshots + 1
-        outline = kept.engine.outline()
-        plans = outline.plans if planned is None else ()
-        kept.tables.each("write", number, [plan.epoch for plan in plans])
-        header = {
-            "labels": kept.engine.run.labels_elsewhere,
-            "seen": outline.seen,
-            "counters": outline.counters,
-            "plans": [asdict(plan) for plan in plans],
-            "planned": planned,
-            "service": kept.service.state(),
-        }
-        self._files.write(number, header, history=outline.history.lines())
+        snapshot = service.snapshot()
+        if planned is not None:
+            snapshot = replace(snapshot, plans=())
+        self._files.write(number, replace(snapshot, service={**snapshot.service, "planned": planned}))
         self._state = self._state._replace(snapshots=number)
         self._last_snapshot = time.time()
         self._not_written = None
-
-
-class _Kept(NamedTuple):
-    service: Service
-    engine: Engine
-    tables: Tables
-
-
-def _plan(figures: dict[str, Any]) -> PlanFigures:
-    return PlanFigures(**{**figures, "capping": Capping(**figures["capping"])})

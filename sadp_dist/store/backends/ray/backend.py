@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.backends.ray import cluster
-from sadp_dist.store.backends.ray.actor import RunActor
+from sadp_dist.store.backends.ray.actor import Creation, RunActor
 from sadp_dist.store.backends.ray.connection import RayConnection
-from sadp_dist.store.backends.ray.creation import Creation
 from sadp_dist.store.backends.ray.files import folder_of
 from sadp_dist.store.client.remote import AttachedStore, join
 from sadp_dist.store.client.retry import until_reached
@@ -26,8 +25,6 @@ from sadp_dist.store.view import Store, StoreUnavailable
 
 MAX_WAITING = 10_000
 """Calls that may be under way at once in an actor: every rank has one while it waits."""
-SHARD = 2**24
-"""Examples of a shard, about: 192 MiB of scores, and a plan in about a second."""
 SUMMARY = ("run", "dataset_size", "method", "epoch", "seen")
 
 
@@ -56,33 +53,23 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
         StoreUnavailable: there is no cluster, or it does not answer.
     """
     cluster.join(url)
-    shards = options.shards or shards_for(run.dataset_size)
     folder = folder_of(run.name, options.snapshot)
-    creation = Creation(run.name, run.dataset_size, run.pruning, shards, folder, secrets.randbits(63))
+    creation = Creation(run.name, run.dataset_size, run.pruning, folder, secrets.randbits(63))
 
     def connection() -> RayConnection:
-        actor = cluster.make(RunActor, run.name, cluster.RUNS, creation, max_concurrency=MAX_WAITING)
+        actor = cluster.make(RunActor, run.name, creation, max_concurrency=MAX_WAITING)
         return RayConnection(actor, run.name, run)
 
     opened = until_reached(connection, options.timeout)
-    there = opened.creation
-    for name, wanted, ours, theirs in (
-        ("shards", options.shards, shards, there.shards),
-        ("snapshot", options.snapshot, folder, there.folder),
-    ):
-        if wanted is not None and ours != theirs:
-            warnings.warn(
-                f"store.{name}={wanted!r} changes nothing: run {run.name!r} is in the Ray cluster already, "
-                f"with {theirs!r}; to change that, sadp-dist rm it and begin anew or go on with --resume",
-                stacklevel=2,
-            )
+    theirs = opened.creation.folder
+    if options.snapshot is not None and folder != theirs:
+        warnings.warn(
+            f"store.snapshot={options.snapshot!r} changes nothing: run {run.name!r} is in the Ray cluster "
+            f"already, with {theirs!r}; to change that, remove it with sadp-dist rm, then start again or "
+            "continue with --resume",
+            stacklevel=2,
+        )
     return opened
-
-
-def shards_for(dataset_size: int) -> int:
-    """One up to `SHARD` examples, and no more than there are nodes: on one node they would only share it."""
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    return max(min(-(-dataset_size // SHARD), nodes), 1)
 
 
 def attach(url: str, run: str, options: StoreOptions) -> Store:
@@ -120,6 +107,4 @@ def remove_run(url: str, run: str) -> None:
     actor = cluster.find(run, url)
     with suppress(Unreachable, StoreUnavailable):  # one that is down for good has to go, too
         cluster.ask(actor, "forget")
-    tables = [name for name in cluster.names(cluster.TABLES) if name.rpartition("/")[0] == run]
-    for each in (actor, *(ray.get_actor(name, cluster.TABLES) for name in tables)):
-        ray.kill(each, no_restart=True)
+    ray.kill(actor, no_restart=True)

@@ -19,7 +19,8 @@ from sadp_dist.errors import UsageError
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.view import StoreUnavailable
 
-RUNS, TABLES = "sadp_dist", "sadp_dist tables"  # namespaces
+RUNS = "sadp_dist"
+"""The namespace of the actors."""
 KNOCK_TIMEOUT = 5.0
 """Seconds for a cluster's machine to take a connection."""
 REPLY_TIMEOUT = 20.0
@@ -82,28 +83,27 @@ def find(run: str, url: str) -> Any:
         raise UsageError(f"run={run!r} is not in {url!r}; there: {', '.join(names()) or 'none'}") from None
 
 
-def names(namespace: str = RUNS) -> list[str]:
-    """All runs of the cluster, or all names of their tables, "RUN/NUMBER"."""
+def names() -> list[str]:
+    """All runs of the cluster."""
     actors = ray.util.list_named_actors(all_namespaces=True)
-    return sorted(actor["name"] for actor in actors if actor["namespace"] == namespace)
+    return sorted(actor["name"] for actor in actors if actor["namespace"] == RUNS)
 
 
-def make(kind: type, name: str, namespace: str, *args: Any, **options: Any) -> Any:
-    """The actor of a name, which is made if there is none.
+def make(kind: type, name: str, *args: Any, **options: Any) -> Any:
+    """The actor of a run, which is made if there is none.
 
-    It needs no processor for itself, outlives the job that made it, and starts anew wherever its process or
-    its node was lost.
+    It reserves no processor, outlives the job that made it, and Ray restarts it when its process or its node
+    is lost.
 
     Args:
         kind: class of the actor.
-        name: of the actor.
-        namespace: `RUNS` or `TABLES`.
+        name: of the run.
         args: for the constructor; small, since Ray calls it again.
         options: more of Ray's.
     """
     actor: Any = ray.remote(kind).options(
         name=name,
-        namespace=namespace,
+        namespace=RUNS,
         get_if_exists=True,
         lifetime="detached",
         num_cpus=0,
@@ -139,12 +139,8 @@ def fetch(answers: list[Any], wait: float = 0.0) -> list[Any]:
 
 
 @contextmanager
-def errors_of_ray(no_answer: type[Unreachable] = Unreachable) -> Iterator[None]:
-    """Within it, Ray's errors are those of a `Connection`.
-
-    Args:
-        no_answer: raised where an actor has not answered.
-    """
+def errors_of_ray() -> Iterator[None]:
+    """Turn Ray's errors into those of a `Connection`."""
     try:
         yield
     except exceptions.RayTaskError as error:
@@ -153,13 +149,13 @@ def errors_of_ray(no_answer: type[Unreachable] = Unreachable) -> Iterator[None]:
         raise
     except exceptions.ActorDiedError as error:
         raise StoreUnavailable(
-            f"an actor of the run is gone from the Ray cluster: {gist(error)}; "
+            f"the run's actor is gone from the Ray cluster: {gist(error)}; "
             "go on from the last checkpoint with --resume"
         ) from error
     except exceptions.GetTimeoutError as error:
-        raise no_answer("an actor of the run does not answer") from error
+        raise Unreachable("the run's actor does not answer") from error
     except (exceptions.RayError, ConnectionError) as error:
-        raise no_answer(f"an actor of the run cannot be reached: {gist(error)}") from error
+        raise Unreachable(f"the run's actor cannot be reached: {gist(error)}") from error
     except Exception as error:
         if not str(error).startswith("Ray Client is not connected"):  # which has no type of its own
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,10 +13,9 @@ import ray
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.plan import PlanFigures
-from sadp_dist.selection.sharding import Shard, join
+from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.backends.ray import cluster
-from sadp_dist.store.backends.ray.actor import State
+from sadp_dist.store.backends.ray.actor import ActorState
 from sadp_dist.store.backends.ray.files import WHAT_TO_DO
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine.classes import ClassFigures
@@ -24,7 +24,6 @@ from sadp_dist.store.engine.run import Run, differences
 from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.view import StoreUnavailable
 from sadp_dist.store.wire.frames import Frame, encode
-from sadp_dist.store.wire.pieces import Pieces
 from sadp_dist.store.wire.snapshot import Snapshot
 
 CALL_BYTES = 2**20
@@ -69,8 +68,8 @@ class RayConnection(Connection):
         answer = self._fenced("shard", epoch, rank, world_size, patience, wait=patience)
         if isinstance(answer, Waiting):
             return answer
-        plan, left = answer
-        return cast(PlanFigures, plan).as_shard(*map(_own, join(cluster.fetch(left))))
+        shard = cast(Shard, answer)
+        return replace(shard, indices=_own(shard.indices), weights=_own(shard.weights))
 
     def stats(self) -> StoreStats:
         return cast(StoreStats, self._fenced("stats"))
@@ -90,17 +89,13 @@ class RayConnection(Connection):
         return cast(NDArray[np.float32], self._fenced("scores", indices))
 
     def snapshot(self) -> Snapshot:
-        outline, states, drawn = self._fenced("snapshot")
-        pieces = Pieces(outline, cluster.fetch(states), [cluster.fetch(shares) for shares in drawn])
-        assert self._run is not None, "who only asks saves nothing"
-        return pieces.snapshot(self._run)
+        return cast(Snapshot, cluster.fetch([self._fenced("snapshot")])[0])
 
     def restore(self, snapshot: Snapshot) -> None:
         self._open()
-        pieces = Pieces.of(snapshot, self.creation.ranges)
-        states = [tuple(map(ray.put, state)) for state in pieces.states]
-        drawn = [[ray.put(share) for share in shares] for shares in pieces.drawn]
-        self._state = cluster.ask(self._actor, "restore", pieces.outline, states, drawn, secrets.randbits(63))
+        with cluster.errors_of_ray():
+            put = ray.put(snapshot)
+        self._state = cluster.ask(self._actor, "restore", put, secrets.randbits(63))
 
     def rejoin(self) -> None:
         self._state = self._open()
@@ -114,7 +109,7 @@ class RayConnection(Connection):
         self._check(state, reply)
         return answer
 
-    def _check(self, believed: State, reply: State) -> None:
+    def _check(self, believed: ActorState, reply: ActorState) -> None:
         """Refuse an answer of an actor that is not, or no longer, in the state that this side believes in."""
         if reply.incarnation != believed.incarnation:
             self._welcome_back(believed)
@@ -128,7 +123,7 @@ class RayConnection(Connection):
             if reply.snapshots > self._state.snapshots:
                 self._state = reply
 
-    def _welcome_back(self, left: State) -> None:
+    def _welcome_back(self, left: ActorState) -> None:
         with self._lock:
             now = self._open()
             if now.origin != left.origin or now.snapshots < self._state.snapshots:
@@ -138,20 +133,20 @@ class RayConnection(Connection):
                 )
             self._state = now
 
-    def _open(self) -> State:
+    def _open(self) -> ActorState:
         """The actor's state, once it keeps this run."""
         state, self.creation, facts = cluster.ask(self._actor, "open")
         if facts is None:
             if self._run is None:
                 raise Unreachable(f"run={self._name!r} waits for its ranks, since its Ray actor has started")
-            labels, ranges = self._run.labels, self.creation.ranges
-            left = [None if labels is None else ray.put(labels[r.start : r.stop]) for r in ranges]
-            cluster.ask(self._actor, "begin", self._run.facts()["labels"], left)
+            with cluster.errors_of_ray():
+                labels = ray.put(self._run.labels)
+            cluster.ask(self._actor, "begin", labels)
             state, _, facts = cluster.ask(self._actor, "open")
         unlike = "" if self._run is None else differences(facts, self._run.facts())
         if unlike:
             raise UsageError(f"run={self._name!r} is already in the Ray cluster as another run: {unlike}")
-        return cast(State, state)
+        return cast(ActorState, state)
 
 
 def _batches(frames: Sequence[bytes]) -> Iterator[list[NDArray[np.uint8]]]:

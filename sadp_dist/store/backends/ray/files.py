@@ -1,23 +1,19 @@
-"""Where the snapshots of a run lie: what its actors come back to when a process or a node is lost."""
+"""The snapshots of a run in Ray: what its actor goes back to when its process or node is lost."""
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 import tempfile
-import zipfile
 from contextlib import suppress
-from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 from fsspec.core import url_to_fs
-from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.view import StoreUnavailable
+from sadp_dist.store.wire.snapshot import Snapshot
 
 WHAT_TO_DO = (
     "go on from the last checkpoint with --resume, and set store.snapshot to a folder that all nodes share"
@@ -44,27 +40,24 @@ def folder_of(run: str, base: str | None) -> str:
 
 
 class SnapshotFiles:
-    """The numbered files of one actor.
+    """The numbered snapshots of one actor.
 
     Args:
         folder: of the run; see `folder_of`.
-        token: of the creation of the run's actors. Later ones of the same name have another, so that they
-            never come back to a state that is not their own.
-        content: what is in the files, one word.
+        token: of the actor's creation. A later actor of the same name has another one, so that it never reads
+            the state of an earlier run.
     """
 
-    def __init__(self, folder: str, token: int, content: str) -> None:
+    def __init__(self, folder: str, token: int) -> None:
         self._files, self._folder = url_to_fs(folder)
-        self._token = f"{token:016x}-"
-        self._prefix = f"{self._token}{content}-"
+        self._prefix = f"{token:016x}-"
 
-    def write(self, number: int, header: dict[str, Any], **arrays: NDArray[Any]) -> None:
+    def write(self, number: int, snapshot: Snapshot) -> None:
         """Write a file, whole or not at all, and remove those that are older than the one before it.
 
         Args:
             number: of the file, larger than those before.
-            header: plain JSON.
-            arrays: by name.
+            snapshot: its content.
 
         Raises:
             Unreachable: it cannot be written now.
@@ -74,8 +67,7 @@ class SnapshotFiles:
         try:
             self._files.makedirs(self._folder, exist_ok=True)
             with self._files.open(temporary, "wb") as file:
-                text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-                np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
+                snapshot.write(file)
             self._files.mv(temporary, path)
             for old in self._numbers():
                 if old < number - 1:
@@ -83,8 +75,8 @@ class SnapshotFiles:
         except Exception as error:  # a file system raises what it likes
             raise Unreachable(f"snapshot {path!r} cannot be written: {error}") from error
 
-    def read(self, number: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """The header and the arrays of a file.
+    def read(self, number: int) -> Snapshot:
+        """The content of a file.
 
         Raises:
             StoreUnavailable: it is not there, or damaged.
@@ -93,14 +85,13 @@ class SnapshotFiles:
         path = self._path(number)
         try:
             with self._files.open(path, "rb") as file:
-                arrays = dict(np.load(file, allow_pickle=False))
+                return Snapshot.read_from(file, f"snapshot {path!r}")
         except FileNotFoundError:
             raise StoreUnavailable(f"snapshot {path!r} is gone: {WHAT_TO_DO}") from None
-        except (zipfile.BadZipFile, ValueError, EOFError) as error:
-            raise StoreUnavailable(f"snapshot {path!r} is damaged ({error}): {WHAT_TO_DO}") from error
+        except UsageError as error:
+            raise StoreUnavailable(f"{error}: {WHAT_TO_DO}") from error
         except Exception as error:
             raise Unreachable(f"snapshot {path!r} cannot be read: {error}") from error
-        return json.loads(arrays.pop("header").tobytes()), arrays
 
     def newest(self) -> int | None:
         """The number of the newest file; None where there is none.
@@ -117,12 +108,12 @@ class SnapshotFiles:
         """Remove what actors made before left of a run of this name; several may be about it at once."""
         with suppress(OSError):
             for path in self._files.ls(self._folder, detail=False):
-                if self._token not in posixpath.basename(path):
+                if self._prefix not in posixpath.basename(path):
                     with suppress(OSError):
                         self._files.rm_file(path)
 
     def remove_folder(self) -> None:
-        """Remove all that is left of the run; its other actors may be about it, too."""
+        """Remove all files of the run."""
         with suppress(OSError):
             for path in self._files.ls(self._folder, detail=False):
                 with suppress(OSError):
