@@ -2,7 +2,8 @@
 public dataset that is known by name from the files it is published as."""
 
 from sadp_dist.data.examples import Examples
-from sadp_dist.data.images import ImageSource, open_images
+from sadp_dist.data.image_source import ImageSource
+from sadp_dist.data.images import open_images
 from sadp_dist.data.registry import DATASETS, Dataset, SourceFile, open_dataset
 
 __all__ = ["DATASETS", "Dataset", "Examples", "ImageSource", "SourceFile", "open_dataset", "open_images"]

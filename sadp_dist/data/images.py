@@ -1,135 +1,18 @@
-"""Labelled images as a map-style dataset: an ImageFolder folder, a .zip of one, or parquet files.
+"""Open labelled images: an ImageFolder folder, a .zip of one, or parquet files.
 
-All three give `(PIL image in RGB, label)` for an index, know every label without decoding an image, and can
-be handed to worker processes: each opens its own file handles.
+Each source gives `(PIL image in RGB, label)` for an index and knows every label without decoding an image.
+You can pass a source to worker processes: each process opens its own file handles.
 """
 
 from __future__ import annotations
 
-import io
-import os
 import zipfile
-import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
+from sadp_dist.data.image_files import FolderImages, ZipImages
+from sadp_dist.data.image_source import ImageSource
+from sadp_dist.data.parquet_images import ParquetImages
 from sadp_dist.errors import UsageError
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
-
-Labels = npt.NDArray[np.int64]
-
-
-class ImageSource(ABC):
-    """A map-style dataset of labelled images.
-
-    Attributes:
-        name: where the images come from, for messages.
-        classes: the class names over all splits of the source; label k is `classes[k]`, in whichever split.
-        labels: int64 (N,).
-        paths: the name of every image within the source, (N,).
-    """
-
-    def __init__(self, name: str, classes: Sequence[str], labels: Labels, paths: Sequence[str]) -> None:
-        self.name = name
-        self.classes = list(classes)
-        self.labels = labels
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """The image, RGB, and its label. A file that is not an image is a `UsageError` that names it."""
-        encoded = self.encoded(index)
-        try:
-            image = Image.open(io.BytesIO(encoded)).convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise self._damaged(index, error) from error
-        return image, int(self.labels[index])
-
-    @abstractmethod
-    def encoded(self, index: int) -> bytes:
-        """The image file's bytes as they are stored."""
-
-    def _damaged(self, index: int, error: Exception) -> UsageError:
-        reason = " ".join(str(error).split())
-        return UsageError(
-            f"{self.name}: image {self.paths[index]} cannot be read ({reason}); replace it or take it out"
-        )
-
-
-class FilesOfImages(ImageSource):
-    """Images that are files of a folder or an archive, in which other files may be."""
-
-    @abstractmethod
-    def read(self, path: str) -> bytes | None:
-        """A file's bytes, or None where there is no such file."""
-
-
-class FolderImages(FilesOfImages):
-    """`root/<class>/**/<image>`, in the order of torchvision's ImageFolder."""
-
-    def __init__(self, root: Path, split: str | None) -> None:
-        files = (
-            Path(folder, file).relative_to(root).as_posix()
-            for folder, _, names in os.walk(root, followlinks=True)
-            for file in names
-        )
-        classes, labels, paths = _labelled(files, str(root), split)
-        super().__init__(str(root), classes, labels, paths)
-        self._root = root
-
-    def encoded(self, index: int) -> bytes:
-        try:
-            return (self._root / self.paths[index]).read_bytes()
-        except OSError as error:
-            raise self._damaged(index, error) from error
-
-    def read(self, path: str) -> bytes | None:
-        file = self._root / path
-        return file.read_bytes() if file.is_file() else None
-
-
-class ZipImages(FilesOfImages):
-    """The same layout inside a .zip. Every process opens the archive for itself."""
-
-    def __init__(self, path: Path, split: str | None) -> None:
-        self._path = path
-        self._opened_by: int | None = None
-        try:
-            files = self._archive().namelist()
-        except (OSError, zipfile.BadZipFile) as error:
-            raise UsageError(f"{path}: not a .zip that can be read ({error})") from error
-        classes, labels, paths = _labelled(files, str(path), split)
-        super().__init__(str(path), classes, labels, paths)
-
-    def encoded(self, index: int) -> bytes:
-        try:
-            return self._archive().read(self.paths[index])
-        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-            raise self._damaged(index, error) from error
-
-    def read(self, path: str) -> bytes | None:
-        try:
-            return self._archive().read(path)
-        except KeyError:
-            return None
-
-    def _archive(self) -> zipfile.ZipFile:
-        if self._opened_by != os.getpid():  # a handle's file position is shared across a fork
-            self._handle = zipfile.ZipFile(self._path)
-            self._opened_by = os.getpid()
-        return self._handle
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_handle": None, "_opened_by": None}
 
 
 def open_images(source: str | Path, split: str | None = None) -> ImageSource:
@@ -149,72 +32,9 @@ def open_images(source: str | Path, split: str | None = None) -> ImageSource:
     if not path.exists():
         raise UsageError(f"source {str(path)!r} does not exist; give a folder, a .zip or a .parquet")
     if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))):
-        from sadp_dist.data.parquet import ParquetImages
-
         return ParquetImages(path, split)
     if path.is_dir():
         return FolderImages(path, split)
     if zipfile.is_zipfile(path):
         return ZipImages(path, split)
     raise UsageError(f"source {str(path)!r} is neither a folder nor a .zip nor a .parquet that can be read")
-
-
-def _labelled(files: Iterable[str], name: str, split: str | None) -> tuple[list[str], Labels, list[str]]:
-    """Classes, labels and paths of the images among `files` (relative, with forward slashes)."""
-    images = [file for file in files if file.lower().endswith(EXTENSIONS) and not _hidden(file)]
-    if not images:
-        raise UsageError(f"source {name!r} holds no image ({', '.join(EXTENSIONS)})")
-    root = _split_folder(images, name, split)
-    in_split = [file for file in images if file.startswith(root)]
-    by_class = {file: file[len(root) :].split("/")[0] for file in in_split if "/" in file[len(root) :]}
-    if not by_class:
-        raise UsageError(f"source {name!r} has its images in no class folder; expected {root}<class>/<image>")
-    # A split may lack a class: its labels are those of the other splits all the same.
-    elsewhere = {top for split in _splits(images, root) for top in _sub_folders(images, split)}
-    classes = sorted(elsewhere | set(by_class.values()))
-    label = {name: k for k, name in enumerate(classes)}
-    paths = sorted(by_class, key=lambda file: (by_class[file], *os.path.split(file)))
-    return classes, np.array([label[by_class[file]] for file in paths], dtype=np.int64), paths
-
-
-def _split_folder(images: list[str], name: str, split: str | None) -> str:
-    """The folder the class folders are in, "" or ending in a slash."""
-    root = ""
-    tops = _sub_folders(images, root)
-    if len(tops) == 1 and not _is_split(tops[0]) and _sub_folders(images, tops[0] + "/"):
-        root = tops[0] + "/"  # an archive of one folder: look inside
-        tops = _sub_folders(images, root)
-    if split is not None:
-        wanted = f"{root}{split.strip('/')}/"
-        if not any(file.startswith(wanted) for file in images):
-            raise UsageError(
-                f"split {split!r} is not in {name!r}; it has: {', '.join(tops) or 'no sub-folder'}"
-            )
-        return wanted
-    if tops and all(_is_split(top) and _sub_folders(images, f"{root}{top}/") for top in tops):
-        if len(tops) > 1:
-            raise UsageError(f"source {name!r} has the splits {', '.join(tops)}; say which with split=")
-        return f"{root}{tops[0]}/"
-    return root
-
-
-def _splits(images: list[str], root: str) -> list[str]:
-    """The folders of all splits, where `root` is that of one: with it those named like splits, or, if it is
-    named in another way itself, all beside it."""
-    parent, _, chosen = root.removesuffix("/").rpartition("/")
-    parent += "/" if parent else ""
-    beside = [top for top in _sub_folders(images, parent) if _is_split(top) or not _is_split(chosen)]
-    return [f"{parent}{top}/" for top in beside] if chosen else []
-
-
-def _sub_folders(images: list[str], root: str) -> list[str]:
-    tails = (file[len(root) :] for file in images if file.startswith(root))
-    return sorted({tail.split("/")[0] for tail in tails if "/" in tail})
-
-
-def _is_split(folder: str) -> bool:
-    return folder.lower() in SPLITS
-
-
-def _hidden(file: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(file).parts)

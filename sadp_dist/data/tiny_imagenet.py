@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from sadp_dist.data.examples import Examples
-from sadp_dist.data.images import FilesOfImages, open_images
+from sadp_dist.data.image_files import FilesOfImages
+from sadp_dist.data.images import open_images
 from sadp_dist.errors import UsageError
 
 ANNOTATIONS = "val_annotations.txt"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sadp_dist.data.images import SPLITS, ImageSource
+from sadp_dist.data.image_source import SPLITS, ImageSource
 from sadp_dist.errors import MissingExtra, UsageError
 
 IMAGE_COLUMNS = ("image", "img")
