@@ -19,6 +19,7 @@ lint: setup
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 # The tests of a file stay together, since they share servers. Those of faults run by themselves: they say how long a store
 # may be silent. A thread for each process: more of them than cores wait for each other at every operation. What fails is run
