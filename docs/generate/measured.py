@@ -32,7 +32,7 @@ from typing import Any
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 _TO_DO = (
-    *("choosing", "clusters", "compression", "dashboard", "datasets", "docker", "loading", "method"),
+    *("clusters", "compression", "dashboard", "datasets", "docker"),
     *("networks", "reliability", "reproduce", "results", "rules", "stores", "systems"),
 )
 NOT_CHECKED = {"benchmarks.md", *(f"{name}.md" for name in _TO_DO)}
@@ -41,7 +41,7 @@ _UNIT = (
     r"%|(?:percentage )?points?\b|[mµn]?s\b|seconds?\b|min(?:utes?)?\b|h(?:ours?)?\b"
     r"|[KMG]i?B\b|bytes?\b|times\b"
 )
-_FIGURE = re.compile(rf"(?<![\w.,=-])(?:\d[\d,]*(?:\.\d+)?\s?(?:{_UNIT})|(?<!= )\d[\d,]*\.\d+(?!\.?\d))")
+_FIGURE = re.compile(rf"(?<![\w.,=:-])(?:\d[\d,]*(?:\.\d+)?\s?(?:{_UNIT})|(?<!= )\d[\d,]*\.\d+(?!\.?\d))")
 _SOURCED = re.compile(r"<!-- figure: (?P<source>[^\n]+?) -->(?P<shown>[-+]?\d[\d,]*(?:\.\d+)?%?)")
 _TABLE = re.compile(r"<!-- table: (?P<source>[^\n]+?) -->\n(?P<shown>(?:\|[^\n]*\n)+)")
 _KINDS = r"(?:settings|from papers|examples|facts)"
