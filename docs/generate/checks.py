@@ -1,12 +1,12 @@
-"""Print what `sadp-dist doctor` looks at, and how to mend each: python docs/generate/checks.py"""
+"""Print the checks of `sadp-dist doctor` and their fixes: python docs/generate/checks.py"""
 
 from sadp_dist.doctor import CHECKS, PACKAGES
 
 
 def markdown() -> str:
-    """What packages are for is a table; of anything else more is to be said."""
+    """Return a section per check, and one table for all packages."""
     packages = {package.name: package for package in PACKAGES}
-    rows = ["| check | packages | for | get it |", "| --- | --- | --- | --- |"]
+    rows = ["| check | packages | used for | how to install |", "| --- | --- | --- | --- |"]
     others = []
     for check in CHECKS:
         if check.name in packages:
@@ -14,7 +14,7 @@ def markdown() -> str:
             names = ", ".join(package.parts)
             rows.append(f"| {check.name} | {names} | {package.used_for} | {check.mending} |")
         else:
-            others += [f"### {check.name}", "", check.meaning, "", f"**Mend it:** {check.mending}", ""]
+            others += [f"### {check.name}", "", check.meaning, "", f"**Fix:** {check.mending}", ""]
     return "\n".join([*others, "### Packages", "", *rows])
 
 

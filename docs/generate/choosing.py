@@ -1,10 +1,10 @@
-"""Print what a choice of r, r_max and β means for a run, or all of the paper's choices side by side.
+"""Print what r, r_max and β mean for a run, or compare the paper's settings.
 
     python docs/generate/choosing.py
     python docs/generate/choosing.py --ratio 0.5 --max-ratio 0.7 --min-probability 0.3 --epochs 200 \\
       --dataset-size 50000 --full-epoch 60
 
---full-epoch is the time of an epoch on all data, in seconds.
+--full-epoch is the time of an epoch on all data in seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TABLE_II = ((0.3, 0.35, 0.6), (0.5, 0.3, 0.7), (0.7, 0.2, 0.9), (0.9, 0.05, 1.0)
 
 
 def markdown() -> str:
-    """The paper's settings over 200 epochs of 50,000 examples."""
+    """Return a table of the paper's settings, for 200 epochs of 50,000 examples."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # r_max = 1 has an empty last epoch; the page says so
         chosen = [
@@ -31,7 +31,7 @@ def markdown() -> str:
 
 
 def facts(config: PruningConfig, N: int, full_epoch: float | None = None) -> dict[str, str]:
-    """What is known of a run before it starts."""
+    """Return what is known about a run before it starts."""
     K = config.epochs
     beta, schedule = config.min_probability, config.schedule
     ratios = [schedule.ratio(k) for k in range(1, K + 1)]
@@ -47,7 +47,7 @@ def facts(config: PruningConfig, N: int, full_epoch: float | None = None) -> dic
         "largest weight possible, S / (N β)": f"{max(1.0, sizes[0] / (N * beta)):.2f}"
         if beta
         else "no bound",
-        "all alike (β above S/N) from epoch": f"{flat}" if flat else "never",
+        "equal p (β above S/N) from epoch": f"{flat}" if flat else "never",
     }
     if full_epoch:
         found["time saved, at most"] = (
@@ -57,8 +57,8 @@ def facts(config: PruningConfig, N: int, full_epoch: float | None = None) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What a choice of r, r_max and β means for a run.")
-    parser.add_argument("--ratio", type=float, help="r; without it, the paper's choices side by side")
+    parser = argparse.ArgumentParser(description="Print what r, r_max and β mean for a run.")
+    parser.add_argument("--ratio", type=float, help="r (default: compare the paper's settings)")
     parser.add_argument("--max-ratio", type=float, help="r_max (default: r)")
     parser.add_argument("--min-probability", type=float, default=0.0, help="β (default: 0)")
     parser.add_argument("--epochs", type=int, default=200, help="K (default: 200)")

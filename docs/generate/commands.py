@@ -8,7 +8,7 @@ import sys
 
 
 def markdown() -> str:
-    """What typer says of each command; its list of them all is cut short, and the page's contents are one."""
+    """Return typer's description of each command, without its list of commands, which it truncates."""
     typer = [sys.executable, "-m", "typer", "sadp_dist.cli.main", "utils", "docs", "--name", "sadp-dist"]
     printed = subprocess.run(typer, capture_output=True, text=True, check=True).stdout
     return printed[printed.index("\n## ") :]

@@ -33,7 +33,7 @@ DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 _TO_DO = (
     *("clusters", "compression", "dashboard", "datasets", "docker"),
-    *("networks", "reliability", "reproduce", "results", "rules", "stores", "systems"),
+    *("reliability", "reproduce", "results", "stores", "systems"),
 )
 NOT_CHECKED = {"benchmarks.md", *(f"{name}.md" for name in _TO_DO)}
 

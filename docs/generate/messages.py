@@ -1,4 +1,4 @@
-"""Print every one-line message with which the project refuses or stops, from the source.
+"""Print every one-line error message and warning, from the source code.
 
 python docs/generate/messages.py
 """
@@ -18,10 +18,10 @@ KINDS = {
     "StoreUnavailable": "StoreUnavailable: exit status 1",
     "Unreachable": "StoreUnavailable: exit status 1",
     "TrainingDiverged": "TrainingDiverged: exit status 1",
-    "warn": "Warnings: training goes on",
+    "warn": "Warnings: training continues",
 }
-"""What is called with a message -> the heading under which it is listed. `Unreachable` is tried again until
-`store.timeout`, and is a StoreUnavailable then."""
+"""Name of the class or function that takes a message -> heading in the list. `Unreachable` is retried until
+`store.timeout` and then becomes a StoreUnavailable."""
 
 
 def markdown() -> str:
@@ -39,7 +39,7 @@ def markdown() -> str:
 
 
 def messages_in(module: ast.Module) -> Iterator[tuple[str, str]]:
-    """What is called, and its message, with … for what is known only when it is said."""
+    """Yield the called name and its message, with … for values known only at run time."""
     for call in ast.walk(module):
         if isinstance(call, ast.Call):
             name = getattr(call.func, "id", getattr(call.func, "attr", ""))

@@ -1,4 +1,4 @@
-"""Print a table of the networks: what they are, how large, and their last layers.
+"""Print a table of the networks with their sources, sizes and last layers.
 
 python docs/generate/networks.py
 """
@@ -15,7 +15,7 @@ from sadp_dist.snn import build_network
 from sadp_dist.snn.models.registry import INPUTS, NETWORKS
 
 PARTS = (
-    # how names begin, source, sizes that it takes, and of the example: classes, size, channels
+    # prefix of the name, source, image sizes, and the example's classes, size and channels
     ("small_cnn", "this project", "any", (10, 32, 3)),
     ("spiking_resnet18", "SpikingJelly; He et al. 2016", "any", (10, 32, 3)),
     ("spiking_resnet19", "Zheng et al. 2021", "any", (100, 32, 3)),
@@ -34,7 +34,7 @@ PARTS = (
 def markdown() -> str:
     part_of = {name: _part(name) for name in NETWORKS}
     lines = [
-        "| name | what | source | image sizes | for classes, input | parameters | last layer |",
+        "| name | description | source | image sizes | example: classes, input | parameters | last layer |",
         "| --- | --- | --- | --- | --- | ---: | --- |",
     ]
     for start, source, sizes, (classes, size, channels) in PARTS:
@@ -53,7 +53,7 @@ def markdown() -> str:
 
 
 def _part(name: str) -> str:
-    """The longest beginning among PARTS."""
+    """Return the longest matching prefix among PARTS."""
     starts = [start for start, *_ in PARTS if name.startswith(start)]
     if not starts:
         raise LookupError(f"{name} is not among PARTS")
@@ -61,7 +61,7 @@ def _part(name: str) -> str:
 
 
 def _first_sentence(name: str) -> str:
-    """Of what its builder says of a network."""
+    """Return the first sentence of a builder's docstring."""
     text = " ".join((inspect.getdoc(NETWORKS[name]) or "").split("\n\n")[0].split())
     return re.sub(r":func:`build_(\w+)`", r"`\1`", text).removesuffix(".")
 
