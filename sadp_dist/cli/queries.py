@@ -19,7 +19,7 @@ from sadp_dist.cli.stats_table import figures_table
 from sadp_dist.errors import UsageError
 
 if TYPE_CHECKING:
-    from sadp_dist.store import Store
+    from sadp_dist.store import RunView
 
 TIMEOUT = 10.0
 """Seconds that a store may take to answer a person."""
@@ -134,13 +134,13 @@ def top(
         console.print(f"drew {len(rows)} images on {out}", markup=False)
 
 
-def _table(store: Store) -> Group:
+def _table(store: RunView) -> Group:
     recorded = [epoch for epoch in store.history() if epoch.training]
     return figures_table(store.stats().to_dict(), recorded[-1] if recorded else None)
 
 
 @contextmanager
-def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], Store]]:
+def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], RunView]]:
     """Gives the store at each call: a run's in other processes stays open, of saved ones it is the newest."""
     from sadp_dist.passwords import without_password
     from sadp_dist.store import BACKENDS, attach, list_runs, open_snapshot
@@ -160,7 +160,7 @@ def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], Store]]:
             "directory or saved file that exists"
         )
 
-    def newest() -> Store:
+    def newest() -> RunView:
         opened = open_snapshot(path / run if run is not None and (path / run).exists() else path)
         name = opened.stats().run
         if run is not None and run != name:

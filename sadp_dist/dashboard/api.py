@@ -17,7 +17,7 @@ from sadp_dist.dashboard.models import Classes, Health, Problem, RunSummary, Sta
 from sadp_dist.dashboard.open_runs import Runs
 from sadp_dist.dashboard.thumbnails import LARGEST, SMALLEST, NoSuchImage, Thumbnails
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store import Store
+from sadp_dist.store import RunView
 from sadp_dist.store.engine.history import EpochRecord
 
 MOST_EXAMPLES = 1000
@@ -60,7 +60,9 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
         503: describes("The store cannot be reached"),
     }
 
-    async def answer(request: Request, run: str, key: Hashable, question: Callable[[Store], Any]) -> Response:
+    async def answer(
+        request: Request, run: str, key: Hashable, question: Callable[[RunView], Any]
+    ) -> Response:
         document = await runs.ask(run, key, lambda store: Document.of(question(store)))
         return respond(request, document)
 
@@ -98,7 +100,7 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
     ) -> Response:
         """Every epoch that was planned, oldest first, with what training measured in it."""
 
-        def records(store: Store) -> list[dict[str, Any]]:
+        def records(store: RunView) -> list[dict[str, Any]]:
             return [record.to_dict() for record in store.history() if record.epoch >= since]
 
         return await answer(request, run, ("history", since), records)
@@ -156,14 +158,14 @@ def respond(request: Request, document: Document) -> Response:
     return Response(document.body, media_type="application/json", headers=headers)
 
 
-def _stats(store: Store) -> dict[str, Any]:
+def _stats(store: RunView) -> dict[str, Any]:
     began = time.monotonic()
     figures = store.stats()
     answered_in = time.monotonic() - began
     return Stats(**vars(figures), answered_in=answered_in, at=time.time()).to_dict()
 
 
-def _classes(store: Store, images: Thumbnails | None) -> dict[str, Any] | None:
+def _classes(store: RunView, images: Thumbnails | None) -> dict[str, Any] | None:
     figures = store.classes()
     if figures is None:
         return None
@@ -186,7 +188,7 @@ def _classes(store: Store, images: Thumbnails | None) -> dict[str, Any] | None:
 
 
 def _top(
-    store: Store, images: Thumbnails | None, k: int, by: Literal["score", "change"], lowest: bool
+    store: RunView, images: Thumbnails | None, k: int, by: Literal["score", "change"], lowest: bool
 ) -> list[dict[str, Any]]:
     indices, values = store.top(k, lowest=lowest, by=by)
     scores = values if by == "score" else store.scores(indices)

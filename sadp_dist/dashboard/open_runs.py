@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sadp_dist.dashboard.query_cache import QueryCache
 from sadp_dist.dashboard.sources import OpenRun, Source
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store import Store
+from sadp_dist.store import RunView
 
 UNUSED_FOR = 600.0
 """Seconds after which a run that nobody has looked at is let go of."""
@@ -52,7 +52,7 @@ class Runs:
                 self._let_go(name, watched)
         return runs
 
-    async def ask(self, run: str, key: Hashable, question: Callable[[Store], T]) -> T:
+    async def ask(self, run: str, key: Hashable, question: Callable[[RunView], T]) -> T:
         """The answer to a question about a run, now or a moment ago.
 
         Args:
@@ -97,14 +97,14 @@ class _Watched:
         self.asked = time.monotonic()
         self.failed = False
 
-    async def ask(self, key: Hashable, question: Callable[[Store], T]) -> T:
+    async def ask(self, key: Hashable, question: Callable[[RunView], T]) -> T:
         self.asked = time.monotonic()
         return await self._asker.ask(key, lambda: self._answer(question))
 
     def close(self) -> None:
         self._asker.close(last=self._run.close)
 
-    def _answer(self, question: Callable[[Store], T]) -> T:
+    def _answer(self, question: Callable[[RunView], T]) -> T:
         self.failed = False
         try:
             return question(self._run.store())

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from sadp_dist.dashboard.open_runs import NoSuchRun, Runs
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store import Store, StoreStats
+from sadp_dist.store import RunView, StoreStats
 
 GAUGES = {
     "epoch": ("epoch", "Epoch of the latest plan, from 0"),
@@ -66,7 +66,7 @@ async def _figures_of(runs: Runs, run: str) -> RunMetrics | None:
         return None
 
 
-def _figures(store: Store) -> RunMetrics:
+def _figures(store: RunView) -> RunMetrics:
     measured = [record.training for record in store.history() if record.training]
     return RunMetrics(store.stats(), measured[-1] if measured else {})
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.passwords import without_password
-from sadp_dist.store import BACKENDS, Store, attach, list_runs, open_snapshot
+from sadp_dist.store import BACKENDS, RunView, attach, list_runs, open_snapshot
 from sadp_dist.store.backends.saved import newest_in
 
 TIMEOUT = 2.0
@@ -17,7 +17,7 @@ TIMEOUT = 2.0
 class OpenRun(Protocol):
     """One run that is being looked at."""
 
-    def store(self) -> Store:
+    def store(self) -> RunView:
         """The run's store as it is now, to read."""
 
     def close(self) -> None:
@@ -77,9 +77,9 @@ class AttachedRun:
 
     def __init__(self, url: str, run: str) -> None:
         self._url, self._run = url, run
-        self._store: Store | None = None
+        self._store: RunView | None = None
 
-    def store(self) -> Store:
+    def store(self) -> RunView:
         if self._store is None:
             self._store = attach(self._url, self._run, timeout=TIMEOUT)
         return self._store
@@ -130,9 +130,9 @@ class SavedRun:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._at: tuple[Path, float] | None = None
-        self._store: Store | None = None
+        self._store: RunView | None = None
 
-    def store(self) -> Store:
+    def store(self) -> RunView:
         newest = _newest(self._folder)
         if self._store is None or newest != self._at:
             self._store, self._at = open_snapshot(self._folder), newest

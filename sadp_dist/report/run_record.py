@@ -12,7 +12,7 @@ import yaml
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import RULES
-from sadp_dist.store import Store, open_snapshot
+from sadp_dist.store import RunView, open_snapshot
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
@@ -38,7 +38,7 @@ class RunRecord:
     config: dict[str, Any]
     epochs: list[dict[str, Any]]
     finished: bool
-    store: Store | None
+    store: RunView | None
     notes: list[str] = field(default_factory=list)
     achieved_ratio: float | None = None
 

@@ -20,12 +20,13 @@ from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.store.engine.run import check_name
 from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.view import Store, StoreUnavailable
+from sadp_dist.store.view import RunView, Store, StoreUnavailable
 
 __all__ = [
     "BACKENDS",
     "ClassFigures",
     "EpochRecord",
+    "RunView",
     "Store",
     "StoreOptions",
     "StoreStats",
@@ -81,8 +82,8 @@ def connect(
     return store
 
 
-def attach(url: str, run: str, **options: Any) -> Store:
-    """Questions (`stats`, `top`, `history`, ...) to a run that others train; it is not disturbed.
+def attach(url: str, run: str, **options: Any) -> RunView:
+    """Return a view of a run that other processes train, without disturbing them.
 
     Args:
         url: where it lives; not "memory:".
@@ -94,8 +95,8 @@ def attach(url: str, run: str, **options: Any) -> Store:
         StoreUnavailable: the place cannot be reached.
     """
     check_name(run)
-    store: Store = _shared_home(url).attach(url, run, _options(options))
-    return store
+    view: RunView = _shared_home(url).attach(url, run, _options(options))
+    return view
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:

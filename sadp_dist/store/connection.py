@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.engine.classes import ClassFigures
-from sadp_dist.store.engine.history import EpochRecord
-from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.wire.frames import Frame
 from sadp_dist.store.wire.snapshot import Snapshot
 
@@ -37,42 +31,22 @@ class Waiting(NamedTuple):
     planner: str | None
 
 
-class Questions(ABC):
-    """What may be asked of a run by anybody. Every call but `close` may raise `Unreachable`."""
+class Queryable(Protocol):
+    """Something that carries queries to a run."""
 
-    @abstractmethod
-    def stats(self) -> StoreStats:
-        """See `Store.stats`; of everything acknowledged."""
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """See `Connection.query`."""
 
-    @abstractmethod
-    def history(self) -> list[EpochRecord]:
-        """See `Store.history`; with everything acknowledged."""
-
-    @abstractmethod
-    def classes(self) -> ClassFigures | None:
-        """See `Store.classes`; of everything acknowledged."""
-
-    @abstractmethod
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """See `Store.top`; of everything acknowledged."""
-
-    @abstractmethod
-    def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """See `Store.scores`; of everything acknowledged."""
-
-    @abstractmethod
     def close(self) -> None:
-        """Let go of the line; the run stays."""
+        """See `Connection.close`."""
 
 
-class Connection(Questions):
-    """A rank's line to its run. `send` is called by one thread, the rest by another, at the same time.
+class Connection(ABC):
+    """One rank's line to its run. One thread calls `send` while another one calls the rest.
 
-    Every call may raise `Unreachable`, which the caller answers by trying again. Every call but `restore`,
-    `rejoin` and `close` raises `Restarted`, once, after the home has come back with less than it had; the
-    caller then sends again whatever it sent since its last shard. `StoreUnavailable` and `UsageError` are
+    Every call but `close` may raise `Unreachable`; the caller tries again. Every call but `restore`, `rejoin`
+    and `close` raises `Restarted`, once, after the backend has come back with less than it had; the caller
+    then sends everything again that it sent since its last shard. `StoreUnavailable` and `UsageError` are
     final.
     """
 
@@ -95,6 +69,10 @@ class Connection(Questions):
         """
 
     @abstractmethod
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Return the engine's answer to one of `engine.QUERIES`. It includes everything acknowledged."""
+
+    @abstractmethod
     def snapshot(self) -> Snapshot:
         """Everything acknowledged, as one whole."""
 
@@ -105,3 +83,7 @@ class Connection(Questions):
     @abstractmethod
     def rejoin(self) -> None:
         """Take up the origin that another rank's `restore` has made."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the line; the run stays."""

@@ -1,12 +1,13 @@
-"""What every store can do, wherever it lives."""
+"""`RunView`, read access to a run, and `Store`, which also changes it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,156 +17,98 @@ from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.store.engine.stats import StoreStats
+from sadp_dist.store.engine.validation import check_indices, in_range
 
 if TYPE_CHECKING:
     import torch
 
     Array = torch.Tensor | NDArray[Any]
 
-__all__ = ["ReadOnlyStore", "Store", "StoreUnavailable", "on_host"]
+__all__ = ["Query", "RunView", "Store", "StoreUnavailable"]
+
+Query: TypeAlias = Callable[[str, Mapping[str, Any]], Any]
+"""Answers a query, given its name (one of `engine.QUERIES`) and its arguments."""
 
 
-def on_host(indices: Array) -> Any:
-    """Indices to ask about, on the CPU, whichever device they are on."""
-    return indices.cpu() if hasattr(indices, "cpu") else indices
+CHANGES = ("push", "plan", "flush", "record", "save", "load", "reset")
+"""What a `Store` can do beyond a `RunView`."""
 
 
-class Store(ABC):
-    """The scores of one run: pushed by every rank, planned from once an epoch, asked about at any time.
+class RunView:
+    """Reads one run. Every backend answers from the same engine, so every backend gives the same answers.
 
-    A home (the embedded store, a server) moves bytes and keeps an `Engine` alive; what the answers are is the
-    engine's business alone, so every home gives the same ones.
+    Args:
+        query: carries a query to the engine of the run and returns the engine's answer.
+        close: releases what `query` needs.
     """
 
-    @abstractmethod
-    def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
-        """Hand over scores from the backward passes of an epoch.
+    _dataset_size: int | None = None
+    """N, if this side knows it: an index out of range is then refused without a query."""
 
-        Any number of times, from any rank, in any order; a repeat does no harm: an example keeps the score of
-        its latest epoch, the largest if that epoch gave several. Never waits for a device: a fault that shows
-        only once the scores have come from a GPU is raised by the next `push`, `flush` or `plan`.
+    def __init__(self, query: Query, close: Callable[[], None] = lambda: None) -> None:
+        self._carry, self._release = query, close
 
-        Args:
-            indices: (n,) integers in [0, N), tensor on any device or array.
-            scores: (n,) real numbers, finite and >= 0, tensor on any device or array.
-            epoch: the epoch they belong to, from 0.
-            valid: (n,) bool, tensor on any device or array; rows that are False are left out unseen. Rows of
-                coefficient 0 have no score, nor has an AMP step that overflowed.
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Return the engine's answer to one query."""
+        return self._carry(name, arguments)
 
-        Raises:
-            UsageError: something is wrong with an argument; nothing of this push is stored.
-        """
-
-    @abstractmethod
-    def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
-        """The examples of an epoch for one rank, with their weights.
-
-        Made once an epoch from the scores pushed before, then the same for every rank, world size and retry.
-        Waits until every rank of the job has asked.
-
-        Args:
-            epoch: 0 <= epoch < K.
-            rank: whose shard, 0 <= rank < world_size; by default torch.distributed's, 0 without it.
-            world_size: number of shards; by default torch.distributed's, 1 without it.
-
-        Raises:
-            UsageError: an argument out of its range; or the epoch is over, in a store that outlives its jobs.
-            StoreUnavailable: the store or a rank was waited for in vain.
-        """
-
-    @abstractmethod
-    def flush(self) -> None:
-        """Return once every push so far is stored, of all ranks; every rank calls it.
-
-        Raises:
-            UsageError: a push that could not be looked at earlier was wrong.
-        """
-
-    @abstractmethod
-    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
-        """Keep what training measured in an epoch, for those who watch the run; see `history`.
-
-        One rank calls it, rank 0 under torchrun with "memory:". Like scores the figures go out in a thread,
-        and nothing waits for the store. What is recorded of an epoch replaces what was recorded of it before.
-
-        Args:
-            epoch: 0 <= epoch < K.
-            figures: finite numbers by name, such as loss and test_accuracy; 64 at most. A name is a letter,
-                then letters, digits and _ . / -, 48 characters at most.
-
-        Raises:
-            UsageError: something is wrong with an argument; nothing of it is kept.
-        """
-
-    @abstractmethod
-    def history(self) -> list[EpochRecord]:
-        """Every epoch planned so far, oldest first: its plan and scores in figures, and what was recorded."""
-
-    @abstractmethod
-    def classes(self) -> ClassFigures | None:
-        """How much of each class the latest plan has drawn, and the mean of its scores.
-
-        None where the run has no labels, or more than 65,536 classes.
-        """
-
-    @abstractmethod
     def stats(self) -> StoreStats:
-        """Figures about the run as it stands."""
+        """Return the run's current figures."""
+        return cast(StoreStats, self.query("stats", {}))
 
-    @abstractmethod
+    def history(self) -> list[EpochRecord]:
+        """Return every planned epoch, oldest first: figures of plan and scores, and what was recorded."""
+        return cast(list[EpochRecord], self.query("history", {}))
+
+    def classes(self) -> ClassFigures | None:
+        """Return how much of each class the latest plan draws, and the mean score of each class.
+
+        None if the run has no labels, or more than 65,536 classes.
+        """
+        return cast(ClassFigures | None, self.query("classes", {}))
+
     def top(
         self, k: int, lowest: bool = False, by: str = "score"
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The k examples of highest score (or lowest), best first; or those whose score has changed most.
+        """Return the k examples with the highest score, best first, or those whose score changed most.
 
         Args:
-            k: how many.
-            lowest: the other end of the order.
-            by: "score"; or "change", an example's score less the one of the epoch it was scored in before.
-                Those are ordered by their size, and come with their sign.
+            k: number of examples.
+            lowest: return the lowest instead.
+            by: "score"; or "change", the score minus the score of the epoch in which the example was scored
+                before. Changes are ordered by magnitude and returned with their sign.
 
         Returns:
-            Indices and values, both (min(k, n),) of the n examples that have one: a score, or scores of two
-            epochs. Equal ones come in the order of their indices.
+            Indices and values, both (min(k, n),), where n examples have such a value. Ties are in the order
+            of their indices.
 
         Raises:
-            UsageError: k < 0, or `by` is not known.
+            UsageError: k < 0, or an unknown `by`.
         """
+        found = self.query("top", {"k": k, "lowest": lowest, "by": by})
+        return cast(tuple[NDArray[np.int64], NDArray[np.float32]], found)
 
-    @abstractmethod
     def scores(self, indices: Array) -> NDArray[np.float32]:
-        """The scores of some examples, (n,) float32; NaN where there is none yet.
+        """Return the scores of some examples, (n,) float32; NaN for an example without a score.
 
         Raises:
             UsageError: an index is out of range.
         """
+        checked = check_indices(indices.cpu() if hasattr(indices, "cpu") else indices)
+        if self._dataset_size is not None:
+            checked = in_range(checked, self._dataset_size)
+        return cast(NDArray[np.float32], self.query("scores", {"indices": checked}))
 
-    @abstractmethod
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write everything to a file, whole or not at all; every rank calls it."""
-
-    @abstractmethod
-    def load(self, path: str | PathLike[str]) -> None:
-        """Replace everything by what `save` wrote; every rank calls it. Pushes before it are forgotten.
-
-        Processes without torch.distributed are no ranks of one job: one loads before the others connect.
-
-        Raises:
-            UsageError: the file is not whole, or of another version, data set size or configuration. The
-                store stays as it was.
-        """
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Forget all scores and plans, as if the run had just begun; every rank calls it.
-
-        A store that outlives its jobs may hold an old run of the same name: who begins resets it. Processes
-        without torch.distributed are no ranks of one job: one resets before the others connect.
-        """
-
-    @abstractmethod
     def close(self) -> None:
-        """Let go of what the store holds. Pushes that were not flushed are lost."""
+        """Release connections and memory. Pushes that were not flushed are lost."""
+        self._release()
+
+    if not TYPE_CHECKING:  # a type checker reports such a call by itself
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in CHANGES:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return partial(_refuse, name)
 
     def __enter__(self) -> Self:
         return self
@@ -176,32 +119,109 @@ class Store(ABC):
         self.close()
 
 
-class ReadOnlyStore(Store):
-    """A store that answers questions, and refuses all that would change it."""
+class Store(RunView, ABC):
+    """The scores of one run: every rank pushes scores, and asks for its shard of each epoch.
 
+    In a torch.distributed job, every rank calls `flush`, `save`, `load` and `reset`.
+    """
+
+    @abstractmethod
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Return the engine's answer to one query. It includes every push of this rank."""
+
+    @abstractmethod
     def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
-        self._refuse("push")
+        """Add scores from the backward passes of an epoch.
 
+        Call it any number of times, on any rank, in any order. An example keeps the score of its latest
+        epoch, and the largest one if that epoch gave several; so pushing the same scores twice is harmless.
+        `push` never waits for a device. An error in scores that are still on a GPU is raised by the next
+        `push`, `flush`, `plan` or query.
+
+        Args:
+            indices: (n,) integers in [0, N), tensor on any device or array.
+            scores: (n,) real numbers, finite and >= 0, tensor on any device or array.
+            epoch: the epoch that the scores belong to, from 0.
+            valid: (n,) bool, tensor on any device or array. Rows that are False are ignored: use it for rows
+                with coefficient 0, and for an AMP step that overflowed.
+
+        Raises:
+            UsageError: an argument is wrong; nothing of this push is stored.
+        """
+
+    @abstractmethod
     def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
-        self._refuse("plan")
+        """Return one rank's examples of an epoch, with their weights.
 
-    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
-        self._refuse("record")
+        The epoch is planned once, from the scores pushed before. Every rank, world size and retry gets the
+        same plan. The call waits until every rank of the job has asked.
 
+        Args:
+            epoch: 0 <= epoch < K.
+            rank: 0 <= rank < world_size; default: torch.distributed's rank, 0 without it.
+            world_size: number of shards; default: torch.distributed's world size, 1 without it.
+
+        Raises:
+            UsageError: an argument is out of range; or the epoch is over, in a store that outlives its jobs.
+            StoreUnavailable: the store or another rank did not answer in time.
+        """
+
+    @abstractmethod
     def flush(self) -> None:
-        """Nothing is ever waiting."""
+        """Return once every push of every rank is stored; every rank calls it.
 
+        Raises:
+            UsageError: a push that was still on a GPU was wrong.
+        """
+
+    @abstractmethod
+    def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Store what training measured in an epoch, for `history`.
+
+        Call it on one rank; with "memory:" under torchrun, on rank 0. A thread sends the figures, so the call
+        does not wait for the store. A second call for an epoch replaces the first.
+
+        Args:
+            epoch: 0 <= epoch < K.
+            figures: finite numbers by name, such as loss and test_accuracy; at most 64. A name is a letter,
+                then letters, digits and _ . / -, at most 48 characters.
+
+        Raises:
+            UsageError: an argument is wrong; nothing of this call is stored.
+        """
+
+    @abstractmethod
     def save(self, path: str | PathLike[str]) -> None:
-        self._refuse("save")
+        """Write everything to a file, completely or not at all; every rank calls it."""
 
+    @abstractmethod
     def load(self, path: str | PathLike[str]) -> None:
-        self._refuse("load")
+        """Replace everything by what `save` wrote; every rank calls it. Earlier pushes are discarded.
 
+        Processes without torch.distributed are not ranks of one job: load in one of them before the others
+        connect.
+
+        Raises:
+            UsageError: the file is damaged, or has another version, dataset size or configuration. The store
+                is unchanged.
+        """
+
+    @abstractmethod
     def reset(self) -> None:
-        self._refuse("reset")
+        """Delete all scores and plans, as if the run had just begun; every rank calls it.
 
+        A store that outlives its jobs may hold an old run of the same name: reset it to begin again.
+        Processes without torch.distributed are not ranks of one job: reset in one of them before the others
+        connect.
+        """
+
+    @abstractmethod
     def close(self) -> None:
-        """Nothing is held open."""
+        """Release connections and memory. Pushes that were not flushed are lost."""
 
-    def _refuse(self, call: str) -> NoReturn:
-        raise UsageError(f"{call}(): this store can only be read; connect() to change it")
+
+def _refuse(call: str, *arguments: Any, **options: Any) -> NoReturn:
+    raise UsageError(
+        f"{call}(): this store can only be read; connect() to the run to change it, "
+        "or connect() and load() a saved store"
+    )

@@ -83,25 +83,9 @@ class Nearby(Connection):
             shard = service.shard(epoch, rank, world_size)
             return shard or Waiting(service.missing(epoch, world_size), "nearby")
 
-    def stats(self):
+    def query(self, name, arguments):
         with self.home.changed:
-            return self._reach().stats(planner="nearby")
-
-    def history(self):
-        with self.home.changed:
-            return self._reach().engine.history()
-
-    def classes(self):
-        with self.home.changed:
-            return self._reach().engine.classes()
-
-    def top(self, k, lowest=False, by="score"):
-        with self.home.changed:
-            return self._reach().engine.top(k, lowest, by)
-
-    def scores(self, indices):
-        with self.home.changed:
-            return self._reach().engine.scores(indices)
+            return self._reach().answer(name, arguments, planner="nearby")
 
     def snapshot(self):
         with self.home.changed:

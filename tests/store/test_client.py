@@ -14,7 +14,7 @@ from sadp_dist.store import Store, StoreOptions, connect, open_snapshot
 from sadp_dist.store.client import journal as journal_module
 from sadp_dist.store.client import sender
 from sadp_dist.store.client.journal import Journal
-from sadp_dist.store.client.remote import AttachedStore, RemoteStore
+from sadp_dist.store.client.remote import RemoteStore, view
 from sadp_dist.store.connection import Waiting
 from sadp_dist.store.engine.history import Figures
 from sadp_dist.store.engine.run import Run
@@ -512,7 +512,8 @@ def test_one_who_only_looks_sees_the_run_and_cannot_change_it(new_store, home):
     store = new_store()
     push_all(store, 0)
     store.flush()
-    with AttachedStore(Nearby(home), StoreOptions(timeout=0.2)) as looking:
+    line = Nearby(home)
+    with view(line, StoreOptions(timeout=0.2)) as looking:
         home.restart()  # which is no concern of one who has sent nothing
         store.flush()
         assert looking.stats().seen == N
@@ -526,7 +527,7 @@ def test_one_who_only_looks_sees_the_run_and_cannot_change_it(new_store, home):
         ):
             with pytest.raises(UsageError, match="this store can only be read"):
                 call()
-        line_of(looking).up.clear()
+        line.up.clear()
         assert "nearby: does not answer" in one_line(looking.stats)
 
 

@@ -453,6 +453,6 @@ def test_a_planner_that_comes_goes_on_from_the_snapshot_and_the_log_behind_it(sh
             planner.start()
             run.epoch(planner_number)
             planner.stop()
-            assert connection.stats().planner is None
-            assert connection.stats().epoch == planner_number
+            assert connection.query("stats", {}).planner is None
+            assert connection.query("stats", {}).epoch == planner_number
     connection.close()

@@ -145,7 +145,7 @@ def test_after_any_history_it_answers_as_the_plain_one_also_if_it_was_written_an
                 shard, expected = service.shard(epoch, rank, size), plan.shard(rank, size)
                 np.testing.assert_array_equal(shard.indices, expected.indices)
                 np.testing.assert_array_equal(shard.weights, expected.weights)
-    stats = service.stats(planner="here", last_snapshot=5.0)
+    stats = service.answer("stats", {}, planner="here", last_snapshot=5.0)
     assert {name: getattr(stats, name) for name in plain.counts} == plain.counts
     assert stats.bad_frames == plain.bad_frames
     assert stats.waiting_ranks == plain.waited_for()
@@ -202,7 +202,7 @@ def test_what_is_not_of_this_run_is_counted_by_its_reason_and_touches_nothing_el
     assert set(inputs) == set(REASONS)
     for data in inputs.values():
         service.receive(data)
-    stats = service.stats()
+    stats = service.answer("stats", {})
     assert stats.bad_frames == dict.fromkeys(REASONS, 1)
     assert stats.bytes_received == len(frame_of([(4, 2.0)])) + sum(map(len, inputs.values()))
     assert (stats.pushes, stats.pushed_scores, stats.seen, stats.waiting_ranks) == (1, 1, 1, [1])
@@ -251,4 +251,4 @@ def test_a_restored_service_begins_from_the_snapshot_under_its_new_origin():
     assert service.waits() == {}
     service.receive(frame_of([(3, 7.0)], epoch=1, sequence=2))  # still on its way, of the old origin
     assert service.engine.stats().seen == 2
-    assert service.stats().bad_frames == {"foreign run": 1}
+    assert service.answer("stats", {}).bad_frames == {"foreign run": 1}

@@ -239,7 +239,7 @@ def test_a_saved_store_answers_the_same_and_is_only_read(store, saved):
         lambda: opened.save(saved),
         lambda: opened.load(saved),
     ):
-        with pytest.raises(UsageError, match="a saved store can only be read"):
+        with pytest.raises(UsageError, match="this store can only be read"):
             refused()
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
@@ -15,13 +14,11 @@ from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import CONNECTED_TOO_EARLY, has_other_ranks
-from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import EpochRecord, Figures, check_figures
+from sadp_dist.store.engine.history import Figures, check_figures
 from sadp_dist.store.engine.run import Run
-from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.view import Store, on_host
+from sadp_dist.store.view import Store
 from sadp_dist.store.wire.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -72,26 +69,9 @@ class EmbeddedStore(Store):
     def record(self, epoch: int, figures: Mapping[str, float]) -> None:
         self._engine.record(Figures(epoch, check_figures(figures)))
 
-    def history(self) -> list[EpochRecord]:
-        return self._engine.history()
-
-    def classes(self) -> ClassFigures | None:
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
         self.flush()
-        return self._engine.classes()
-
-    def stats(self) -> StoreStats:
-        self.flush()
-        return self._engine.stats()
-
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        self.flush()
-        return self._engine.top(k, lowest, by)
-
-    def scores(self, indices: Array) -> NDArray[np.float32]:
-        self.flush()
-        return self._engine.scores(on_host(indices))
+        return self._engine.answer(name, arguments)
 
     def save(self, path: str | PathLike[str]) -> None:
         self.flush()

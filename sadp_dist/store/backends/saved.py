@@ -6,28 +6,18 @@ import contextlib
 import os
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sadp_dist.atomic_write import TEMPORARY
 from sadp_dist.errors import UsageError
-from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import EpochRecord
-from sadp_dist.store.engine.stats import StoreStats
-from sadp_dist.store.view import ReadOnlyStore, Store, on_host
+from sadp_dist.store.view import RunView
 from sadp_dist.store.wire.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from sadp_dist.store.view import Array
 
 FILE_NAME = "store.npz"
 LOOKS = 5
 
 
-def open_snapshot(path: str | PathLike[str]) -> Store:
+def open_snapshot(path: str | PathLike[str]) -> RunView:
     """A saved store, to ask questions.
 
     Args:
@@ -39,13 +29,13 @@ def open_snapshot(path: str | PathLike[str]) -> Store:
     """
     path = Path(path)
     if not path.is_dir():
-        return SavedStore(path)
+        return _view_of(path)
     for _ in range(LOOKS):  # a run that goes on removes its old checkpoints, perhaps the one just found
         newest = newest_in(path)
         if newest is None:
             continue
         try:
-            return SavedStore(newest)
+            return _view_of(newest)
         except UsageError:
             if newest.exists():
                 raise
@@ -63,35 +53,5 @@ def newest_in(folder: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
-class SavedStore(ReadOnlyStore):
-    """The engine as it was when it was saved.
-
-    Args:
-        path: the file.
-    """
-
-    def __init__(self, path: str | PathLike[str]) -> None:
-        self._path = path
-        self._engine = Engine.from_snapshot(Snapshot.read(path))
-
-    def history(self) -> list[EpochRecord]:
-        return self._engine.history()
-
-    def classes(self) -> ClassFigures | None:
-        return self._engine.classes()
-
-    def stats(self) -> StoreStats:
-        return self._engine.stats()
-
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._engine.top(k, lowest, by)
-
-    def scores(self, indices: Array) -> NDArray[np.float32]:
-        return self._engine.scores(on_host(indices))
-
-    def _refuse(self, call: str) -> NoReturn:
-        raise UsageError(
-            f"{call}() on {str(self._path)!r}: a saved store can only be read; connect() and load() it"
-        )
+def _view_of(path: Path) -> RunView:
+    return RunView(Engine.from_snapshot(Snapshot.read(path)).answer)

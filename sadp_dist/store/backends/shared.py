@@ -16,12 +16,10 @@ from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import Collective
 from sadp_dist.store.client.outbox import Outbox, Parcel
-from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import EpochRecord, Figures, check_figures
+from sadp_dist.store.engine.history import Figures, check_figures
 from sadp_dist.store.engine.run import Run, check_rank, differences
-from sadp_dist.store.engine.stats import StoreStats
-from sadp_dist.store.view import Store, on_host
+from sadp_dist.store.view import Store
 from sadp_dist.store.wire.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -84,22 +82,14 @@ class SharedStore(Store):
     def record(self, epoch: int, figures: Mapping[str, float]) -> None:
         self._home("record").record(Figures(epoch, check_figures(figures)))
 
-    def history(self) -> list[EpochRecord]:
-        return self._home("history").history()
-
-    def classes(self) -> ClassFigures | None:
-        return self._up_to_date("classes").classes()
-
-    def stats(self) -> StoreStats:
-        return self._up_to_date("stats").stats()
-
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._up_to_date("top").top(k, lowest, by)
-
-    def scores(self, indices: Array) -> NDArray[np.float32]:
-        return self._up_to_date("scores").scores(on_host(indices))
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        engine = self._home(name)
+        try:
+            self._buffer.drain()
+        finally:
+            engine.reject(self._buffer.rejected)
+            self._buffer.rejected = 0
+        return engine.answer(name, arguments)
 
     def save(self, path: str | PathLike[str]) -> None:
         self._deliver("save", lambda: None)
@@ -158,16 +148,6 @@ class SharedStore(Store):
         self._outbox.clear()
         self._buffer.rejected = 0
         return list(asked)
-
-    def _up_to_date(self, call: str) -> Engine:
-        """The engine, with everything that this rank has pushed."""
-        engine = self._home(call)
-        try:
-            self._buffer.drain()
-        finally:
-            engine.reject(self._buffer.rejected)
-            self._buffer.rejected = 0
-        return engine
 
     def _home(self, call: str) -> Engine:
         if self._engine is None:

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import torch.distributed as dist
-from numpy.typing import NDArray
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.sharding import Shard
@@ -17,15 +15,12 @@ from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import CONNECTED_TOO_EARLY, Collective, has_other_ranks
 from sadp_dist.store.client.retry import pauses, unavailable, until_reached
 from sadp_dist.store.client.sender import Sender
-from sadp_dist.store.connection import Connection, Questions, Restarted, Unreachable, Waiting
-from sadp_dist.store.engine.classes import ClassFigures
+from sadp_dist.store.connection import Connection, Queryable, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import EpochRecord, Figures, check_figures
+from sadp_dist.store.engine.history import Figures, check_figures
 from sadp_dist.store.engine.run import Run, check_rank
-from sadp_dist.store.engine.stats import StoreStats
-from sadp_dist.store.engine.validation import check_indices, in_range
 from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.view import ReadOnlyStore, Store, on_host
+from sadp_dist.store.view import RunView, Store
 from sadp_dist.store.wire.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -57,7 +52,7 @@ class RemoteStore(Store):
         self, connection: Connection, run: Run, options: StoreOptions, ranks: Collective | None = None
     ) -> None:
         self._connection = connection
-        self._run = run
+        self._run, self._dataset_size = run, run.dataset_size
         self._timeout = options.timeout
         self._ranks = ranks
         combines = run.pruning.combine is not None
@@ -85,23 +80,13 @@ class RemoteStore(Store):
     def record(self, epoch: int, figures: Mapping[str, float]) -> None:
         self._sender.record(Figures(self._run.check_epoch(epoch), check_figures(figures)))
 
-    def history(self) -> list[EpochRecord]:
-        return self._up_to_date(self._connection.history)
-
-    def classes(self) -> ClassFigures | None:
-        return self._up_to_date(self._connection.classes)
-
-    def stats(self) -> StoreStats:
-        return self._up_to_date(self._connection.stats)
-
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._up_to_date(lambda: self._connection.top(k, lowest, by))
-
-    def scores(self, indices: Array) -> NDArray[np.float32]:
-        checked = in_range(check_indices(on_host(indices)), self._run.dataset_size)
-        return self._up_to_date(lambda: self._connection.scores(checked))
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        while True:
+            self._deliver()
+            try:
+                return until_reached(lambda: self._connection.query(name, arguments), self._timeout)
+            except Restarted:
+                self._sender.resend()
 
     def save(self, path: str | PathLike[str]) -> None:
         taken: list[Snapshot] = []
@@ -138,15 +123,6 @@ class RemoteStore(Store):
             self._sender.reject(self._buffer.rejected)
             self._buffer.rejected = 0
         self._sender.flush()
-
-    def _up_to_date(self, question: Callable[[], T]) -> T:
-        """The answer of a home that has everything that this rank has pushed."""
-        while True:
-            self._deliver()
-            try:
-                return until_reached(question, self._timeout)
-            except Restarted:
-                self._sender.resend()
 
     def _wait_for_shard(self, epoch: int, rank: int, world_size: int) -> Shard:
         deadline = time.monotonic() + self._timeout
@@ -275,44 +251,20 @@ def join(
     return RemoteStore(*opened[0], options, ranks)
 
 
-class AttachedStore(ReadOnlyStore):
-    """Questions to a run that others train.
+def view(connection: Queryable, options: StoreOptions) -> RunView:
+    """Return a view of a run that other processes train.
 
     Args:
-        connection: to the run's home; the store closes it.
-        options: of these the timeout.
+        connection: to the run; closing the view closes it.
+        options: only the timeout is used.
     """
+    advice = "check that the store is running and that this machine can reach it"
 
-    def __init__(self, connection: Questions, options: StoreOptions) -> None:
-        self._connection = connection
-        self._timeout = options.timeout
-
-    def history(self) -> list[EpochRecord]:
-        return self._ask(self._connection.history)
-
-    def classes(self) -> ClassFigures | None:
-        return self._ask(self._connection.classes)
-
-    def stats(self) -> StoreStats:
-        return self._ask(self._connection.stats)
-
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._ask(lambda: self._connection.top(k, lowest, by))
-
-    def scores(self, indices: Array) -> NDArray[np.float32]:
-        checked = check_indices(on_host(indices)).astype(np.int64)
-        return self._ask(lambda: self._connection.scores(checked))
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _ask(self, question: Callable[[], T]) -> T:
+    def query(name: str, arguments: Mapping[str, Any]) -> Any:
         while True:
             try:
-                return until_reached(
-                    question, self._timeout, "see whether it runs, and whether one gets there"
-                )
+                return until_reached(lambda: connection.query(name, arguments), options.timeout, advice)
             except Restarted:
-                continue  # nothing of this process is missing there
+                continue  # this process has sent nothing that could be missing
+
+    return RunView(query, connection.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from sadp_dist.store.wire.pieces import Outline, Pieces
 from sadp_dist.store.wire.snapshot import Snapshot
 
 PLANS_KEPT = 2
+QUERIES = ("stats", "history", "classes", "top", "scores")
 
 
 class Engine:
@@ -123,6 +124,11 @@ class Engine:
         plan = self.plan(epoch)
         asked = epoch, rank, world_size, plan.drawn, self.run.pruning.run_key(epoch)
         return plan.as_shard(*join(self._tables.each("shard", *asked)))
+
+    def answer(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Return the answer to one of `QUERIES`: what the method of that name returns."""
+        check_choice("query", name, QUERIES)
+        return getattr(self, name)(**arguments)
 
     def stats(self) -> StoreStats:
         """Figures about the scores and the latest plan."""

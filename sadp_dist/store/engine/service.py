@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -121,10 +122,26 @@ class Service:
         """The ranks that others wait for at the newest epoch asked for; empty while none waits."""
         return self.missing(*max(self._asked)) if self._asked else ()
 
-    def stats(self, planner: str | None = None, last_snapshot: float | None = None) -> StoreStats:
-        """The engine's figures with the service's own."""
+    def answer(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        planner: str | None = None,
+        last_snapshot: float | None = None,
+    ) -> Any:
+        """Return the engine's answer to a query, with what only a service knows.
+
+        Args:
+            name: one of `engine.QUERIES`.
+            arguments: by name.
+            planner: the process that makes the plans.
+            last_snapshot: when the backend last wrote a snapshot, in seconds since 1970.
+        """
+        answer = self.engine.answer(name, arguments)
+        if not isinstance(answer, StoreStats):
+            return answer
         return replace(
-            self.engine.stats(),
+            answer,
             bytes_received=self._bytes,
             bad_frames=dict(self._bad_frames),
             waiting_ranks=list(self.waiting_ranks()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
@@ -19,12 +19,9 @@ from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.backends.ray.files import SnapshotFiles
 from sadp_dist.store.connection import Unreachable, Waiting
-from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.store.engine.run import Run
 from sadp_dist.store.engine.service import Service, refuse_if_over
-from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.wire.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -195,29 +192,13 @@ class RunActor:
         await self._tell()
         return self._state
 
-    async def stats(self, believed: ActorState) -> tuple[ActorState, StoreStats | None]:
-        """See `Store.stats`."""
-        return await self._answer(believed, lambda service: service.stats(self._planner, self._last_snapshot))
-
-    async def history(self, believed: ActorState) -> tuple[ActorState, list[EpochRecord] | None]:
-        """See `Store.history`."""
-        return await self._answer(believed, lambda service: service.engine.history())
-
-    async def classes(self, believed: ActorState) -> tuple[ActorState, ClassFigures | None]:
-        """See `Store.classes`."""
-        return await self._answer(believed, lambda service: service.engine.classes())
-
-    async def top(
-        self, believed: ActorState, k: int, lowest: bool, by: str
-    ) -> tuple[ActorState, tuple[NDArray[np.int64], NDArray[np.float32]] | None]:
-        """See `Store.top`."""
-        return await self._answer(believed, lambda service: service.engine.top(k, lowest, by))
-
-    async def scores(
-        self, believed: ActorState, indices: NDArray[np.int64]
-    ) -> tuple[ActorState, NDArray[np.float32] | None]:
-        """See `Store.scores`."""
-        return await self._answer(believed, lambda service: service.engine.scores(indices))
+    async def query(
+        self, believed: ActorState, name: str, arguments: Mapping[str, Any]
+    ) -> tuple[ActorState, Any]:
+        """Return the engine's answer to one of `engine.QUERIES`."""
+        return await self._answer(
+            believed, lambda service: service.answer(name, arguments, self._planner, self._last_snapshot)
+        )
 
     async def forget(self) -> None:
         """Remove the snapshots: the actor is about to be killed."""

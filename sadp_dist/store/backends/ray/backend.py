@@ -16,12 +16,12 @@ from sadp_dist.store.backends.ray import cluster
 from sadp_dist.store.backends.ray.actor import Creation, RunActor
 from sadp_dist.store.backends.ray.connection import RayConnection
 from sadp_dist.store.backends.ray.files import folder_of
-from sadp_dist.store.client.remote import AttachedStore, join
+from sadp_dist.store.client.remote import join, view
 from sadp_dist.store.client.retry import until_reached
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine.run import Run
 from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.view import Store, StoreUnavailable
+from sadp_dist.store.view import RunView, Store, StoreUnavailable
 
 MAX_WAITING = 10_000
 """Calls that may be under way at once in an actor: every rank has one while it waits."""
@@ -72,8 +72,8 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
     return opened
 
 
-def attach(url: str, run: str, options: StoreOptions) -> Store:
-    """Questions to a run that others train.
+def attach(url: str, run: str, options: StoreOptions) -> RunView:
+    """Return a view of a run that other processes train.
 
     Raises:
         UsageError: there is none of this name.
@@ -81,7 +81,7 @@ def attach(url: str, run: str, options: StoreOptions) -> Store:
     """
     cluster.join(url)
     actor = cluster.find(run, url)
-    return AttachedStore(until_reached(lambda: RayConnection(actor, run), options.timeout), options)
+    return view(until_reached(lambda: RayConnection(actor, run), options.timeout), options)
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def list_runs(url: str) -> list[dict[str, Any]]:
     for name in cluster.names():
         summary: dict[str, Any] = {}
         with suppress(Unreachable, StoreUnavailable, UsageError):
-            figures = RayConnection(cluster.find(name, url), name).stats().to_dict()
+            figures = RayConnection(cluster.find(name, url), name).query("stats", {}).to_dict()
             summary = {key: figures[key] for key in SUMMARY}
         runs.append({**dict.fromkeys(SUMMARY), **summary, "run": name})
     return runs

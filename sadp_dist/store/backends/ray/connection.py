@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -18,10 +18,7 @@ from sadp_dist.store.backends.ray import cluster
 from sadp_dist.store.backends.ray.actor import ActorState
 from sadp_dist.store.backends.ray.files import WHAT_TO_DO
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
-from sadp_dist.store.engine.classes import ClassFigures
-from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.store.engine.run import Run, differences
-from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.view import StoreUnavailable
 from sadp_dist.store.wire.frames import Frame, encode
 from sadp_dist.store.wire.snapshot import Snapshot
@@ -71,22 +68,8 @@ class RayConnection(Connection):
         shard = cast(Shard, answer)
         return replace(shard, indices=_own(shard.indices), weights=_own(shard.weights))
 
-    def stats(self) -> StoreStats:
-        return cast(StoreStats, self._fenced("stats"))
-
-    def history(self) -> list[EpochRecord]:
-        return cast(list[EpochRecord], self._fenced("history"))
-
-    def classes(self) -> ClassFigures | None:
-        return cast(ClassFigures | None, self._fenced("classes"))
-
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return cast(tuple[NDArray[np.int64], NDArray[np.float32]], self._fenced("top", k, lowest, by))
-
-    def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        return cast(NDArray[np.float32], self._fenced("scores", indices))
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        return self._fenced("query", name, arguments)
 
     def snapshot(self) -> Snapshot:
         return cast(Snapshot, cluster.fetch([self._fenced("snapshot")])[0])

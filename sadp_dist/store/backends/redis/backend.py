@@ -30,7 +30,7 @@ from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run, differences
 from sadp_dist.store.engine.service import Service
 from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.view import Store
+from sadp_dist.store.view import RunView, Store
 
 PATIENCE = 10.0
 """Seconds that a Redis may take to come up when one wants to connect."""
@@ -78,18 +78,18 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnectio
     return RedisConnection(server, meta, planner)
 
 
-def attach(url: str, run: str, options: StoreOptions) -> Store:
-    """Questions to a run that others train.
+def attach(url: str, run: str, options: StoreOptions) -> RunView:
+    """Return a view of a run that other processes train.
 
     Raises:
         UsageError: there is no such run.
     """
-    from sadp_dist.store.client.remote import AttachedStore
+    from sadp_dist.store.client.remote import view
 
     server = Server(Address.parse(url))
     if _patiently(lambda: _look_at(server, run)[0]) is None:
         raise _no_such_run(server, run)
-    return AttachedStore(Reader(server, run), options)
+    return view(Reader(server, run), options)
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple, TypeVar
 
 from sadp_dist.errors import StoreUnavailable
 from sadp_dist.selection.sharding import Shard
@@ -23,11 +20,8 @@ from sadp_dist.store.backends.redis.reader import Reader
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.backends.redis.state import Changed, begin
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
-from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.store.engine.service import Service, refuse_if_over
-from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.wire.frames import Frame, encode
 from sadp_dist.store.wire.snapshot import Snapshot
 
@@ -98,22 +92,8 @@ class RedisConnection(Connection):
             pause = min(max(FIRST_LOOK, (now - self._asked) / 10), LONGEST_LOOK)
             time.sleep(min(pause, deadline - now))
 
-    def stats(self) -> StoreStats:
-        return self._read(self._reader.stats)
-
-    def history(self) -> list[EpochRecord]:
-        return self._read(self._reader.history)
-
-    def classes(self) -> ClassFigures | None:
-        return self._read(self._reader.classes)
-
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._read(lambda: self._reader.top(k, lowest, by))
-
-    def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._read(lambda: self._reader.scores(indices))
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        return self._read(lambda: self._reader.query(name, arguments))
 
     def snapshot(self) -> Snapshot:
         return self._read(self._reader.snapshot)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from typing import Any
 
 from sadp_dist.store.backends.redis.lease import holder
 from sadp_dist.store.backends.redis.log import Replica
 from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.connection import Questions
-from sadp_dist.store.engine.classes import ClassFigures
-from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.engine.stats import StoreStats
 from sadp_dist.store.wire.snapshot import Snapshot
 
 
-class Reader(Questions):
+class Reader:
     """Reads the log up to its end for each answer. It follows a run through whatever becomes of it.
 
     Args:
@@ -32,26 +28,13 @@ class Reader(Questions):
         """The run's meta as of the latest answer."""
         return self._replica.raw
 
-    def stats(self) -> StoreStats:
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Return the engine's answer to a query."""
         service = self._up_to_date()
         assert self._replica.meta is not None
         with self._server.faults():
             planner = holder(self._server.redis.get(self._replica.keys.lease))
-        return service.stats(planner, self._replica.meta.saved)
-
-    def history(self) -> list[EpochRecord]:
-        return self._up_to_date().engine.history()
-
-    def classes(self) -> ClassFigures | None:
-        return self._up_to_date().engine.classes()
-
-    def top(
-        self, k: int, lowest: bool = False, by: str = "score"
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._up_to_date().engine.top(k, lowest, by)
-
-    def scores(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._up_to_date().engine.scores(indices)
+        return service.answer(name, arguments, planner, self._replica.meta.saved)
 
     def snapshot(self) -> Snapshot:
         """The run's whole state."""
