@@ -11,7 +11,7 @@ from tests.faults.job import Ended, Job
 
 MIDDLE = "middle"  # of an epoch: both ranks push
 BOUNDARY = "boundary"  # between two: rank 0 has asked for its next shard, rank 1 not yet
-GOES_ON = "goes on by itself"
+GOES_ON = "continues"
 
 
 @dataclass(frozen=True)
