@@ -34,6 +34,7 @@ from benchmarks.result import Options, Ratio, Result, Table
 from sadp_dist import PruningConfig, connect
 from sadp_dist.data import ImageSource, open_images
 from sadp_dist.loading import FFCVLoader, PageOrder, PruningSampler, beton_pages, pad_crop_flip, write_beton
+from sadp_dist.loading.mapped_file import MappedFile
 
 BATCH = 128
 SIDE = 224
@@ -290,7 +291,8 @@ def augmentation_ms() -> float:
 def drop(path: Path, *loaders: Loader) -> None:
     """Take a file out of the system's cache, where also what FFCV's loaders have mapped of it would stay."""
     for loader in loaders:
-        mapped = loader.memory_manager.context.mmap
+        manager = loader.memory_manager
+        mapped = manager.mapped if isinstance(manager, MappedFile) else manager.context.mmap
         if mapped is not None:
             mapped._mmap.madvise(mmap.MADV_DONTNEED)
     with path.open("rb") as file:

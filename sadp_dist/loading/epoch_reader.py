@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra
-from sadp_dist.loading.ffcv_import import importing_ffcv
+from sadp_dist.loading.ffcv_import import importing_ffcv, thread_counts_kept
 
 try:
     with importing_ffcv():
@@ -81,10 +81,9 @@ class EpochReader(EpochIterator):
         self.stopped = False
         self._buffers = buffers
         self._running = Event()
-        threads = torch.get_num_threads()
-        super().__init__(loader, order)
-        self._running.wait()
-        torch.set_num_threads(threads)  # the thread has set its own by now
+        with thread_counts_kept():
+            super().__init__(loader, order)
+            self._running.wait()  # the thread has set its counts by now
 
     def run(self) -> None:
         try:

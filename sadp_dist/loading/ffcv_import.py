@@ -1,7 +1,8 @@
-"""What FFCV's import does to the whole process is undone here, and what it compiles each time is kept."""
+"""Undo what FFCV does to the whole process when it is imported and used."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -13,18 +14,35 @@ from numba.typed import typeddict
 
 @contextmanager
 def importing_ffcv() -> Iterator[None]:
-    """Around FFCV's imports: threads stay as they are, also after an error, and the second time is quick.
+    """Import FFCV in this block: it leaves thread counts alone, and takes 2 s only the first time.
 
-    FFCV sets the thread counts of torch and numba, once. It also fills a dictionary of numba's, whose code
-    would be compiled anew in every process, for two seconds and more.
+    FFCV's import fills a dictionary of numba's. Its code would be compiled in every process; in this block
+    it comes from numba's cache on disk.
     """
-    torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
-    with suppress(RuntimeError):  # nothing can be written where numba keeps what is compiled
-        for function in vars(typeddict).values():
-            if isinstance(function, Dispatcher):
-                function.enable_caching()
+    functions = [function for function in vars(typeddict).values() if isinstance(function, Dispatcher)]
+    caches = [function._cache for function in functions]  # type: ignore[attr-defined]
+    with suppress(RuntimeError):  # numba finds no folder that it may write its cache to
+        for function in functions:
+            function.enable_caching()
+    try:
+        with thread_counts_kept():
+            yield
+    finally:
+        for function, cache in zip(functions, caches, strict=True):
+            function._cache = cache  # type: ignore[attr-defined]
+
+
+@contextmanager
+def thread_counts_kept() -> Iterator[None]:
+    """Put the thread counts of torch, numba and FFCV's compiler back after the block, also after an error."""
+    torch_threads, numba_threads, compiler_threads = torch.get_num_threads(), numba.get_num_threads(), None
+    compiler = sys.modules.get("ffcv.pipeline.compiler")
+    if compiler is not None:
+        compiler_threads = compiler.Compiler.num_threads
     try:
         yield
     finally:
         torch.set_num_threads(torch_threads)
         numba.set_num_threads(numba_threads)
+        if compiler is not None:
+            compiler.Compiler.num_threads = compiler_threads

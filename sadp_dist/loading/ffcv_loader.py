@@ -27,15 +27,13 @@ try:
     with importing_ffcv():
         from ffcv.fields import RGBImageField
         from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
-        from ffcv.loader import Loader
         from ffcv.transforms import ToDevice, ToTensor, ToTorchImage
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
-import sadp_dist.loading.mapped_file  # noqa: F401  FFCV's loaders use it from here on
 from sadp_dist.loading.array_decoder import ArrayBytes, ToArrays
+from sadp_dist.loading.compiled_loader import CompiledLoader
 from sadp_dist.loading.epoch_reader import Buffers, EpochReader
-from sadp_dist.loading.page_cache import PageCache
 from sadp_dist.loading.resized_crop import KeyedResizedCropDecoder
 from sadp_dist.loading.to_chw import ToCHW
 
@@ -123,17 +121,14 @@ class FFCVLoader:
         self._labels = None if LABEL in chosen else column(reader, LABEL).astype(np.int64)
         self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
         unused = dict.fromkeys(reader.field_names)
-        with importing_ffcv():
-            self._loader = Loader(
-                reader.file_name,
-                sampler.batch_size,
-                num_workers=num_workers,
-                os_cache=os_cache,
-                pipelines={**unused, **chosen},
-                batches_ahead=batches_ahead,
-            )
-        if not os_cache:
-            self._loader.memory_manager = PageCache(self._loader.memory_manager, self._loader.reader)
+        self._loader = CompiledLoader(
+            reader.file_name,
+            sampler.batch_size,
+            num_workers=num_workers,
+            os_cache=os_cache,
+            pipelines={**unused, **chosen},
+            batches_ahead=batches_ahead,
+        )
         self._buffers = Buffers(self._loader)
         self._fields = list(self._loader.pipeline_specs)
         self._reading: EpochReader | None = None

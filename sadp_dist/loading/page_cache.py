@@ -22,7 +22,6 @@ from sadp_dist.loading.ffcv_import import importing_ffcv
 try:
     with importing_ffcv():
         from ffcv.memory_managers import ProcessCacheManager
-        from ffcv.reader import Reader
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
@@ -83,17 +82,21 @@ def schedule(pages: NDArray[np.int64], batch_size: int, ahead: int) -> Schedule:
 
 
 class PageCache:
-    """Stands where FFCV's loader has its memory manager, once that has compiled.
+    """Takes the place of FFCV's memory manager.
 
     Args:
-        manager: FFCV's.
-        reader: of the file.
+        manager: FFCV's. It is not kept: it holds several Python objects for each example.
 
     Attributes:
+        reader: FFCV's reader of the file's metadata.
         pages_read: in all epochs so far.
     """
 
-    def __init__(self, manager: ProcessCacheManager, reader: Reader) -> None:
+    compile_reader = ProcessCacheManager.compile_reader
+    """FFCV's: (address, state of an `EpochPages`) -> the bytes written there."""
+
+    def __init__(self, manager: ProcessCacheManager) -> None:
+        self.reader = reader = manager.reader
         self.ptrs, self.sizes = manager.ptrs, manager.sizes
         self.file_name, self.page_size = reader.file_name, int(reader.page_size)
         self.pages = pages_by_position(reader)
