@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Make the secrets that the containers are given, those that are not there yet: redis_password, dashboard_token and
-# grafana_password, one random word each.
+# Make the missing secrets of the containers: redis_password, dashboard_token and grafana_password, one random word each.
 #
-#   SECRETS  the folder, which only its owner can enter                (default: secrets, beside this script)
+#   SECRETS  the folder; only its owner can enter it                   (default: secrets, beside this script)
 #
-# The files themselves can be read by all, because in a container they keep their mode, and its user is not their owner.
+# Everyone may read the files themselves: a container keeps their mode, and its user is not their owner.
 set -euo pipefail
 
 SECRETS=${SECRETS:-$(dirname "$0")/secrets}

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The main job on real images: train a small spiking network on scikit-learn's handwritten digits with two processes,
-# once on the full data and once with SADP at a pruning ratio of 0.5, and compare the two.
+# The demo: train a small spiking network on scikit-learn's handwritten digits with two processes, once on the full data
+# and once with SADP at a pruning ratio of 0.5, and compare both runs.
 #
 #   VENV     the virtual environment                                  (default .venv)
 #   NPROC    processes                                                (default 2)
-#   RUNS     where the runs go                                        (default runs)
+#   RUNS     folder of the runs                                       (default runs)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,9 +12,9 @@ VENV=${VENV:-.venv}
 NPROC=${NPROC:-2}
 RUNS=${RUNS:-runs}
 bin=$(realpath "$VENV")/bin
-# Otherwise torchrun gives each process one thread, and says so at length.
+# Without this, torchrun gives each process one thread and prints a long warning.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( $(nproc) > NPROC ? $(nproc) / NPROC : 1 ))}
-# With fewer GPUs than processes, the demo is for the CPU.
+# With fewer GPUs than processes, the demo uses the CPU.
 gpus=$("$bin/python" -c 'import torch; print(torch.cuda.device_count())')
 if [ "$gpus" -lt "$NPROC" ]; then export CUDA_VISIBLE_DEVICES=; fi
 
@@ -28,7 +28,7 @@ if [ ! -e data/digits/test.beton ]; then
   run sadp-dist beton data/digits/images data/digits/test.beton --split test
 fi
 
-train() {  # free port, so that two demos do not meet
+train() {  # on a free port, so that two demos do not connect to each other
   run torchrun --nproc-per-node "$NPROC" --rdzv-backend c10d --rdzv-endpoint localhost:0 -m sadp_dist train \
     configs/digits.yaml --overwrite "$@"
 }
@@ -37,7 +37,7 @@ train name=digits-full output="$RUNS/{name}" pruning.method=full
 step "3. SADP at r = 0.5: half of the examples, chosen by their scores"
 train name=digits-sadp output="$RUNS/{name}"
 
-step "4. The two beside each other"
+step "4. Compare both runs"
 run sadp-dist report "$RUNS/digits-full" "$RUNS/digits-sadp"
 cat <<TEXT
 

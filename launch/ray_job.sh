@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Train in a Ray cluster, from any machine that reaches its dashboard: `ray job submit` runs launch/ray_train.py there,
-# with this project's files. All arguments go to `sadp-dist train`:
+# Train in a Ray cluster, from any machine that reaches its dashboard. `ray job submit` sends this project's files and runs
+# launch/ray_train.py there. All arguments go to `sadp-dist train`:
 #
 #   RAY_API_SERVER_ADDRESS=http://head:8265 WORKERS=8 GPU=1 launch/ray_job.sh CONFIG.yaml [section.key=value ...]
 #
-# The machines of the cluster have what `pip install 'sadp_dist[ffcv,ray]'` installs, and the data.
+# The machines of the cluster need `pip install 'sadp_dist[ffcv,ray]'` and the data.
 #
 #   RAY_API_SERVER_ADDRESS  the cluster's dashboard              (default http://127.0.0.1:8265)
 #   WORKERS        processes: a number, or MIN:MAX               (default 1)
-#   CPUS           CPU cores of each                             (default 1)
-#   GPU            1: a GPU for each                             (default 0)
-#   MAX_RESTARTS   how often workers that died are started again; more than 0 adds --resume  (default 0)
-#   FOLDER         a folder that all machines of the cluster share: where data/ is, and where runs/ goes
-#                                                                (default: this project's, for a cluster of this machine)
-#   RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH  the cluster's token, where it has one  (default: the one in ~/.ray/auth_token)
-#   INTERFACE      the network interface that gloo and NCCL use  (default: their own choice); more in GLOO_* and NCCL_*
-#   NO_WAIT        1: do not wait for the end                    (default 0)
-#   VENV           the virtual environment of this machine       (default: .venv if it is there, else the PATH)
+#   CPUS           CPU cores per process                         (default 1)
+#   GPU            1: one GPU per process                        (default 0)
+#   MAX_RESTARTS   how often dead workers are restarted; more than 0 adds --resume  (default 0)
+#   FOLDER         a folder that all machines share, with data/ and runs/
+#                                                                (default: this project's, for a cluster on this machine)
+#   RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH  the cluster's token, if it has one  (default: the one in ~/.ray/auth_token)
+#   INTERFACE      the network interface that gloo and NCCL use  (default: they choose); see also GLOO_* and NCCL_*
+#   NO_WAIT        1: do not wait until the job ends             (default 0)
+#   VENV           the virtual environment of this machine       (default: .venv if it exists, else the PATH)
 #   DRY_RUN        1: only print the command
 #
-# For scores in Redis, SADP_DIST_REDIS_USERNAME and SADP_DIST_REDIS_PASSWORD_FILE, a path on the cluster, are handed on.
-# A password itself is not: Ray shows a job's variables to everybody who sees its dashboard.
+# For scores in Redis, the script passes on SADP_DIST_REDIS_USERNAME and SADP_DIST_REDIS_PASSWORD_FILE, a path on the
+# cluster. It does not pass on a password, because Ray's dashboard shows a job's variables to everyone.
 set -euo pipefail
 
 fail() { echo "ray_job.sh: $*" >&2; exit 2; }
@@ -31,7 +31,7 @@ if [ -n "${VENV:-}" ] || [ -e .venv/bin/ray ]; then PATH=$(realpath -m "${VENV:-
 command -v ray >/dev/null || fail "ray is not on the PATH${VENV:+ with VENV=$VENV}; install it with: pip install 'sadp_dist[ray]'"
 
 export RAY_API_SERVER_ADDRESS=${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}
-# `ray start` makes a token, which `ray job submit` shows only if it is told to.
+# `ray start` makes a token; `ray job submit` sends it only in this mode.
 if [ -n "${RAY_AUTH_TOKEN:-}${RAY_AUTH_TOKEN_PATH:-}" ] || [ -e ~/.ray/auth_token ]; then
   export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token}
 fi

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Install what the project needs and is not there yet; the second time nothing.
+# Install whatever the project needs and is missing. A second run installs nothing.
 #
-#   VENV     the virtual environment, made if it is missing           (default .venv)
-#   PYTHON   the Python that makes it, 3.11 or later                  (default: the newest one on the PATH)
+#   VENV     the virtual environment; made if it is missing           (default .venv)
+#   PYTHON   the Python to make it with, 3.11 or later               (default: the newest one on the PATH)
 #   EXTRAS   the extras of pyproject.toml to install                  (default dev)
-#   NO_APT   1: never call apt-get, only say which packages are missing
+#   NO_APT   1: never call apt-get, only list the missing packages
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ EXTRAS=${EXTRAS:-dev}
 
 fail() { echo "setup: $*" >&2; exit 2; }
 
-quietly() {  # what a command says goes into a file; if it fails, one line says why and what to do
+quietly() {  # writes a command's output to a file; if it fails, one line says why and what to do
   local advice=$1 log reason
   shift
   log=$(mktemp)
@@ -34,7 +34,7 @@ newest_python() {
   done
 }
 
-missing_packages() {  # what FFCV is built from, what makes a virtual environment, and the servers and networks of the tests
+missing_packages() {  # for building FFCV, for making a virtual environment, and for the servers and networks of the tests
   local python=$1 named=python3
   command -v g++ >/dev/null || echo g++
   command -v pkg-config >/dev/null || echo pkg-config

@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
-# Train with torchrun on this node, alone or together with others. All arguments go to `sadp-dist train`:
+# Train with torchrun on this node, alone or with other nodes. All arguments go to `sadp-dist train`:
 #
-#   launch/torchrun.sh configs/digits.yaml                                               this machine alone
+#   launch/torchrun.sh configs/digits.yaml                                               only this machine
 #   NNODES=2 MASTER_ADDR=node0 launch/torchrun.sh CONFIG.yaml store.url=redis://scores   the same line on two nodes
-#   NNODES=2 MASTER_ADDR=node0 NODE_RANK=1 launch/torchrun.sh CONFIG.yaml                static: a number for each node
-#   NNODES=1:4 MASTER_ADDR=node0 launch/torchrun.sh CONFIG.yaml                          elastic: nodes die, leave and join
+#   NNODES=2 MASTER_ADDR=node0 NODE_RANK=1 launch/torchrun.sh CONFIG.yaml                static: you number the nodes
+#   NNODES=1:4 MASTER_ADDR=node0 launch/torchrun.sh CONFIG.yaml                          elastic: nodes may die, leave and join
 #
-#   NPROC            processes on this node                       (default: one for each GPU; without a GPU 1)
+#   NPROC            processes on this node                       (default: one per GPU; without a GPU 1)
 #   NNODES           nodes: a number, or MIN:MAX                  (default 1)
-#   MASTER_ADDR      where the nodes meet: name or address of one of them, which then has to stay, or of a machine
-#                    on which `sadp-dist rendezvous --port MASTER_PORT` runs
+#   MASTER_ADDR      where the nodes meet: name or address of a node, which then has to stay, or of a machine
+#                    that runs `sadp-dist rendezvous --port MASTER_PORT`
 #   MASTER_PORT      a free port there                            (default 29400)
 #   NODE_RANK        number of this node, 0 on MASTER_ADDR        (default: the nodes number themselves)
-#   JOB_ID           the same on all nodes of a job, another one for each job that meets there  (default sadp-dist)
-#   MAX_RESTARTS     how often the ranks are started again when one dies; more than 0 adds --resume, and runs/ has to
-#                    be on storage that all nodes share           (default 0; with MIN:MAX 10)
-#   ADDRESS          this node's address, as the others reach it  (default: the one that it reaches MASTER_ADDR from)
-#   INTERFACE        the network interface that gloo and NCCL use (default: gloo that of ADDRESS, NCCL its own choice);
-#                    more is in the variables GLOO_* and NCCL_*, such as NCCL_IB_HCA and NCCL_DEBUG=INFO
-#   RDZV_CONF        more for torchrun's --rdzv-conf, such as last_call_timeout=5, seconds that MIN nodes wait for others
-#   TORCH_CPP_LOG_LEVEL  what torch's own network says        (default ERROR; it warns of what does not matter, at length)
-#   VENV             the virtual environment                      (default: .venv of this project if it is there, else the PATH)
-#   OMP_NUM_THREADS  threads of each process                      (default: its share of the cores)
+#   JOB_ID           the same on all nodes of a job, different for each job at MASTER_ADDR  (default sadp-dist)
+#   MAX_RESTARTS     how often the ranks are restarted when one dies; more than 0 adds --resume and needs runs/
+#                    on storage that all nodes share              (default 0; with MIN:MAX 10)
+#   ADDRESS          this node's address for the other nodes      (default: the one it reaches MASTER_ADDR from)
+#   INTERFACE        the network interface that gloo and NCCL use (default: gloo uses that of ADDRESS, NCCL chooses);
+#                    GLOO_* and NCCL_* set more, such as NCCL_IB_HCA and NCCL_DEBUG=INFO
+#   RDZV_CONF        more for torchrun's --rdzv-conf, such as last_call_timeout=5: seconds that MIN nodes wait for others
+#   TORCH_CPP_LOG_LEVEL  log level of torch's network code    (default ERROR; its warnings are long and harmless)
+#   VENV             the virtual environment                      (default: this project's .venv if it exists, else the PATH)
+#   OMP_NUM_THREADS  threads per process                          (default: its share of the cores)
 #   DRY_RUN          1: only print the command
 set -euo pipefail
 
 fail() { echo "torchrun.sh: $*" >&2; exit 2; }
-number() {  # the variable of this name is one, and at least so much
+number() {  # check that the variable is a number of at least $2
   if ! [[ "${!1}" =~ ^[0-9]+$ ]] || [ "${!1}" -lt "$2" ]; then fail "$1=${!1} must be a number of at least $2"; fi
 }
-given() {  # an option is among the arguments
+given() {  # whether an option is among the arguments
   local option=$1 argument
   shift
   for argument; do if [ "$argument" = "$option" ]; then return 0; fi; done
