@@ -15,20 +15,25 @@ from PIL import Image
 import sadp_dist
 from sadp_dist import PruningConfig, connect
 from sadp_dist.loading import beton_labels, beton_size
+from tests.cli.terminal import at_a_terminal
 from tests.data.published import cifar_files, write_tar
+from tests.forked import run_forked
 
 ROOT = Path(__file__).parents[2]
 
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+
+
 def sadp_dist_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sadp_dist", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    """Run a command in a process of its own, which has its imports done."""
+    return run_forked(["-m", "sadp_dist", *arguments], cwd=cwd, env=ENVIRONMENT)
+
+
+def started_anew(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command as it is typed at a shell, imports and all."""
+    command = [sys.executable, "-m", "sadp_dist", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
@@ -64,7 +69,7 @@ def write_run(folder: Path, digits: Path, training: str) -> None:
 
 
 def test_help_names_every_command_and_says_how_to_use_it():
-    overview = sadp_dist_command("--help").stdout
+    overview = started_anew("--help").stdout
     for command in ("train", "beton", "stats", "top", "report", "export", "doctor"):
         assert command in overview
         text = sadp_dist_command(command, "--help").stdout
@@ -207,18 +212,10 @@ def test_a_run_is_found_by_name_in_a_directory_of_runs(run_dir, tmp_path):
 
 
 def test_stats_can_be_watched(run_dir):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sadp_dist", "stats", "--store", str(run_dir), "--watch"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(timeout=6)
-    process.send_signal(2)
-    out, err = process.communicate(timeout=20)
-    assert process.returncode == 130, err
-    assert "dataset size" in out
+    with at_a_terminal("stats", "--store", run_dir, "--watch") as (process, screen):
+        screen.wait_for(r"(?s)dataset size.*dataset size")
+        process.send_signal(2)
+        assert process.wait(20) == 130
 
 
 def test_top_lists_the_highest_and_the_lowest(run_dir):
@@ -279,7 +276,7 @@ def test_without_ffcv_ray_and_redis_the_rest_trains(tmp_path, digits):
 def test_report_compares_runs(tmp_path, digits):
     write_run(tmp_path, digits, training="{epochs: 2, batch_size: 64}")
     for overrides in (["name=full", "pruning.method=full"], ["name=half", "pruning.ratio=0.5"]):
-        done = sadp_dist_command("train", "run.yaml", *overrides, cwd=tmp_path)
+        done = started_anew("train", "run.yaml", *overrides, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "epoch   2/2" in done.stdout
     rows = json.loads(sadp_dist_command("report", "runs/full", "runs/half", "--json", cwd=tmp_path).stdout)

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import signal
-import subprocess
-import sys
-import termios
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from sadp_dist import PruningConfig, connect
+from tests.cli.terminal import at_a_terminal
 from tests.cli.test_commands import refused, sadp_dist_command
 from tests.store.redis_server import RedisServer, free_port
 
@@ -98,39 +91,6 @@ def test_a_watched_run_is_seen_to_go_on_over_one_connection(server, training):
             assert client.info("stats")["total_connections_received"] == served
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-
-
-class Screen:
-    """What a command has written to its terminal."""
-
-    def __init__(self, terminal: int) -> None:
-        self.terminal, self.text = terminal, ""
-
-    def wait_for(self, pattern: str, timeout: float = 60) -> None:
-        deadline = time.monotonic() + timeout
-        while not re.search(pattern, self.text):
-            ready, _, _ = select.select([self.terminal], [], [], max(deadline - time.monotonic(), 0))
-            assert ready, f"no {pattern!r} in {self.text}"
-            written = os.read(self.terminal, 10_000).decode(errors="replace")
-            self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)  # without colours
-
-
-@contextmanager
-def at_a_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Screen]]:
-    """A command that runs at a terminal of its own, of the smallest size in use."""
-    terminal, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
-    command = [sys.executable, "-m", "sadp_dist", *arguments]
-    process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
-    )
-    os.close(theirs)
-    try:
-        yield process, Screen(terminal)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(terminal)
 
 
 def test_runs_lists_what_there_is_and_rm_removes_one_if_one_says_so(server, training):

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from sadp_dist.loading import write_beton
+from tests.forked import run_ranks
 
 
 @pytest.fixture(scope="session")
@@ -71,33 +72,38 @@ def recipe(digits: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Callable[..., list[str]]:
-    """The command line of a run, under torchrun where it has several processes."""
+def arguments(tmp_path: Path) -> Callable[..., list[str]]:
+    """What follows `python` in the command line of a run."""
 
-    def make(raw: dict[str, Any], *options: str, processes: int = 1) -> list[str]:
+    def make(raw: dict[str, Any], *options: str) -> list[str]:
         path = tmp_path / f"{raw['name']}.yaml"
         path.write_text(yaml.safe_dump(raw), encoding="utf-8")
-        start = [sys.executable]
-        if processes > 1:
-            start += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-            start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-        return [*start, "-m", "sadp_dist", "train", str(path), *options]
+        return ["-m", "sadp_dist", "train", str(path), *options]
 
     return make
 
 
 @pytest.fixture
-def launch(command: Callable[..., list[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+def command(arguments: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """The command line of a run, under torchrun where it has several processes."""
+
+    def make(raw: dict[str, Any], *options: str, processes: int = 1) -> list[str]:
+        start = [sys.executable]
+        if processes > 1:
+            start += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+            start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+        return [*start, *arguments(raw, *options)]
+
+    return make
+
+
+@pytest.fixture
+def launch(arguments: Callable[..., list[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Train to the end in processes of its own."""
 
     def run(raw: dict[str, Any], *options: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(raw, *options, processes=processes),
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        start = arguments(raw, *options)
+        return run_ranks(start, processes, env=environment(), distributed=processes > 1)
 
     return run
 

@@ -1,6 +1,6 @@
 """Every pruning rule as a whole run, one after the other in this process; `test_every_rule.py` starts it.
 
-torchrun --nproc-per-node 2 every_rule.py CONFIG
+python every_rule.py CONFIG      with RANK and the like in the environment
 """
 
 import sys

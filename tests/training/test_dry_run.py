@@ -62,6 +62,8 @@ def test_every_recipe_that_ships_can_take_a_step(path, own_data, tmp_path, monke
     data = [] if folder is None else [f"data.{split}={folder / split}.beton" for split in ("train", "test")]
     # The networks are those of ImageNet, and the step is one for a CPU.
     size = ["data.image_size=32", "network.time_steps=1"] if "imagenet" in path.stem else []
+    if "meta-spikeformer" in path.stem:
+        size[0] = "data.image_size=16"
     if path.stem == "dvs128-gesture-vgg11-ws":  # whose first layers see 128x128 pixels
         size = ["network.time_steps=2"]
     config = load_config(path, [*SMALL, *size, *data])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import yaml
 from sadp_dist.selection import RULES, PruningConfig
 from sadp_dist.store.wire.snapshot import Snapshot
 from sadp_dist.training import parse_config, read_metrics
+from tests.forked import run_ranks
 from tests.store.redis_server import RedisServer
 from tests.training.conftest import environment
 from tests.training.test_resume import TIMES
@@ -45,9 +44,7 @@ def folders(few_digits: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
             }
             config = found[home] / "config.yaml"
             config.write_text(yaml.safe_dump(raw), encoding="utf-8")
-            start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-            start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(SCRIPT), str(config)]
-            done = subprocess.run(start, env=environment(), capture_output=True, text=True, timeout=400)
+            done = run_ranks([SCRIPT, config], 2, env=environment(), timeout=400)
             assert done.returncode == 0, done.stderr[-4000:]
     return found
 

@@ -1,7 +1,5 @@
 """Every step's gradient is Σ w_i ∇ℓ_i / (examples of the step), on any number of ranks and micro-batches."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from sadp_dist.data import open_images
 from sadp_dist.selection import plan_epoch
 from sadp_dist.snn import build_network
 from sadp_dist.training import parse_config
+from tests.forked import run_ranks
 from tests.training.conftest import environment
 from tests.training.gradients import flat_gradient, gradients_of_an_epoch, scores
 
@@ -70,16 +69,8 @@ def test_alone(raw, expected, accumulate):
 def test_on_two_ranks(raw, expected, tmp_path):
     config, out = tmp_path / "gradients.yaml", tmp_path / "gradients.pt"
     config.write_text(yaml.safe_dump(raw), encoding="utf-8")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     script = Path(__file__).with_name("gradients.py")
-    done = subprocess.run(
-        [*torchrun, script, config, out, "1", "3"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_ranks([script, config, out, "1", "3"], 2, env=environment())
     assert done.returncode == 0, done.stderr
     found = torch.load(out, weights_only=True)
     assert found.keys() == {1, 3}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import yaml
 from sadp_dist.errors import UsageError
 from sadp_dist.snn import LEARNING_RULES
 from sadp_dist.training import parse_config, read_metrics, train
+from tests.forked import run_ranks
 from tests.training.conftest import environment, newest_state
 from tests.training.gradients import gradients_of_an_epoch
 from tests.training.interruption import interrupted_after
@@ -114,16 +113,8 @@ def test_two_ranks_have_the_gradients_of_one(raw, tmp_path):
     alone = gradients_of_an_epoch(parse_config(written), 1)
     config, out = tmp_path / "gradients.yaml", tmp_path / "gradients.pt"
     config.write_text(yaml.safe_dump(written), encoding="utf-8")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     script = Path(__file__).with_name("gradients.py")
-    done = subprocess.run(
-        [*torchrun, script, config, out, "2"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_ranks([script, config, out, "2"], 2, env=environment())
     assert done.returncode == 0, done.stderr
     together = torch.load(out, weights_only=True)[2]
     assert together.shape == alone.shape

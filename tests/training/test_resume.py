@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sadp_dist.training import parse_config, read_metrics
+from tests.forked import Forked
 from tests.training.conftest import environment, newest_state
 
 TIMES = {
@@ -17,7 +18,9 @@ TIMES = {
 }
 
 
-def wait_for_checkpoint_in_epoch(checkpoints: Path, epoch: int, process: subprocess.Popen[bytes]) -> Path:
+def wait_for_checkpoint_in_epoch(
+    checkpoints: Path, epoch: int, process: subprocess.Popen[bytes] | Forked
+) -> Path:
     """The first checkpoint within an epoch; it is there while the run goes on."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -29,7 +32,7 @@ def wait_for_checkpoint_in_epoch(checkpoints: Path, epoch: int, process: subproc
     raise AssertionError("no checkpoint came")
 
 
-def kill_9(process: subprocess.Popen[bytes]) -> None:
+def kill_9(process: subprocess.Popen[bytes] | Forked) -> None:
     """The process and what it has started (torchrun's ranks live in sessions of their own), at once."""
     everyone = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     for one in everyone:
@@ -40,7 +43,7 @@ def kill_9(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_run_resumes_to_the_same_weights(recipe, command, launch, processes):
+def test_a_killed_run_resumes_to_the_same_weights(recipe, arguments, command, launch, processes):
     sections = {
         "data": {"augment": "crop", "padding": 1, "autoaugment": "cifar10"},
         "training": {"epochs": 4, "checkpoint_every": 2, "batch_size": 32},
@@ -54,12 +57,11 @@ def test_a_killed_run_resumes_to_the_same_weights(recipe, command, launch, proce
     assert done.returncode == 0, done.stderr
 
     checkpoints = parse_config(killed).run_dir / "checkpoints"
-    process = subprocess.Popen(
-        command(killed, processes=processes),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    quiet = {"env": environment(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if processes == 1:
+        process = Forked(arguments(killed), **quiet)
+    else:
+        process = subprocess.Popen(command(killed, processes=processes), **quiet)
     wait_for_checkpoint_in_epoch(checkpoints, 2, process)
     kill_9(process)
     assert len(epochs_of(killed)) == 2, "it was to be killed in the third epoch"
