@@ -42,7 +42,7 @@ def main() -> None:
     if config.store.url == "memory:":
         config = replace(config, store=replace(config.store, url="ray:auto"))
     if options.max_restarts and options.overwrite:
-        raise UsageError("--overwrite would begin anew at each restart: remove the run's directory instead")
+        raise UsageError("--overwrite would start over at each restart: remove the run's directory instead")
     resume = options.resume or options.max_restarts > 0
     existing = "overwrite" if options.overwrite else "resume" if resume else "refuse"
 

@@ -19,7 +19,7 @@ quietly() {  # writes a command's output to a file; if it fails, one line says w
   log=$(mktemp)
   if ! "$@" >"$log" 2>&1; then
     reason=$(grep -m 1 -E '^(ERROR|E|error|sudo): ?' "$log" || tail -n 1 "$log")
-    fail "${reason:-$1 failed}; $advice (all that was said: $log)"
+    fail "${reason:-$1 failed}; $advice (full output: $log)"
   fi
   rm -f "$log"
 }
@@ -93,7 +93,7 @@ if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
   quietly "set PYTHON to another Python, or VENV to another folder" "$python" -m venv "$VENV"
 fi
 echo "setup: installing the Python packages (a minute or two; several GB the first time)"
-quietly "mend that (is the network there?) and run this again" \
+quietly "fix that (is the network up?) and run this again" \
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$EXTRAS]"
 rm -f "$VENV"/.sadp_dist-*
 touch "$stamp"

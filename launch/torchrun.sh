@@ -58,7 +58,7 @@ number OMP_NUM_THREADS 1
 
 if [ "$MAX_RESTARTS" != 0 ]; then
   if given --overwrite "$@"; then
-    fail "--overwrite would begin anew at each restart: remove the run's directory instead, or set MAX_RESTARTS=0"
+    fail "--overwrite would start over at each restart: remove the run's directory instead, or set MAX_RESTARTS=0"
   fi
   given --resume "$@" || set -- "$@" --resume
 fi

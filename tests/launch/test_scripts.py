@@ -121,7 +121,7 @@ def test_without_arguments_they_say_what_they_need(script, name):
 def test_a_job_that_restarts_does_not_begin_anew_each_time(script):
     done = script("torchrun.sh", "c.yaml", "--overwrite", DRY_RUN="1", MAX_RESTARTS="1")
     assert done.returncode == 2
-    assert done.stderr.startswith("torchrun.sh: --overwrite would begin anew at each restart")
+    assert done.stderr.startswith("torchrun.sh: --overwrite would start over at each restart")
 
 
 @pytest.mark.slow

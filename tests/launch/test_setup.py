@@ -138,7 +138,7 @@ def test_root_and_who_may_sudo_install_the_missing_packages_without_a_question(m
 
 @pytest.mark.parametrize(
     ("lacks", "expected"),
-    [("", "setup: ERROR: no network; mend that"), ("opencv4", "sudo apt-get install libopencv-dev")],
+    [("", "setup: ERROR: no network; fix that"), ("opencv4", "sudo apt-get install libopencv-dev")],
 )
 def test_a_failure_is_one_line_that_says_what_to_do_and_the_next_try_starts_anew(machine, lacks, expected):
     failed = machine.setup(NO_NETWORK="1", LACKS=lacks)
