@@ -1,4 +1,4 @@
-"""Speed and memory, each figure beside a peer or a bound that is measured in the same run."""
+"""Measure speed and memory, compared with other programs or bounds in the same run."""
 
 from __future__ import annotations
 
@@ -47,23 +47,28 @@ SHORT = (
     "service",
     "training_thread",
 )
-"""Those that a short run takes where none is named: what a minute allows."""
+"""The benchmarks of a short run without names: those that finish within a minute."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(help=__doc__)
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"of {', '.join(NAMES)}; all by default")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Any of {', '.join(NAMES)}; default: all")
+    ] = None,
     short: Annotated[
-        bool, typer.Option(help=f"A check of a minute, of {', '.join(SHORT)} by default; writes no page.")
+        bool, typer.Option(help=f"Run those that finish within a minute ({', '.join(SHORT)}); write no page.")
     ] = False,
     data: Annotated[
-        Path | None, typer.Option(envvar="SADP_DIST_DATA", help="cifar10.zip and imagenet-sample.zip")
+        Path | None,
+        typer.Option(envvar="SADP_DIST_DATA", help="Folder with cifar10.zip and imagenet-sample.zip."),
     ] = None,
     peers: Annotated[
         Path | None,
-        typer.Option(envvar="SADP_DIST_PEERS", help="checkouts of InfoBatch and SeTa, to be measured beside"),
+        typer.Option(
+            envvar="SADP_DIST_PEERS", help="Folder with checkouts of InfoBatch and SeTa, to compare with."
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare with the ratios recorded in the repository.")
@@ -78,11 +83,11 @@ def main(
     if unknown:
         raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if check and re_record:
-        raise typer.BadParameter("--check and --record: one of them")
+        raise typer.BadParameter("--check and --record exclude each other; pass one of them")
     if (check or re_record) and not short:
-        raise typer.BadParameter("--check and --record are of short runs: give --short, too")
+        raise typer.BadParameter("--check and --record compare short runs; add --short")
     options = Options(short, _folder(data, "--data"), _folder(peers, "--peers"))
-    if result is not None:  # a benchmark in a process of its own
+    if result is not None:  # this process runs one benchmark
         (name,) = names or ()
         _keep(_measure(name, options), result)
         return
@@ -102,7 +107,7 @@ def main(
 
 
 def title_of(name: str) -> str:
-    """The first line of a benchmark's docstring, without importing what it imports."""
+    """Return the first line of a benchmark's docstring without importing it."""
     first_line = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8").splitlines()[0]
     return first_line.strip('"').rstrip(".")
 
@@ -131,13 +136,13 @@ def _in_its_own_process(name: str, options: Options) -> Result:
         for option, value in (("--data", options.data), ("--peers", options.peers)):
             command += [option, str(value)] if value else []
         status = subprocess.run([*command, *(["--short"] if options.short else [])]).returncode
-        if status:  # it has said why
+        if status:  # the benchmark printed the reason
             raise typer.Exit(status if status > 0 else 1)
         return Result.from_dict(json.loads(kept.read_text(encoding="utf-8")))
 
 
 def _publish(name: str, found: Result) -> None:
-    """Keep a full run's result, and write the page of all that are kept."""
+    """Save a full run's result, and write the page of all saved results."""
     folder = ROOT / "docs" / "benchmarks"
     folder.mkdir(exist_ok=True)
     _keep(found, folder / f"{name}.json")

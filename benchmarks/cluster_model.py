@@ -1,9 +1,9 @@
-"""What a store costs on a cluster: bytes and seconds of an epoch, measured, fitted and extrapolated.
+"""Cost of a store on a cluster: bytes and seconds per epoch, measured, fitted and extrapolated.
 
-Bytes follow from the arrays that travel, which are known, and are counted: by Redis, and for the embedded
-store by Linux on rank 0's connections. Seconds between two epochs, from the last push to the next epoch's
-first index, are fitted to jobs of up to sixteen processes on this machine, and checked on a job with more
-examples than any of those. A job trains on all that it draws and pushes each score once.
+The known arrays determine the bytes. Redis counts them; for the embedded store Linux counts them on rank 0's
+connections. The seconds between two epochs, from the last push to the next epoch's first index, are fitted to
+jobs of up to sixteen processes on this machine. A job with more examples than any of those checks the fit.
+A job trains on everything it draws and pushes each score once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Time of an epoch beside (1 - r) of a full one.
+"""Time of a pruned epoch, compared with (1 - r) of a full one.
 
-CIFAR-10 with the two-core recipe, one network for all ratios, which take turns epoch by epoch. Counted is all
-that an epoch does: planning, drawing, loading, training, scoring and pushing; a full one neither scores nor
-pushes. The two processes are torchrun's, and share the machine.
+CIFAR-10 with the recipe for two cores. All ratios use one network and take turns epoch by epoch. The time
+includes planning, drawing, loading, training, scoring and pushing; a full epoch neither scores nor pushes.
+The two processes are torchrun's and share the machine.
 """
 
 from __future__ import annotations

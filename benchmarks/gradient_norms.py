@@ -1,4 +1,4 @@
-"""Scores beside true gradient norms by Opacus and torch.func.
+"""Scores compared with true gradient norms from Opacus and torch.func.
 
 What each costs a training step, and how well it agrees with the true norms of the per-example gradients. The
 network is one that all of them can work on: convolutions, linear layers and LIF neurons that are run step by

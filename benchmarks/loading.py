@@ -1,4 +1,4 @@
-"""Reading pruned epochs: images a second beside FFCV's own loader, and the gap between epochs.
+"""Reading pruned epochs: images per second compared with FFCV's loader, and the gap between epochs.
 
 Every reader gives contiguous (B, C, H, W) uint8 tensors with labels and indices, on as many threads or
 processes. FFCVLoader reads half of the examples, others in every epoch, from the plan of a store; FFCV and

@@ -16,9 +16,11 @@ from benchmarks.result import Cell, Plot, Ratio, Result, Table
 
 TOP = """# Benchmarks
 
-Everything here was printed by `python -m benchmarks`, which wrote this page. `python -m benchmarks NAME`
-measures one part again, `--short` is a check of a minute. What is compared takes turns in a run, and figures
-are medians. Beside each stands a peer, what a user would use instead, or a bound of the machine.
+`python -m benchmarks` measured everything here and wrote this page. `python -m benchmarks NAME` measures one
+part again. `--short` runs the benchmarks that finish within a minute.
+
+Programs that are compared take turns within one run, and figures are medians. Each figure is next to that of
+another program, or of a bound that the machine sets.
 """
 
 

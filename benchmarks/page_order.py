@@ -1,4 +1,4 @@
-"""Files larger than memory: bytes read in an epoch beside the least possible, and how well it is shuffled.
+"""Files larger than memory: bytes read per epoch, compared with the minimum, and the shuffle.
 
 A file as eight processes write ImageNet's photographs: 1,281,167 of them, lognormal sizes of 110 kB on
 average, in pages of 8 MiB, a process's hundred examples after the other's. Half of the examples are drawn,

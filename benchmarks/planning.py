@@ -1,4 +1,4 @@
-"""Planning an epoch of up to a hundred million examples in one process.
+"""Planning an epoch of up to 100 million examples in one process.
 
 For each size the plan of an epoch and its shards for 8 ranks, in all threads and in one, beside a copy of the
 arrays that it reads and makes, into memory that is there: as fast as one thread can read and write. The bytes

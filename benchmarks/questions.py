@@ -1,4 +1,4 @@
-"""A training step while another process asks the store for stats and top, every second.
+"""A training step while another process queries the store every second.
 
 The store is in Redis, with its planner beside it. Who asks, who plans and who trains share this machine.
 """

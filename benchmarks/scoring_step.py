@@ -1,4 +1,4 @@
-"""What scores cost a training step.
+"""Cost of the scores in a training step.
 
 A step is forward, backward, scores and SGD, without loading and without a store. Each kind of step has a
 network of its own, so that a step without scores has no hooks at all. On the CPU one thread works, and its

@@ -1,4 +1,4 @@
-"""Selection and planning at ImageNet's size, beside other projects.
+"""Selection and planning at ImageNet's size, compared with other projects.
 
 The probabilities in one pass a round beside the sorted form and Eq. 28 as it is written; the whole plan of an
 epoch, shuffled, weighted and split for 8 ranks, beside what InfoBatch, SeTa and RCAP do between two epochs,

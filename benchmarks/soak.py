@@ -1,4 +1,4 @@
-"""Memory of clients, planner and Redis over many epochs, in each of which all examples get new scores.
+"""Memory of clients, planner and Redis over many epochs with new scores for all examples.
 
 Eight processes push, `sadp-dist serve` plans. What has to stay level is each figure's largest in an epoch.
 """

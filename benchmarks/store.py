@@ -1,4 +1,4 @@
-"""The embedded store by itself at ImageNet's size: pushes, questions, files and memory."""
+"""The embedded store at ImageNet's size: pushes, queries, files and memory."""
 
 from __future__ import annotations
 

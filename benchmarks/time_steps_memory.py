@@ -1,4 +1,4 @@
-"""Peak memory of a training step by its number of time steps, reversible over time and not.
+"""Peak memory of a training step by number of time steps, with and without reversibility.
 
 A T-RevSNN computes the past again in its backward pass; the same network left to autograd keeps it. What is
 counted is what torch holds at the peak of a forward and a backward pass, beyond the weights and their

@@ -1,4 +1,4 @@
-"""Time to an accuracy, small-scale: SADP, InfoBatch, random pruning and full data on a tenth of CIFAR-10.
+"""Time to reach an accuracy, small scale: SADP, InfoBatch, random pruning, full data.
 
 The two-core recipe on every tenth image, three seeds. The methods of a seed take turns epoch by epoch, so
 that a machine that grows busy slows all of them. Seconds are those of training, from an epoch's plan to its

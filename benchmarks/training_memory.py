@@ -1,4 +1,4 @@
-"""Peak memory of training with pruning and scores beside training without.
+"""Peak memory of training, with and without pruning and scores.
 
 What torch holds at the peak of a network's first steps, weights, gradients and momentum included: on a GPU by
 its allocator's own count, on the CPU by the profiler's, where the same step always gives the same bytes. On

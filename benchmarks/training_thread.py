@@ -1,4 +1,4 @@
-"""What the training thread spends in the store and the sampler, each step.
+"""Time per step that the training thread spends in the store and the sampler.
 
 A step takes the next indices from the sampler, looks their weights up and hands their scores to the store.
 What the scorer's hooks cost is another benchmark's. It is measured between steps of two kinds, since most of

@@ -1,11 +1,11 @@
-"""Hugging Face Accelerate: the examples that matter most, r = 0.5, on scikit-learn's digits.
+"""Train with Hugging Face Accelerate and data pruning at r = 0.5 on scikit-learn's digits.
 
-    accelerate launch examples/accelerate_digits.py               # one process, or one for each GPU
-    torchrun --nproc-per-node 2 examples/accelerate_digits.py     # two, without GPUs too
+    accelerate launch examples/accelerate_digits.py               # one process, or one per GPU
+    torchrun --nproc-per-node 2 examples/accelerate_digits.py     # two, also without GPUs
 
-Prints how many examples each epoch trains on and the test accuracy, and keeps the scores in
-accelerate_digits.npz (sadp-dist stats --store accelerate_digits.npz). The training loader does not go through
-`prepare`, which would split each rank's share of the subset once more.
+Prints how many examples each epoch trains on and the test accuracy. Saves the scores to
+accelerate_digits.npz (sadp-dist stats --store accelerate_digits.npz). The training loader is not passed to
+`prepare`, which would split each rank's shard again.
 """
 
 import sadp_dist
@@ -51,7 +51,7 @@ for epoch in range(10):
         with scorer:
             loss = (weights * criterion(logits(x), y.to(accelerator.device))).mean()
             accelerator.backward(loss)
-        scores = scorer.scores(weights / len(index), accelerator.scaler)  # a scaler with fp16 alone
+        scores = scorer.scores(weights / len(index), accelerator.scaler)  # None without fp16
         store.push(index, scores, epoch=epoch, valid=(weights > 0) & ~scores.isnan())
         optimizer.step()
         optimizer.zero_grad()

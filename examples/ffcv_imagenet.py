@@ -1,17 +1,17 @@
-"""FFCV on ImageNet: SEW-ResNet34 at one time step as in the SADP paper (Table I), r = 0.35.
+"""Train SEW-ResNet34 on ImageNet with FFCV: one time step as in the SADP paper (Table I), r = 0.35.
 
     sadp-dist beton imagenet train.beton --split train --max-side 500
     sadp-dist beton imagenet val.beton --split val --max-side 500
     torchrun --nproc-per-node 8 examples/ffcv_imagenet.py train.beton val.beton
 
-Prints how many examples each epoch trains on and the test accuracy, and keeps the scores in
-ffcv_imagenet.npz. FFCV crops the images at random. On something smaller, the digits of digits_images.py:
+Prints how many examples each epoch trains on and the test accuracy. Saves the scores to ffcv_imagenet.npz.
+FFCV crops the images at random. For a small test, use the digits of digits_images.py:
 
     python examples/ffcv_imagenet.py train.beton test.beton --network small_cnn --image-size 16 --epochs 10 \\
       --batch-size 64 --learning-rate 0.1
 
-The whole recipe, with the four time steps of its second phase and with checkpoints, is
-configs/imagenet-sew-resnet34.yaml.
+configs/imagenet-sew-resnet34.yaml is the complete recipe, with a second phase of four time steps and
+checkpoints.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Lightning: a callback plans the epochs and reads the scores, here at r = 0.5 on scikit-learn's digits.
+"""Train with Lightning and data pruning at r = 0.5 on scikit-learn's digits.
 
     python examples/lightning_digits.py        # one process
     python examples/lightning_digits.py 2      # two, with DDP
 
-Prints how many examples each epoch trains on and the test accuracy, and keeps the scores in
-lightning_digits.npz (sadp-dist stats --store lightning_digits.npz). Three things are not as in any Lightning
-script: the callback, its sampler in the training loader, and its weights in the loss.
+A callback plans the epochs and reads the scores. Three things differ from other Lightning scripts: the
+callback, its sampler in the training loader, and its weights in the loss. Prints how many examples each
+epoch trains on and the test accuracy. Saves the scores to lightning_digits.npz (sadp-dist stats --store
+lightning_digits.npz).
 """
 
 import sys
@@ -74,7 +75,7 @@ trainer = lightning.Trainer(
     max_epochs=10,
     devices=processes,
     callbacks=[pruning],
-    use_distributed_sampler=False,  # it would split each rank's share of the subset once more
+    use_distributed_sampler=False,  # it would split each rank's shard again
     num_sanity_val_steps=0,
     logger=False,
     enable_checkpointing=False,

@@ -1,8 +1,8 @@
-"""A training script as anybody has one: a spiking network on scikit-learn's handwritten digits.
+"""An ordinary training script: a spiking network on scikit-learn's handwritten digits.
 
     python examples/plain.py
 
-Prints how many examples each epoch trains on, all 1,400, and the test accuracy.
+Prints how many examples each epoch trains on (all 1,400) and the test accuracy.
 """
 
 import torch

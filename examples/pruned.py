@@ -1,8 +1,8 @@
-"""The same training script on the examples that matter most: spike-aware data pruning at r = 0.5.
+"""The script of plain.py with spike-aware data pruning at r = 0.5.
 
     python examples/pruned.py
 
-Prints how many examples each epoch trains on, half of the 1,400 on average, and the test accuracy.
+Prints how many examples each epoch trains on (on average half of the 1,400) and the test accuracy.
 """
 
 import sadp_dist

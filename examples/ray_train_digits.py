@@ -1,9 +1,9 @@
-"""Ray Train: the scores live in an actor beside the workers, r = 0.5, on scikit-learn's digits.
+"""Train with Ray Train and data pruning at r = 0.5 on scikit-learn's digits. A Ray actor keeps the scores.
 
-    python examples/ray_train_digits.py        # two workers, on the cluster that RAY_ADDRESS names, or here
+    python examples/ray_train_digits.py        # two workers, on the cluster in RAY_ADDRESS or on this machine
 
-Prints how many examples each epoch trains on and the test accuracy, and keeps the scores in
-ray_train_digits.npz. While it runs, and afterwards on a cluster that stays, they can be asked for there:
+Prints how many examples each epoch trains on and the test accuracy. Saves the scores to
+ray_train_digits.npz. You can query the scores during the run, and afterwards if the cluster stays:
 sadp-dist stats --store ray:auto --run digits.
 """
 
@@ -28,9 +28,10 @@ def train(config):
     train_set = TensorDataset(images[:1400], labels[:1400], torch.arange(1400))
     pruning = sadp_dist.PruningConfig(ratio=0.5, max_ratio=0.7, min_probability=0.3, epochs=10)
     store = sadp_dist.connect("ray:auto", run="digits", dataset_size=1400, pruning=pruning)
-    store.reset()  # the actor outlives the job: begin anew
+    store.reset()  # the actor outlives the job: start again
     sampler = sadp_dist.loading.PruningSampler(store, 50 // workers)
-    loader = DataLoader(train_set, 50 // workers, sampler=sampler)  # not prepare_data_loader: it would shard
+    # Not prepare_data_loader, which would split each rank's shard again.
+    loader = DataLoader(train_set, 50 // workers, sampler=sampler)
 
     network = nn.Sequential(
         *(layer.Conv2d(1, 32, 3, padding=1), layer.BatchNorm2d(32), neuron.LIFNode(step_mode="m")),
@@ -64,7 +65,7 @@ def train(config):
         if sampler.rank == 0:
             trained_on = sampler.shard.drawn
             print(f"epoch {epoch + 1:>2}: trained on {trained_on}, test accuracy {hits.mean():.2%}")
-    store.save(config["scores"])  # with every push of every worker in it
+    store.save(config["scores"])  # includes the pushes of every worker
     store.close()
 
 

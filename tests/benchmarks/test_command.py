@@ -21,8 +21,8 @@ def run(*arguments, **environment):
         (("nonsense",), "no benchmark nonsense; there are"),
         (("--short", "--data", "/nowhere"), "--data=/nowhere is not a folder"),
         (("--short", "--peers", "/nowhere"), "--peers=/nowhere is not a folder"),
-        (("--check",), "give --short"),
-        (("--record",), "give --short"),
+        (("--check",), "add --short"),
+        (("--record",), "add --short"),
         (("--short", "--check", "--record"), "one of them"),
     ],
 )
