@@ -41,7 +41,7 @@ Self = TypeVar("Self", bound="Section")
 class _OneLineErrors(ModelMetaclass):
     """Makes ``SectionClass(...)`` raise UsageError, and return the class that has the options it names."""
 
-    def __call__(cls, **values: Any) -> Any:
+    def __call__(cls, **values: Any) -> Any:  # noqa: N805 - a metaclass
         return cls.parse(values)  # type: ignore[attr-defined]
 
 
