@@ -1,5 +1,5 @@
-"""Datasets. `open_images` reads labelled images from a folder, a .zip or parquet; `open_dataset` reads a
-public dataset that is known by name from the files it is published as."""
+"""Datasets. `open_images` reads labelled images from a folder, a .zip or parquet files. `open_dataset` reads
+a public dataset, by its name, from its published files."""
 
 from sadp_dist.data.examples import Examples
 from sadp_dist.data.image_source import ImageSource

@@ -1,4 +1,4 @@
-"""Files as event cameras write them; SpikingJelly reads them."""
+"""Write events in the AEDAT formats of event cameras, which SpikingJelly reads."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from sadp_dist.data.event_frames import Events
 
 _HEADER = struct.Struct("<2H6I")
-"""Of an AEDAT 3.1 packet: kind and source of its events, their size, where their time is, how often that has
-overflowed, and how many events there is room for, are there and are valid."""
+"""Header of an AEDAT 3.1 packet: event type, source, event size, offset of the timestamp, number of timestamp
+overflows, capacity, number of events, number of valid events."""
 POLARITY = 1
-"""The kind of event that tells of a change in brightness."""
+"""The event type of a change in brightness."""
 
 
 def write_aedat2(path: Path, events: Events) -> None:
-    """An AEDAT 2.0 file of a DVS128, as CIFAR10-DVS has them: big-endian pairs of address and time.
+    """Write an AEDAT 2.0 file of a DVS128 camera, as in CIFAR10-DVS: big-endian pairs of address and time.
 
-    The camera counts x and y from the other corner, with x where y is looked for, and its 1 means darker.
+    The camera counts x and y from the opposite corner, swaps them, and writes 1 for a darker pixel.
     """
     address = (127 - events["x"] << 8) | (127 - events["y"] << 1) | (1 - events["p"])
     pairs = np.stack([address, events["t"]], axis=1).astype(">u4")
@@ -27,7 +27,7 @@ def write_aedat2(path: Path, events: Events) -> None:
 
 
 def write_aedat3(path: Path, events: Events, per_packet: int = 4096) -> None:
-    """An AEDAT 3.1 file, as DVS128 Gesture has them: packets of polarity events, each event of 8 bytes."""
+    """Write an AEDAT 3.1 file, as in DVS128 Gesture: packets of polarity events of 8 bytes each."""
     data = (events["x"] << 17) | (events["y"] << 2) | (events["p"] << 1) | 1  # the last bit: it is valid
     pairs = np.stack([data, events["t"]], axis=1).astype("<u4")
     packets = []

@@ -1,4 +1,4 @@
-"""The files of a dataset, in a folder or in the .tar or .tar.gz that it is published as."""
+"""Read the files of a dataset from a folder, or from the published .tar or .tar.gz."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sadp_dist.errors import UsageError
 
 
 class Archive:
-    """Names and bytes of a folder's or a tar's files.
+    """The names and bytes of the files in a folder or a tar.
 
     A .tar.gz is unpacked once, to a temporary file without a name. Any number of forked processes may read
-    at the same time; it cannot be sent to another process.
+    at the same time. An archive cannot be pickled.
 
     Args:
         path: the folder, .tar or .tar.gz.
 
     Raises:
-        UsageError: neither of these, or damaged.
+        UsageError: the path is none of these, or the file is damaged.
 
     Attributes:
-        names: every file, relative, with forward slashes and without a leading "./".
+        names: the path of every file in the archive, with forward slashes and without a leading "./".
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,28 +46,32 @@ class Archive:
                         name = PurePosixPath(member.name).as_posix()
                         self._files[name] = (member.offset_data, member.size)
         except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-            raise UsageError(f"{path}: no whole .tar.gz ({error}); download it again") from error
+            raise UsageError(
+                f"{path}: not a complete .tar or .tar.gz ({error}); download it again"
+            ) from error
         self.names = sorted(self._files)
 
     def read(self, name: str) -> bytes:
-        """A file's bytes.
+        """Return a file's bytes.
 
         Raises:
-            UsageError: the file is not there, or cut short.
+            UsageError: the file does not exist or is truncated.
         """
         try:
             if self._tar is None:
                 return (self.path / name).read_bytes()
             offset, size = self._files[name]
-            data = os.pread(self._tar.fileno(), size, offset)  # moves no position, which forks share
+            data = os.pread(
+                self._tar.fileno(), size, offset
+            )  # forked processes share the file position; pread leaves it alone
         except (OSError, KeyError) as error:
-            raise UsageError(f"{self.path}: has no file {name} that can be read") from error
+            raise UsageError(f"{self.path}: file {name} does not exist or cannot be read") from error
         if len(data) != size:
-            raise UsageError(f"{self.path}: file {name} is cut short; download it again")
+            raise UsageError(f"{self.path}: file {name} is truncated; download it again")
         return data
 
     def find(self, name: str) -> str | None:
-        """The file of this name that is nearest to the top, or None."""
+        """Return the path of the file with this name in the outermost folder, or None."""
         found = [file for file in self.names if PurePosixPath(file).name == name]
         return min(found, key=lambda file: file.count("/"), default=None)
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009) as published for Python: pickled batches of raw pixels."""
+"""Read CIFAR-10 and CIFAR-100 (Krizhevsky, 2009) from their Python version: pickled batches of pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CifarImages:
     """Images (N, 32, 32, 3) uint8 in memory, with labels.
 
     Attributes:
-        name, classes, labels: as of :class:`~sadp_dist.data.examples.Examples`.
+        name, classes, labels: see :class:`~sadp_dist.data.examples.Examples`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class CifarImages:
 
 
 def open_cifar10(path: Path, split: str) -> Examples:
-    """CIFAR-10 from `cifar-10-python.tar.gz`, its unpacked folder, or images that `open_images` reads.
+    """Open CIFAR-10: `cifar-10-python.tar.gz`, its unpacked folder, or images that `open_images` reads.
 
     Raises:
         UsageError: files are missing or damaged.
@@ -53,7 +53,7 @@ def open_cifar10(path: Path, split: str) -> Examples:
 
 
 def open_cifar100(path: Path, split: str) -> Examples:
-    """CIFAR-100 with its 100 fine labels; see :func:`open_cifar10`."""
+    """Open CIFAR-100 with its 100 fine labels; see :func:`open_cifar10`."""
     return _open(
         path / "cifar-100-python.tar.gz", split, [split], ("meta", "fine_label_names"), "fine_labels"
     )
@@ -78,7 +78,7 @@ def _open(packed: Path, split: str, batches: list[str], meta: tuple[str, str], k
 
 
 def _load(archive: Archive, name: str, *keys: str) -> list[Any]:
-    """Values of a pickled mapping."""
+    """Return the values of these keys of a pickled dict."""
     file = archive.find(name)
     if file is None:
         raise UsageError(f"{archive.path}: has no file {name}; download it again")
@@ -94,7 +94,7 @@ def _text(name: str | bytes) -> str:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Lists, strings and NumPy arrays: a pickle that names anything else could run it."""
+    """Loads lists, strings and NumPy arrays only; other pickles could run any code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module.replace("numpy.core", "numpy._core"), name) not in ALLOWED:

@@ -1,7 +1,7 @@
-"""CIFAR10-DVS (Li et al., Frontiers in Neuroscience, 2017): images of CIFAR-10 moved before an event camera.
+"""CIFAR10-DVS (Li et al., Frontiers in Neuroscience, 2017): an event camera filmed moving CIFAR-10 images.
 
-Every class has 1,000 files, numbered from 0. There is no official split: here the first 900 of each class are
-for training and the last 100 for testing. SpikingJelly's `CIFAR10DVSTEBNSplit` tests on the first 100.
+Every class has 1,000 files, numbered from 0. There is no official split. This reader trains on the first 900
+files of each class and tests on the last 100. SpikingJelly's `CIFAR10DVSTEBNSplit` tests on the first 100.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sadp_dist.errors import UsageError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FIRST_TEST = 900
-"""The number in a file's name from which on it is a test file."""
+"""Files with this number or a higher one are test files."""
 FRAMES = Frames(time_steps=10, height=128, width=128, side=48)
 _NUMBERED = re.compile(r"_(\d+)\.(aedat|npz)")
 
 
 class Cifar10Dvs(EventFrames):
-    """Events from .aedat files (AEDAT 2.0), as published, or from SpikingJelly's .npz of the same names."""
+    """Frames from the published .aedat files (AEDAT 2.0), or SpikingJelly's .npz files of these names."""
 
     def __init__(self, root: Path, split: str, frames: Frames = FRAMES) -> None:
         self._paths: list[Path] = []
@@ -51,15 +51,15 @@ def _files(folder: Path) -> list[tuple[Path, re.Match[str]]]:
 
 
 def open_cifar10_dvs(path: Path, split: str) -> Cifar10Dvs:
-    """CIFAR10-DVS from the folder in which its ten .zip files were unpacked, or one above it.
+    """Open CIFAR10-DVS: the folder with its ten unpacked .zip files, or the folder above it.
 
     Raises:
-        UsageError: no class folder is there.
+        UsageError: the folder has no class folders.
     """
     beneath = sorted(path.iterdir()) if path.is_dir() else []
     for root in (path, *beneath):
         if (root / CLASSES[0]).is_dir():
             return Cifar10Dvs(root, split)
     packed = (path / f"{CLASSES[0]}.zip").is_file()
-    what = "has the .zip files, unpack them there: unzip '*.zip'" if packed else "has no folder airplane/"
+    what = "has .zip files; unpack them there: unzip '*.zip'" if packed else "has no folder airplane/"
     raise UsageError(f"source {str(path)!r} {what}; expected <class>/cifar10_<class>_<number>.aedat")

@@ -1,4 +1,4 @@
-"""Sequences as pictures, for people to look at."""
+"""Draw an example of a sequence dataset as an image."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 BRIGHTEST = 99.0
-"""Percentile of the pixels with events that is drawn brightest: hot pixels would leave the rest dark."""
+"""Percentile of the nonzero pixels that is drawn at full brightness, so hot pixels do not hide the rest."""
 
 
 def draw_sequence(sequence: NDArray[Any]) -> Image.Image:
     """Draw an example of a sequence.
 
     Args:
-        sequence: event frames (T, 2, H, W), which are summed over time, events that brighten (channel 1) in
-            red and those that darken (channel 0) in blue; other frames (T, C, H, W), summed over time and
-            channels, in grey; or features (T, F), time from left to right, the first feature at the bottom.
+        sequence: one of these. Event frames (T, 2, H, W) are summed over time: brighter (channel 1) is red,
+            darker (channel 0) is blue. Other frames (T, C, H, W) are summed over time and channels, and drawn
+            in grey. Features (T, F) are drawn with time from left to right, the first feature at the bottom.
 
     Returns:
-        RGB; black where nothing is.
+        An RGB image; zero is black.
     """
     values = np.asarray(sequence, np.float32)
     if values.ndim == 4 and values.shape[1] == 2:

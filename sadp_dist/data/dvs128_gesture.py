@@ -1,6 +1,6 @@
-"""DVS128 Gesture (Amir et al., CVPR 2017): eleven gestures of hands and arms before an event camera.
+"""DVS128 Gesture (Amir et al., CVPR 2017): an event camera filmed eleven gestures of hands and arms.
 
-A recording has many gestures, one after the other; a table beside it says which, and from when to when.
+A recording has many gestures, one after the other. A table beside it has the class, begin and end of each.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Gesture(NamedTuple):
 
     Attributes:
         recording: the .aedat file.
-        begin, end: in microseconds; the end is not in it.
+        begin, end: in microseconds; the end is exclusive.
     """
 
     recording: Path
@@ -45,7 +45,7 @@ class Gesture(NamedTuple):
 
 
 class Dvs128Gesture(EventFrames):
-    """Events from .aedat files (AEDAT 3.1), cut as the tables say; a class is counted from 1 there."""
+    """Frames from .aedat files (AEDAT 3.1), cut at the times in the tables, which count classes from 1."""
 
     def __init__(self, root: Path, split: str, frames: Frames = FRAMES) -> None:
         trials = (root / f"trials_to_{split}.txt").read_text(encoding="utf-8").split()
@@ -59,7 +59,7 @@ class Dvs128Gesture(EventFrames):
                 self._gestures += [Gesture(recording, int(begin), int(end)) for _, begin, end in rows]
             except (OSError, ValueError) as error:
                 reason = " ".join(str(error).split())
-                raise UsageError(f"{table}: no table of class, begin and end ({reason})") from error
+                raise UsageError(f"{table}: not a table of class, begin and end ({reason})") from error
             labels += (rows[:, 0] - 1).tolist()
         super().__init__(str(root), CLASSES, labels, frames)
 
@@ -76,16 +76,16 @@ class Dvs128Gesture(EventFrames):
 
 @lru_cache(1)
 def _recording(path: Path) -> Events:
-    """Kept, since the next example is most likely out of the same one."""
+    """Read a recording; it is cached because the next example is probably in it as well."""
     loaded: Events = reader("utils").load_aedat_v3(path)
     return loaded
 
 
 def open_dvs128_gesture(path: Path, split: str) -> Dvs128Gesture:
-    """DVS128 Gesture from the unpacked folder `DvsGesture`, or the one above it.
+    """Open DVS128 Gesture: the unpacked folder `DvsGesture`, or the folder above it.
 
     Raises:
-        UsageError: no list of recordings is there, or a recording has no table.
+        UsageError: the folder has no list of recordings, or a recording has no table.
     """
     for root in (path, path / "DvsGesture"):
         if (root / f"trials_to_{split}.txt").is_file():

@@ -1,7 +1,7 @@
-"""Streams of events as labelled frames, with SpikingJelly's integration.
+"""Turn the events of an event camera into labelled frames, with SpikingJelly's integration.
 
-A camera of events tells of each pixel whose brightness changes: when (t, in microseconds), where (x, y), and
-whether it got brighter (p = 1) or darker (p = 0).
+An event camera emits an event when the brightness of a pixel changes: the time t in microseconds, the
+position (x, y), and the polarity p, which is 1 for brighter and 0 for darker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sadp_dist.data.spikingjelly_readers import reader
 from sadp_dist.errors import UsageError
 
 Events = Mapping[str, NDArray[Any]]
-"""`t`, `x`, `y` and `p`, each (n,), in the order of time."""
+"""`t`, `x`, `y` and `p`, each (n,), ordered by time."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Frames:
     """How the events of an example become frames.
 
     Attributes:
-        time_steps: T; each frame has as many events as the others (the last one those left over too).
+        time_steps: T. Every frame has the same number of events; the last one also has the remainder.
         height, width: of the sensor, in pixels.
-        side: of the square frames that come out, in pixels; None: those of the sensor.
+        side: height and width of the frames, in pixels; None keeps the size of the sensor.
     """
 
     time_steps: int
@@ -40,15 +40,15 @@ class Frames:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(T, 2, H, W) of what comes out."""
+        """The shape of an example's frames, (T, 2, H, W)."""
         return self.time_steps, 2, self.side or self.height, self.side or self.width
 
     def of(self, events: Events) -> NDArray[Any]:
-        """Count the events of each pixel; channel 0 has those of p = 0, channel 1 those of p = 1.
+        """Count the events of each pixel: p = 0 in channel 0, p = 1 in channel 1.
 
         Returns:
-            (T, 2, H, W): counts as uint8, 255 standing for more; made smaller by PIL's bilinear filter, which
-            averages over the pixels that fall together, float16.
+            (T, 2, H, W). Without `side`, uint8 counts, at most 255. With `side`, the counts are resized by
+            PIL's bilinear filter, which averages over the pixels that are merged, float16.
         """
         integrate = reader("utils").integrate_events_by_fixed_frames_number
         counts = integrate(events, "number", self.time_steps, self.height, self.width)
@@ -60,10 +60,10 @@ class Frames:
 
 
 class EventFrames(ABC):
-    """A map-style dataset of (frames, label), integrated whenever an example is asked for.
+    """A map-style dataset of (frames, label), integrated when an example is requested.
 
     Args:
-        name: where the events come from, for messages.
+        name: the source of the events, for messages.
         classes: the class names; label k is `classes[k]`.
         labels: (N,).
         frames: how events become frames.
@@ -79,7 +79,7 @@ class EventFrames(ABC):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], int]:
-        """Frames and label. A damaged file is a `UsageError` that names it."""
+        """Return frames and label. A damaged file raises a `UsageError` that names it."""
         try:
             return self.frames.of(self.events(index)), int(self.labels[index])
         except UsageError:
@@ -87,19 +87,19 @@ class EventFrames(ABC):
         except (OSError, EOFError, ValueError, IndexError, KeyError, zipfile.BadZipFile) as error:
             reason = " ".join(str(error).split())
             raise UsageError(
-                f"{self.name}: {self.place(index)} cannot be read ({reason}); replace it or take it out"
+                f"{self.name}: {self.place(index)} cannot be read ({reason}); replace or remove it"
             ) from error
 
     @abstractmethod
     def events(self, index: int) -> Events:
-        """The events of an example."""
+        """Return the events of an example."""
 
     @abstractmethod
     def place(self, index: int) -> str:
-        """The file that an example is in, for messages."""
+        """Return the file of an example, for messages."""
 
 
 def load_npz(path: Any) -> Events:
-    """Events from the .npz files that SpikingJelly writes: arrays `t`, `x`, `y` and `p`."""
+    """Read events from a .npz file that SpikingJelly wrote: arrays `t`, `x`, `y` and `p`."""
     with np.load(path) as arrays:
         return {key: arrays[key] for key in ("t", "x", "y", "p")}

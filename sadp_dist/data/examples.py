@@ -1,4 +1,4 @@
-"""What every reader of a dataset gives, whatever it holds."""
+"""The interface of every dataset in this package."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 class Examples(Protocol):
     """A map-style dataset of labelled examples.
 
-    An example is an RGB image, as a PIL image or uint8 (H, W, 3), or an array of its dataset's shape.
+    An example is an RGB image, as a PIL image or uint8 (H, W, 3), or an array of the dataset's shape.
 
     Attributes:
-        name: where they come from, for messages.
+        name: the source of the examples, for messages.
         classes: the class names; label k is `classes[k]`.
         labels: int64 (N,).
     """

@@ -1,7 +1,7 @@
-"""Generated sounds, to try a dataset of sounds without its data: tones that glide, amid noise.
+"""Generated sounds, so that you can try an audio dataset without its files: gliding tones in noise.
 
-A class is a pair of frequencies in one order. Half of the classes are the other half backwards, so that the
-energies alone, without their order in time, do not tell them apart.
+A class is an ordered pair of frequencies. Half of the classes are the other half played backwards, so a
+network has to use the order in time to tell them apart.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import numpy.typing as npt
 from sadp_dist.data.log_mel import HOP, RATE, log_mel
 
 ENDS = (500.0, 900.0, 1_500.0, 2_500.0)
-"""Hz, between which tones glide."""
+"""The frequencies between which tones glide, in Hz."""
 PITCH = 0.1
-"""Standard deviation of an example's pitch, in natural logarithms."""
+"""Standard deviation of the natural logarithm of an example's pitch."""
 NOISE = (0.2, 1.0)
-"""Standard deviation of the noise from example to example, where a tone's amplitude is 0.5."""
+"""Lowest and highest standard deviation of an example's noise; a tone has the amplitude 0.5."""
 
 
 class GlidingTones:
-    """Features (T, 40) float32, T = 26 for a quarter of a second, made whenever an example is asked for.
+    """Features (T, 40) float32, generated when an example is requested. T = 26 for a quarter of a second.
 
     Args:
-        split: key of what is drawn, with the number of the example.
-        size: examples, the classes in turn.
+        split: seed of the random numbers, together with the number of the example.
+        size: N; the classes alternate.
         samples: of a sound, a multiple of 160, at 16 kHz.
 
     Attributes:
-        name, classes, labels: as of :class:`~sadp_dist.data.examples.Examples`.
+        name, classes, labels: see :class:`~sadp_dist.data.examples.Examples`.
     """
 
     def __init__(self, split: str, size: int, samples: int = RATE // 4) -> None:
@@ -42,7 +42,7 @@ class GlidingTones:
 
     @property
     def time_steps(self) -> int:
-        """T."""
+        """T, the frames of a sound."""
         return 1 + self._samples // HOP
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class GlidingTones:
         return log_mel(self.samples(index), self._samples), int(self.labels[index])
 
     def samples(self, index: int) -> npt.NDArray[np.float64]:
-        """A sound, in -1..1 but for the noise: a tone with a beginning, a length and a pitch of its own."""
+        """Return a sound: noise, and a tone of random start, length and pitch with values in -1..1."""
         draw = np.random.default_rng([*self._key, index])
         first, last = np.array(self._ends[self.labels[index]]) * np.exp(draw.normal(0, PITCH))
         length = int(self._samples * draw.uniform(0.4, 0.8))

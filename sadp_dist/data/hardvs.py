@@ -1,6 +1,6 @@
-"""HARDVS (Wang et al., AAAI 2024): 300 actions of people before an event camera of 346 x 260 pixels.
+"""HARDVS (Wang et al., AAAI 2024): 300 human actions, filmed by an event camera of 346 x 260 pixels.
 
-Of its releases this is the compact one: a .npz of events for each example, and a list of each split.
+This reads the compact release: a .npz file of events for each example, and a list for each split.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FRAMES = Frames(time_steps=4, height=260, width=346, side=128)
 
 
 class Hardvs(EventFrames):
-    """The examples that a list names, a line `action_001/NAME ...` for each, in its order."""
+    """The examples of a split, in the order of its list. A line of the list is `action_001/NAME ...`."""
 
     def __init__(self, root: Path, split: str, frames: Frames = FRAMES) -> None:
         lines = (root / f"{split}_label.txt").read_text(encoding="utf-8").splitlines()
@@ -24,7 +24,8 @@ class Hardvs(EventFrames):
         strange = [path for path in self._paths if path.parent.name not in label]
         if strange:
             raise UsageError(
-                f"{root}: {split}_label.txt names {strange[0]}, which is in none of action_001 to action_300"
+                f"{root}: {split}_label.txt names {strange[0]}, "
+                "which is not in a folder action_001 to action_300"
             )
         super().__init__(str(root), CLASSES, [label[path.parent.name] for path in self._paths], frames)
 
@@ -36,10 +37,10 @@ class Hardvs(EventFrames):
 
 
 def open_hardvs(path: Path, split: str) -> Hardvs:
-    """HARDVS from the folder with its lists and the unpacked class folders, or one above it.
+    """Open HARDVS: the folder with the lists and the unpacked class folders, or the folder above it.
 
     Raises:
-        UsageError: no list is there.
+        UsageError: the list of the split is missing.
     """
     beneath = sorted(path.iterdir()) if path.is_dir() else []
     for root in (path, *beneath):

@@ -1,4 +1,4 @@
-"""Labelled images that are files: in an ImageFolder folder, or in a .zip of one."""
+"""Read labelled images from an ImageFolder folder, or from a .zip of one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 
 
 class FilesOfImages(ImageSource):
-    """Images that are files of a folder or an archive, in which other files may be."""
+    """Images that are files of a folder or an archive, which may have other files too."""
 
     @abstractmethod
     def read(self, path: str) -> bytes | None:
-        """A file's bytes, or None where there is no such file."""
+        """Return the bytes of any file, or None if it does not exist."""
 
 
 class FolderImages(FilesOfImages):
@@ -50,7 +50,7 @@ class FolderImages(FilesOfImages):
 
 
 class ZipImages(FilesOfImages):
-    """The same layout inside a .zip. Every process opens the archive for itself."""
+    """The same layout inside a .zip. Every process opens the archive itself."""
 
     def __init__(self, path: Path, split: str | None) -> None:
         self._path = path
@@ -58,7 +58,7 @@ class ZipImages(FilesOfImages):
         try:
             files = self._archive().namelist()
         except (OSError, zipfile.BadZipFile) as error:
-            raise UsageError(f"{path}: not a .zip that can be read ({error})") from error
+            raise UsageError(f"{path}: not a readable .zip ({error})") from error
         classes, labels, paths = _labelled(files, str(path), split)
         super().__init__(str(path), classes, labels, paths)
 
@@ -75,7 +75,7 @@ class ZipImages(FilesOfImages):
             return None
 
     def _archive(self) -> zipfile.ZipFile:
-        if self._opened_by != os.getpid():  # a handle's file position is shared across a fork
+        if self._opened_by != os.getpid():  # forked processes share a handle's file position
             self._handle = zipfile.ZipFile(self._path)
             self._opened_by = os.getpid()
         return self._handle
@@ -85,16 +85,16 @@ class ZipImages(FilesOfImages):
 
 
 def _labelled(files: Iterable[str], name: str, split: str | None) -> tuple[list[str], Labels, list[str]]:
-    """Classes, labels and paths of the images among `files` (relative, with forward slashes)."""
+    """Return classes, labels and paths of the images among `files` (relative, with forward slashes)."""
     images = [file for file in files if file.lower().endswith(EXTENSIONS) and not _hidden(file)]
     if not images:
-        raise UsageError(f"source {name!r} holds no image ({', '.join(EXTENSIONS)})")
+        raise UsageError(f"source {name!r} has no images ({', '.join(EXTENSIONS)})")
     root = _split_folder(images, name, split)
     in_split = [file for file in images if file.startswith(root)]
     by_class = {file: file[len(root) :].split("/")[0] for file in in_split if "/" in file[len(root) :]}
     if not by_class:
-        raise UsageError(f"source {name!r} has its images in no class folder; expected {root}<class>/<image>")
-    # A split may lack a class: its labels are those of the other splits all the same.
+        raise UsageError(f"source {name!r} has images, but no class folders; expected {root}<class>/<image>")
+    # A split may lack a class. Labels have to mean the same class in every split.
     elsewhere = {top for split in _splits(images, root) for top in _sub_folders(images, split)}
     classes = sorted(elsewhere | set(by_class.values()))
     label = {name: k for k, name in enumerate(classes)}
@@ -103,11 +103,11 @@ def _labelled(files: Iterable[str], name: str, split: str | None) -> tuple[list[
 
 
 def _split_folder(images: list[str], name: str, split: str | None) -> str:
-    """The folder the class folders are in, "" or ending in a slash."""
+    """Return the folder of the class folders, "" or ending in a slash."""
     root = ""
     tops = _sub_folders(images, root)
     if len(tops) == 1 and not _is_split(tops[0]) and _sub_folders(images, tops[0] + "/"):
-        root = tops[0] + "/"  # an archive of one folder: look inside
+        root = tops[0] + "/"  # an archive of one folder
         tops = _sub_folders(images, root)
     if split is not None:
         wanted = f"{root}{split.strip('/')}/"
@@ -118,14 +118,17 @@ def _split_folder(images: list[str], name: str, split: str | None) -> str:
         return wanted
     if tops and all(_is_split(top) and _sub_folders(images, f"{root}{top}/") for top in tops):
         if len(tops) > 1:
-            raise UsageError(f"source {name!r} has the splits {', '.join(tops)}; say which with split=")
+            raise UsageError(f"source {name!r} has the splits {', '.join(tops)}; choose one with split=")
         return f"{root}{tops[0]}/"
     return root
 
 
 def _splits(images: list[str], root: str) -> list[str]:
-    """The folders of all splits, where `root` is that of one: with it those named like splits, or, if it is
-    named in another way itself, all beside it."""
+    """Return the folders of all splits, given the folder of one.
+
+    If that folder has the name of a split, its siblings with such names are the other splits. Otherwise all
+    its siblings are.
+    """
     parent, _, chosen = root.removesuffix("/").rpartition("/")
     parent += "/" if parent else ""
     beside = [top for top in _sub_folders(images, parent) if _is_split(top) or not _is_split(chosen)]

@@ -1,4 +1,4 @@
-"""A map-style dataset of labelled images, whatever kind of file the images are in."""
+"""The base class of every source of labelled images: a folder, an archive or parquet files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from sadp_dist.errors import UsageError
 
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
-"""Names of folders, and beginnings of the names of parquet files, that mean a split."""
+"""Folders, and prefixes of parquet files, that are taken for a split."""
 
 Labels = npt.NDArray[np.int64]
 
@@ -22,8 +22,8 @@ class ImageSource(ABC):
     """A map-style dataset of labelled images.
 
     Attributes:
-        name: where the images come from, for messages.
-        classes: the class names over all splits of the source; label k is `classes[k]`, in whichever split.
+        name: the source of the images, for messages.
+        classes: the class names of all splits of the source; label k is `classes[k]` in every split.
         labels: int64 (N,).
         paths: the name of every image within the source, (N,).
     """
@@ -38,7 +38,7 @@ class ImageSource(ABC):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """The image, RGB, and its label. A file that is not an image is a `UsageError` that names it."""
+        """Return the RGB image and its label. A damaged file raises a `UsageError` that names it."""
         encoded = self.encoded(index)
         try:
             image = Image.open(io.BytesIO(encoded)).convert("RGB")
@@ -48,10 +48,10 @@ class ImageSource(ABC):
 
     @abstractmethod
     def encoded(self, index: int) -> bytes:
-        """The image file's bytes as they are stored."""
+        """Return the bytes of the image file as stored."""
 
     def _damaged(self, index: int, error: Exception) -> UsageError:
         reason = " ".join(str(error).split())
         return UsageError(
-            f"{self.name}: image {self.paths[index]} cannot be read ({reason}); replace it or take it out"
+            f"{self.name}: image {self.paths[index]} cannot be read ({reason}); replace or remove it"
         )

@@ -21,12 +21,12 @@ def open_images(source: str | Path, split: str | None = None) -> ImageSource:
     Args:
         source: an ImageFolder folder (`<class>/<image>`), a .zip of one, a .parquet file or a folder of
             them (columns `image`, as bytes or as Hugging Face writes it, and `label`).
-        split: the sub-folder to take, such as "train"; for parquet, the beginning of the files' names.
-            Needed where the source has several.
+        split: the sub-folder to read, such as "train"; for parquet, the prefix of the file names. Required
+            if the source has several splits.
 
     Raises:
-        UsageError: nothing there, no image in it, or a split is needed or unknown.
-        MissingExtra: parquet without pyarrow.
+        UsageError: the source does not exist or has no image, or the split is missing or unknown.
+        MissingExtra: the source is parquet and pyarrow is not installed.
     """
     path = Path(source).expanduser()
     if not path.exists():
@@ -37,4 +37,4 @@ def open_images(source: str | Path, split: str | None = None) -> ImageSource:
         return FolderImages(path, split)
     if zipfile.is_zipfile(path):
         return ZipImages(path, split)
-    raise UsageError(f"source {str(path)!r} is neither a folder nor a .zip nor a .parquet that can be read")
+    raise UsageError(f"source {str(path)!r} is not a folder, a readable .zip or a .parquet file")

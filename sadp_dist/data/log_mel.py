@@ -1,4 +1,4 @@
-"""Log-mel features: the energy of a sound in bands that are as wide as the ear's, over time."""
+"""Log-mel features: the energy of a sound over time, in frequency bands modelled on human hearing."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 RATE = 16_000
-"""Samples a second."""
+"""Samples per second."""
 WINDOW, HOP = 480, 160
-"""Samples of a window (30 ms, Hann) and from one to the next (10 ms)."""
+"""Length of a Hann window (30 ms) and the distance between two windows (10 ms), in samples."""
 BANDS = 40
 LOWEST, HIGHEST = 20.0, 4_000.0
-"""Hz, the outer edges of the first and the last band."""
+"""The lower edge of the first band and the upper edge of the last band, in Hz."""
 FLOOR = 1e-6
-"""Added to an energy before its logarithm; samples lie in -1..1."""
+"""Added to an energy before its logarithm is taken; samples are in -1..1."""
 
 
 def log_mel(samples: npt.NDArray[np.floating], length: int = RATE) -> npt.NDArray[np.float32]:
-    """The logarithm of the energy in 40 mel bands, every 10 ms, standardised over the whole sound.
+    """Return the logarithm of the energy in 40 mel bands, every 10 ms, standardised over the sound.
 
-    The window, hop and bands are those with which spiking networks have been trained on Speech Commands
-    (Zimmer et al., arXiv:1911.10124; Yin, Corradi and Bohté, arXiv:2103.12593), without the features'
-    derivatives. Standardised: less its mean, divided by its standard deviation, so that how loud a sound is
-    does not matter.
+    The window, hop and bands are those of earlier spiking networks for Speech Commands (Zimmer et al.,
+    arXiv:1911.10124; Yin, Corradi and Bohté, arXiv:2103.12593), without the features' derivatives. The
+    features have mean 0 and standard deviation 1, so the volume of a sound does not matter.
 
     Args:
-        samples: in -1..1, (n,), at 16 kHz; cut off or filled with zeros to `length`.
+        samples: in -1..1, (n,), at 16 kHz; truncated or padded with zeros to `length`.
         length: samples, 16,000 for a second.
 
     Returns:
@@ -48,8 +47,11 @@ def log_mel(samples: npt.NDArray[np.floating], length: int = RATE) -> npt.NDArra
 
 @cache
 def mel_bands() -> npt.NDArray[np.float64]:
-    """(40, 241) weights of the Fourier frequencies in each band: triangles, evenly spaced on the mel scale,
-    mel = 2595 log10(1 + f / 700), each from its neighbour's centre to the other's."""
+    """Return the weights of the Fourier frequencies in each band, (40, 241).
+
+    Bands are triangles, evenly spaced on the mel scale, mel = 2595 log10(1 + f / 700). A triangle begins and
+    ends at the centres of its neighbours.
+    """
     edges = np.linspace(_mel(LOWEST), _mel(HIGHEST), BANDS + 2)
     edges = 700 * (10 ** (edges / 2595) - 1)
     frequencies = np.fft.rfftfreq(WINDOW, 1 / RATE)
@@ -64,5 +66,5 @@ def _mel(frequency: float) -> float:
 
 @cache
 def _hann() -> npt.NDArray[np.float64]:
-    """Periodic, as for a spectrum."""
+    """Return the periodic Hann window, (480,)."""
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)

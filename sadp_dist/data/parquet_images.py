@@ -1,5 +1,7 @@
-"""Labelled images from parquet: a column of image bytes (or Hugging Face's struct of bytes and path), one
-of labels."""
+"""Read labelled images from parquet: a column of labels, and one of image bytes.
+
+The image column may also be Hugging Face's struct of bytes and path.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
 class ParquetImages(ImageSource):
-    """Rows of one .parquet, or of a folder's in the order of their names; row groups are read when needed."""
+    """The rows of a .parquet file, or of the files of a folder in order. Row groups are read when needed."""
 
     def __init__(self, path: Path, split: str | None) -> None:
         try:
@@ -29,7 +31,7 @@ class ParquetImages(ImageSource):
         self._cached: tuple[int, Any] | None = None
         sizes: list[int] = []
         columns: list[Any] = []
-        elsewhere: list[Any] = []  # the labels of the other splits, whose classes are numbered along
+        elsewhere: list[Any] = []  # labels of the other splits: classes are numbered over all splits
         paths: list[str] = []
         for file in _files(path, ""):
             try:
@@ -44,7 +46,7 @@ class ParquetImages(ImageSource):
             except (OSError, ValueError) as error:
                 if isinstance(error, UsageError):
                     raise
-                raise UsageError(f"{file}: not a .parquet that can be read ({_first_line(error)})") from error
+                raise UsageError(f"{file}: not a readable .parquet ({_first_line(error)})") from error
             self._groups += [(file, group) for group in range(metadata.num_row_groups)]
             sizes += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
             paths += [f"{file.name}, row {row}" for row in range(metadata.num_rows)]
@@ -52,7 +54,7 @@ class ParquetImages(ImageSource):
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         values = np.concatenate(columns)
         if len(values) == 0:
-            raise UsageError(f"source {str(path)!r} holds no image")
+            raise UsageError(f"source {str(path)!r} has no images")
         super().__init__(str(path), *_as_labels(values, elsewhere, classes, path), paths)
 
     def encoded(self, index: int) -> bytes:
@@ -61,7 +63,7 @@ class ParquetImages(ImageSource):
         value = self._images(group)[index - int(self._starts[group])].as_py()
         data = value["bytes"] if isinstance(value, dict) else value
         if not isinstance(data, bytes):
-            raise self._damaged(index, TypeError("no bytes in the image column"))
+            raise self._damaged(index, TypeError("the image column has no bytes"))
         return data
 
     def _images(self, group: int) -> Any:
@@ -79,14 +81,13 @@ class ParquetImages(ImageSource):
 
 
 def _files(path: Path, split: str | None) -> list[Path]:
-    """The files of a split, whose names begin with it ("train-00000-of-00001.parquet"), in order; of "",
-    all."""
+    """Return the files of a split in order, such as "train-00000-of-00001.parquet"; all files for ""."""
     if path.is_file():
         return [path]
     names = sorted(file.name for file in path.glob("*.parquet"))
     splits = sorted({name.split("-")[0].removesuffix(".parquet") for name in names} & set(SPLITS))
     if split is None and len(splits) > 1:
-        raise UsageError(f"source {str(path)!r} has the splits {', '.join(splits)}; say which with split=")
+        raise UsageError(f"source {str(path)!r} has the splits {', '.join(splits)}; choose one with split=")
     chosen = [path / name for name in names if name.startswith(split or "")]
     if not chosen:
         raise UsageError(f"split {split!r} is not in {str(path)!r}; it has: {', '.join(names)}")
@@ -102,7 +103,7 @@ def _column(parquet: Any, file: Path, names: tuple[str, ...]) -> str:
 
 
 def _class_names(schema: Any, label: str) -> list[str] | None:
-    """The class names that Hugging Face's datasets keeps in the schema."""
+    """Return the class names that Hugging Face's datasets writes into the schema."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         return list(features[label]["names"])
@@ -111,7 +112,7 @@ def _class_names(schema: Any, label: str) -> list[str] | None:
 
 
 def _labels_if_any(parquet: Any) -> list[Any]:
-    """The label column of a split that may have none, as a test set's may; without its empty places."""
+    """Return the label column without nulls, or nothing if there is none, as in some test sets."""
     names = [name for name in LABEL_COLUMNS if name in parquet.schema_arrow.names]
     return [parquet.read([name]).column(0).drop_null().to_numpy(zero_copy_only=False) for name in names[:1]]
 
@@ -119,14 +120,14 @@ def _labels_if_any(parquet: Any) -> list[Any]:
 def _as_labels(
     values: np.ndarray, elsewhere: list[np.ndarray], names: list[str] | None, path: Path
 ) -> tuple[list[str], np.ndarray]:
-    """Class names and labels; the classes are those of `values` and of the same kind of labels elsewhere."""
+    """Return class names, of this split and those with the same kind of labels, and the labels."""
     kinds = "OU" if values.dtype.kind in "OU" else "iu"
     alike = [values, *(labels for labels in elsewhere if len(labels) and labels.dtype.kind in kinds)]
     if kinds == "OU":
         unique = np.unique(np.concatenate([labels.astype(str) for labels in alike]))
         return [str(name) for name in unique], np.searchsorted(unique, values.astype(str)).astype(np.int64)
     if values.dtype.kind not in kinds or values.min() < 0:
-        raise UsageError(f"{path}: labels must be whole numbers from 0 on, or names; got {values.dtype}")
+        raise UsageError(f"{path}: labels must be integers of at least 0, or names; got {values.dtype}")
     highest = max(int(labels.max()) for labels in alike)
     classes = names if names and len(names) > highest else [str(k) for k in range(highest + 1)]
     return classes, values.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Spiking Heidelberg Digits (Cramer et al., arXiv:1910.07407): spoken digits as the spikes of a model ear."""
+"""Spiking Heidelberg Digits (Cramer et al., arXiv:1910.07407): spoken digits as spikes of an ear model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sadp_dist.errors import MissingExtra, UsageError
 UNITS = 700
 STEPS = 100
 SECONDS = 1.4
-"""The longest recording is a little shorter."""
+"""Length of an example; the longest recording is slightly shorter."""
 
 
 class SpikingDigits:
-    """Spikes as counts (100, 700) uint8: of each unit in each 14 ms.
+    """Spike counts (100, 700) uint8: the spikes of each unit in each 14 ms.
 
     Attributes:
-        name, classes, labels: as of :class:`~sadp_dist.data.examples.Examples`.
+        name, classes, labels: see :class:`~sadp_dist.data.examples.Examples`.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ def spike_counts(
     """Count the spikes of each unit in each time step.
 
     Args:
-        times: of the spikes, in seconds, (n,); those from `seconds` on are left out.
-        units: the unit that each comes from, (n,).
-        steps: T, the time steps into which `seconds` are divided.
-        seconds: the length.
+        times: times of the spikes in seconds, (n,); spikes at or after `seconds` are left out.
+        units: the unit of each spike, (n,).
+        steps: T, the number of time steps.
+        seconds: length of the example.
 
     Returns:
-        (T, 700) uint8; 255 where there are more.
+        (T, 700) uint8, at most 255.
     """
     step = (times.astype(np.float64) * (steps / seconds)).astype(np.int64)
     inside = (times >= 0) & (step < steps)
@@ -72,7 +72,7 @@ def spike_counts(
 
 
 def open_shd(path: Path, split: str) -> Examples:
-    """SHD from `shd_train.h5` or `shd_test.h5`, packed (.gz) or not, or the folder with them.
+    """Open SHD: `shd_train.h5` or `shd_test.h5`, with or without .gz, or their folder.
 
     Raises:
         UsageError: the file is missing or damaged.
@@ -89,7 +89,9 @@ def open_shd(path: Path, split: str) -> Examples:
             raise UsageError(f"{path}: has neither shd_{split}.h5 nor shd_{split}.h5.gz")
         file = found[0]
     elif split not in path.name:
-        raise UsageError(f"{path}: split {split} is in another file, shd_{split}.h5.gz")
+        raise UsageError(
+            f"{path}: split {split!r} is in the file shd_{split}.h5.gz; give that file or its folder"
+        )
     try:
         with h5py.File(_uncompressed(file)) as content:
             return SpikingDigits(
@@ -100,7 +102,7 @@ def open_shd(path: Path, split: str) -> Examples:
                 list(content["spikes/units"][:]),
             )
     except (OSError, EOFError, KeyError, ValueError, zlib.error) as error:
-        raise UsageError(f"{file}: not the .h5 of this data set ({error}); download it again") from error
+        raise UsageError(f"{file}: not an .h5 file of this dataset ({error}); download it again") from error
 
 
 def _uncompressed(file: Path) -> Path | io.BytesIO:

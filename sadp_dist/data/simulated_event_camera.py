@@ -1,7 +1,7 @@
-"""A simulated event camera, to try a dataset of events without its data.
+"""A simulated event camera, so that you can try an event dataset without its files.
 
-An image moves along a closed path of four edges before the camera, again and again, as CIFAR-10's images did
-when CIFAR10-DVS was recorded (Li et al., Frontiers in Neuroscience, 2017).
+The camera films an image that moves along a closed path of four edges. CIFAR10-DVS was recorded this way
+from the images of CIFAR-10 (Li et al., Frontiers in Neuroscience, 2017).
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from sadp_dist.data.aedat_files import write_aedat2, write_aedat3
 from sadp_dist.data.event_frames import EventFrames, Events, Frames
 
 REACH = 4
-"""Pixels that the image moves to each side of the middle."""
+"""How far the image moves from the centre in each direction, in pixels."""
 STEPS = 16
-"""Brightnesses that are looked at along an edge of the path."""
+"""Brightness samples along an edge of the path."""
 EDGE_US = 50_000
-"""Microseconds that an edge takes."""
+"""Time for one edge, in microseconds."""
 DARK = 0.05
-"""Added to the brightness, 0..1, of which the logarithm is taken."""
+"""Added to the brightness (0 to 1) before its logarithm is taken."""
 
 
 def film(
     image: Image.Image, height: int = 128, width: int = 128, loops: int = 2, threshold: float = 0.25
 ) -> dict[str, NDArray[np.int64]]:
-    """The events of a moving image.
+    """Return the events of a moving image.
 
-    A pixel tells of each `threshold` that the logarithm of its brightness has risen (p = 1) or fallen (p = 0)
-    since it told last; within a step of the movement it does so evenly in time.
+    A pixel emits an event whenever the logarithm of its brightness has risen (p = 1) or fallen (p = 0) by
+    `threshold` since its last event. The events of a step are spread evenly over its time.
 
     Args:
-        image: any mode and size; it is resized to fill the sensor.
+        image: any mode and size; it is resized to the size of the sensor.
         height, width: of the sensor, in pixels.
-        loops: rounds of the closed path; each takes 0.2 s.
+        loops: how often the path is repeated; one loop takes 0.2 s.
         threshold: change of the logarithm of the brightness.
 
     Returns:
@@ -73,7 +73,7 @@ def film(
 
 
 def _seen(brightness: NDArray[np.float64], at: NDArray[Any], height: int, width: int) -> NDArray[np.float64]:
-    """What the sensor sees where the image is moved by (x, y) pixels, between whole pixels in proportion."""
+    """Return the image on the sensor when it is shifted by `at` = (x, y) pixels, linearly interpolated."""
     (left, top), (right, down) = np.divmod(REACH - at, 1)
     x, y = int(left), int(top)
     between = (1 - down) * brightness[y : y + height] + down * brightness[y + 1 : y + 1 + height]
@@ -83,12 +83,12 @@ def _seen(brightness: NDArray[np.float64], at: NDArray[Any], height: int, width:
 
 
 class Filmed(EventFrames):
-    """Labelled images as frames of the events that they make, without a file between.
+    """Labelled images, filmed by the simulated camera when an example is requested.
 
     Args:
         images: a map-style dataset of (PIL image, label) with `name`, `classes` and `labels`, such as
-            `open_images` gives.
-        frames: T and the sensor's pixels; the images fill it.
+            `open_images` returns.
+        frames: T and the size of the sensor; images are resized to it.
         loops: as in `film`.
     """
 
@@ -104,25 +104,25 @@ class Filmed(EventFrames):
 
 
 Films = Iterable[tuple[str, int, int, Events]]
-"""Split, label, number within the class and split, and events."""
+"""(split, label, number within the class and split, events) of each film."""
 
 
 def film_dataset(
     name: str, images: Any, folder: str | Path, train: int = 16, test: int = 4, loops: int = 2
 ) -> None:
-    """Film labelled images, and write what was seen as the files of a public dataset.
+    """Film labelled images with the simulated camera, and write the files of a public dataset.
 
     Args:
         name: "cifar10-dvs", "hardvs" or "dvs128-gesture".
-        images: a map-style dataset of (PIL image, label) with `labels`, such as `open_images` gives; its
-            labels are those of the dataset of events, which has at least as many classes.
-        folder: where the files go; it is made.
-        train: images of each class for training, the first ones.
-        test: images of each class for testing, those that follow.
+        images: a map-style dataset of (PIL image, label) with `labels`, such as `open_images` returns. Its
+            labels are used as labels of the event dataset, which must have at least as many classes.
+        folder: where the files are written; it is created.
+        train: the number of training images per class, taken first.
+        test: the number of test images per class, taken after the training images.
         loops: as in `film`.
 
     Raises:
-        UsageError: a dataset of another name.
+        UsageError: the name is unknown.
     """
     check_choice("name", name, _WRITERS)
     write, frames = _WRITERS[name]
@@ -160,7 +160,7 @@ def _write_hardvs(root: Path, films: Films) -> None:
 
 
 def _write_dvs128_gesture(root: Path, films: Films) -> None:
-    """One recording for each number: the films of all classes, a tenth of a second apart."""
+    """Write one recording per number: the films of all classes, 0.1 s apart."""
     recordings: dict[tuple[str, int], list[tuple[int, Events]]] = {}
     for split, label, number, events in films:
         recordings.setdefault((split, number), []).append((label, events))

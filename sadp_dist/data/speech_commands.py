@@ -1,4 +1,4 @@
-"""Google Speech Commands v2 (Warden, arXiv:1804.03209): 35 spoken words of a second, as log-mel features."""
+"""Google Speech Commands v2 (Warden, arXiv:1804.03209): 35 words, one second each, as log-mel features."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 
 
 class SpokenWords:
-    """Recordings, each as features (101, 40) float32, see :func:`~sadp_dist.data.log_mel.log_mel`.
+    """Recordings as features (101, 40) float32, see :func:`~sadp_dist.data.log_mel.log_mel`.
 
     Attributes:
-        name, classes, labels: as of :class:`~sadp_dist.data.examples.Examples`.
-        paths: the name of every recording within its source.
+        name, classes, labels: see :class:`~sadp_dist.data.examples.Examples`.
+        paths: the path of every recording within its source.
     """
 
     def __init__(self, archive: Archive, root: str, paths: list[str], classes: list[str]) -> None:
@@ -41,26 +41,26 @@ class SpokenWords:
         return log_mel(self.samples(index)), int(self.labels[index])
 
     def samples(self, index: int) -> npt.NDArray[np.float64]:
-        """A recording's samples, in -1..1, at 16 kHz."""
+        """Return the samples of a recording, in -1..1, at 16 kHz."""
         path = self.paths[index]
         try:
             with wave.open(io.BytesIO(self._archive.read(self._root + path))) as sound:
                 form = sound.getnchannels(), sound.getsampwidth(), sound.getframerate()
                 frames = sound.readframes(sound.getnframes())
         except (wave.Error, EOFError) as error:
-            raise UsageError(f"{self.name}: {path} is no .wav that can be read ({error})") from error
+            raise UsageError(f"{self.name}: {path} is not a readable .wav ({error})") from error
         if form != (1, 2, RATE):
             raise UsageError(
                 f"{self.name}: {path} has {form[0]} channels of {8 * form[1]} bits at {form[2]:,} Hz; "
-                f"expected 1 of 16 bits at {RATE:,} Hz"
+                f"expected 1 channel of 16 bits at {RATE:,} Hz"
             )
         return np.frombuffer(frames, "<i2") / 2**15
 
 
 def open_speech_commands(path: Path, split: str) -> Examples:
-    """Speech Commands from `speech_commands_v0.02.tar.gz` or its unpacked folder.
+    """Open Speech Commands: `speech_commands_v0.02.tar.gz` or its unpacked folder.
 
-    The archive's lists name the recordings of "val" and "test"; "train" has the others. Background noise is
+    The archive has lists of the recordings of "val" and "test"; all others are "train". Background noise is
     left out.
 
     Raises:

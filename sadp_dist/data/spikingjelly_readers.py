@@ -1,7 +1,6 @@
-"""SpikingJelly's readers of event files, without the rest of its `datasets`.
+"""Import SpikingJelly's readers of event files without the rest of `spikingjelly.datasets`.
 
-That package imports all of its datasets at once, of sound too, and so fails wherever torchaudio does not fit
-torch.
+That package imports all of its datasets, audio included, and fails if torchaudio does not match torch.
 """
 
 from __future__ import annotations
@@ -17,21 +16,23 @@ PACKAGE = "spikingjelly.datasets"
 
 
 def reader(name: str) -> ModuleType:
-    """A module of `spikingjelly.datasets`, such as "utils".
+    """Return a module of `spikingjelly.datasets`, such as "utils".
 
     Raises:
-        UsageError: it cannot be imported.
+        UsageError: the module cannot be imported.
     """
     try:
         if PACKAGE in sys.modules:
             return import_module(f"{PACKAGE}.{name}")
         spec = find_spec(PACKAGE)
         assert spec is not None
-        sys.modules[PACKAGE] = module_from_spec(spec)  # a place to look for modules in, and nothing else
+        sys.modules[PACKAGE] = module_from_spec(
+            spec
+        )  # a package to find modules in, whose own code is not run
         try:
             return import_module(f"{PACKAGE}.{name}")
         finally:
-            del sys.modules[PACKAGE]  # who imports it gets the whole
+            del sys.modules[PACKAGE]  # other code that imports it gets all of it
     except (ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"SpikingJelly's reader of events cannot be imported here: {reason}") from error
+        raise UsageError(f"SpikingJelly's reader of event files cannot be imported: {reason}") from error

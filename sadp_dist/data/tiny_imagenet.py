@@ -1,4 +1,4 @@
-"""Tiny ImageNet: 200 classes of 64 x 64 pixels, whose validation images have their labels in a text file."""
+"""Tiny ImageNet: 200 classes, 64 x 64 pixels. The labels of the validation images are in a text file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ANNOTATIONS = "val_annotations.txt"
 
 
 def open_tiny_imagenet(path: Path, split: str) -> Examples:
-    """Tiny ImageNet from `tiny-imagenet-200.zip`, its unpacked folder, or class folders for both splits.
+    """Open Tiny ImageNet: `tiny-imagenet-200.zip`, its unpacked folder, or class folders for both splits.
 
     Args:
         path: the .zip, or a folder.
-        split: "train", or "val" or "test" for the validation images; the labels of the test images were never
-            published.
+        split: "train", "val" or "test". Both "val" and "test" are the validation images, as the labels of the
+            test images were never published.
 
     Raises:
         UsageError: files are missing or damaged.
@@ -34,7 +34,7 @@ def open_tiny_imagenet(path: Path, split: str) -> Examples:
     annotations = train.read(f"{root}val/{ANNOTATIONS}")
     if annotations is None:
         return train if split == "train" else open_images(path, "val")
-    # The validation images lie in a folder "images", which is no class.
+    # The validation images are in a folder "images", which is not a class.
     present, labels = np.unique(train.labels, return_inverse=True)
     classes = [train.classes[k] for k in present]
     images = copy.copy(train)
@@ -45,6 +45,8 @@ def open_tiny_imagenet(path: Path, split: str) -> Examples:
         try:
             images.labels = np.array([number[line[1]] for line in lines], dtype=np.int64)
         except (KeyError, IndexError) as error:
-            raise UsageError(f"{train.name}: {ANNOTATIONS} names {error}, no class of train/") from error
+            raise UsageError(
+                f"{train.name}: {ANNOTATIONS} names {error}, which is not a class of train/"
+            ) from error
         images.paths = [f"{root}val/images/{line[0]}" for line in lines]
     return images

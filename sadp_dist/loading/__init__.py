@@ -1,6 +1,6 @@
-"""From an epoch's shard to batches: samplers, loaders over FFCV and torch, .beton files, keyed augmentation.
+"""From an epoch's shard to batches: samplers, loaders (FFCV and torch), .beton files, keyed augmentation.
 
-FFCV and torchvision are imported with the first name that needs them.
+FFCV and torchvision are imported at the first use of a name that needs them.
 """
 
 from __future__ import annotations

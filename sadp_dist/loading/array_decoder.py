@@ -1,6 +1,6 @@
-"""Arrays inside FFCV's compiled pipeline, as bytes: numba, which compiles it, does not know every dtype.
+"""Decode arrays in FFCV's compiled pipeline, as bytes, because numba does not know every dtype.
 
-So what reads them is also compiled once, whatever the arrays are.
+The compiled code is then the same for every shape and dtype.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ except ImportError as error:
 
 
 class ArrayBytes(NDArrayDecoder):
-    """The bytes of each array of a batch, uint8 (B, bytes); `ToArrays` makes arrays of them."""
+    """Decodes each array of a batch to its bytes, uint8 (B, bytes); `ToArrays` follows."""
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
         shape, dtype = (int(self.field.element_size),), np.dtype(np.uint8)
@@ -48,7 +48,7 @@ class ArrayBytes(NDArrayDecoder):
 
 
 class ToArrays(Operation):
-    """Bytes (B, bytes) as tensors (B, *shape), in place."""
+    """Views bytes (B, bytes) as tensors (B, *shape), without a copy."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         super().__init__()

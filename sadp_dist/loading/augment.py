@@ -1,6 +1,6 @@
-"""Augmentation of a batch on its device: what happens to an example depends on (seed, epoch, index) alone.
+"""Augment a batch on its device. The random numbers of an example depend on (seed, epoch, index) alone.
 
-So an example is cropped and flipped the same on any rank, in any batch, before and after a resume.
+An example is therefore cropped and flipped in the same way on every rank, in every batch and after a resume.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from sadp_dist.selection.random import stream_key
 def pad_crop_flip(
     images: Tensor, index: Tensor, epoch: int, seed: int, padding: int = 4, flip: bool = True, cutout: int = 0
 ) -> Tensor:
-    """Pad with zeros, crop back to size at a random place, mirror half of the images, blank a random square.
+    """Pad with zeros, crop to the old size at random, mirror half of the images, zero a random square.
 
     Args:
         images: (B, C, H, W), any dtype and device.
-        index: integers (B,), which examples they are.
-        epoch: a part of the key.
-        seed: the last part of the key.
+        index: integers (B,), the index of each example.
+        epoch: the epoch, part of the key of the random numbers.
+        seed: the seed, part of the key.
         padding: pixels on each side.
         flip: mirror left and right with probability 1/2.
-        cutout: side of the square set to zero, in pixels (DeVries and Taylor, arXiv:1708.04552); 0 for
-            none. Its centre is uniform over the image, so that part of it may lie outside.
+        cutout: side of the square that is set to zero, in pixels (DeVries and Taylor, arXiv:1708.04552); 0
+            for none. Its centre is uniform over the image, so part of the square may lie outside.
 
     Returns:
-        (B, C, H, W), the images' dtype and device. Waits for no device.
+        (B, C, H, W), with the images' dtype and device. This does not wait for the device.
+
+    Raises:
+        UsageError: a shape or a number of pixels is wrong.
     """
     if images.ndim != 4 or index.shape != images.shape[:1]:
         shapes = f"images {tuple(images.shape)}, index {tuple(index.shape)}"
@@ -76,8 +79,7 @@ def _within(positions: Tensor, start: Tensor, length: int) -> Tensor:
 
 
 def _bits(number: Tensor, key: Tensor | int) -> Tensor:
-    """`selection.random.bits` on tensors: int64 stands in for uint64, its arithmetic wraps around the
-    same."""
+    """Compute `selection.random.bits` on tensors: int64 arithmetic wraps around like that of uint64."""
     z = (number + 1) * _signed(0x9E3779B97F4A7C15) + (key if isinstance(key, Tensor) else _signed(key))
     z = (z ^ _shift_right(z, 30)) * _signed(0xBF58476D1CE4E5B9)
     z = (z ^ _shift_right(z, 27)) * _signed(0x94D049BB133111EB)
@@ -85,7 +87,7 @@ def _bits(number: Tensor, key: Tensor | int) -> Tensor:
 
 
 def _shift_right(z: Tensor, places: int) -> Tensor:
-    """Shift with zeros coming in, which >> on a signed tensor does not do."""
+    """Shift right and insert zeros; >> on a signed tensor inserts the sign."""
     return (z >> places) & ((1 << (64 - places)) - 1)
 
 

@@ -1,7 +1,7 @@
 """AutoAugment (Cubuk et al., arXiv:1805.09501) of a batch on its device, keyed by (seed, epoch, index).
 
-The policies and the operations are torchvision's. What happens to an example is drawn on the CPU, where its
-index is, so nothing waits for the device.
+The policies and operations are torchvision's. The random numbers are drawn on the CPU, where the index is,
+so nothing waits for the device.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from sadp_dist.selection.random import uniform
 Policy = Literal["cifar10", "imagenet"]
 POLICIES = ("cifar10", "imagenet")
 GREY = [128.0]
-"""What comes in from outside the image, as in the authors' code: near the mean."""
+"""Value of pixels from outside the image, as in the authors' code: near the mean."""
 BINS = 10
 DRAWS = 5
-"""Random numbers of an example: its sub-policy, whether each operation is applied, their signs."""
+"""Random numbers per example: its sub-policy, whether each of two operations is applied, and their signs."""
 
 Operation = tuple[str, int | None, bool]
-"""Name, bin of the magnitude (None: it has none), whether the magnitude is negative."""
+"""Name, bin of the magnitude (None if it has no magnitude), whether the magnitude is negative."""
 
 
 def auto_augment(images: Tensor, index: Tensor, epoch: int, seed: int, policy: Policy = "cifar10") -> Tensor:
-    """Apply a random one of the policy's 25 sub-policies to each image.
+    """Apply one of the policy's 25 sub-policies to each image, chosen at random.
 
-    A sub-policy is two operations, each applied with its own probability; a magnitude that has a sign has
-    either with probability 1/2. Images that get the same operation get it together.
+    A sub-policy has two operations, each applied with its own probability. A signed magnitude is positive or
+    negative with probability 1/2. Images with the same operation are processed together.
 
     Args:
         images: (B, 3, H, W) or (B, 1, H, W) uint8, any device.
-        index: integers (B,), which examples they are; on the CPU, or it waits for the device.
-        epoch: a part of the key.
-        seed: the last part of the key.
-        policy: "cifar10" or "imagenet", the data on which it was found.
+        index: integers (B,), the index of each example, on the CPU; on a device this waits for it.
+        epoch: the epoch, part of the key of the random numbers.
+        seed: the seed, part of the key.
+        policy: "cifar10" or "imagenet", the dataset for which the policy was found.
 
     Returns:
-        uint8, the images' shape and device.
+        uint8, with the images' shape and device.
 
     Raises:
-        UsageError: other shapes or another dtype, or a policy that is not known.
+        UsageError: a shape or dtype is wrong, or the policy is unknown.
     """
     check_choice("policy", policy, POLICIES)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != torch.uint8:
@@ -63,12 +63,12 @@ def auto_augment(images: Tensor, index: Tensor, epoch: int, seed: int, policy: P
 
 
 class KeyedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
-    """torchvision's policies and operations, with random numbers of its own.
+    """torchvision's policies and operations, with keyed random numbers.
 
     Attributes:
-        operations: those that a policy has, each once; the first does nothing.
-        numbers: (2, 25, 2), for the step, sub-policy and sign, which of ``operations`` it is.
-        probabilities: (2, 25), of applying it.
+        operations: the policy's operations, each once; the first does nothing.
+        numbers: (2, 25, 2), the number in ``operations`` for each step, sub-policy and sign.
+        probabilities: (2, 25), the probability of applying each step of each sub-policy.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -87,7 +87,7 @@ class KeyedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
                     self.numbers[step, which, negative] = self.operations.index(operation)
 
     def draw(self, index: np.ndarray, epoch: int, seed: int) -> np.ndarray:
-        """Which of ``operations`` each example gets, first and second: int64 (2, B)."""
+        """Return the numbers of the two operations that each example gets, int64 (2, B)."""
         numbers = index.astype(np.int64)[:, None] * DRAWS + np.arange(DRAWS)
         which, *draws = uniform(seed, epoch, numbers, LoadingStream.AUTOAUGMENT).T
         sub_policy = (which * len(self._policies)).astype(np.int64)
@@ -103,7 +103,7 @@ class KeyedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
         )
 
     def apply(self, images: Tensor, operations: np.ndarray) -> Tensor:
-        """Apply to each image one of ``operations``, given by its number, (B,)."""
+        """Apply to each image the operation with the given number; ``operations`` is (B,)."""
         order = np.argsort(operations, kind="stable")
         numbers, counts = np.unique(operations, return_counts=True)
         groups = images[_to(order, images)].split(counts.tolist())
@@ -111,7 +111,7 @@ class KeyedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
         return torch.cat(done or [images])[_to(np.argsort(order), images)]
 
     def operate(self, images: Tensor, number: int) -> Tensor:
-        """Apply one of ``operations`` to all images (B, C, H, W)."""
+        """Apply the operation with this number to all images (B, C, H, W)."""
         name, magnitude_bin, negative = self.operations[number]
         magnitude = 0.0
         if magnitude_bin is not None:

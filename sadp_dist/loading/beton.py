@@ -1,5 +1,4 @@
-"""FFCV's .beton files: written from labelled images with every example's index, and their metadata read
-back."""
+"""Write labelled images and their indices to FFCV's .beton files, and read the files' metadata."""
 
 from __future__ import annotations
 
@@ -26,7 +25,8 @@ except ImportError as error:
 
 ImageFormat = Literal["raw", "jpg", "smart"]
 IMAGE, FRAMES, LABEL, INDEX = "image", "frames", "label", "index"
-SMART_THRESHOLD = 1 << 16  # bytes: 147 x 147 pixels
+SMART_THRESHOLD = 1 << 16
+"""Bytes; 147 x 147 pixels."""
 
 
 def write_beton(
@@ -42,25 +42,25 @@ def write_beton(
 ) -> int:
     """Write labelled images to a .beton with the fields `image`, `label` and `index`.
 
-    The file appears under its name when it is complete, not before.
+    The file gets its name when it is complete.
 
     Args:
-        source: what `open_images` opens, or a map-style dataset of (PIL image or uint8 array (H, W, 3),
-            label).
-        out: the file to write; one that exists is replaced.
-        split: the sub-folder of the source, such as "train".
-        image_format: "raw" pixels (fast to read, for small images), "jpg", or "smart": JPEG where the raw
-            pixels would take more than `smart_threshold` bytes.
-        max_side: images with a longer side are made smaller, to this many pixels; None keeps every size.
-        quality: of JPEG, 1 to 100.
-        workers: processes, as many as there are cores when left out.
-        progress: called now and then with the number of images written since it was called last.
+        source: a path that `open_images` reads, or a map-style dataset of (PIL image or uint8 array (H, W,
+            3), label).
+        out: the file to write; an existing file is replaced.
+        split: the split of a source that is a path, such as "train".
+        image_format: "raw" pixels (fast to read, for small images), "jpg", or "smart": JPEG for images whose
+            raw pixels would take more than `smart_threshold` bytes.
+        max_side: images with a longer side are resized to this many pixels; None keeps every size.
+        quality: JPEG quality, 1 to 100.
+        workers: the number of processes, by default the number of cores.
+        progress: called repeatedly with the number of images written since its last call.
 
     Returns:
         The number of images written.
 
     Raises:
-        UsageError: an argument out of range, no image in the source, or one that cannot be read.
+        UsageError: an argument is out of range, the source has no images, or an image cannot be read.
     """
     if image_format not in ("raw", "jpg", "smart"):
         raise UsageError(f"image_format={image_format!r}: must be 'raw', 'jpg' or 'smart'")
@@ -70,10 +70,10 @@ def write_beton(
         raise UsageError(f"quality={quality}: must be from 1 to 100")
     out = check_writing(out, workers)
     if split is not None and not isinstance(source, str | Path):
-        raise UsageError(f"split={split!r}: only a source that is opened by its path has splits")
+        raise UsageError(f"split={split!r}: only a source that is a path has splits; leave it out")
     images = open_images(source, split) if isinstance(source, str | Path) else source
     if len(images) == 0:
-        raise UsageError("source: holds no image")
+        raise UsageError("source: has no images")
 
     fields = {
         IMAGE: RGBImageField(
@@ -90,49 +90,49 @@ def write_beton(
 
 
 def beton_size(path: str | Path) -> int:
-    """The number of examples."""
+    """Return the number of examples."""
     return int(open_beton(path).num_samples)
 
 
 def beton_fields(path: str | Path) -> dict[str, str]:
-    """The fields in their order, each with the name of its FFCV class: `{"image": "RGBImageField", ...}`."""
+    """Return the FFCV class name of every field, in order: `{"image": "RGBImageField", ...}`."""
     return {name: type(field).__name__ for name, field in open_beton(path).handlers.items()}
 
 
 def beton_labels(path: str | Path) -> npt.NDArray[np.int64]:
-    """Every example's label, int64 (N,), by example index; reads no image."""
+    """Return the label of every example, int64 (N,), by index; this reads no image."""
     reader = open_beton(path)
     return column(reader, LABEL)[positions(reader)]
 
 
 def beton_image_sizes(path: str | Path) -> list[tuple[int, int]]:
-    """The (height, width) in pixels that the file's images have, each once; reads no image."""
+    """Return the distinct (height, width) of the images, in pixels; this reads no image."""
     sizes = column(open_beton(path), IMAGE)
     pairs = np.unique(np.stack([sizes["height"], sizes["width"]], axis=1), axis=0)
     return [(int(height), int(width)) for height, width in pairs]
 
 
 def beton_pages(path: str | Path) -> npt.NDArray[np.int64]:
-    """The page of the file that each example lies on, int64 (N,), by example index; reads no image.
+    """Return the page of the file that each example is on, int64 (N,), by index; this reads no image.
 
-    A page is what FFCV's `os_cache=False` reads at a time, 8 MiB in a file that `write_beton` wrote.
+    A page is the unit in which FFCV reads with `os_cache=False`: 8 MiB in a file that `write_beton` wrote.
     """
     reader = open_beton(path)
     return pages_by_position(reader)[positions(reader)]
 
 
 def pages_by_position(reader: Reader) -> npt.NDArray[np.int64]:
-    """The page of each example, int64 (N,), in the order of the file; no example lies on two."""
+    """Return the page of each example, int64 (N,), in the order of the file; an example is on one page."""
     pages = np.zeros(int(reader.num_samples), np.int64)
     pages[reader.alloc_table["sample_id"]] = reader.alloc_table["ptr"] // reader.page_size
     return pages
 
 
 def open_beton(path: str | Path) -> Reader:
-    """FFCV's reader of a file's metadata, after a look at whether the file is whole.
+    """Return FFCV's reader of a file's metadata, after checking that the file is complete.
 
     Raises:
-        UsageError: no such file, not a .beton, or one cut short.
+        UsageError: the file does not exist, is not a .beton or is truncated.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -141,20 +141,20 @@ def open_beton(path: str | Path) -> Reader:
         reader = Reader(str(path))
     except (AssertionError, IndexError, KeyError, TypeError, UnicodeError, ValueError) as error:
         raise UsageError(f"beton {str(path)!r} is not a .beton file of this version of FFCV") from error
-    # The table of allocations is written last, the header that points to it after that.
+    # FFCV writes the allocation table last, and then the header that points to it.
     allocations, rest = divmod(
         path.stat().st_size - int(reader.header["alloc_table_ptr"]), ALLOC_TABLE_TYPE.itemsize
     )
     stored = sum(isinstance(field, RGBImageField | NDArrayField) for field in reader.handlers.values())
     if int(reader.header["alloc_table_ptr"]) == 0 or rest or allocations < stored * int(reader.num_samples):
         raise UsageError(
-            f"beton {str(path)!r} is cut short; write it again with: sadp-dist beton SOURCE {path}"
+            f"beton {str(path)!r} is truncated; write it again with: sadp-dist beton SOURCE {path}"
         )
     return reader
 
 
 def column(reader: Reader, field: str) -> npt.NDArray[Any]:
-    """A field's metadata in the order of the file; of an integer field, the values themselves."""
+    """Return the metadata of a field in the order of the file; for an integer field, its values."""
     if field not in reader.field_names:
         found = ", ".join(reader.field_names)
         raise UsageError(
@@ -165,18 +165,18 @@ def column(reader: Reader, field: str) -> npt.NDArray[Any]:
 
 
 def positions(reader: Reader) -> npt.NDArray[np.int64]:
-    """Where in the file each example is, int64 (N,), from the `index` field."""
+    """Return the position of each example in the file, int64 (N,), from the `index` field."""
     index = column(reader, INDEX)
     order = np.argsort(index, kind="stable")
     if not np.array_equal(index[order], np.arange(len(index))):
         raise UsageError(
-            f"beton {reader.file_name!r}: field {INDEX!r} must hold every number below {len(index)} once"
+            f"beton {reader.file_name!r}: field {INDEX!r} must have each of 0 to {len(index) - 1} once"
         )
     return order
 
 
 class _Examples:
-    """(pixels, label, index) of every example."""
+    """A map-style dataset of (pixels, label, index)."""
 
     def __init__(self, images: Any) -> None:
         self._images = images

@@ -1,7 +1,6 @@
-"""Arrays in a .beton: frames of events or of sound, all of one shape and dtype, with label and index.
+"""Write and read arrays in a .beton: event frames or audio features, with label and index.
 
-They are stored as they are, and read without being looked at: what fits in the dtype of the examples is what
-the network gets.
+All arrays of a file have the same shape and dtype. They are stored and read unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ except ImportError as error:
 
 DTYPES = ("uint8", "int8", "int16", "int32", "float16", "float32")
 PAGE_SIZE = 4 * MIN_PAGE_SIZE
-"""Bytes that one array may take: FFCV's page, on which an example lies whole."""
+"""Largest size of an array in bytes: an example has to fit on one of FFCV's pages."""
 
 
 def write_arrays(
@@ -38,37 +37,37 @@ def write_arrays(
 ) -> int:
     """Write labelled arrays to a .beton with the fields `frames`, `label` and `index`.
 
-    The file appears under its name when it is complete, not before.
+    The file gets its name when it is complete.
 
     Args:
-        source: a map-style dataset of (array, label); all arrays have the shape and dtype of the first, one
-            of `DTYPES`. Sequences have time first: (T, C, H, W) or (T, F).
-        out: the file to write; one that exists is replaced.
-        workers: processes, as many as there are cores when left out.
-        progress: called now and then with the number of arrays written since it was called last.
+        source: a map-style dataset of (array, label). All arrays must have the same shape, and the same dtype
+            out of `DTYPES`. Time is the first axis of a sequence: (T, C, H, W) or (T, F).
+        out: the file to write; an existing file is replaced.
+        workers: the number of processes, by default the number of cores.
+        progress: called repeatedly with the number of arrays written since its last call.
 
     Returns:
         The number of arrays written.
 
     Raises:
-        UsageError: an argument out of range, no array in the source, one of another shape or dtype than the
-            first, or of more than 8 MiB.
+        UsageError: an argument is out of range, the source has no arrays, an array differs from the first in
+            shape or dtype, or an array is larger than 8 MiB.
     """
     out = check_writing(out, workers)
     if len(source) == 0:
-        raise UsageError("source: holds no array")
+        raise UsageError("source: has no arrays")
     first = np.asarray(source[0][0])
     shape, dtype = first.shape, first.dtype
     if dtype.name not in DTYPES:
-        raise UsageError(f"source: array 0 is of {dtype}; must be one of {', '.join(DTYPES)}")
+        raise UsageError(f"source: array 0 has the dtype {dtype}; must be one of {', '.join(DTYPES)}")
     if first.ndim == 0 or first.size == 0:
         raise UsageError(
-            f"source: array 0 has the shape {shape}; must have at least one element along an axis"
+            f"source: array 0 has the shape {shape}; must have at least one axis and one element"
         )
     if first.nbytes > PAGE_SIZE:
         raise UsageError(
-            f"source: an array of {dtype} {shape} takes {first.nbytes / 2**20:.1f} MiB, more than the "
-            f"{PAGE_SIZE >> 20} that fit: give fewer time steps, smaller frames or a smaller dtype"
+            f"source: an array of {dtype} {shape} takes {first.nbytes / 2**20:.1f} MiB; at most "
+            f"{PAGE_SIZE >> 20} MiB are allowed: use fewer time steps, smaller frames or a smaller dtype"
         )
     fields = {FRAMES: NDArrayField(dtype, shape), LABEL: IntField(), INDEX: IntField()}
     write_examples(_Arrays(source, shape, dtype), fields, out, workers, progress)
@@ -76,7 +75,7 @@ def write_arrays(
 
 
 def beton_shape(path: str | Path) -> tuple[int, ...] | None:
-    """The shape that the array of every example has; None for a file of images."""
+    """Return the shape of every example's array, or None for a file of images."""
     handlers = open_beton(path).handlers
     if FRAMES not in handlers:
         return None
@@ -84,13 +83,13 @@ def beton_shape(path: str | Path) -> tuple[int, ...] | None:
 
 
 class BetonArrays:
-    """The examples of a .beton of arrays as a map-style dataset of (array, label), read where they lie.
+    """The examples of a .beton of arrays as a map-style dataset of (array, label), read one by one.
 
     Args:
         path: a file with the fields `frames`, `label` and `index`.
 
     Raises:
-        UsageError: it is missing, damaged or has not these fields.
+        UsageError: the file is missing or damaged, or lacks one of these fields.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -114,7 +113,7 @@ class BetonArrays:
 
 
 class _Arrays:
-    """(array, label, index) of every example."""
+    """A map-style dataset of (array, label, index)."""
 
     def __init__(self, source: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._source, self._shape, self._dtype = source, shape, dtype
@@ -127,7 +126,7 @@ class _Arrays:
         values = np.ascontiguousarray(values)
         if values.shape != self._shape or values.dtype != self._dtype:
             raise UsageError(
-                f"source: array {index} is {values.dtype} {values.shape}, the first one {self._dtype} "
-                f"{self._shape}; all must agree"
+                f"source: array {index} is {values.dtype} {values.shape}, the first array is {self._dtype} "
+                f"{self._shape}; all must have the same dtype and shape"
             )
         return values, int(label), int(index)

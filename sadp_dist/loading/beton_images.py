@@ -1,4 +1,4 @@
-"""Single examples out of a .beton, for people to look at: read where they lie, without FFCV's loader."""
+"""Read single examples of a .beton as images to show, without FFCV's loader."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sadp_dist.loading.beton import FRAMES, IMAGE, LABEL, column, open_beton, po
 from sadp_dist.loading.beton_arrays import BetonArrays
 
 JPEG = 0
-"""The mode of an image that FFCV has not stored as pixels (`ffcv.fields.rgb_image.IMAGE_MODES`)."""
+"""Mode of an image that FFCV stored as JPEG (`ffcv.fields.rgb_image.IMAGE_MODES`)."""
 
 
 class BetonImages:
-    """The examples of a .beton as a map-style dataset of (PIL image in RGB, label); arrays as pictures.
+    """The examples of a .beton as a map-style dataset of (RGB PIL image, label); arrays are drawn.
 
     Args:
         path: a file with the fields `image` or `frames`, `label` and `index`.
 
     Raises:
-        UsageError: it is missing, damaged or has not these fields.
+        UsageError: the file is missing or damaged, or lacks one of these fields.
         MissingExtra: FFCV is not installed.
     """
 

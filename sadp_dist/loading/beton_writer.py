@@ -1,4 +1,4 @@
-"""The writing of a .beton: by processes that share the work, and whole or not at all."""
+"""Write a .beton with several processes, whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
 CHUNK = 100
-"""Examples that a process takes at a time."""
+"""Examples that a process takes from the queue at a time."""
 
 
 def check_writing(out: str | Path, workers: int | None) -> Path:
-    """Refuse a number of processes below one, and a place where no file can be.
+    """Return `out` as a path, after checking it and the number of processes.
 
-    Returns:
-        `out` as a path.
+    Raises:
+        UsageError: `workers` is less than 1, or `out` cannot be a file.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"workers={workers}: must be at least 1")
     path = Path(out).expanduser()
     if not path.parent.is_dir() or path.is_dir():
-        raise UsageError(f"out={str(path)!r}: must be a file in a folder that exists")
+        raise UsageError(f"out={str(path)!r}: must be a file in an existing folder")
     return path
 
 
@@ -49,14 +49,14 @@ def write_examples(
     workers: int | None,
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Write a .beton, which appears under its name when it is complete, not before.
+    """Write a .beton. The file gets its name when it is complete.
 
     Args:
-        examples: map-style, a tuple of the fields' values for each.
-        fields: FFCV's, in the order of the tuple.
-        out: the file to write; one that exists is replaced.
-        workers: processes, as many as there are cores when left out.
-        progress: called now and then with the number of examples written since it was called last.
+        examples: a map-style dataset; an example is a tuple of the fields' values.
+        fields: FFCV's fields, in the order of the tuple.
+        out: the file to write; an existing file is replaced.
+        workers: the number of processes, by default the number of cores.
+        progress: called repeatedly with the number of examples written since its last call.
     """
     workers = min(workers or len(os.sched_getaffinity(0)), -(-len(examples) // CHUNK))
     with atomic_write(out) as temporary:
@@ -65,7 +65,7 @@ def write_examples(
 
 
 class _Writer(DatasetWriter):
-    """FFCV's writer waits for ever when one of its processes dies; this one stops, cleans up and says why."""
+    """FFCV's writer, which would wait for ever for a process that died; this one stops with the reason."""
 
     def __init__(self, *args: Any, progress: Callable[[int], None] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -114,7 +114,7 @@ class _Writer(DatasetWriter):
                     raise failures.get() from None
                 if died:
                     raise RuntimeError(
-                        f"a process that writes {self.fname} ended with status {died[0]}"
+                        f"a process that writes {self.fname} died with exit status {died[0]}"
                     ) from None
             self._progress(int(done.value) - reported)
             reported = int(done.value)
@@ -122,13 +122,13 @@ class _Writer(DatasetWriter):
 
 
 def _write_chunks(failures: Any, *work: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
         worker_job_indexed_dataset(*work)
     except Exception as error:
         if "page size" in str(error):
             error = UsageError(
-                "an image takes more than the 8 MiB that fit: give max_side, or image_format 'jpg' or 'smart'"
+                "an image takes more than 8 MiB; give max_side, or image_format 'jpg' or 'smart'"
             )
         failures.put(error)
         sys.exit(1)

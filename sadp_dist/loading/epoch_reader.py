@@ -1,7 +1,7 @@
-"""FFCV's reading thread for one epoch, which hands its errors on, can be stopped, and gives its batches away.
+"""FFCV's reading thread of one epoch, which can be stopped, reports errors and gives its batches away.
 
-FFCV writes every batch into a ring of buffers that it uses again. Here the last buffer of a batch on the CPU
-is new memory, so that the batch is the caller's to keep and nothing is copied for that.
+FFCV writes batches into a ring of buffers and reuses them. Here the last buffer of every CPU batch is new
+memory, so the caller can keep the batch without a copy.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _TURN = threading.Lock()
 
 
 class Buffers:
-    """What a loader's compiled pipeline writes into: allocated once for all epochs, which never overlap.
+    """The memory that a loader's compiled pipeline writes to, allocated once. Epochs must not overlap.
 
     Args:
-        loader: FFCV's, compiled.
+        loader: FFCV's loader, compiled.
     """
 
     def __init__(self, loader: Loader) -> None:
         self.banks = loader.graph.allocate_memory(loader.batch_size, loader.batches_ahead + 2)
-        # FFCV would do it for every epoch, with pinned memory where there is a GPU.
+        # FFCV would allocate it for every epoch, pinned if there is a GPU.
         loader.graph.allocate_memory = lambda batch_size, slots: self.banks
         banks = self.banks["operation"]
         self._renewed: list[list[Buffer]] = []
@@ -56,7 +56,7 @@ class Buffers:
             self._renewed.append(bank)
 
     def renew(self, slot: int) -> list[Tensor]:
-        """Put new memory where the batch of a slot comes out; returns that memory."""
+        """Put new memory into a slot's last buffers, and return it."""
         fresh = []
         for bank in self._renewed:
             memory = torch.empty_like(torch.as_tensor(bank[slot]))
@@ -66,15 +66,15 @@ class Buffers:
 
 
 class EpochReader(EpochIterator):
-    """One epoch, read ahead by a thread that starts at once.
+    """One epoch, read ahead by a thread that starts immediately.
 
     Args:
-        loader: FFCV's, compiled.
-        order: uint64 (n,), the examples' places in the file.
-        buffers: the loader's; no other epoch that writes into them may be running.
+        loader: FFCV's loader, compiled.
+        order: uint64 (n,), the positions of the examples in the file.
+        buffers: the loader's buffers; no other epoch may be writing to them.
     """
 
-    memory_context: Any = nullcontext()  # to be closed, also where FFCV did not get as far as making its own
+    memory_context: Any = nullcontext()  # for `close`, if FFCV fails before it sets its own
 
     def __init__(self, loader: Loader, order: np.ndarray[Any, Any], buffers: Buffers) -> None:
         self.error: BaseException | None = None
@@ -88,11 +88,11 @@ class EpochReader(EpochIterator):
     def run(self) -> None:
         try:
             for stream in self.cuda_streams:
-                if stream is not None:  # the last epoch may still be copied out of the same buffers
+                if stream is not None:  # the last epoch's batches may still be copied from the same buffers
                     stream.wait_stream(self.current_stream)
             super().run()
         except BaseException as error:
-            self.error = error  # and do not leave the consumer waiting
+            self.error = error  # raised in the consumer, which must not wait for ever
             self.output_queue.put(None)
         finally:
             self._running.set()
@@ -100,7 +100,7 @@ class EpochReader(EpochIterator):
     def run_pipeline(self, b_ix: int, batch_indices: Any, batch_slot: int, cuda_event: Any) -> Any:
         self._running.set()
         if self.terminate_event.is_set():
-            raise StopIteration  # FFCV looks at the event only while its queue is full
+            raise StopIteration  # FFCV checks the event only while its queue is full
         stream = self.cuda_streams[batch_slot]
         if stream is not None:
             stream.synchronize()  # the slot's last batch may still be on its way to the device
@@ -111,18 +111,18 @@ class EpochReader(EpochIterator):
 
     def __next__(self) -> Any:
         if self.stopped:
-            raise RuntimeError("this epoch was stopped: its loader has begun another")
+            raise RuntimeError("this epoch was stopped, because its loader began another")
         try:
             results = super().__next__()
         except StopIteration:
             if self.error is not None:
                 raise self.error from None
             raise
-        # On a device the copy waits, there, for the one that filled the buffer, and FFCV for this one.
+        # On a device, the copy waits for the one that filled the buffer, and FFCV waits for this copy.
         return tuple(x if x.device.type == "cpu" else _copy(x) for x in results)
 
     def stop(self) -> None:
-        """End the thread, and wait until no copy reads FFCV's buffers any more."""
+        """End the thread, and wait until all copies from FFCV's buffers are done."""
         self.stopped = True
         self.terminate_event.set()
         while self.is_alive():
@@ -137,25 +137,27 @@ class EpochReader(EpochIterator):
 
 
 def _one_at_a_time() -> AbstractContextManager[Any]:
-    """Numba's own threads, which it takes where the machine has neither TBB's nor OpenMP's, abort a process
-    that uses them from two threads: then two loaders' batches, of training and of a test, take turns."""
+    """Return a lock if numba uses its "workqueue" threads, which abort when two threads use them at a time.
+
+    numba uses them if it finds neither TBB nor OpenMP. Two loaders then prepare their batches in turn.
+    """
     try:
         layer = numba.threading_layer()  # type: ignore[attr-defined]
-    except ValueError:  # not chosen yet
+    except ValueError:  # numba has not chosen its threads yet
         return _TURN
     return _TURN if layer == "workqueue" else nullcontext()
 
 
 @atexit.register
 def _stop_all() -> None:
-    """A thread that is inside of torch while the interpreter ends would abort the process."""
+    """Stop all threads, as one that is inside torch when the interpreter ends would abort the process."""
     for thread in threading.enumerate():
         if isinstance(thread, EpochReader):
             thread.stop()
 
 
 def _given_away(result: Tensor, fresh: list[Tensor]) -> Tensor:
-    """A result that no later batch overwrites; itself if it lies in memory that is only for it."""
+    """Return a result that no later batch overwrites: itself if it is in fresh memory, else a copy."""
     if result.device.type != "cpu":
         return result
     begin = result.data_ptr()

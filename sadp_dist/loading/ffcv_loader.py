@@ -1,7 +1,7 @@
-"""A sampler's epochs from a .beton, through one FFCV loader that is compiled once for the whole run.
+"""Read a sampler's epochs from a .beton, with one FFCV loader that is compiled once per run.
 
-FFCV's `Loader` fixes its length when it is made. Here the epoch's order goes straight to its reading thread
-instead, so that a subset may have any size in any epoch.
+The length of FFCV's `Loader` is fixed when it is created. Here each epoch's order goes directly to FFCV's
+reading thread, so a subset may have a different size in every epoch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -21,7 +21,6 @@ from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.beton import FRAMES, IMAGE, LABEL, column, open_beton, positions
 from sadp_dist.loading.ffcv_import import importing_ffcv
 from sadp_dist.loading.sampler import SequentialShard, ShardSampler
-from sadp_dist.selection.sharding import Shard
 
 try:
     with importing_ffcv():
@@ -33,41 +32,43 @@ except ImportError as error:
 
 from sadp_dist.loading.array_decoder import ArrayBytes, ToArrays
 from sadp_dist.loading.compiled_loader import CompiledLoader
+from sadp_dist.loading.epoch_loader import Batch, EpochLoader
 from sadp_dist.loading.epoch_reader import Buffers, EpochReader
 from sadp_dist.loading.resized_crop import KeyedResizedCropDecoder
 from sadp_dist.loading.to_chw import ToCHW
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 CENTER_CROP = 224 / 256
+"""Side of the central crop for evaluation, as a share of the image's shorter side."""
 
 
-class FFCVLoader:
-    """Batches of a sampler's current epoch from a .beton.
+class FFCVLoader(EpochLoader):
+    """Batches of a sampler's current epoch, read from a .beton.
 
-    Iterating yields `(images, labels, index, weight)`: images (B, C, H, W), uint8 unless a pipeline says
-    otherwise, or of a file of arrays those, (B, ...) in their own dtype; labels int64 (B,) and weight float32
-    (B,) on `device`, and index int64 (B,) on the CPU, where the store takes it. They are the caller's to
-    keep.
+    Iterating yields `(images, labels, index, weight)`. Images are (B, C, H, W), uint8 unless you give another
+    pipeline; a file of arrays gives arrays (B, ...) of its dtype. Labels are int64 (B,), weight is float32
+    (B,). These are on `device`. Index, int64 (B,), is on the CPU, where the store needs it. Later batches do
+    not overwrite a batch.
 
     Args:
         beton: a file with the fields `image` or `frames`, `label` and `index`.
-        sampler: a `PruningSampler` or `SequentialShard` over its examples.
-        pipelines: FFCV operations for `image`, `frames` or `label`, instead of the default. An operation with
-            a method `set_epoch` is told each epoch. FFCV's own random operations depend on the thread that
-            runs them: with them a resumed run is not the same run.
+        sampler: a `PruningSampler` or `SequentialShard` over the file's examples.
+        pipelines: FFCV operations for `image`, `frames` or `label`, instead of the default. The loader calls
+            `set_epoch(epoch)` of every operation that has it. The results of FFCV's own random operations
+            depend on the thread that runs them, so with them a resumed run differs.
         num_workers: threads that decode.
-        image_size: images come out as squares of this many pixels: a random resized crop for training, the
-            central crop (224/256 of the shorter side) for evaluation. Needed where the images differ in
-            size.
-        device: where the batches go, the CPU by default.
+        image_size: height and width of the images, in pixels. Training takes a random resized crop,
+            evaluation the central crop (224/256 of the shorter side). Required if the sizes of the images
+            differ.
+        device: the device of the batches, by default the CPU.
         drop_last: leave out a last partial batch.
-        batches_ahead: batches made in advance.
-        random_crop: whether `image_size` means a random crop; by default unless the sampler is a
+        batches_ahead: batches to prepare in advance.
+        random_crop: whether `image_size` means a random crop. By default, it does unless the sampler is a
             `SequentialShard`.
-        seed: of the random crops.
-        os_cache: leave it to the system which parts of the file are in memory; False for files larger than
-            memory: whole pages of the file are read, each kept from the first batch that needs it to the
-            last. That takes a sampler with a `PageOrder`, or most of the file is in memory at a time.
+        seed: seed of the random crops.
+        os_cache: True lets the operating system decide which parts of the file are in memory. False is for
+            files larger than memory: whole pages of the file are read, and each stays in memory from the
+            first batch that needs it to the last. Give the sampler a `PageOrder`; without one, most of the
+            file is in memory at the same time.
 
     Raises:
         UsageError: the file is missing, damaged or has no index, or an argument is out of range.
@@ -90,15 +91,13 @@ class FFCVLoader:
         most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         if not 1 <= num_workers <= most:
             raise UsageError(
-                f"num_workers={num_workers}: must be from 1 to {most}, the threads numba may use"
+                f"num_workers={num_workers}: must be from 1 to {most}, the number of numba's threads"
             )
         if batches_ahead < 1:
             raise UsageError(f"batches_ahead={batches_ahead}: must be at least 1")
-        self.sampler = sampler
-        self.drop_last = drop_last
         self._device = torch.device(device if device is not None else "cpu")
         reader = open_beton(beton)
-        self.dataset_size = int(reader.num_samples)
+        super().__init__(sampler, int(reader.num_samples), drop_last)
         self._positions = positions(reader).astype(np.uint64)
         if random_crop is None:
             random_crop = not isinstance(sampler, SequentialShard)
@@ -107,12 +106,11 @@ class FFCVLoader:
         for field in chosen:
             if field not in (self._input, LABEL):
                 raise UsageError(
-                    f"pipelines: has {field!r}; a pipeline can be given for {self._input!r} and {LABEL!r}"
+                    f"pipelines: field {field!r} is not allowed; must be {self._input!r} or {LABEL!r}"
                 )
         if self._input == FRAMES and image_size is not None:
             raise UsageError(
-                f"image_size={image_size}: {reader.file_name} holds arrays, which come out as they are; "
-                "leave it out"
+                f"image_size={image_size}: {reader.file_name} has arrays, which are not resized; leave it out"
             )
         if FRAMES not in chosen and self._input == FRAMES:
             chosen[FRAMES] = _array_pipeline(reader, self._device)
@@ -132,88 +130,54 @@ class FFCVLoader:
         self._buffers = Buffers(self._loader)
         self._fields = list(self._loader.pipeline_specs)
         self._reading: EpochReader | None = None
-        self._begun: _Begun | None = None
 
-    def __len__(self) -> int:
-        """Batches to come in the sampler's current epoch."""
-        size = self.sampler.batch_size
-        return len(self.sampler) // size if self.drop_last else self.sampler.batches
-
-    def begin(self) -> None:
-        """Start to read the sampler's current epoch, which the next iteration takes up: while a network is
-        evaluated or saved, say. It ends an epoch that is being read."""
-        size = self.sampler.shard.dataset_size
-        if size != self.dataset_size:
-            raise UsageError(
-                f"the .beton has {self.dataset_size} examples and its sampler {size}; they must agree"
-            )
+    def _start(self) -> Iterator[Batch]:
         self.close()
         count = min(len(self.sampler), len(self) * self.sampler.batch_size)
         for step in self._keyed:
             step.set_epoch(self.sampler.epoch)
         indices = self.sampler.indices[:count].copy()
         order = self._positions[indices]
-        reading = None
-        if count > 0:
-            with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-                reading = self._reading = EpochReader(self._loader, order, self._buffers)
+        if count == 0:
+            return iter(())
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+            self._reading = EpochReader(self._loader, order, self._buffers)
         weights = self._to_device(self.sampler.position_weights[:count])
         labels = None if self._labels is None else self._to_device(self._labels[order])
-        now = self.sampler.shard, len(self.sampler)
-        self._begun = _Begun(*now, reading, torch.from_numpy(indices), weights, labels)
+        return self._batches(self._reading, torch.from_numpy(indices), weights, labels)
 
     def _to_device(self, values: NDArray[Any]) -> Tensor:
-        """On the device soon, without waiting for it."""
+        """Copy to the device without waiting for it."""
         tensor = torch.from_numpy(values)
         return (
             tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
         )
 
-    def __iter__(self) -> Iterator[Batch]:
-        begun = self._begun
-        if begun is None or begun.shard is not self.sampler.shard or begun.left != len(self.sampler):
-            self.begin()
-            begun = self._begun
-        self._begun = None
-        assert begun is not None
-        if begun.reading is None:
-            return
+    def _batches(
+        self, reading: EpochReader, indices: Tensor, weights: Tensor, labels: Tensor | None
+    ) -> Iterator[Batch]:
+        """Yield what FFCV reads, with what does not come from FFCV: each (n,), in the order of reading.
+
+        Labels are None if they have a pipeline.
+        """
         try:
             start = 0
-            for results in begun.reading:
+            for results in reading:
                 batch = dict(zip(self._fields, results, strict=True))
                 inputs = batch[self._input]
                 some = slice(start, start + len(inputs))
-                label = batch[LABEL].flatten() if begun.labels is None else begun.labels[some]
-                yield inputs, label, begun.indices[some], begun.weights[some]
+                label = batch[LABEL].flatten() if labels is None else labels[some]
+                yield inputs, label, indices[some], weights[some]
                 start = some.stop
         finally:
-            begun.reading.stop()
+            reading.stop()
 
     def close(self) -> None:
-        """Stop an epoch that was not read to its end. The next one does that by itself."""
+        """Stop reading an epoch that was not read to its end. The next epoch calls this itself."""
         self._begun = None
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
-
-
-class _Begun(NamedTuple):
-    """An epoch that is being read, and what does not come from FFCV: of all of it, as FFCV reads it.
-
-    Attributes:
-        shard, left: of the sampler when it began.
-        reading: None where the epoch has no batch.
-        indices, weights: (n,).
-        labels: (n,), unless they have a pipeline.
-    """
-
-    shard: Shard
-    left: int
-    reading: EpochReader | None
-    indices: Tensor
-    weights: Tensor
-    labels: Tensor | None
 
 
 def _array_pipeline(reader: Any, device: torch.device) -> list[Any]:
@@ -229,7 +193,7 @@ def _image_pipeline(
     if not isinstance(reader.handlers[IMAGE], RGBImageField):
         kind = type(reader.handlers[IMAGE]).__name__
         raise UsageError(
-            f"beton {reader.file_name!r}: field {IMAGE!r} is a {kind}; give its pipeline in pipelines="
+            f"beton {reader.file_name!r}: field {IMAGE!r} is a {kind}; give a pipeline for it in pipelines="
         )
     height, width = sizes["height"], sizes["width"]
     decoder: Any
@@ -239,7 +203,7 @@ def _image_pipeline(
     elif image_size is None:
         smallest, largest = (f"{bound(height)} x {bound(width)}" for bound in (np.min, np.max))
         raise UsageError(
-            f"image_size: needed, the images' sizes differ (from {smallest} to {largest} pixels)"
+            f"image_size: required, as the sizes of the images differ (from {smallest} to {largest} pixels)"
         )
     elif image_size < 1:
         raise UsageError(f"image_size={image_size}: must be at least 1 pixel")

@@ -1,8 +1,8 @@
-"""The pages of a .beton that an epoch needs, in memory from the first batch that needs them to the last.
+"""Keep the pages of a .beton that an epoch needs in memory, from the first batch that needs them to the last.
 
-This is FFCV's `os_cache=False`, with its compiled reader of images, for epochs of any size and order: the
-schedule is worked out on arrays, the pages' memory and the reading threads stay for the whole run, and a page
-that cannot be read is an error.
+This replaces FFCV's `os_cache=False` and uses FFCV's compiled reader of images. Epochs may have any size and
+order. The schedule is computed with arrays, memory and threads are kept for the whole run, and a page that
+cannot be read is an error.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PREFETCH = 3
 
 
 class Schedule(NamedTuple):
-    """Which pages are read when, and where to.
+    """When each page is read, and where it is in memory.
 
     Attributes:
         read: for each batch, the pages whose reading begins before it.
-        needed: for each batch, the pages that it needs first.
-        slot: the place in memory of each page of the file, uint32; 0 for one that is not needed.
-        slots: places in all.
+        needed: for each batch, the pages that no earlier batch needs.
+        slot: the slot in memory of each page of the file, uint32; 0 for a page that is not needed.
+        slots: the number of slots.
     """
 
     read: list[list[int]]
@@ -46,12 +46,12 @@ class Schedule(NamedTuple):
 
 
 def schedule(pages: NDArray[np.int64], batch_size: int, ahead: int) -> Schedule:
-    """Plan the reading of an epoch: every page once, kept until the last batch that needs it is done.
+    """Return when to read each page: once, and kept until the last batch that needs it is done.
 
     Args:
-        pages: (n,) the page of each example, in the order of training.
-        batch_size: examples in a batch.
-        ahead: batches between the beginning of a page's reading and the first one that needs it.
+        pages: (n,), the page of each example, in the order of training.
+        batch_size: examples per batch.
+        ahead: batches between the start of reading a page and the first batch that needs it.
     """
     batches = -(-len(pages) // batch_size)
     needed, first = np.unique(pages, return_index=True)
@@ -89,7 +89,7 @@ class PageCache:
 
     Attributes:
         reader: FFCV's reader of the file's metadata.
-        pages_read: in all epochs so far.
+        pages_read: the pages read in all epochs so far.
     """
 
     compile_reader = ProcessCacheManager.compile_reader
@@ -105,23 +105,23 @@ class PageCache:
         self._memory = np.empty((0, self.page_size), np.uint8)
 
     def schedule_epoch(self, batches: Sequence[NDArray[np.uint64]]) -> EpochPages:
-        """FFCV asks for it when an epoch begins; no other one may be under way."""
+        """Return the pages of an epoch; FFCV calls this when it begins, and no other epoch may be running."""
         order = np.concatenate(batches) if len(batches) else np.empty(0, np.uint64)
         size = len(batches[0]) if len(batches) else 1
         return EpochPages(self, schedule(self.pages[order], size, PREFETCH))
 
     def memory(self, slots: int) -> NDArray[np.uint8]:
-        """Room for so many pages, the same in every epoch that needs no more.
+        """Return memory for this many pages; it is reused by every epoch that needs no more.
 
         Raises:
-            UsageError: the machine has not so much memory.
+            UsageError: the machine does not have enough memory.
         """
         if slots > len(self._memory):
             needed, there = slots * self.page_size, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
             if needed > there:
                 raise UsageError(
-                    f"os_cache=False: this order needs {needed / 2**30:.1f} GiB of pages at a time, and the "
-                    f"machine has {there / 2**30:.1f} GiB; give the sampler a PageOrder with a smaller window"
+                    f"os_cache=False: this order needs {needed / 2**30:.1f} GiB for pages, the machine has "
+                    f"{there / 2**30:.1f} GiB; give the sampler a PageOrder with a smaller window"
                 )
             del self._memory
             self._memory = np.empty((slots, self.page_size), np.uint8)
@@ -132,14 +132,14 @@ class EpochPages:
     """The pages of one epoch: FFCV's memory context.
 
     Attributes:
-        state: what FFCV's compiled reader looks an image up in.
+        state: argument of FFCV's compiled reader, which finds an image in it.
     """
 
     def __init__(self, cache: PageCache, plan: Schedule) -> None:
         self._cache, self._plan = cache, plan
         self._memory = cache.memory(plan.slots)
         to_read = self._memory.view()
-        to_read.flags.writeable = False  # as the mapped file is: one type, for which numba compiles once
+        to_read.flags.writeable = False  # like the mapped file, so that numba compiles for one type
         self.state = to_read, cache.ptrs, cache.sizes, plan.slot
         self._reading: dict[int, Future[None]] = {}
         self._file: int | None = None
@@ -148,7 +148,7 @@ class EpochPages:
         self._file = os.open(self._cache.file_name, os.O_RDONLY)
 
     def start_batch(self, batch: int) -> None:
-        """Begin to read what comes soon, and wait for what this batch needs.
+        """Begin to read the pages of a later batch, and wait for the pages of this one.
 
         Raises:
             OSError: a page cannot be read.
@@ -160,7 +160,7 @@ class EpochPages:
             self._reading.pop(page).result()
 
     def __exit__(self, *_: Any) -> None:
-        """Wait for what is being read; a second time does nothing."""
+        """Wait for the pages being read; a second call does nothing."""
         if self._file is not None:
             for read in self._reading.values():
                 read.cancel()
@@ -175,8 +175,8 @@ class EpochPages:
         done = 0
         while done < len(room):
             count = os.preadv(self._file, [room[done:]], begin + done)
-            if count == 0:  # the file's end, within its last page
+            if count == 0:  # the end of the file, within its last page
                 break
             done += count
         if done == 0:
-            raise OSError(f"{self._cache.file_name} ends before its page {page}: it was cut short")
+            raise OSError(f"{self._cache.file_name} ends before page {page}; it was truncated")

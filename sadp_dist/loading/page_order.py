@@ -1,9 +1,9 @@
-"""An order for data larger than memory: page after page of the file, mixed over a window of pages.
+"""An order for data larger than memory: the file's pages in random order, mixed over a window of pages.
 
-A rank's examples come at times: those of the page at place k of a random order of pages at random times
-between k - window / 2 and k + window / 2. So every page is needed in one stretch of the epoch, about `window`
-pages are needed at a time, and each batch mixes all of those. With a window of twice the pages and more,
-the order is as random as any.
+Every example of a rank gets a random time, and examples are ordered by time. An example on the k-th page of a
+random order of pages gets a time between k - window / 2 and k + window / 2. So a page is needed in one part
+of the epoch only, about `window` pages are needed at a time, and each batch mixes all of these. If the window
+is at least twice the number of pages, the order is fully random.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class PageOrder:
     """A random order in which a file is read a few pages at a time.
 
     Attributes:
-        pages: (N,) integers >= 0, the page that each example lies on; `beton_pages` reads them.
-        window: pages to mix, about as many as are needed at a time.
-        seed: of the random numbers, which depend on (seed, epoch, page) and (seed, epoch, index) alone.
+        pages: (N,) integers >= 0, the page of each example; `beton_pages` reads them.
+        window: pages to mix; about this many are needed at a time.
+        seed: seed of the random numbers, which depend on (seed, epoch, page) and (seed, epoch, index) alone.
 
     Raises:
-        UsageError: a window of no page.
+        UsageError: the window is less than 1.
     """
 
     pages: NDArray[np.int64]
@@ -40,7 +40,7 @@ class PageOrder:
             raise UsageError(f"window={self.window}: must be at least 1 page")
 
     def order(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        """Where each example of the new order stands in `indices`; int64 (len(indices),)."""
+        """Return the new order as positions in `indices`, int64 (len(indices),)."""
         pages = self.pages[indices]
         needed = np.flatnonzero(np.bincount(pages))
         place = np.empty(int(needed.max(initial=-1)) + 1)

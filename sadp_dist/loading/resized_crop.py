@@ -1,6 +1,6 @@
-"""Random resized crops inside FFCV's compiled pipeline, keyed: a box depends on (seed, epoch, index) alone.
+"""Random resized crops in FFCV's compiled pipeline; a crop depends on (seed, epoch, index) alone.
 
-FFCV's own random decoder draws from the state of whichever thread decodes the image.
+The crops of FFCV's own decoder depend on the thread that decodes the image.
 """
 
 from __future__ import annotations
@@ -33,14 +33,13 @@ ATTEMPTS = 10
 def crop_box(
     key: np.uint64, height: int, width: int, scale: NDArray[np.float64], ratio: NDArray[np.float64]
 ) -> tuple[int, int, int, int]:
-    """The box of torchvision's RandomResizedCrop (Szegedy et al., arXiv:1409.4842), from the random bits
-    `key`.
+    """Return a box as torchvision's RandomResizedCrop does (Szegedy et al., arXiv:1409.4842).
 
     Args:
-        key: uint64, the example's.
-        height, width: of the image, in pixels.
+        key: uint64, the key of the example's random numbers.
+        height, width: size of the image, in pixels.
         scale: (lowest, highest) share of the image's area.
-        ratio: (lowest, highest) width / height, drawn uniformly in its logarithm.
+        ratio: (lowest, highest) width / height; its logarithm is uniform.
 
     Returns:
         (top, left, height, width) in pixels.
@@ -54,7 +53,7 @@ def crop_box(
             top = int(_between(0, height - h + 1, key, 4 * attempt + 2))
             left = int(_between(0, width - w + 1, key, 4 * attempt + 3))
             return top, left, h, w
-    # None fitted: the largest central box within the ratios.
+    # No attempt fitted: take the largest central box within the ratios.
     w = min(width, round(height * ratio[1]))
     h = min(height, round(width / ratio[0]))
     return (height - h) // 2, (width - w) // 2, h, w
@@ -62,18 +61,19 @@ def crop_box(
 
 @njit(nogil=True)
 def _between(low: float, high: float, key: np.uint64, draw: int) -> float:
-    """Random number `draw` of `key`, uniform in [low, high)."""
+    """Return random number `draw` of `key`, uniform in [low, high)."""
     return low + (high - low) * ((bits(key, draw) >> np.uint64(11)) * 2.0**-53)
 
 
 class KeyedResizedCropDecoder(RandomResizedCropRGBImageDecoder):
-    """Decode, crop at random and resize; `set_epoch` changes the boxes without compiling anew.
+    """Decodes, crops at random and resizes. `set_epoch` changes the crops without compiling again.
 
-    An example's place in the file stands for its index; in a file that `write_beton` wrote they are the same.
+    The key uses an example's position in the file as its index. They are equal in a file that `write_beton`
+    wrote.
 
     Args:
         output_size: (height, width) in pixels.
-        seed: of the boxes.
+        seed: seed of the crops.
         scale, ratio: as in `crop_box`.
     """
 
@@ -86,7 +86,7 @@ class KeyedResizedCropDecoder(RandomResizedCropRGBImageDecoder):
     ) -> None:
         super().__init__(output_size, scale, ratio)
         self._seed = seed
-        # Compiled code takes an array it closes over for a constant; through its address it sees it change.
+        # Compiled code treats an array in its closure as a constant, so it reads the key through its address.
         self._epoch_key = np.zeros(1, dtype=np.uint64)
         self.set_epoch(0)
 

@@ -1,4 +1,4 @@
-"""The streams of random numbers that loading draws from; `selection.random.Stream` has the lower numbers."""
+"""The random number streams of loading. `selection.random.Stream` has the lower numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from enum import IntEnum
 
 
 class LoadingStream(IntEnum):
+    """What the random numbers are for; each stream is independent of the others."""
+
     AUGMENT = 16
     CROP = 17
     TRANSFORM = 18

@@ -1,6 +1,6 @@
-"""Which examples this rank sees in this epoch, in which order and with which weight.
+"""Samplers: the examples of this rank in this epoch, their order and their weights.
 
-A loader asks its sampler once an epoch. The sampler holds the epoch and the shard; nothing else does.
+A sampler holds the epoch and the shard. Nothing else does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sadp_dist.store import Store
 
 CHUNK = 4096
-"""Indices that are Python integers at a time: a list of a whole shard takes 36 bytes for each."""
+"""Indices converted to Python integers at a time. A list of the whole shard would take 36 bytes per index."""
 
 
 class ShardSampler(Sampler[int], ABC):
@@ -33,8 +33,8 @@ class ShardSampler(Sampler[int], ABC):
 
     Args:
         batch_size: examples per batch on this rank.
-        rank: as in torch.distributed, and from there when left out (0 without a process group).
-        world_size: likewise (1 without a process group).
+        rank: the rank, by default that of torch.distributed (0 without a process group).
+        world_size: the number of ranks, by default that of torch.distributed (1 without a process group).
     """
 
     def __init__(self, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
@@ -50,15 +50,15 @@ class ShardSampler(Sampler[int], ABC):
         self._start = 0
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        """Go to an epoch, counted from 0; with `start_batch`, past so many of its batches, to resume in
-        it."""
+        """Go to an epoch, counted from 0. `start_batch` skips its first batches, to resume within it."""
         if epoch < 0:
             raise UsageError(f"epoch={epoch}: must be at least 0")
         shard = self._plan(epoch)
         batches = -(-len(shard.indices) // self.batch_size)
         if not 0 <= start_batch <= batches:
             raise UsageError(
-                f"start_batch={start_batch}: epoch {epoch} has batches 0 to {batches} on this rank"
+                f"start_batch={start_batch}: must be from 0 to {batches}, the batches of this rank in "
+                f"epoch {epoch}"
             )
         self._shard = shard
         self._start = self._next = min(start_batch * self.batch_size, len(shard.indices))
@@ -67,13 +67,13 @@ class ShardSampler(Sampler[int], ABC):
 
     @abstractmethod
     def _plan(self, epoch: int) -> Shard:
-        """This rank's shard of an epoch."""
+        """Return this rank's shard of an epoch."""
 
     @property
     def shard(self) -> Shard:
-        """The whole shard of the current epoch, whatever `start_batch` is."""
+        """The whole shard of the current epoch, including skipped batches."""
         if self._shard is None:
-            raise UsageError("the sampler has no epoch yet: call sampler.set_epoch(epoch) before each epoch")
+            raise UsageError("the sampler has no epoch; call sampler.set_epoch(epoch) before each epoch")
         return self._shard
 
     @property
@@ -82,7 +82,7 @@ class ShardSampler(Sampler[int], ABC):
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
-        """Indices still to come in this epoch, in order; int64 (len(self),)."""
+        """Indices left in this epoch, in order; int64 (len(self),)."""
         return self.shard.indices[self._start :]
 
     @property
@@ -92,7 +92,7 @@ class ShardSampler(Sampler[int], ABC):
 
     @property
     def batches(self) -> int:
-        """Batches still to come in this epoch, a last partial one included."""
+        """Batches left in this epoch, including a last partial one."""
         return -(-len(self) // self.batch_size)
 
     def __len__(self) -> int:
@@ -104,20 +104,20 @@ class ShardSampler(Sampler[int], ABC):
         return chain.from_iterable(indices[start : start + CHUNK].tolist() for start in starts)
 
     def weights(self, indices: torch.Tensor) -> torch.Tensor:
-        """The weights of examples of this rank's shard; 0 for one that only fills the shard up.
+        """Return the weights of examples of this rank's shard; padding has the weight 0.
 
         Args:
-            indices: integers, any shape; on the CPU if nothing is to wait for a device.
+            indices: integers, any shape. On a device, this waits for it.
 
         Returns:
-            float32, the same shape and device.
+            float32, with the same shape and device.
 
         Raises:
-            UsageError: an index that this rank does not have in this epoch.
+            UsageError: an index is not in this rank's shard of this epoch.
         """
         known, asked = self.shard.indices, indices.cpu().numpy()
         end = self._next + asked.size
-        # Loaders keep the sampler's order. Bytes are compared in a tenth of the time of `np.array_equal`.
+        # Loaders keep the sampler's order. Comparing bytes takes a tenth of the time of `np.array_equal`.
         if known[self._next : end].tobytes() == asked.tobytes():
             weights = self._weights[self._next : end].reshape(asked.shape).copy()
             self._next = end
@@ -126,10 +126,10 @@ class ShardSampler(Sampler[int], ABC):
         return torch.from_numpy(weights).to(indices.device)
 
     def _positions(self, asked: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
-        """Where some examples are in the shard; what is asked for next is looked for behind the last of them.
+        """Return the positions of examples in the shard, and expect the next call to continue there.
 
         Raises:
-            UsageError: one is not in it.
+            UsageError: an example is not in the shard.
         """
         known = self.shard.indices
         if self._order is None:
@@ -148,21 +148,21 @@ class ShardSampler(Sampler[int], ABC):
 
 
 class PruningSampler(ShardSampler):
-    """The examples that a store's plan keeps this epoch, for the loaders here or a plain torch `DataLoader`.
+    """The examples that the store's plan keeps in an epoch, for these loaders or torch's `DataLoader`.
 
-    Every rank of a run makes one with the same `batch_size`, and calls `set_epoch` before each epoch; that
-    is where it waits for the other ranks. All ranks get the same number of examples; where the subset does
-    not divide evenly, a rank repeats another's example with weight 0.
+    Create one on every rank, with the same `batch_size`, and call `set_epoch` before each epoch. It waits for
+    the other ranks. All ranks get the same number of examples. If the subset does not divide evenly, shards
+    have padding: a repeated example with weight 0.
 
     Args:
-        store: what `sadp_dist.connect` returned.
+        store: the store, from `sadp_dist.connect`.
         batch_size: examples per batch on this rank.
-        rank: as in torch.distributed, from where it comes when left out.
-        world_size: likewise.
-        page_order: for data larger than memory, the order of this rank's examples instead of the plan's.
+        rank: the rank, by default that of torch.distributed.
+        world_size: the number of ranks, by default that of torch.distributed.
+        page_order: for data larger than memory, an order that replaces the plan's order on this rank.
 
     Raises:
-        UsageError: from `set_epoch`, where the order is of another number of examples than the store's.
+        UsageError: from `set_epoch`, if the page order and the store have different numbers of examples.
     """
 
     def __init__(
@@ -184,16 +184,18 @@ class PruningSampler(ShardSampler):
         pages = len(self._page_order.pages)
         if pages != shard.dataset_size:
             raise UsageError(
-                f"page_order: has the pages of {pages} examples, the store has {shard.dataset_size}"
+                f"page_order: has the pages of {pages} examples, but the store has "
+                f"{shard.dataset_size} examples"
             )
         order = self._page_order.order(shard.indices, epoch)
         return replace(shard, indices=shard.indices[order], weights=shard.weights[order])
 
 
 class SequentialShard(ShardSampler):
-    """For evaluation: every example once over all ranks, in order, weight 1. Ranks may differ by one example.
+    """For evaluation: every example once over all ranks, in order, with weight 1.
 
-    It starts at epoch 0; calling `set_epoch` is allowed and changes nothing else.
+    The shards of two ranks may differ by one example. The sampler starts at epoch 0. `set_epoch` changes the
+    epoch's number only.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
-"""Images from rows of RGB pixels to planes, inside FFCV's compiled pipeline.
+"""Convert images from (H, W, C) to (C, H, W) in FFCV's compiled pipeline.
 
-FFCV's own `ToTorchImage(channels_last=False)` does it with torch, in two copies that each take about ten
-times as long.
+FFCV's own `ToTorchImage(channels_last=False)` makes two copies with torch, each about ten times slower.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ except ImportError as error:
 
 
 class ToCHW(Operation):
-    """(B, H, W, 3) to (B, 3, H, W), both contiguous; before `ToTensor`."""
+    """Converts (B, H, W, 3) to (B, 3, H, W), both contiguous; put it before `ToTensor`."""
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
         height, width, channels = previous_state.shape
@@ -38,7 +37,7 @@ class ToCHW(Operation):
             area = images.shape[1] * images.shape[2]
             for row in examples(len(images)):
                 pixels, plane = images[row].reshape(3 * area), planes[row].reshape(3 * area)
-                for i in range(area):  # one loop over one dimension is what the compiler makes vectors of
+                for i in range(area):  # the compiler vectorises a single loop over one dimension
                     plane[i] = pixels[3 * i]
                     plane[area + i] = pixels[3 * i + 1]
                     plane[2 * area + i] = pixels[3 * i + 2]

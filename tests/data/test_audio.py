@@ -116,7 +116,7 @@ def test_forked_processes_read_one_archive_at_the_same_time(archive):
     [
         ("./validation_list.txt", None, r"has no file validation_list\.txt"),
         ("./yes/00000000_nohash_0.wav", None, r"1 recordings of testing_list\.txt are missing"),
-        ("./bed/00000000_nohash_0.wav", b"RIFF", r"bed/00000000_nohash_0\.wav is no \.wav"),
+        ("./bed/00000000_nohash_0.wav", b"RIFF", r"bed/00000000_nohash_0\.wav is not a readable \.wav"),
         ("./bed/00000000_nohash_0.wav", wav_bytes(tone(100), rate=8_000), "16 bits at 8,000 Hz"),
         ("./bed/00000000_nohash_0.wav", wav_bytes(tone(100), channels=2), "2 channels of 16 bits"),
     ],
@@ -174,11 +174,11 @@ def test_a_file_that_is_not_that_of_shd_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"has neither shd_test\.h5 nor shd_test\.h5\.gz"):
         open_shd(tmp_path, "test")
     (tmp_path / "shd_test.h5").write_bytes(b"no such thing")
-    with pytest.raises(UsageError, match=r"not the \.h5 of this data set"):
+    with pytest.raises(UsageError, match=r"not an \.h5 file of this dataset"):
         open_shd(tmp_path, "test")
     write_shd(tmp_path / "shd_test.h5.gz", labels=[0])
     whole = (tmp_path / "shd_test.h5.gz").read_bytes()
     (tmp_path / "shd_test.h5.gz").write_bytes(whole[:-20])
-    for split, expected in (("test", "download it again"), ("train", "in another file")):
+    for split, expected in (("test", "download it again"), ("train", "is in the file shd_train.h5.gz")):
         with pytest.raises(UsageError, match=expected):
             open_shd(tmp_path / "shd_test.h5.gz", split)

@@ -113,8 +113,10 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path):
 def test_a_list_with_another_class_and_a_gesture_without_its_table_are_refused(folders, tmp_path):
     (tmp_path / "action_001").mkdir()
     (tmp_path / "train_label.txt").write_text("action_301/one 300\n")
-    with pytest.raises(UsageError, match="train_label.txt names .*action_301/one.npz, which is in none of"):
+    with pytest.raises(
+        UsageError, match="train_label.txt names .*action_301/one.npz, which is not in a folder"
+    ):
         open_dataset("hardvs", tmp_path, "train", verify=False)
     (tmp_path / "trials_to_train.txt").write_text("user01_led.aedat\n")
-    with pytest.raises(UsageError, match="user01_led_labels.csv: no table of class, begin and end"):
+    with pytest.raises(UsageError, match="user01_led_labels.csv: not a table of class, begin and end"):
         open_dataset("dvs128-gesture", tmp_path, "train", verify=False)

@@ -102,6 +102,6 @@ def test_a_blank_image_makes_no_event_and_a_film_repeats():
 
 def test_a_reader_that_cannot_be_imported_is_one_line():
     with pytest.raises(
-        UsageError, match="^SpikingJelly's reader of events cannot be imported here: No module"
+        UsageError, match="^SpikingJelly's reader of event files cannot be imported: No module"
     ):
         reader("none")

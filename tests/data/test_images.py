@@ -98,7 +98,7 @@ def test_a_folder_of_parquet_is_its_files_one_after_another_and_a_split_the_file
     assert content(open_images(tmp_path, "train")) == 2 * content(expected)
     assert open_images(tmp_path, "train").classes == ["0", "1"]
     assert content(open_images(tmp_path, "test")) == content(expected)
-    with pytest.raises(UsageError, match="has the splits test, train; say which with split="):
+    with pytest.raises(UsageError, match="has the splits test, train; choose one with split="):
         open_images(tmp_path)
     with pytest.raises(UsageError, match=r"split 'val' is not in .*: test-0\.parquet, train-0\.parquet"):
         open_images(tmp_path, "val")
@@ -138,7 +138,7 @@ def test_a_split_is_a_folder_above_the_classes(folder, tmp_path, kind):
     source = zipped(root, tmp_path / "splits.zip") if kind == "zip" else root
     assert content(open_images(source, "train")) == content(open_images(folder))
     assert open_images(source, "test").paths == ["test/dog/a.PNG", "test/dog/b.png"]
-    with pytest.raises(UsageError, match="has the splits test, train; say which with split="):
+    with pytest.raises(UsageError, match="has the splits test, train; choose one with split="):
         open_images(source)
     with pytest.raises(UsageError, match=r"split 'val' is not in .*; it has: test, train$"):
         open_images(source, "val")
@@ -225,10 +225,10 @@ def test_a_source_that_is_not_there_or_holds_nothing_is_refused(tmp_path):
     with pytest.raises(UsageError, match="none' does not exist; give a folder"):
         open_images(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty' holds no image"):
+    with pytest.raises(UsageError, match="empty' has no images"):
         open_images(tmp_path / "empty")
     picture(0).save(tmp_path / "empty" / "loose.png")
-    with pytest.raises(UsageError, match="in no class folder; expected <class>/<image>"):
+    with pytest.raises(UsageError, match="has images, but no class folders; expected <class>/<image>"):
         open_images(tmp_path / "empty")
     for name in ("text.zip", "text.parquet", "text.tar"):
         (tmp_path / name).write_text("neither")
@@ -242,7 +242,7 @@ def test_parquet_without_the_columns_says_which_it_has(tmp_path):
     with pytest.raises(UsageError, match="no column 'image' or 'img'; it has: picture, label"):
         open_images(tmp_path / "a.parquet")
     pq.write_table(pa.table({"image": [b""], "label": [-1]}), tmp_path / "b.parquet")
-    with pytest.raises(UsageError, match="labels must be whole numbers from 0 on"):
+    with pytest.raises(UsageError, match="labels must be integers of at least 0"):
         open_images(tmp_path / "b.parquet")
 
 

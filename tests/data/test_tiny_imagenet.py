@@ -57,5 +57,5 @@ def test_annotations_that_do_not_fit_are_refused(tmp_path):
     name = "tiny-imagenet-200/val/val_annotations.txt"
     files[name] = files[name].replace(b"n7000", b"n1")
     path = write_zip(tmp_path / "tiny-imagenet-200.zip", files)
-    with pytest.raises(UsageError, match=r"val_annotations\.txt names 'n1', no class of train/"):
+    with pytest.raises(UsageError, match=r"val_annotations\.txt names 'n1', which is not a class of train/"):
         open_tiny_imagenet(path, "val")

@@ -131,7 +131,7 @@ def test_a_damaged_image_stops_the_writing_names_the_file_and_leaves_nothing(dig
 
 
 def test_a_writing_process_that_is_killed_is_an_error_and_not_a_wait(tmp_path):
-    with pytest.raises(RuntimeError, match="ended with status -9"):
+    with pytest.raises(RuntimeError, match="died with exit status -9"):
         write_beton(Deadly(), tmp_path / "out.beton")
     assert list(tmp_path.iterdir()) == []
 
@@ -160,7 +160,7 @@ def test_pixels_of_another_kind_are_refused(tmp_path):
     for pixels in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((3, 8, 8), np.uint8)):
         with pytest.raises(UsageError, match=r"image 0 is .*; must be PIL or uint8 \(H, W, 3\)"):
             write_beton([(pixels, 0)], tmp_path / "out.beton")
-    with pytest.raises(UsageError, match="^split='train': only a source that is opened by its path"):
+    with pytest.raises(UsageError, match="^split='train': only a source that is a path"):
         write_beton([(np.zeros((8, 8, 3), np.uint8), 0)], tmp_path / "out.beton", split="train")
 
 
@@ -191,7 +191,7 @@ def test_a_file_cut_short_anywhere_is_refused(digits_beton, tmp_path):
     cut = tmp_path / "cut.beton"
     for kept in (1, 23, 2000, 5000, 20_000, len(whole) // 2, len(whole) - 24, len(whole) - 1):
         cut.write_bytes(whole[:kept])
-        with pytest.raises(UsageError, match=r"is cut short|is not a \.beton"):
+        with pytest.raises(UsageError, match=r"is truncated|is not a \.beton"):
             beton_size(cut)
 
 
@@ -234,5 +234,5 @@ def test_a_file_in_another_order_is_read_by_its_index_field(tmp_path):
     assert index.tolist() == list(range(20)) == pixels[:, 0, 0, 0].tolist()
     assert labels.tolist() == [i % 3 for i in range(20)]
     doubled = write_with_ffcv(tmp_path / "doubled.beton", fields, rows + rows)
-    with pytest.raises(UsageError, match="field 'index' must hold every number below 40 once"):
+    with pytest.raises(UsageError, match="field 'index' must have each of 0 to 39 once"):
         beton_labels(doubled)

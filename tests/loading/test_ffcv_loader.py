@@ -240,20 +240,22 @@ def test_own_pipelines_replace_the_default(digits_beton, pixels):
 def test_mistakes_are_one_line_that_says_what_is_allowed(digits, digits_beton, tmp_path):
     sampler = SequentialShard(500, 32, 0, 1)
     with pytest.raises(
-        UsageError, match=r"^num_workers=0: must be from 1 to \d+, the threads numba may use$"
+        UsageError, match=r"^num_workers=0: must be from 1 to \d+, the number of numba's threads$"
     ):
         FFCVLoader(digits_beton, sampler, num_workers=0)
     with pytest.raises(UsageError, match=r"^batches_ahead=0: must be at least 1$"):
         FFCVLoader(digits_beton, sampler, batches_ahead=0)
     with pytest.raises(UsageError, match=r"^image_size=-1: must be at least 1 pixel$"):
         FFCVLoader(digits_beton, sampler, image_size=-1)
-    with pytest.raises(UsageError, match=r"^pipelines: has 'images'; .* for 'image' and 'label'$"):
+    with pytest.raises(
+        UsageError, match=r"^pipelines: field 'images' is not allowed; must be 'image' or 'label'$"
+    ):
         FFCVLoader(digits_beton, sampler, pipelines={"images": []})
     with pytest.raises(UsageError, match=r"has 500 examples and its sampler 400; they must agree$"):
         next(iter(FFCVLoader(digits_beton, SequentialShard(400, 32, 0, 1))))
     mixed = tmp_path / "mixed.beton"
     write_beton([(np.zeros((8, 9, 3), np.uint8), 0), (np.zeros((9, 8, 3), np.uint8), 0)], mixed)
-    with pytest.raises(UsageError, match=r"^image_size: needed, the images' sizes differ"):
+    with pytest.raises(UsageError, match=r"^image_size: required, as the sizes of the images differ"):
         FFCVLoader(mixed, SequentialShard(2, 2, 0, 1))
 
 

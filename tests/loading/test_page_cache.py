@@ -94,7 +94,7 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_an_error(noise, tmp_path):
     with path.open("rb+") as file:
         file.truncate(1 << 23)
     sampler.set_epoch(0)
-    with pytest.raises(OSError, match="it was cut short"):
+    with pytest.raises(OSError, match="it was truncated"):
         list(loader)
 
 

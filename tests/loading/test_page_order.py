@@ -123,5 +123,7 @@ def test_mistakes_are_one_line_that_says_what_is_allowed(store) -> None:
     with pytest.raises(UsageError, match=r"^window=0: must be at least 1 page$"):
         PageOrder(np.zeros(3, np.int64), 0)
     sampler = PruningSampler(store, 32, 0, 1, page_order=PageOrder(np.zeros(3, np.int64), 1))
-    with pytest.raises(UsageError, match=r"^page_order: has the pages of 3 examples, the store has 500$"):
+    with pytest.raises(
+        UsageError, match=r"^page_order: has the pages of 3 examples, but the store has 500 examples$"
+    ):
         sampler.set_epoch(0)

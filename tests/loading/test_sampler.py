@@ -170,5 +170,7 @@ def test_mistakes_are_one_line_that_says_what_is_allowed(store):
         next(iter(sampler))
     with pytest.raises(UsageError, match=r"^epoch=-1: must be at least 0$"):
         sampler.set_epoch(-1)
-    with pytest.raises(UsageError, match=r"^start_batch=4: epoch 0 has batches 0 to 3 on this rank$"):
+    with pytest.raises(
+        UsageError, match=r"^start_batch=4: must be from 0 to 3, the batches of this rank in epoch 0$"
+    ):
         sampler.set_epoch(0, start_batch=4)

@@ -1,0 +1,76 @@
+"""The base of the loaders: an epoch whose reading may begin before it is iterated over."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from torch import Tensor
+
+from sadp_dist.errors import UsageError
+from sadp_dist.loading.sampler import ShardSampler
+from sadp_dist.selection.sharding import Shard
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Inputs, labels, index and weight."""
+
+
+class EpochLoader(ABC):
+    """Batches of a sampler's current epoch.
+
+    Attributes:
+        sampler: the sampler.
+        dataset_size: N, the examples of the dataset.
+        drop_last: whether a last partial batch is left out.
+    """
+
+    def __init__(self, sampler: ShardSampler, dataset_size: int, drop_last: bool) -> None:
+        self.sampler = sampler
+        self.dataset_size = dataset_size
+        self.drop_last = drop_last
+        self._begun: _Begun | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches left in the sampler's current epoch."""
+        size = self.sampler.batch_size
+        return len(self.sampler) // size if self.drop_last else self.sampler.batches
+
+    def begin(self) -> None:
+        """Start to read the sampler's current epoch; the next iteration yields its batches.
+
+        Call it before you evaluate or save the network, so that the first batches are ready after that. It
+        ends an epoch that is still being read.
+        """
+        size = self.sampler.shard.dataset_size
+        if size != self.dataset_size:
+            raise UsageError(
+                f"the dataset has {self.dataset_size} examples and its sampler {size}; they must agree"
+            )
+        self._begun = _Begun(self.sampler.shard, len(self.sampler), self._start())
+
+    @abstractmethod
+    def _start(self) -> Iterator[Batch]:
+        """Start to read the sampler's current epoch, and return its batches."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        begun = self._begun
+        if begun is None or begun.shard is not self.sampler.shard or begun.left != len(self.sampler):
+            self.begin()
+            begun = self._begun
+        self._begun = None
+        assert begun is not None
+        yield from begun.batches
+
+
+class _Begun(NamedTuple):
+    """An epoch that is being read.
+
+    Attributes:
+        shard, left: the sampler's shard, and how many examples were left of it, when reading began.
+        batches: its batches.
+    """
+
+    shard: Shard
+    left: int
+    batches: Iterator[Batch]
