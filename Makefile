@@ -4,7 +4,7 @@ VENV ?= .venv
 export VENV
 SLOW ?= 1
 JOBS ?= 3
-PYTEST = $(VENV)/bin/python -m pytest --reruns 1 -raR
+PYTEST = $(VENV)/bin/python -m pytest
 PYTEST_ARGS = $(if $(filter 0,$(SLOW)),-m "not slow") $(ARGS)
 
 .PHONY: demo test lint docs bench setup clean
@@ -22,8 +22,7 @@ lint: setup
 	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 # The tests of a file stay together, since they share servers. Those of faults run by themselves: they say how long a store
-# may be silent. A thread for each process: more of them than cores wait for each other at every operation. What fails is run
-# once more, since real processes on a busy machine now and then are late; the summary names it (RERUN) if it then passes.
+# may be silent. A thread for each process: more of them than cores wait for each other at every operation.
 test: export OMP_NUM_THREADS ?= 1
 test: lint
 	@$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder --ignore tests/faults $(PYTEST_ARGS)

@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forked import run_forked
+
 ROOT = Path(__file__).parents[1]
 # Ray's workers would give way to every other process of the machine, and so to all other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# torch.compile starts processes that import torch, to compile at the same time; the tests compile little.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+# The files that take longest. They begin first, so that no worker is left alone with one at the end.
+SLOWEST = [
+    "training/test_dry_run.py",
+    "examples/test_examples.py",
+    "training/test_runs.py",
+    "store/test_redis_planner.py",
+    "docs/test_code.py",
+    "store/test_ray.py",
+    "dashboard/test_page.py",
+    "training/test_resume.py",
+    "store/test_client.py",
+    "doctor/test_run.py",
+    "training/test_stores.py",
+    "cli/test_commands.py",
+    "training/test_every_rule.py",
+    "snn/test_networks.py",
+    "launch/test_ray.py",
+    "launch/test_slurm.py",
+    "launch/test_two_hosts.py",
+    "cli/test_rendezvous.py",
+    "docs/test_site.py",
+    "examples/test_ray.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / "tests" / name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path, len(SLOWEST)))
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +51,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the digits' images, which has the splits train and test; to be left as it is."""
     folder = tmp_path_factory.mktemp("digits") / "images"
     script = ROOT / "examples" / "digits_images.py"
-    subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
+    done = run_forked([script, folder])
+    assert done.returncode == 0, done.stderr
     return folder

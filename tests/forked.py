@@ -38,6 +38,7 @@ PRELOADED = [
     "torchvision",
 ]
 _SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(PRELOADED)
 
 
 class Forked:
@@ -73,7 +74,6 @@ class Forked:
                 streams.append(write)
             else:
                 streams.append(streams[1] if stream == subprocess.STDOUT else _number(stream, number))
-        _SERVER.set_forkserver_preload(PRELOADED)
         self._process = _SERVER.Process(
             target=_main,
             args=(

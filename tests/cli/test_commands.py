@@ -275,8 +275,11 @@ def test_without_ffcv_ray_and_redis_the_rest_trains(tmp_path, digits):
 
 def test_report_compares_runs(tmp_path, digits):
     write_run(tmp_path, digits, training="{epochs: 2, batch_size: 64}")
-    for overrides in (["name=full", "pruning.method=full"], ["name=half", "pruning.ratio=0.5"]):
-        done = started_anew("train", "run.yaml", *overrides, cwd=tmp_path)
+    for start, overrides in (
+        (started_anew, ["name=full", "pruning.method=full"]),
+        (sadp_dist_command, ["name=half", "pruning.ratio=0.5"]),
+    ):
+        done = start("train", "run.yaml", *overrides, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "epoch   2/2" in done.stdout
     rows = json.loads(sadp_dist_command("report", "runs/full", "runs/half", "--json", cwd=tmp_path).stdout)

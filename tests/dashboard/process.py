@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +14,7 @@ import numpy as np
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.store import Store
+from tests.forked import Forked
 from tests.store.redis_server import until
 
 ROOT = Path(__file__).parents[2]
@@ -38,23 +38,11 @@ class Dashboard:
     def __init__(self, store: str | Path, *arguments: str | Path, **environment: str) -> None:
         self.lines: list[str] = []
         self._clients = 0
-        command = [
-            sys.executable,
-            "-m",
-            "sadp_dist",
-            "dashboard",
-            "--store",
-            store,
-            "--port",
-            "0",
-            *arguments,
-        ]
-        self.process = subprocess.Popen(
-            list(map(str, command)),
+        self.process = Forked(
+            ["-m", "sadp_dist", "dashboard", "--store", store, "--port", "0", *arguments],
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
         self.address = ""

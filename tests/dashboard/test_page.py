@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from tests.dashboard.browser import (
 )
 from tests.dashboard.process import ROOT, TOKEN, Dashboard, train, train_epoch
 from tests.dashboard.screenshots import FOLDER, take_screenshots
+from tests.forked import Forked, rank_environments
 from tests.store.redis_server import RedisServer, until
 
 pytestmark = [
@@ -74,29 +73,29 @@ def watched(server: RedisServer, digits: Path) -> Iterator[Dashboard]:
 
 
 @pytest.fixture(scope="module")
-def job(
-    watched: Dashboard, server: RedisServer, digits: Path, runs: Path
-) -> Iterator[subprocess.Popen[bytes]]:
+def job(watched: Dashboard, server: RedisServer, digits: Path, runs: Path) -> Iterator[list[Forked]]:
     """Two ranks that train the digits from now on."""
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
         *("-m", "sadp_dist", "train", ROOT / "configs/digits.yaml", f"output={runs}/{{name}}"),
         *(f"data.train={digits}", f"data.test={digits}", "data.train_split=train", "data.test_split=test"),
         *("data.loader=torch", "data.workers=0", f"training.epochs={EPOCHS}", f"store.url={server.url}"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     with (runs / "job.log").open("wb") as log:
-        job = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log)
-    yield job
-    job.terminate()
-    job.wait(30)
+        ranks = [
+            Forked(command, env={**environment, **rank}, stdout=log, stderr=log)
+            for rank in rank_environments(2)
+        ]
+    yield ranks
+    for rank in ranks:
+        rank.terminate()
+        rank.wait(30)
 
 
 @pytest.fixture(scope="module")
-def known(job: subprocess.Popen[bytes], watched: Dashboard, runs: Path) -> dict[str, Any]:
+def known(job: list[Forked], watched: Dashboard, runs: Path) -> dict[str, Any]:
     """What the API says of the run, once it is over: "stats", "history" and "classes"."""
-    assert job.wait(180) == 0, (runs / "job.log").read_text()
+    assert [rank.wait(180) for rank in job] == [0, 0], (runs / "job.log").read_text()
     found = {what: watched.of(RUN, what).json() for what in ("stats", "history", "classes")}
     assert found["stats"]["epoch"] == EPOCHS - 1
     return found

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.forked import run_forked
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -52,13 +54,19 @@ def doctor(*arguments: object, only: tuple[str, ...] = (), inside: str = "", **e
 
 
 def run(*arguments: object, inside: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run it and give what it printed."""
+    """Run it and give what it printed.
+
+    Where it makes some checks alone, and no variable changes what Python imports, its imports are done.
+    """
+    environment = {"OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment}
+    if "--only" in arguments and not inside and "PYTHONPATH" not in environment:
+        return run_forked(["-m", "sadp_dist", "doctor", *arguments], env={**os.environ, **environment})
     command = [sys.executable, "-m", "sadp_dist", "doctor", *map(str, arguments)]
     if inside:
         command = ["bash", "-euc", f'{inside}; exec "$@"', "doctor", *command]
     return subprocess.run(
         command,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=240,

@@ -18,11 +18,12 @@ from sadp_dist import connect
 from sadp_dist.selection.sharding import shard
 from sadp_dist.store import attach
 from tests.faults.rank import EPOCHS, PRUNING, N, answers, figures_of, run, scores_of
+from tests.forked import PRELOADED
 
 PATIENCE = 100.0  # seconds after which a test no longer waits for anything
 # Ranks are forks of a process that has imported everything: that would take longer than all they do.
 _START = multiprocessing.get_context("forkserver")
-_START.set_forkserver_preload(["tests.faults.rank"])
+_START.set_forkserver_preload([*PRELOADED, "tests.faults.rank"])
 
 
 @dataclass(frozen=True)

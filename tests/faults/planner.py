@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from tests.faults.job import PATIENCE
+from tests.forked import Forked
 
 
 class Planner:
@@ -21,14 +20,14 @@ class Planner:
     """
 
     def __init__(self, url: str, log: Path) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._command = [sys.executable, "-m", "sadp_dist", "serve", "--store", url]
+        self._process: Forked | None = None
+        self._command = ["-m", "sadp_dist", "serve", "--store", url]
         self._log = log
 
     def start(self) -> None:
         with self._log.open("a") as log:
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            self._process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=log)
+            self._process = Forked(self._command, env=environment, stdout=log, stderr=log)
 
     def ready(self) -> None:
         """Wait until it serves."""

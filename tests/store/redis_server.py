@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import redis
+
+from tests.forked import Forked
 
 if TYPE_CHECKING:
     from tests.network import Host
@@ -180,12 +181,11 @@ class ServeProcess:
 
     def __init__(self, url: str, *arguments: str, **environment: str) -> None:
         self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sadp_dist", "serve", "--store", url, *arguments],
+        self.process = Forked(
+            ["-m", "sadp_dist", "serve", "--store", url, *arguments],
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
 

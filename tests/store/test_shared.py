@@ -3,14 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sadp_dist.selection import PruningConfig, plan_epoch
-from tests.store.redis_server import free_port
+from tests.forked import Forked, run_ranks
 
 RANK_PROGRAM = Path(__file__).with_name("rank.py")
 pytestmark = pytest.mark.slow
@@ -21,13 +20,9 @@ def run_job(
 ) -> list[dict]:
     """What each rank saw, by rank; None for a lost one."""
     folder.mkdir()
+    job = {**os.environ, "WORLD_SIZE": str(world_size), "OMP_NUM_THREADS": "1"}
     processes = [
-        subprocess.Popen(
-            [sys.executable, str(RANK_PROGRAM), scenario, str(folder), url],
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world_size), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        Forked([RANK_PROGRAM, scenario, folder, url], env={**job, "RANK": str(rank)}, stderr=subprocess.PIPE)
         for rank in range(world_size)
     ]
     try:
@@ -38,7 +33,7 @@ def run_job(
     ended = [process.poll() for process in processes]
     for process in processes:
         process.kill()
-    errors = [process.communicate()[1] for process in processes]
+    errors = [process.stderr.read() for process in processes]
     for rank, status in enumerate(ended):
         assert (status == 0) != (rank in lost), (ended, errors)
     files = [folder / f"{scenario}-{rank}.json" for rank in range(world_size)]
@@ -180,16 +175,5 @@ def test_when_a_rank_is_gone_the_others_stop_with_one_line_instead_of_waiting(tm
 
 def test_a_job_may_end_right_after_its_stores_last_call(tmp_path):
     program = Path(__file__).with_name("ending_rank.py")
-    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(program), str(tmp_path / "scores.npz")],
-            env={**os.environ, **meeting, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for rank in ranks:
-        _, errors = rank.communicate(timeout=100)
-        assert rank.returncode == 0, errors
+    done = run_ranks([program, tmp_path / "scores.npz"], 2)
+    assert done.returncode == 0, done.stderr
