@@ -1,4 +1,4 @@
-"""The public datasets that are known by name: what they hold, where they are, how their files are read."""
+"""The public datasets: their facts, where to download them, and the functions that read their files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sadp_dist.errors import UsageError
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that is downloaded.
+    """A file to download.
 
     Attributes:
-        name: of the file.
-        md5: its MD5 sum in hexadecimal digits, where one is published.
-        split: the only split it is needed for, if it is one.
+        name: the file's name.
+        md5: the published MD5 sum in hexadecimal digits, or None.
+        split: the only split that needs the file, or None if all do.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Dataset:
     """The facts of a dataset, and the function that reads it.
 
     Attributes:
-        name: how commands and configurations call it.
-        kind: what an example is.
+        name: the name in commands and configurations.
+        kind: the kind of its examples.
         train: number of training examples.
         test: number of test examples.
         classes: number of classes.
-        shape: of an example as the network sees it: (C, H, W) images, (T, C, H, W) events, (T, F) audio.
-        source: what to download, in words with the address.
-        files: what is downloaded.
-        open: path and split to examples; the path is a downloaded file or a folder with them in it.
-        val: number of examples of the split "val", where there is one. Where the labels of the test split
-            were never published, "test" and "val" are the same examples.
+        shape: shape of an example for the network: (C, H, W) images, (T, C, H, W) events, (T, F) audio.
+        source: what to download and from where, as the end of a sentence.
+        files: the files to download.
+        open: opens (path, split); the path is a downloaded file or the folder of the files.
+        val: number of examples of the split "val", or None. If the labels of the test split were never
+            published, "test" and "val" are the same examples.
     """
 
     name: str
@@ -75,14 +75,14 @@ def open_dataset(name: str, source: str | Path, split: str, verify: bool = True)
 
     Args:
         name: one of ``DATASETS``.
-        source: a downloaded file, or the folder it is in, packed or unpacked.
-        split: "train", "test" or, where there is one, "val".
-        verify: whether MD5 sums of published files and numbers of examples and classes must be right.
+        source: a downloaded file or its folder, packed or unpacked.
+        split: "train", "test" or, if the dataset has it, "val".
+        verify: check the MD5 sums of the files, and the numbers of examples and classes.
 
     Raises:
-        UsageError: nothing there (the message says what to download), an unknown name or split, or the files
-            are not the published ones.
-        MissingExtra: a reader needs a package that is not installed.
+        UsageError: the name or split is unknown, the files are missing (the message says what to download),
+            or they are not the published files.
+        MissingExtra: a package that the reader needs is not installed.
     """
     check_choice("dataset", name, DATASETS)
     dataset, path = DATASETS[name], Path(source).expanduser()
@@ -98,12 +98,12 @@ def open_dataset(name: str, source: str | Path, split: str, verify: bool = True)
 
 
 def how_to_get(dataset: Dataset) -> str:
-    """What to download, as a part of a sentence."""
+    """Return what to download, as part of a message."""
     return f"to get {dataset.name}, {dataset.source}"
 
 
 def _check_files(dataset: Dataset, path: Path, split: str) -> None:
-    """MD5 sums of those published files that are there."""
+    """Compare the MD5 sums of the published files that exist."""
     folder = path if path.is_dir() else path.parent
     for file in dataset.files:
         there = folder / file.name
@@ -114,7 +114,7 @@ def _check_files(dataset: Dataset, path: Path, split: str) -> None:
             found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if found != file.md5:
             raise UsageError(
-                f"{there} has the MD5 sum {found}, the published one is {file.md5}; download it again"
+                f"{there} has the MD5 sum {found}, but the published sum is {file.md5}; download it again"
             )
 
 
@@ -126,8 +126,8 @@ def _check_counts(dataset: Dataset, examples: Examples, split: str) -> None:
     ):
         if found != wanted:
             raise UsageError(
-                f"{examples.name}: {split} has {found:,} {what}, {dataset.name} has {wanted:,}; "
-                f"{how_to_get(dataset)}, or give --no-verify for a part of it"
+                f"{examples.name}: {split} has {found:,} {what}, but {dataset.name} has {wanted:,}; "
+                f"{how_to_get(dataset)}, or give --no-verify to use a part of it"
             )
 
 

@@ -1,1 +1,1 @@
-"""Pruning inside frameworks that own the training loop; each module needs its framework's package."""
+"""Data pruning in frameworks that own the training loop. Each module needs its framework's package."""

@@ -1,4 +1,4 @@
-"""Spike-aware data pruning as a callback of Lightning's trainer."""
+"""Spike-aware data pruning as a callback for Lightning's trainer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ except ImportError as error:
 
 
 class SpikeAwarePruning(Callback):
-    """Each epoch on the subset that the scores select; on one device or, with DDP, on many.
+    """Trains each epoch on the subset that the scores select, on one device or, with DDP, on several.
 
         pruning = SpikeAwarePruning(PruningConfig(ratio=0.5, epochs=10), dataset_size=len(train_set))
 
@@ -38,23 +38,24 @@ class SpikeAwarePruning(Callback):
 
         Trainer(max_epochs=10, callbacks=[pruning], use_distributed_sampler=False).fit(Network())
 
-    The loss has to be that: the mean over the batch of weight times loss, and the batch has to come with the
-    index of each example. The trainer asks for the training loader anew in each epoch. Its own sampler, which
-    would split a rank's share once more, has to be off. Lightning's checkpoints hold the scores.
+    The training loss must be the mean of weight times loss over the batch, and a batch must include the index
+    of each example. Set `use_distributed_sampler=False`, or Lightning splits each rank's shard again. The
+    callback makes Lightning create the training loader in every epoch. Lightning's checkpoints include the
+    scores.
 
     Args:
-        pruning: how epochs are planned; its `epochs` are at least the trainer's.
+        pruning: how epochs are planned. Its `epochs` must be at least the trainer's `max_epochs`.
         dataset_size: N.
-        url: of the store, as in `sadp_dist.connect`.
-        run: likewise. A run that is there already under this name is begun anew.
-        labels: likewise.
-        layers: of the scorer, as in `SpikeAwareScorer`.
-        exact: likewise.
-        time_steps: likewise.
-        options: of the store.
+        url: URL of the store, as in `sadp_dist.connect`.
+        run: name of the run, as in `sadp_dist.connect`. An existing run of this name is reset.
+        labels: class of each example, as in `sadp_dist.connect`.
+        layers: layers to score, as in `SpikeAwareScorer`.
+        exact: exact norms, as in `SpikeAwareScorer`.
+        time_steps: T, as in `SpikeAwareScorer`.
+        options: further options of `sadp_dist.connect`.
 
     Attributes:
-        store: from the beginning of `fit` on; afterwards it can be asked and saved.
+        store: the store, which exists once `fit` has begun. You can query and save it afterwards.
     """
 
     store: Store
@@ -80,53 +81,58 @@ class SpikeAwarePruning(Callback):
         self._sampler: PruningSampler | None = None
 
     def sampler(self, batch_size: int) -> PruningSampler:
-        """This rank's part of the epoch that comes; `train_dataloader` asks for it.
+        """Return the sampler of the next epoch on this rank; call it in `train_dataloader`.
 
         Args:
             batch_size: examples per batch on this rank.
+
+        Raises:
+            UsageError: `fit` has not begun.
         """
         if self._trainer is None:
-            raise UsageError("sampler(): the store is there from fit() on; call it in train_dataloader()")
+            raise UsageError(
+                "sampler(): the store does not exist before fit(); call sampler() in train_dataloader()"
+            )
         self._sampler = PruningSampler(self.store, batch_size)
-        # What the trainer itself tells its samplers; `current_epoch` is one behind where it resumes.
+        # Lightning passes this number to its samplers. `current_epoch` is one too low after a resume.
         progress: Any = self._trainer.fit_loop.epoch_progress.current
         self._sampler.set_epoch(progress.processed)
         return self._sampler
 
     @property
     def shard(self) -> Shard:
-        """This rank's part of the present epoch; `drawn` of it is the number of examples over all ranks."""
+        """This rank's shard of the current epoch; its `drawn` is the number of examples over all ranks."""
         if self._sampler is None:
-            raise UsageError("the training loader has no sampler=pruning.sampler(batch_size)")
+            raise UsageError("the training loader needs sampler=pruning.sampler(batch_size)")
         return self._sampler.shard
 
     def weights(self, index: Tensor) -> Tensor:
-        """The weights of a batch's examples for the loss of `training_step`, (B,) float32 on their device."""
+        """Return the weights of a batch's examples for the training loss, float32 (B,) on their device."""
         if self._sampler is None:
-            raise UsageError("the training loader has no sampler=pruning.sampler(batch_size)")
+            raise UsageError("the training loader needs sampler=pruning.sampler(batch_size)")
         self._batch = index, self._sampler.weights(index)
         return self._batch[1]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Connect to the store, now that the ranks know each other."""
+        """Connect to the store. The process group exists by now."""
         if stage != "fit":
             return
         rule = self._pruning.rule
         if rule.needs_scores and rule.score != "gradient":
             raise UsageError(
-                f'method="{self._pruning.method}" is scored by the {rule.score}, which this callback does '
-                'not see; use "sadp", or sadp-dist train'
+                f'method="{self._pruning.method}" needs the score {rule.score!r}, which this callback does '
+                'not compute; use "sadp", or sadp-dist train'
             )
         if self._pruning.tracked_epochs:
             raise UsageError(
-                f'method="{self._pruning.method}" tracks the network and then trains it anew, which '
-                "this callback cannot; use sadp-dist train"
+                f'method="{self._pruning.method}" trains the network twice, which this callback '
+                "cannot do; use sadp-dist train"
             )
         if not 0 < (trainer.max_epochs or 0) <= self._pruning.run_epochs:
             raise UsageError(
                 f"pruning.{self._pruning.epochs_in_words()}, but "
                 f"Trainer(max_epochs={trainer.max_epochs}); every epoch needs a pruning ratio: give both "
-                "the same"
+                "the same number"
             )
         self._trainer = trainer
         trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
@@ -140,8 +146,8 @@ class SpikeAwarePruning(Callback):
         samplers = getattr(loader, "sampler", None), getattr(loader.batch_sampler, "sampler", None)
         if self._sampler is None or self._sampler not in samplers:
             raise UsageError(
-                "the training loader does not follow pruning.sampler(batch_size): give it as sampler=, and "
-                "use_distributed_sampler=False to the Trainer, which otherwise splits each rank's share again"
+                "the training loader does not use pruning.sampler(batch_size): pass it as sampler=, and pass "
+                "use_distributed_sampler=False to the Trainer, which otherwise splits each rank's shard again"
             )
 
     def on_train_batch_start(
@@ -166,15 +172,15 @@ class SpikeAwarePruning(Callback):
         self.store.flush()
 
     def state_dict(self) -> dict[str, Any]:
-        """The scores, for Lightning's checkpoint, which every rank writes."""
+        """Return the scores for Lightning's checkpoint; every rank calls this."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "store.npz")
             self.store.save(file)
-            saved = file.read_bytes() if file.exists() else b""  # rank 0's alone
+            saved = file.read_bytes() if file.exists() else b""  # only rank 0 writes the file
         return {"store": torch.frombuffer(bytearray(saved), dtype=torch.uint8)} if saved else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go back to the scores of a checkpoint."""
+        """Load the scores of a checkpoint."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "store.npz")
             file.write_bytes(state_dict["store"].numpy().tobytes())

@@ -47,14 +47,14 @@ def test_a_file_that_is_not_the_published_one_is_refused(small):
     published = DATASETS["cifar10"].files[0].md5
     write_tar(small, cifar_files(10, per_batch=5)[0])
     for source in (small, small.parent):
-        with pytest.raises(UsageError, match=f"the published one is {published}; download it again"):
+        with pytest.raises(UsageError, match=f"the published sum is {published}; download it again"):
             open_dataset("cifar10", source, "train")
     assert len(open_dataset("cifar10", small, "train", verify=False)) == 25
 
 
 def test_a_part_of_a_dataset_is_refused(small):
     part = write_tar(small.with_name("part.tar.gz"), cifar_files(10, per_batch=3)[0])
-    expected = r"train has 15 examples, cifar10 has 20; .* or give --no-verify for a part of it"
+    expected = r"train has 15 examples, but cifar10 has 20; .* or give --no-verify to use a part of it"
     with pytest.raises(UsageError, match=expected):
         open_dataset("cifar10", part, "train")
     assert len(open_dataset("cifar10", part, "train", verify=False)) == 15

@@ -92,7 +92,7 @@ def test_scores_do_not_depend_on_gradient_accumulation(tmp_path):
     ("options", "said"),
     [
         ({"max_epochs": 9}, "pruning.epochs=4, but Trainer(max_epochs=9)"),
-        ({"follow": False}, "the training loader does not follow pruning.sampler(batch_size)"),
+        ({"follow": False}, "the training loader does not use pruning.sampler(batch_size)"),
     ],
 )
 def test_what_is_put_together_wrongly_is_said_before_a_step_is_made(options, said, tmp_path):
@@ -103,13 +103,13 @@ def test_what_is_put_together_wrongly_is_said_before_a_step_is_made(options, sai
 
 def test_a_rule_that_trains_anew_after_tracking_is_refused():
     pruning = SpikeAwarePruning(PruningConfig(method="grand"), N)
-    with pytest.raises(UsageError, match='method="grand" tracks the network and then trains it anew'):
+    with pytest.raises(UsageError, match='method="grand" trains the network twice'):
         pruning.setup(lightning.Trainer(logger=False, enable_checkpointing=False), None, "fit")
 
 
 def test_outside_of_fit_it_says_where_it_belongs():
     pruning = SpikeAwarePruning(PruningConfig(), N)
-    with pytest.raises(UsageError, match="call it in train_dataloader"):
+    with pytest.raises(UsageError, match=r"call sampler\(\) in train_dataloader"):
         pruning.sampler(10)
     with pytest.raises(UsageError, match="sampler=pruning.sampler"):
         pruning.weights(torch.arange(3))
