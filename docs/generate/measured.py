@@ -1,4 +1,4 @@
-"""Check that every figure in the pages comes from a source, or write the figures anew.
+"""Check that every figure in the pages comes from a source, or update the figures.
 
     python docs/generate/measured.py           # prints what is wrong; exit status 1 if anything is
     python docs/generate/measured.py --write   # puts the sources' values into the pages
@@ -43,20 +43,24 @@ _TABLE = re.compile(r"<!-- table: (?P<source>[^\n]+?) -->\n(?P<shown>(?:\|[^\n]*
 _KINDS = r"(?:settings|from papers|examples|facts)"
 _DECLARED = re.compile(rf"<!-- {_KINDS}: (?P<figures>[^>]+?) -->")
 _EXEMPT_BLOCK = re.compile(rf"<!-- {_KINDS} -->\n(?:[^\n]+(?:\n|\Z))+")
-_MARK = re.compile(rf"[ \t]*<!-- (?:{_KINDS}(?:: [^>]+?)?|table: [^\n]+?) -->\n|<!-- figure: [^\n]+? -->")
+_MARK = re.compile(
+    r"(?P<code>^```.*?^```$)"
+    rf"|[ \t]*<!-- (?:{_KINDS}(?:: [^>]+?)?|table: [^\n]+?) -->(?:\n|\Z)|<!-- figure: [^\n]+? -->",
+    re.M | re.S,
+)
 _CODE = re.compile(r"^```.*?^```$|^(?: {4}[^\n]*\n)+|``.+?``|`[^`]*`", re.M | re.S)
 _WRITTEN_BY_TESTS = re.compile(r"<!-- the table of faults -->.*?<!-- end of the table -->", re.S)
 _ELSEWHERE = re.compile(r"!\[[^\]]*\]\([^)]*\)|\]\([^)]*\)|<!--.*?-->|<[a-z][^>]*>", re.S)
 
 
 def pages() -> list[Path]:
-    """The pages that have to have a source for their figures."""
+    """Return the pages whose figures need a source."""
     written = [page for page in sorted(DOCS.glob("*.md")) if page.name not in NOT_CHECKED]
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *written]
 
 
 def complaints(text: str) -> Iterator[str]:
-    """What is wrong with the figures of a page: one line each."""
+    """Yield a line for each thing that is wrong with the figures of a page."""
     for found in _SOURCED.finditer(text):
         if (right := figure(found["source"])) != found["shown"]:
             yield f"{found['shown']} should be {right}, by {found['source']}"
@@ -78,13 +82,13 @@ def complaints(text: str) -> Iterator[str]:
 
 
 def figure(source: str) -> str:
-    """The value that a source names, as text."""
+    """Return the value that a source names, as text."""
     file, *keys, form = source.split(" > ")
     return format(_number(_value(file, keys)), form)
 
 
 def table(source: str) -> str:
-    """The table that a source names, in Markdown."""
+    """Return the table that a source names, in Markdown."""
     file, title = source.split(" > ")
     found = _table(file, title)
     rule = ["---"] + ["---:"] * (len(found["columns"]) - 1)
@@ -92,12 +96,12 @@ def table(source: str) -> str:
 
 
 def without_marks(text: str) -> str:
-    """A page as the site shows it: without sources and declarations."""
-    return _MARK.sub("", text)
+    """Return a page as the site shows it, without sources and declarations outside of code."""
+    return _MARK.sub(lambda found: found["code"] or "", text)
 
 
 def written_anew(text: str) -> str:
-    """A page with the sources' values in it."""
+    """Return a page with the current values of its sources."""
     text = _SOURCED.sub(lambda found: f"<!-- figure: {found['source']} -->{figure(found['source'])}", text)
     return _TABLE.sub(lambda found: f"<!-- table: {found['source']} -->\n{table(found['source'])}", text)
 

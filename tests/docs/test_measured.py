@@ -71,6 +71,12 @@ def test_new_values_are_written_into_a_page():
     assert "46.23 %" in written and "| method |" in written
 
 
+def test_the_site_shows_neither_sources_nor_declarations_but_in_code():
+    code = f"```markdown\nIt reached <!-- {SADP} -->46.23 %.\n```\n"
+    page = f"At <!-- {SADP} -->46.23 %.\n\n{code}\n<!-- settings -->\nIt waits 5 s.\n\n<!-- facts: 8 s -->"
+    assert measured.without_marks(page) == f"At 46.23 %.\n\n{code}\nIt waits 5 s.\n\n"
+
+
 def test_the_build_fails_on_a_figure_without_a_source(tmp_path, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text("It takes 3.5 ms.", encoding="utf-8")
