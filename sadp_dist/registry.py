@@ -32,6 +32,7 @@ class Registry(MutableMapping[str, T]):
         self._shipped = dict(shipped or {})
         self._things: dict[str, T] = {}
         self._options: dict[str, type[Section]] = {}
+        self._origins: dict[str, tuple[str, str | None]] = {}
 
     def register(self, name: str, options: type[Section] | None = None) -> Callable[[S], S]:
         """Return a decorator that registers a class or function under `name`.
@@ -44,14 +45,25 @@ class Registry(MutableMapping[str, T]):
             UsageError: the name belongs to another thing.
         """
 
-        def add(thing: S) -> S:
-            self._check_free(name, thing)
-            self._things[name] = thing  # type: ignore[assignment]
-            if options is not None:
-                self._options[name] = options
+        def decorate(thing: S) -> S:
+            self.add(name, thing, options, origin=thing)  # type: ignore[arg-type]
             return thing
 
-        return add
+        return decorate
+
+    def add(self, name: str, thing: T, options: type[Section] | None, origin: Any) -> None:
+        """Register a thing that a decorator made of `origin`, a class or function."""
+        module = self._shipped.get(name, "").partition(":")[0]
+        known = self._origins.get(name, (module, None))
+        found = (origin.__module__, origin.__qualname__)
+        # A module may be imported a second time, and a module of the package registers what it ships.
+        if known[0] and found not in (known, (module, found[1])):
+            raise UsageError(
+                f'{self.what} "{name}" exists already; choose a name that is not one of {", ".join(self)}'
+            )
+        self._things[name], self._origins[name] = thing, found
+        if options is not None:
+            self._options[name] = options
 
     def options(self, name: str) -> type[Section] | None:
         """Return the section class with the options of `name`; None if it has no options."""
@@ -72,6 +84,7 @@ class Registry(MutableMapping[str, T]):
     def __delitem__(self, name: str) -> None:
         self._things.pop(name, None)
         self._options.pop(name, None)
+        self._origins.pop(name, None)
         self._shipped.pop(name, None)
 
     def __contains__(self, name: object) -> bool:
@@ -82,17 +95,3 @@ class Registry(MutableMapping[str, T]):
 
     def __len__(self) -> int:
         return len({**self._shipped, **self._things})
-
-    def _check_free(self, name: str, thing: Any) -> None:
-        """Let a module that is imported a second time register its things again."""
-        module = self._shipped.get(name, "").partition(":")[0]
-        other = self._things.get(name)
-        is_other = other is not None and _qualified_name(other) != _qualified_name(thing)
-        if is_other or (module and module != getattr(thing, "__module__", module)):
-            raise UsageError(
-                f'{self.what} "{name}" exists already; choose a name that is not one of {", ".join(self)}'
-            )
-
-
-def _qualified_name(thing: Any) -> tuple[object, object]:
-    return getattr(thing, "__module__", None), getattr(thing, "__qualname__", id(thing))

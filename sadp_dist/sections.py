@@ -148,6 +148,11 @@ class Section(BaseModel, metaclass=_OneLineErrors):
         """Return plain mappings, lists, strings and numbers, as `parse` reads them."""
         return {name: _to_plain(getattr(self, name)) for name in type(self).model_fields}
 
+    def own_options(self) -> dict[str, Any]:
+        """Return the options that only some kinds have, as plain values."""
+        common = _base_of(type(self)).model_fields if self.kinds is not None else type(self).model_fields
+        return {name: value for name, value in self.to_dict().items() if name not in common}
+
     @model_validator(mode="wrap")
     @classmethod
     def _choose_kind(cls: type[Self], values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -249,7 +254,7 @@ def _first_problem(error: ValidationError, section: type[Section], values: Any) 
 def _unknown_key(path: list[str], section: type[Section], values: Any) -> str:
     *sections, key = path
     shown = without_password(repr(key))
-    where = f"in section {'.'.join(sections)}" if sections else "at the top level"
+    where = f" in section {'.'.join(sections)}" if sections else ""
     kinds = options_of_kinds(section)
     if key in kinds:
         name = section.kind_key
@@ -258,7 +263,8 @@ def _unknown_key(path: list[str], section: type[Section], values: Any) -> str:
         prefix = "".join(f"{part}." for part in sections)
         return f'{prefix}{key} is an option of {others}, and {name} is "{found}"; remove {key}'
     known: Iterable[str] = section.model_fields
-    return f"unknown key {shown} {where}{did_you_mean(key, known)}; known keys: {', '.join(known)}"
+    hint = did_you_mean(key, known)
+    return f"unknown key {shown}{where}{f'{hint} Known' if hint else '; known'} keys: {', '.join(known)}"
 
 
 def _wrong_value(problem: ErrorDetails, path: list[str], value: Any, allowed: str) -> str:

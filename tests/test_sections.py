@@ -111,9 +111,12 @@ def test_an_empty_section_has_its_defaults():
         ),
         ({"leash": {"colour": "green"}}, 'leash.colour=\'green\' is not one of "red", "blue" or null'),
         ({"leash": 3}, "leash=3 is not a section; give keys of its own, such as metres"),
-        ({"lgs": 4}, r"unknown key 'lgs' at the top level; did you mean \"legs\"\?; known keys: kind, .*"),
-        ({"xyz": 4}, "unknown key 'xyz' at the top level; known keys: kind, legs, names, size, tame, leash"),
-        ({"leash": {"metre": 1}}, r"unknown key 'metre' in section leash; did you mean \"metres\"\?; .*"),
+        ({"lgs": 4}, r"unknown key 'lgs'; did you mean \"legs\"\? Known keys: kind, .*"),
+        ({"xyz": 4}, "unknown key 'xyz'; known keys: kind, legs, names, size, tame, leash"),
+        (
+            {"leash": {"metre": 1}},
+            r"unknown key 'metre' in section leash; did you mean \"metres\"\? Known .*",
+        ),
         (
             {"kind": "brid"},
             r"kind='brid' is not known; use one of \"dog\", \"bird\"; did you mean \"bird\"\?",
@@ -139,9 +142,9 @@ def test_a_mistake_is_one_line(keys, line):
 def test_a_missing_key_and_a_wrong_file_are_named():
     with pytest.raises(UsageError, match="^name is missing; give a string$"):
         Farm()
-    with pytest.raises(UsageError, match="^unknown key 'nme' at the top level; did you mean \"name\""):
+    with pytest.raises(UsageError, match="^unknown key 'nme'; did you mean \"name\""):
         Farm(nme="f")
-    with pytest.raises(UsageError, match="^unknown key '5' at the top level"):
+    with pytest.raises(UsageError, match="^unknown key '5'"):
         Farm.parse({"name": "f", 5: 1})
     with pytest.raises(UsageError, match="^the configuration='text' is not a section"):
         Farm.parse("text")

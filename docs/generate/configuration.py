@@ -5,96 +5,81 @@ python docs/generate/configuration.py
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
-import types
-import typing
-from typing import Any, Literal
+from typing import Any
 
-import annotated_types
 import griffe
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
+from sadp_dist.allowed import allowed_values
+from sadp_dist.sections import Section, section_in
 from sadp_dist.training import TrainConfig
-
-NAMES = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
 
 
 def markdown() -> str:
     return "\n".join(_section(TrainConfig, ""))
 
 
-def _section(config: type, path: str) -> list[str]:
-    """A table of the section's keys, and after it those of the sections in it."""
+def _section(config: type[Section], path: str) -> list[str]:
+    """A table of the section's keys, then the options of its kinds, then the sections in it."""
     title = f"## `{path}:`" if path else "## At the top level"
     lines = [title, "", inspect.getdoc(config).split("\n\n")[0].replace("\n", " "), ""]
-    lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    lines += _table(config, path, list(config.model_fields))
+    for options, kinds in _kinds(config).items():
+        own = [key for key in options.model_fields if key not in config.model_fields]
+        names = " or ".join(f"`{kind}`" for kind in kinds)
+        lines += [f"Only with `{path}.{config.kind_key}` {names}:", "", *_table(options, path, own)]
+    for name, field in config.model_fields.items():
+        inner = section_in(field.annotation)
+        if inner is not None:
+            lines += _section(inner, f"{path}.{name}" if path else name)
+    return lines
+
+
+def _kinds(config: type[Section]) -> dict[type[Section], list[str]]:
+    """The classes with the options of kinds, each with the names of its kinds."""
+    found: dict[type[Section], list[str]] = {}
+    for name in config.kinds or ():
+        options = config.kinds.options(name)
+        if options is not None:
+            found.setdefault(options, []).append(name)
+    return found
+
+
+def _table(config: type[Section], path: str, keys: list[str]) -> list[str]:
+    lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     meanings = _meanings(config)
-    types_of = typing.get_type_hints(config, include_extras=True)
-    inner = []
-    for field in dataclasses.fields(config):
-        kind = types_of[field.name]
-        key = f"{path}.{field.name}" if path else field.name
-        if dataclasses.is_dataclass(kind):
-            inner.append((kind, key))
+    for name in keys:
+        field = config.model_fields[name]
+        if section_in(field.annotation) is not None or name == "pruning":
             shown, default = "section", ""
         else:
-            shown, default = describe(kind), _default(field)
-        if field.name not in meanings:
-            raise LookupError(f"{config.__name__}.{field.name} is not among its docstring's attributes")
-        lines.append(f"| `{key}` | {shown} | {default} | {meanings[field.name]} |")
-    lines.append("")
-    for kind, key in inner:
-        lines += _section(kind, key)
-    return lines
+            shown, default = allowed_values(field.annotation, field.metadata), _default(field)
+        if name not in meanings:
+            raise LookupError(f"{config.__name__}.{name} is not among its docstring's attributes")
+        key = f"{path}.{name}" if path else name
+        lines.append(f"| `{key}` | {shown} | {default} | {meanings[name]} |")
+    return [*lines, ""]
 
 
 def _meanings(config: type) -> dict[str, str]:
     """What the docstrings of a configuration and of what it extends say of each attribute."""
     found: dict[str, str] = {}
     for kind in reversed(config.__mro__[:-1]):
+        if kind is Section or not issubclass(kind, Section):
+            continue
         for section in griffe.Docstring(inspect.getdoc(kind) or "", parser="google").parse(warnings=False):
             if section.kind is griffe.DocstringSectionKind.attributes:
                 found |= {each.name: " ".join(each.description.split()) for each in section.value}
     return found
 
 
-def describe(kind: Any) -> str:
-    """A type hint in words, with the range that it allows."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Annotated:
-        limits = [limit for info in arguments[1:] for limit in getattr(info, "metadata", ())]
-        return ", ".join([describe(arguments[0]), *map(_limit, limits)])
-    if origin is Literal:
-        return " or ".join(f"`{value}`" for value in arguments)
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(map(describe, arguments))
-    if origin is tuple:
-        return f"list of {len(arguments)} {describe(arguments[0])}s"
-    if origin is list:
-        return "list of texts"
-    return NAMES[kind]
-
-
-def _limit(limit: annotated_types.BaseMetadata) -> str:
-    for kind, name, sign in (
-        (annotated_types.Ge, "ge", "≥"),
-        (annotated_types.Gt, "gt", ">"),
-        (annotated_types.Le, "le", "≤"),
-        (annotated_types.Lt, "lt", "<"),
-    ):
-        if isinstance(limit, kind):
-            return f"{sign} {getattr(limit, name)}"
-    raise TypeError(f"{limit} has no words yet")
-
-
-def _default(field: dataclasses.Field[Any]) -> str:
+def _default(field: FieldInfo) -> str:
     """As it would stand in a file."""
-    if field.default_factory is not dataclasses.MISSING:
-        value = field.default_factory()
-    elif field.default is not dataclasses.MISSING:
-        value = field.default
-    else:
+    value: Any = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
         return "required"
     return f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 
 from rich import box
 from rich.console import Console
@@ -64,7 +63,7 @@ def dry_run_table(found: DryRun) -> Table:
 
 def _learning(found: DryRun) -> str:
     """The rule, and what is set for it."""
-    learning = asdict(found.config.learning)
+    learning = found.config.learning.to_dict()
     rule = learning.pop("rule")
     return ", ".join([rule, *(f"{key}={value}" for key, value in learning.items() if value is not None)])
 

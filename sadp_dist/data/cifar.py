@@ -15,6 +15,7 @@ from PIL import Image
 from sadp_dist.data.archive import Archive
 from sadp_dist.data.examples import Examples
 from sadp_dist.data.images import open_images
+from sadp_dist.data.registry import SourceFile, register_dataset
 from sadp_dist.errors import UsageError
 
 SIDE = 32
@@ -42,6 +43,16 @@ class CifarImages:
         return Image.fromarray(self._pixels[index]), int(self.labels[index])
 
 
+@register_dataset(
+    "cifar10",
+    kind="images",
+    train=50_000,
+    test=10_000,
+    classes=10,
+    shape=(3, 32, 32),
+    source="download cifar-10-python.tar.gz from www.cs.toronto.edu/~kriz/cifar.html",
+    files=(SourceFile("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+)
 def open_cifar10(path: Path, split: str) -> Examples:
     """Open CIFAR-10: `cifar-10-python.tar.gz`, its unpacked folder, or images that `open_images` reads.
 
@@ -52,6 +63,16 @@ def open_cifar10(path: Path, split: str) -> Examples:
     return _open(path / "cifar-10-python.tar.gz", split, batches, ("batches.meta", "label_names"), "labels")
 
 
+@register_dataset(
+    "cifar100",
+    kind="images",
+    train=50_000,
+    test=10_000,
+    classes=100,
+    shape=(3, 32, 32),
+    source="download cifar-100-python.tar.gz from www.cs.toronto.edu/~kriz/cifar.html",
+    files=(SourceFile("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
+)
 def open_cifar100(path: Path, split: str) -> Examples:
     """Open CIFAR-100 with its 100 fine labels; see :func:`open_cifar10`."""
     return _open(

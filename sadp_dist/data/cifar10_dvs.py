@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from sadp_dist.data.event_frames import EventFrames, Events, Frames, load_npz
+from sadp_dist.data.registry import SourceFile, register_dataset
 from sadp_dist.data.spikingjelly_readers import reader
 from sadp_dist.errors import UsageError
 
@@ -50,6 +51,28 @@ def _files(folder: Path) -> list[tuple[Path, re.Match[str]]]:
     return [(file, match) for file, match in found if match is not None]
 
 
+@register_dataset(
+    "cifar10-dvs",
+    kind="events",
+    train=9_000,
+    test=1_000,
+    classes=10,
+    shape=FRAMES.shape,
+    source="download the ten .zip files of figshare.com/articles/dataset/CIFAR10-DVS_New/4724671 and "
+    "unpack them into one folder",
+    files=(
+        SourceFile("airplane.zip", "0afd5c4bf9ae06af762a77b180354fdd"),
+        SourceFile("automobile.zip", "8438dfeba3bc970c94962d995b1b9bdd"),
+        SourceFile("bird.zip", "a9c207c91c55b9dc2002dc21c684d785"),
+        SourceFile("cat.zip", "52c63c677c2b15fa5146a8daf4d56687"),
+        SourceFile("deer.zip", "b6bf21f6c04d21ba4e23fc3e36c8a4a3"),
+        SourceFile("dog.zip", "f379ebdf6703d16e0a690782e62639c3"),
+        SourceFile("frog.zip", "cad6ed91214b1c7388a5f6ee56d08803"),
+        SourceFile("horse.zip", "e7cbbf77bec584ffbf913f00e682782a"),
+        SourceFile("ship.zip", "41c7bd7d6b251be82557c6cce9a7d5c9"),
+        SourceFile("truck.zip", "89f3922fd147d9aeff89e76a2b0b70a7"),
+    ),
+)
 def open_cifar10_dvs(path: Path, split: str) -> Cifar10Dvs:
     """Open CIFAR10-DVS: the folder with its ten unpacked .zip files, or the folder above it.
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sadp_dist.data.event_frames import EventFrames, Events, Frames
+from sadp_dist.data.registry import SourceFile, register_dataset
 from sadp_dist.data.spikingjelly_readers import reader
 from sadp_dist.errors import UsageError
 
@@ -81,6 +82,16 @@ def _recording(path: Path) -> Events:
     return loaded
 
 
+@register_dataset(
+    "dvs128-gesture",
+    kind="events",
+    train=1_176,
+    test=288,
+    classes=11,
+    shape=FRAMES.shape,
+    source="download DvsGesture.tar.gz from ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8 and unpack it",
+    files=(SourceFile("DvsGesture.tar.gz", "8a5c71fb11e24e5ca5b11866ca6c00a1"),),
+)
 def open_dvs128_gesture(path: Path, split: str) -> Dvs128Gesture:
     """Open DVS128 Gesture: the unpacked folder `DvsGesture`, or the folder above it.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sadp_dist.data.event_frames import EventFrames, Events, Frames, load_npz
+from sadp_dist.data.registry import SourceFile, register_dataset
 from sadp_dist.errors import UsageError
 
 CLASSES = tuple(f"action_{number:03d}" for number in range(1, 301))
@@ -36,6 +37,23 @@ class Hardvs(EventFrames):
         return str(self._paths[index])
 
 
+@register_dataset(
+    "hardvs",
+    kind="events",
+    train=64_526,
+    val=10_734,
+    test=32_386,
+    classes=300,
+    shape=FRAMES.shape,
+    source="download MINI_HARDVS_files.zip, the compact event files, and the three lists of labels "
+    "from github.com/Event-AHU/HARDVS, and unpack it and each action_*.zip in it",
+    files=(
+        SourceFile("MINI_HARDVS_files.zip", "9c4cc0d9ba043faa17f6f1a9e9aff982"),
+        SourceFile("train_label.txt", "0d642b6e6871034f151b2649a89d8d3c", "train"),
+        SourceFile("val_label.txt", "cd2cebcba80e4552102bbacf2b5df812", "val"),
+        SourceFile("test_label.txt", "5b664af5843f9b476a9c22626f7f5a59", "test"),
+    ),
+)
 def open_hardvs(path: Path, split: str) -> Hardvs:
     """Open HARDVS: the folder with the lists and the unpacked class folders, or the folder above it.
 

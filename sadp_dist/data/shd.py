@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sadp_dist.data.examples import Examples
+from sadp_dist.data.registry import SourceFile, register_dataset
 from sadp_dist.errors import MissingExtra, UsageError
 
 UNITS = 700
@@ -71,6 +72,20 @@ def spike_counts(
     return np.minimum(counts, 255).astype(np.uint8)
 
 
+@register_dataset(
+    "shd",
+    kind="audio",
+    train=8_156,
+    test=2_264,
+    classes=20,
+    shape=(100, 700),
+    source="download shd_train.h5.gz and shd_test.h5.gz from "
+    "zenkelab.org/resources/spiking-heidelberg-datasets-shd",
+    files=(
+        SourceFile("shd_train.h5.gz", "d47c9825dee33347913e8ce0f2be08b0", "train"),
+        SourceFile("shd_test.h5.gz", "3062a80ec0c5719404d5b02e166543b1", "test"),
+    ),
+)
 def open_shd(path: Path, split: str) -> Examples:
     """Open SHD: `shd_train.h5` or `shd_test.h5`, with or without .gz, or their folder.
 

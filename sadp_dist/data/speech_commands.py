@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sadp_dist.data.archive import Archive
 from sadp_dist.data.examples import Examples
 from sadp_dist.data.log_mel import RATE, log_mel
+from sadp_dist.data.registry import SourceFile, register_dataset
 from sadp_dist.errors import UsageError
 
 ARCHIVE = "speech_commands_v0.02.tar.gz"
@@ -57,6 +58,18 @@ class SpokenWords:
         return np.frombuffer(frames, "<i2") / 2**15
 
 
+@register_dataset(
+    "speech-commands",
+    kind="audio",
+    train=84_843,
+    val=9_981,
+    test=11_005,
+    classes=35,
+    shape=(101, 40),
+    source="download speech_commands_v0.02.tar.gz from "
+    "download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+    files=(SourceFile("speech_commands_v0.02.tar.gz", "6b74f3901214cb2c2934e98196829835"),),
+)
 def open_speech_commands(path: Path, split: str) -> Examples:
     """Open Speech Commands: `speech_commands_v0.02.tar.gz` or its unpacked folder.
 

@@ -10,11 +10,23 @@ import numpy as np
 from sadp_dist.data.examples import Examples
 from sadp_dist.data.image_files import FilesOfImages
 from sadp_dist.data.images import open_images
+from sadp_dist.data.registry import SourceFile, register_dataset
 from sadp_dist.errors import UsageError
 
 ANNOTATIONS = "val_annotations.txt"
 
 
+@register_dataset(
+    "tiny-imagenet",
+    kind="images",
+    train=100_000,
+    val=10_000,
+    test=10_000,
+    classes=200,
+    shape=(3, 64, 64),
+    source="download tiny-imagenet-200.zip from cs231n.stanford.edu/tiny-imagenet-200.zip",
+    files=(SourceFile("tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),),
+)
 def open_tiny_imagenet(path: Path, split: str) -> Examples:
     """Open Tiny ImageNet: `tiny-imagenet-200.zip`, its unpacked folder, or class folders for both splits.
 

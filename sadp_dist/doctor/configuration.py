@@ -184,6 +184,7 @@ def _network(options: DoctorOptions) -> SpikingNetwork:
         channels=_data(options).channels,
         time_steps=config.network.time_steps,
         neuron=config.network.neuron,
+        **config.network.own_options(),
     )
 
 

@@ -43,7 +43,7 @@ class DoctorOptions:
         if self.config_file is None:
             return None
         try:
-            from sadp_dist.training.config import load_config
+            from sadp_dist.training.config_file import load_config
         except Exception:  # whatever a broken package does; the package's own check says it
             return None
         return load_config(self.config_file, self.overrides)

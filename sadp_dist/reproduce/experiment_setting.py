@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.small_data import CIFAR10_PART, files_of, write_missing
-from sadp_dist.training.config import read_sections
+from sadp_dist.training.config_file import read_sections
 
 PAPER_RECIPES = {
     "cifar10": "cifar10-resnet18.yaml",

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from sadp_dist.training.config import TrainConfig, parse_config, read_sections
+from sadp_dist.training.config import TrainConfig, parse_config
+from sadp_dist.training.config_file import read_sections
 
 _UNNAMED = ("name", "output", "seed", "store", "tracking")
 """Keys that make no other run of it."""

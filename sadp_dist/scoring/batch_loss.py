@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sadp_dist.scoring.scores import Outputs, register_score
+from sadp_dist.scoring.config import register_score
+from sadp_dist.scoring.scores import Outputs
 
 
 @register_score("batch-loss")

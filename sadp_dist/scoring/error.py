@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sadp_dist.scoring.scores import Outputs, register_score
+from sadp_dist.scoring.config import register_score
+from sadp_dist.scoring.scores import Outputs
 
 
 @register_score("error")

@@ -1,16 +1,17 @@
-"""Scores that follow from a network's outputs. A new one is a registered function in a file of its own."""
+"""Scores that are functions of the network's outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sadp_dist.scoring.config import SCORES, ScoringConfig
+
 
 class Outputs(NamedTuple):
-    """A batch as a score sees it.
+    """A batch, as a score gets it.
 
     Attributes:
         logits: (T, B, classes).
@@ -18,6 +19,7 @@ class Outputs(NamedTuple):
         losses: (B,) ℓ_i >= 0, not weighted.
         coefficients: (B,) the c_i of the loss Σ c_i ℓ_i; 0 where an example only fills the batch up.
         window: (2,) Σ ℓ and the number of examples of this batch and some before it; None: of this one.
+        config: the ``scoring:`` section, with the score's own options if it has some.
     """
 
     logits: Tensor
@@ -25,23 +27,7 @@ class Outputs(NamedTuple):
     losses: Tensor
     coefficients: Tensor
     window: Tensor | None = None
-
-
-Score = Callable[[Outputs], Tensor]
-"""(B,) finite numbers >= 0."""
-
-SCORES: dict[str, Score] = {}
-"""By name; "gradient" is none of them, since `SpikeAwareScorer` needs more than outputs."""
-
-
-def register_score(name: str) -> Callable[[Score], Score]:
-    """Make a score known under `name`, which is then what a rule's `score` may be."""
-
-    def add(score: Score) -> Score:
-        SCORES[name] = score
-        return score
-
-    return add
+    config: ScoringConfig | None = None
 
 
 @torch.no_grad()

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from sadp_dist.scoring.scores import Outputs, register_score
-
-WINDOW = 8
-"""Batches, unless others are given."""
+from sadp_dist.scoring.config import ScoringConfig, register_score
+from sadp_dist.scoring.scores import Outputs
 
 
-@register_score("window-loss")
+class WindowLossConfig(ScoringConfig):
+    """The options of "window-loss".
+
+    Attributes:
+        window: number of batches of a rank whose mean a loss is compared with; fewer at the start of an
+            epoch or after a checkpoint. With gradient accumulation these are micro-batches.
+    """
+
+    window: Annotated[int, Field(ge=1)] = 8
+
+
+@register_score("window-loss", WindowLossConfig)
 def window_loss(outputs: Outputs) -> Tensor:
     """1 where ℓ_i is not below the mean loss of its window, else 0: what RePB prunes by.
 
@@ -27,11 +38,11 @@ class LossWindow:
     """The latest batches of a rank.
 
     Args:
-        batches: how many, at least 1; None for `WINDOW`.
+        batches: how many, at least 1.
     """
 
-    def __init__(self, batches: int | None = None) -> None:
-        self._sums: deque[Tensor] = deque(maxlen=batches or WINDOW)
+    def __init__(self, batches: int) -> None:
+        self._sums: deque[Tensor] = deque(maxlen=batches)
 
     @torch.no_grad()
     def add(self, losses: Tensor, coefficients: Tensor) -> Tensor:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sadp_dist.snn.learning.config import LearningConfig
-from sadp_dist.snn.neurons import NeuronConfig, lif
+from sadp_dist.snn.learning.config import LEARNING_RULES, LearningConfig, register_learning_rule
+from sadp_dist.snn.lif_neuron import lif
+from sadp_dist.snn.neurons import NEURONS, NeuronConfig, register_neuron
 
 if TYPE_CHECKING:
-    from sadp_dist.snn.learning import LEARNING_RULES, build_learning_rule, register_learning_rule
+    from sadp_dist.snn.learning import build_learning_rule
     from sadp_dist.snn.models import NETWORKS, SpikingNetwork, build_network, register_network
 
 __all__ = [
     "LEARNING_RULES",
     "NETWORKS",
+    "NEURONS",
     "LearningConfig",
     "NeuronConfig",
     "SpikingNetwork",
@@ -23,6 +25,7 @@ __all__ = [
     "lif",
     "register_learning_rule",
     "register_network",
+    "register_neuron",
 ]
 
 

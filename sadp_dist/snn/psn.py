@@ -13,12 +13,16 @@ step, and so fits any T.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from spikingjelly.activation_based import neuron
 from spikingjelly.activation_based.surrogate import SurrogateFunctionBase
 from torch import Tensor, nn
 
 from sadp_dist.errors import UsageError
+from sadp_dist.snn.neurons import NeuronConfig, register_neuron
 
 
 class _Parallel(nn.Module):
@@ -113,3 +117,40 @@ class SlidingPSN(_Parallel, neuron.SlidingPSN):
         # The last of the k weights is that of the step itself.
         weight = torch.where(seen, self.weight[self.k - 1 - ago.clamp(0, self.k - 1)], 0.0)
         return self.fire(x, weight)
+
+
+class OrderedPSNConfig(NeuronConfig):
+    """The options of "masked_psn" and "sliding_psn".
+
+    Attributes:
+        order: k, the number of time steps that a neuron sees; of "masked_psn" at most T.
+    """
+
+    order: Annotated[int, Field(ge=1)] = 2
+
+
+@register_neuron("psn")
+def build_psn(config: NeuronConfig, time_steps: int | None) -> PSN:
+    """Return a layer of PSNs for T time steps."""
+    return PSN(_required(time_steps, config), config.threshold, config.surrogate_function())
+
+
+@register_neuron("masked_psn", OrderedPSNConfig)
+def build_masked_psn(config: OrderedPSNConfig, time_steps: int | None) -> MaskedPSN:
+    """Return a layer of masked PSNs for T time steps."""
+    T = _required(time_steps, config)
+    if config.order > T:
+        raise UsageError(f"order={config.order} is more than time_steps={T}; a masked_psn has weights for T")
+    return MaskedPSN(config.order, T, config.threshold, config.surrogate_function())
+
+
+@register_neuron("sliding_psn", OrderedPSNConfig)
+def build_sliding_psn(config: OrderedPSNConfig, time_steps: int | None) -> SlidingPSN:
+    """Return a layer of sliding PSNs; they fit any number of time steps."""
+    return SlidingPSN(config.order, config.threshold, config.surrogate_function())
+
+
+def _required(time_steps: int | None, config: NeuronConfig) -> int:
+    if time_steps is None:
+        raise UsageError(f'kind="{config.kind}" needs time_steps, the number T that it has weights for')
+    return time_steps

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
 from sadp_dist.passwords import without_password
 from sadp_dist.selection.config import PruningConfig
@@ -122,8 +120,6 @@ def remove_run(url: str, run: str) -> None:
 
 
 def _options(given: dict[str, Any]) -> StoreOptions:
-    for name in given:
-        check_choice("option", name, [field.name for field in fields(StoreOptions)])
     return StoreOptions(**given)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sadp_dist.training.config import TrainConfig, load_config, parse_config
+from sadp_dist.training.config import TrainConfig, parse_config
+from sadp_dist.training.config_file import load_config
 
 if TYPE_CHECKING:
     from sadp_dist.training.metrics import read_metrics

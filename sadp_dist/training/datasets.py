@@ -280,7 +280,7 @@ def _open_source(config: DataConfig, source: str, split: str | None, role: str) 
 
     if config.dataset is None:
         return open_images(source, split)
-    return open_dataset(config.dataset, source, split or role, verify=False)
+    return open_dataset(config.dataset, source, split or role, verify=False, **config.own_options())
 
 
 def _need_torchvision(what: str) -> None:

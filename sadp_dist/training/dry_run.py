@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -96,11 +96,11 @@ def dry_run(config: TrainConfig) -> DryRun:
             notes.append(
                 f"network.weights is {weights}, which is not there yet: the step is from random ones"
             )
-            config = replace(config, network=replace(config.network, weights=None))
+            config = config.replace(network=config.network.replace(weights=None))
         data = _stand_in(config, process)
         if data is not None:
             notes.append(f"the files of {config.data.dataset} are not there: the step is on random examples")
-        trainer = Trainer(replace(config, store=StoreConfig()), process, data)
+        trainer = Trainer(config.replace(store=StoreConfig()), process, data)
         started = time.perf_counter()
         loss = trainer.take_step()
         on_gpu = process.device.type == "cuda"

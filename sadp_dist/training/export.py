@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sadp_dist.errors import UsageError
@@ -11,7 +11,8 @@ from sadp_dist.snn.compression.export import export_network, export_unquantised,
 from sadp_dist.snn.compression.quantisation import quantised
 from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.training.checkpoint import Checkpoints
-from sadp_dist.training.config import StoreConfig, load_config
+from sadp_dist.training.config import StoreConfig
+from sadp_dist.training.config_file import read_saved
 from sadp_dist.training.processes import Process, device_of
 from sadp_dist.training.run import CONFIG_FILE
 from sadp_dist.training.trainer import Trainer
@@ -56,8 +57,8 @@ def export_run(run_dir: Path, out: Path) -> Exported:
     if not (run_dir / CONFIG_FILE).is_file() or not checkpoints.all():
         raise UsageError(f"{run_dir} holds no run with a checkpoint; give the directory of a run")
     # In this process alone, whatever store it trained with; and its first weights may be gone.
-    config = load_config(run_dir / CONFIG_FILE)
-    config = replace(config, store=StoreConfig(), network=replace(config.network, weights=None))
+    config = read_saved(run_dir / CONFIG_FILE)
+    config = config.replace(store=StoreConfig(), network=config.network.replace(weights=None))
     trainer = Trainer(config, Process(0, 1, device_of(0, 1)))
     trainer.resume(checkpoints)
     learner = trainer.learner

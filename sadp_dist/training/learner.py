@@ -14,11 +14,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from sadp_dist.errors import UsageError
-from sadp_dist.scoring import SpikeAwareScorer
+from sadp_dist.scoring import SCORES, SpikeAwareScorer
 from sadp_dist.snn import build_network
 from sadp_dist.snn.compression import build_compression
 from sadp_dist.snn.compression.operations import synaptic_operations
-from sadp_dist.snn.learning import Passes, Setting, build_learning_rule
+from sadp_dist.snn.learning import LearningContext, Passes, build_learning_rule
 from sadp_dist.training.checkpoint import load_weights
 from sadp_dist.training.config import TrainConfig
 from sadp_dist.training.datasets import TrainingData
@@ -76,6 +76,7 @@ class Learner:
             "channels": data.channels,
             "time_steps": config.network.time_steps,
             "neuron": config.network.neuron,
+            **config.network.own_options(),
         }
         network = build_network(**self.architecture)
         if config.network.weights is not None:
@@ -91,22 +92,19 @@ class Learner:
         )
         self.rule = build_learning_rule(
             config.learning,
-            Setting(
+            LearningContext(
                 self.network,
                 example,
                 config.network.time_steps,
                 data.classes,
-                config.network.neuron.decay,
+                getattr(config.network.neuron, "decay", None),
                 config.seed,
             ),
         )
         self._check_training()
-        scoring = config.scoring
-        self.scorer = (
-            SpikeAwareScorer(self.network, scoring.layers, scoring.exact, self.rule.chunk)
-            if score == "gradient"
-            else None
-        )
+        self.scorer: SpikeAwareScorer | None = None
+        if score == "gradient":
+            self.scorer = SCORES[score](config.scoring, self.network, self.rule.chunk)
 
     def _check_training(self) -> None:
         rule, training = self.config.learning.rule, self.config.training

@@ -15,7 +15,8 @@ from sadp_dist.atomic_write import atomic_write
 from sadp_dist.errors import UsageError
 from sadp_dist.training.achieved import ratios
 from sadp_dist.training.checkpoint import Checkpoints
-from sadp_dist.training.config import TrainConfig, first_difference
+from sadp_dist.training.config import TrainConfig
+from sadp_dist.training.config_file import first_difference, read_saved
 from sadp_dist.training.metrics import METRICS_FILE, MetricsLog, read_metrics, rewind_metrics
 from sadp_dist.training.processes import Process, join_job
 from sadp_dist.training.progress import Progress
@@ -130,24 +131,17 @@ def check_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
     if existing == "refuse":
         ways = "add --resume to go on, --overwrite to begin anew, or set output=DIR"
         raise UsageError(f"{run_dir} already holds a run; {ways}")
+    try:
+        earlier = read_saved(run_dir / CONFIG_FILE).to_dict()
+    except UsageError as error:
+        raise UsageError(f"{error}; use --overwrite") from None
     difference = first_difference(
-        _without_what_may_change(_earlier_config(run_dir)), _without_what_may_change(config.to_dict())
+        _without_what_may_change(earlier), _without_what_may_change(config.to_dict())
     )
     if difference is not None:
         raise UsageError(
             f"{run_dir} was run with another configuration ({difference}); --resume needs the same"
         )
-
-
-def _earlier_config(run_dir: Path) -> dict[str, Any]:
-    try:
-        earlier = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{run_dir / CONFIG_FILE} cannot be read ({reason}); use --overwrite") from None
-    if not isinstance(earlier, dict):
-        raise UsageError(f"{run_dir / CONFIG_FILE} is not a configuration; use --overwrite")
-    return earlier
 
 
 def _without_what_may_change(config: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
@@ -35,12 +33,12 @@ def check_sequences(config: DataConfig, path: str, shape: tuple[int, ...], time_
             f"network.time_steps is {time_steps}, but {path} has {shape[0]} ({shown}); set it to that"
         )
     own_size = shape[-1] if len(shape) == 4 else 1
-    for option in dataclasses.fields(config):
-        value = getattr(config, option.name)
-        given = option.name in OF_IMAGES and value != option.default
-        if given and not (option.name == "image_size" and value == own_size):
+    for option in OF_IMAGES:
+        value = getattr(config, option)
+        given = value != type(config).model_fields[option].default
+        if given and not (option == "image_size" and value == own_size):
             raise UsageError(
-                f"data.{option.name} is {value}, but {path} holds sequences ({shown}), which go to the "
+                f"data.{option} is {value}, but {path} holds sequences ({shown}), which go to the "
                 "network as they are; leave it out"
             )
 

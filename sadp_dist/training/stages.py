@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from sadp_dist.errors import UsageError
-from sadp_dist.training.config import TrainConfig, load_config, read_sections
+from sadp_dist.training.config import TrainConfig
+from sadp_dist.training.config_file import load_config, read_sections
 
 STAGES = "stages"
 
@@ -38,7 +38,6 @@ def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainCo
     if STAGES not in raw:
         return [load_config(path, overrides)]
     files = raw[STAGES]
-    sections = [field.name for field in dataclasses.fields(TrainConfig)]
     if len(raw) > 1:
         others = ", ".join(key for key in raw if key != STAGES)
         raise UsageError(
@@ -47,7 +46,7 @@ def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainCo
     if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()) or not files:
         raise UsageError(f"{path}: stages: must name files, such as pretrain: FILE.yaml; got {files!r}")
     for stage in files:
-        if stage in sections:
+        if stage in TrainConfig.model_fields:
             raise UsageError(f"{path}: a stage cannot be called {stage!r}, as a section is; choose another")
     stages: list[TrainConfig] = []
     for stage, file in files.items():

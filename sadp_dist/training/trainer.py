@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
 from sadp_dist.loading import PruningSampler
 from sadp_dist.scoring import Outputs, output_scores
-from sadp_dist.scoring.window_loss import LossWindow
+from sadp_dist.scoring.window_loss import LossWindow, WindowLossConfig
 from sadp_dist.store import connect
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import OptimizationConfig, TrainConfig
@@ -73,7 +72,7 @@ class Trainer:
             dataset_size=self.data.size,
             pruning=config.pruning,
             labels=self.data.labels,
-            **asdict(config.store),
+            **config.store.to_dict(),
         )
         self.sampler = PruningSampler(
             self.store,
@@ -85,8 +84,9 @@ class Trainer:
         self.loader = self.data.train_loader(self.sampler)
 
         rule, self.phases = config.pruning.rule, Phases.of(config.pruning)
-        self.score = (config.scoring.score or rule.score) if rule.needs_scores else None
-        self.window = LossWindow(config.scoring.window) if self.score == "window-loss" else None
+        self.score = config.scoring.score if rule.needs_scores else None
+        scoring = config.scoring
+        self.window = LossWindow(scoring.window) if isinstance(scoring, WindowLossConfig) else None
         self.memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
         self._begin_weights()
 
@@ -232,7 +232,7 @@ class Trainer:
         )
         if scored:
             window = None if self.window is None else self.window.add(losses, coefficients)
-            scores = self._scores(Outputs(logits, labels, losses, coefficients, window))
+            scores = self._scores(Outputs(logits, labels, losses, coefficients, window, self.config.scoring))
             # A step that overflows in fp16 has no scores; in any other precision NaN is refused.
             scaled = self.learner.grad_scaler.is_enabled()
             valid = present & ~scores.isnan() if scaled else present

@@ -21,7 +21,7 @@ def small_network() -> nn.Module:
 
 
 def attached(network: nn.Module, **keys: object) -> ActivityPruning:
-    method = build_compression(CompressionConfig("activity-pruning", **keys))  # type: ignore[arg-type]
+    method = build_compression(CompressionConfig(method="activity-pruning", **keys))  # type: ignore[arg-type]
     method.attach(network, seed=0)
     assert isinstance(method, ActivityPruning)
     return method

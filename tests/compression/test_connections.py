@@ -94,7 +94,7 @@ def adamw(network: nn.Module) -> torch.optim.Optimizer:
 
 
 def sparse(**keys: object) -> CompressionConfig:
-    return CompressionConfig("sparse-structure", every=1, until=1.0, **keys)  # type: ignore[arg-type]
+    return CompressionConfig(method="sparse-structure", every=1, until=1.0, **keys)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("build", [sgd, adamw])
@@ -148,7 +148,7 @@ def test_connectivity_does_not_fall_below_its_least() -> None:
 
 def test_nothing_is_rewired_between_times_nor_at_the_end() -> None:
     network = small_network()
-    method = build_compression(CompressionConfig("sparse-structure", every=2, until=0.5))
+    method = build_compression(CompressionConfig(method="sparse-structure", every=2, until=0.5))
     method.attach(network, seed=3)
     optimizer = sgd(network)
     step(network, optimizer, method, seed=0)
@@ -163,7 +163,7 @@ def test_nothing_is_rewired_between_times_nor_at_the_end() -> None:
 @pytest.mark.parametrize("name", ["sparse-structure", "activity-pruning"])
 def test_a_run_goes_on_from_its_state(name: str) -> None:
     """Two epochs and two more from the state of the first equal four at a time, masks and weights."""
-    config = CompressionConfig(name, every=1, until=1.0)
+    config = CompressionConfig(method=name, every=1, until=1.0)
 
     def made() -> tuple[nn.Module, Compression, torch.optim.Optimizer]:
         network, method = small_network(), build_compression(config)
@@ -190,7 +190,7 @@ def test_a_run_goes_on_from_its_state(name: str) -> None:
 @pytest.mark.parametrize("name", ["sparse-structure", "activity-pruning"])
 def test_growing_needs_momentum(name: str) -> None:
     network = small_network()
-    method = build_compression(CompressionConfig(name, every=1))
+    method = build_compression(CompressionConfig(method=name, every=1))
     method.attach(network, seed=0)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     step(network, optimizer, method, seed=0)
@@ -208,7 +208,7 @@ def masks_on_rank(rank: int, folder: Path) -> None:
 
     found = {}
     for name in ("qat", "sparse-structure", "activity-pruning"):
-        network, method = small_network(), build_compression(CompressionConfig(name, every=1))
+        network, method = small_network(), build_compression(CompressionConfig(method=name, every=1))
         method.attach(network, seed=3)
         optimizer = sgd(network)
         parallel = DistributedDataParallel(network)

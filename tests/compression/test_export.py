@@ -34,7 +34,7 @@ def made(method: str, **keys: Any) -> nn.Module:
     """A network that has taken a few steps, so that its norms have seen something."""
     torch.manual_seed(0)
     network = build_network(**ARCHITECTURE)
-    compression = build_compression(CompressionConfig(method, **keys))
+    compression = build_compression(CompressionConfig(method=method, **keys))
     if compression is not None:
         compression.attach(network, seed=0)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)

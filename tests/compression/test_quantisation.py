@@ -61,7 +61,7 @@ def test_the_gradient_is_handed_straight_through() -> None:
 def made(b: int = 4, name: str = "small_cnn") -> nn.Module:
     torch.manual_seed(0)
     network = build_network(name, 4, image_size=8, channels=1, time_steps=2)
-    build_compression(CompressionConfig("qat", bits=b)).attach(network, seed=0)
+    build_compression(CompressionConfig(method="qat", bits=b)).attach(network, seed=0)
     return network
 
 
@@ -133,7 +133,7 @@ def test_a_frozen_layer_is_neither_quantised_nor_scored() -> None:
     torch.manual_seed(0)
     network = build_network("small_cnn", 4, image_size=8, channels=1, time_steps=2)
     network.body[1].weight.requires_grad_(False)
-    build_compression(CompressionConfig("qat")).attach(network, seed=0)
+    build_compression(CompressionConfig(method="qat")).attach(network, seed=0)
     assert "body.1" not in weighted_layers(network)
     assert "body.1" not in SpikeAwareScorer(network, layers="all").layers
     weight_parameter(network.body[4]).requires_grad_(False)
@@ -144,7 +144,7 @@ def test_a_frozen_layer_is_neither_quantised_nor_scored() -> None:
 def test_it_compiles_and_runs_in_mixed_precision(method: str) -> None:
     torch.manual_seed(0)
     network = build_network("small_cnn", 4, image_size=8, channels=1, time_steps=2)
-    compression = build_compression(CompressionConfig(method, every=1, until=1.0))
+    compression = build_compression(CompressionConfig(method=method, every=1, until=1.0))
     compression.attach(network, seed=0)
     eager, of_eager = copy.deepcopy(network.state_dict()), losses(network)
     with torch.autocast("cpu", torch.bfloat16):
@@ -165,7 +165,7 @@ def test_it_compiles_and_runs_in_mixed_precision(method: str) -> None:
 
 
 def test_figures() -> None:
-    figures = build_compression(CompressionConfig("qat", bits=4))
+    figures = build_compression(CompressionConfig(method="qat", bits=4))
     figures.attach(build_network("small_cnn", 10, image_size=8, channels=1), seed=0)
     outer, hidden, rest = 32 * 9 + 10 * 128, 64 * 32 * 9 + 128 * 64 * 9, 2 * (32 + 64 + 128) + 10
     assert figures.figures() == {
@@ -177,4 +177,4 @@ def test_figures() -> None:
 
 def test_a_network_without_layers_is_refused() -> None:
     with pytest.raises(UsageError, match="no trainable Linear or Conv layer"):
-        build_compression(CompressionConfig("qat")).attach(nn.Sequential(nn.ReLU()), seed=0)
+        build_compression(CompressionConfig(method="qat")).attach(nn.Sequential(nn.ReLU()), seed=0)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from sadp_dist.cli.main import app
 from sadp_dist.errors import UsageError
 from sadp_dist.reproduce import EXPERIMENTS
-from sadp_dist.training.config import load_config
+from sadp_dist.training.config_file import load_config
 
 
 def names(setting, *experiments):

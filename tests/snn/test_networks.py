@@ -382,8 +382,8 @@ def test_a_network_of_one_s_own_is_built_by_its_name():
         network = build_network("perceptron", 5, image_size=4, channels=1)
         assert isinstance(network, SpikingNetwork)
         assert network(torch.ones(2, 1, 4, 4)).shape == (4, 2, 5)
-        with pytest.raises(UsageError, match='"perceptron" is taken'):
-            register_network("perceptron")(build_perceptron)
+        with pytest.raises(UsageError, match='network "perceptron" exists already'):
+            register_network("perceptron")(lambda blueprint: build_perceptron(blueprint))
     finally:
         NETWORKS.pop("perceptron", None)
 
@@ -391,7 +391,7 @@ def test_a_network_of_one_s_own_is_built_by_its_name():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "spiking_resnet17"}, '"spiking_resnet17" is not known: .* did you mean "spiking_resnet1'),
+        ({"name": "spiking_resnet17"}, "'spiking_resnet17' is not known; .* did you mean .spiking_resnet1"),
         ({"num_classes": 0}, "num_classes=0 must be an integer of at least 1"),
         ({"image_size": -32}, "image_size=-32 must be"),
         ({"channels": 1.5}, "channels=1.5 must be"),

@@ -155,14 +155,14 @@ def test_compiled_neurons_do_the_same_for_batches_of_every_size():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"decay": 0.0}, r"decay=0.0 is outside \(0, 1\)"),
-        ({"decay": 1.0}, r"decay=1.0 is outside \(0, 1\)"),
+        ({"decay": 0.0}, r"decay=0.0 is not a number in \(0, 1\)"),
+        ({"decay": 1.0}, r"decay=1.0 is not a number in \(0, 1\)"),
         ({"decay": math.nan}, "decay=nan"),
-        ({"threshold": 0.0}, "threshold=0.0 must be a finite number above 0"),
+        ({"threshold": 0.0}, "threshold=0.0 is not a number above 0"),
         ({"threshold": math.inf}, "threshold=inf"),
-        ({"surrogate": "atam"}, 'surrogate="atam" is not known: .* did you mean "atan"'),
-        ({"reset": "nil"}, 'reset="nil" is not known: use subtract, zero'),
-        ({"backend": "induktor"}, 'backend="induktor" is not known: .* did you mean "inductor"'),
+        ({"surrogate": "atam"}, 'surrogate=.atam. is not one of .* did you mean "atan"'),
+        ({"reset": "nil"}, 'reset=.nil. is not one of "subtract", "zero"'),
+        ({"backend": "induktor"}, 'backend=.induktor. is not one of .* did you mean "inductor"'),
     ],
 )
 def test_settings_that_make_no_neuron_are_refused_in_one_line(setting, message):
@@ -174,5 +174,5 @@ def test_settings_that_make_no_neuron_are_refused_in_one_line(setting, message):
 
 def test_without_a_compiler_the_compiled_backend_is_refused(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(UsageError, match='no-such-compiler is not found: use "torch"'):
+    with pytest.raises(UsageError, match='no-such-compiler is not found; use "torch"'):
         lif(backend="inductor")

@@ -10,10 +10,10 @@ from torch import nn
 from sadp_dist.errors import UsageError
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.snn import NETWORKS, NeuronConfig, build_network
-from sadp_dist.snn.neurons import KINDS
+from sadp_dist.snn.neurons import NEURONS
 from tests.scoring.networks import assert_close, losses, scores_by_definition
 
-PARALLEL = KINDS[1:]
+PARALLEL = [kind for kind in NEURONS if kind != "lif"]
 FOR_FEATURES = ("spiking_mlp", "recurrent_snn", "recurrent_snn_plain")
 # Each kind of network, at a size that is quick.
 SIZES = {
@@ -54,7 +54,8 @@ def weights_by_definition(kind, order, layer, time_steps):
 def test_spikes_and_gradients_are_those_of_one_product(kind, time_steps, order, threshold, seed):
     torch.manual_seed(seed)
     order = min(order, time_steps) if kind != "psn" else 2
-    config = NeuronConfig(kind=kind, order=order, threshold=threshold, surrogate="sigmoid")
+    options = {} if kind == "psn" else {"order": order}
+    config = NeuronConfig(kind=kind, threshold=threshold, surrogate="sigmoid", **options)
     layer = config.build(time_steps).double()
     with torch.no_grad():
         layer.bias.add_(torch.randn_like(layer.bias) / 10)
@@ -159,14 +160,14 @@ def test_another_number_of_time_steps_is_refused_but_for_sliding_ones():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"kind": "pns"}, 'kind="pns" is not known: use lif, psn, .* did you mean "psn"'),
-        ({"kind": "psn", "decay": 0.5}, 'decay=0.5 is for kind "lif"; a psn learns .*: leave it out'),
-        ({"kind": "masked_psn", "reset": "zero"}, 'reset=zero is for kind "lif"; a masked_psn has no reset'),
-        ({"kind": "sliding_psn", "detach_reset": True}, "detach_reset=True .* has no reset"),
-        ({"kind": "psn", "backend": "inductor"}, "backend=inductor .* is one matrix product"),
-        ({"kind": "psn", "order": 3}, 'order=3 is for kind masked_psn and sliding_psn, not for "psn"'),
-        ({"order": 3}, 'not for "lif"'),
-        ({"kind": "sliding_psn", "order": 0}, "order=0 must be an integer of at least 1"),
+        ({"kind": "psnn"}, 'kind=\'psnn\' is not known; use one of "lif", .* did you mean "psn"'),
+        ({"kind": "psn", "decay": 0.5}, 'decay is an option of kind="lif", and kind is "psn"; remove decay'),
+        ({"kind": "masked_psn", "reset": "zero"}, 'reset is an option of kind="lif", and kind is "masked_'),
+        ({"kind": "sliding_psn", "detach_reset": True}, 'detach_reset is an option of kind="lif"'),
+        ({"kind": "psn", "backend": "inductor"}, 'backend is an option of kind="lif"'),
+        ({"kind": "psn", "order": 3}, 'order is an option of kind="masked_psn" or kind="sliding_psn"'),
+        ({"order": 3}, 'and kind is "lif"; remove order'),
+        ({"kind": "sliding_psn", "order": 0}, "order=0 is not an integer of at least 1"),
     ],
 )
 def test_settings_that_make_no_neuron_are_refused_in_one_line(setting, message):

@@ -3,7 +3,6 @@
 python gradients.py CONFIG OUT ACCUMULATE...      writes {accumulate: (steps, parameters)} of rank 0 to OUT
 """
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -29,9 +28,9 @@ def flat_gradient(network: nn.Module) -> Tensor:
 
 def gradients_of_an_epoch(config: TrainConfig, accumulate: int) -> Tensor:
     """The gradient at each step of the first epoch, (steps, parameters) float64, on this rank."""
-    training = dataclasses.replace(config.training, accumulate=accumulate)
+    training = config.training.replace(accumulate=accumulate)
     with join_job() as process:
-        trainer = Trainer(dataclasses.replace(config, training=training), process)
+        trainer = Trainer(config.replace(training=training), process)
         # Batch norm makes an example's gradient depend on its batch; with its running statistics it does not.
         trainer.learner.trained.eval()
         trainer.learner.trained.train = lambda mode=True: trainer.learner.trained

@@ -89,9 +89,9 @@ def test_a_quantised_run_is_worth_the_same_as_a_file(raw, tmp_path):
     [
         (
             {"training": {"optimizer": "sgd", "momentum": 0.0}},
-            "grows connections by the optimizer's momentum",
+            "needs the momentum of the optimizer",
         ),
-        ({"training": {"epochs": 1}}, "compression.every=1: of 1 epochs"),
+        ({"training": {"epochs": 1}}, "compression.every=1 rewires nothing: with training.epochs=1"),
     ],
 )
 def test_what_could_never_rewire_is_refused(raw, sections, said):

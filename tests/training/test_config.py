@@ -7,7 +7,8 @@ import yaml
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store import connect
-from sadp_dist.training.config import first_difference, load_config, parse_config
+from sadp_dist.training.config import parse_config
+from sadp_dist.training.config_file import first_difference, load_config, read_saved
 from sadp_dist.training.stages import load_stages
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -52,25 +53,37 @@ def test_overrides_replace_values_and_make_sections(tmp_path):
 
 def test_the_pruning_schedule_spans_the_epochs_of_training():
     assert parse_config(raw()).pruning.epochs == 4
-    with pytest.raises(UsageError, match="pruning.epochs is 5, training.epochs 4"):
+    with pytest.raises(UsageError, match="pruning.epochs=5 differs from training.epochs=4; remove"):
         parse_config(raw(pruning={"epochs": 5}))
 
 
 @pytest.mark.parametrize(
     ("sections", "expected"),
     [
-        ({"prunning": {}}, r"unknown key 'prunning' at the top level; did you mean 'pruning'\?"),
-        ({"pruning": {"ration": 0.5}}, r"unknown key 'ration' in section pruning; did you mean 'ratio'\?"),
-        ({"network": {"neuron": {"decey": 1}}}, r"'decey' in section network.neuron; did you mean 'decay'\?"),
-        ({"training": {"epochs": 0}}, r"training.epochs is 0: .*greater than or equal to 1"),
-        ({"training": {"batch_size": "many"}}, r"training.batch_size is 'many'"),
-        ({"training": {"optimizer": "sgdd"}}, r"training.optimizer is 'sgdd': .*'sgd' or 'adamw'"),
-        ({"pruning": {"ratio": 0.5, "max_ratio": 0.4}}, r"pruning: .*max_ratio=0.4"),
-        ({"pruning": {"ratio": 0.3, "max_ratio": 0.9}}, r"pruning: .*max_ratio=0.9"),
+        ({"prunning": {}}, r"unknown key 'prunning'; did you mean \"pruning\"\?"),
+        (
+            {"pruning": {"ration": 0.5}},
+            r"unknown key 'ration'.*; did you mean \"ratio\"\?",
+        ),
+        (
+            {"network": {"neuron": {"decey": 1}}},
+            r"'decey' in section network.neuron; did you mean \"decay\"\?",
+        ),
+        ({"training": {"epochs": 0}}, r"training.epochs=0 is not an integer of at least 1"),
+        ({"training": {"batch_size": "many"}}, r"training.batch_size='many' is not an integer of at least 1"),
+        (
+            {"training": {"optimizer": "sgdd"}},
+            'optimizer=.sgdd. is not one of "sgd", "adamw"; did you mean "sgd"',
+        ),
+        ({"pruning": {"ratio": 0.5, "max_ratio": 0.4}}, r"pruning.*max_ratio=0.4"),
+        ({"pruning": {"ratio": 0.3, "max_ratio": 0.9}}, r"pruning.*max_ratio=0.9"),
         ({"pruning": {"method": "sapd"}}, r"did you mean \"sadp\""),
-        ({"network": {"neuron": {"decay": 1.5}}}, r"network.neuron: decay=1.5 is outside \(0, 1\)"),
-        ({"output": "runs/{nme}"}, r"output is 'runs/\{nme\}'; \{name\} is all"),
-        ({"network": "small_cnn"}, r"network must be a section with keys of its own, got 'small_cnn'"),
+        ({"network": {"neuron": {"decay": 1.5}}}, r"network.neuron.decay=1.5 is not a number in \(0, 1\)"),
+        ({"output": "runs/{nme}"}, r"output='runs/\{nme\}' may refer to \{name\} only"),
+        (
+            {"network": "small_cnn"},
+            "network='small_cnn' is not a section; give keys of its own",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_value_and_what_is_allowed(sections, expected):
@@ -81,7 +94,7 @@ def test_a_mistake_is_one_line_that_names_the_value_and_what_is_allowed(sections
 
 
 def test_a_missing_key_or_file_or_broken_yaml_is_said(tmp_path):
-    with pytest.raises(UsageError, match="data is missing"):
+    with pytest.raises(UsageError, match="section data is missing; add it"):
         parse_config({"name": "run", "training": {"epochs": 1}})
     with pytest.raises(UsageError, match=r"nowhere\.yaml does not exist"):
         load_config(tmp_path / "nowhere.yaml")
@@ -150,5 +163,50 @@ def test_a_file_read_by_pages_is_dealt_out_by_blocks_unless_the_pruning_says_how
     assert parse_config(raw | {"pruning": {"shard_block": 100}}).pruning.shard_block == 100
     assert parse_config(raw | {"pruning": {"shard_block": None}}).pruning.shard_block is None
     raw["data"]["loader"] = "torch"
-    with pytest.raises(UsageError, match=r"page_window=64: only a .beton has pages; loader must be ffcv$"):
+    with pytest.raises(UsageError, match=r"data.page_window=64 needs loader=\"ffcv\", since only a .beton"):
         parse_config(raw)
+
+
+def leaves(section, prefix=""):
+    """The keys of nested sections by their paths, with their values."""
+    for key, value in section.items():
+        yield from (
+            leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+        )
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).with_name("configs_0_1").glob("*.yaml")))
+def test_what_version_0_1_wrote_is_read_without_the_options_of_other_kinds(path, tmp_path):
+    saved = yaml.safe_load(path.read_text())
+    assert len(saved["compression"]) == 14  # the options of every method
+    config = read_saved(path)
+    known = dict(leaves(saved))
+    for key, value in leaves(config.to_dict()):
+        assert known[key] in (value, None), key
+    assert config.scoring.score == config.pruning.rule.score
+    assert set(config.compression.to_dict()) < set(saved["compression"])
+    saved["pruning"]["ration"] = 0.5
+    other = tmp_path / "config.yaml"
+    other.write_text(yaml.safe_dump(saved))
+    with pytest.raises(UsageError, match=r"unknown key 'ration'.* \(this is sadp_dist [\d.]+.*; was another"):
+        read_saved(other)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "override",
+    ["pruning.method=full", "pruning.method=repb", "compression.method=qat", "learning.rule=bptt"],
+)
+def test_an_override_of_a_kind_drops_the_options_of_the_one_in_the_file(path, override):
+    key, _, kind = override.partition("=")
+    section, name = key.split(".")
+    for config in load_stages(path, [override]):
+        assert getattr(getattr(config, section), name) == kind
+
+
+def test_an_option_that_is_typed_beside_another_kind_is_refused():
+    path = next(path for path in CONFIGS if path.stem == "cifar10-vgg16-qat")
+    assert load_config(path).compression.bits
+    assert "bits" not in load_config(path, ["compression.method=none"]).compression.to_dict()
+    with pytest.raises(UsageError, match='compression.bits is an option of method="qat"'):
+        load_config(path, ["compression.method=none", "compression.bits=4"])

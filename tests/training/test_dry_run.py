@@ -15,7 +15,7 @@ from sadp_dist.loading import write_arrays
 from sadp_dist.reproduce.small_data import FILM_STEPS, SENSOR
 from sadp_dist.selection import RULES
 from sadp_dist.training import parse_config, read_metrics, train
-from sadp_dist.training.config import load_config, read_sections
+from sadp_dist.training.config_file import load_config, read_sections
 from sadp_dist.training.dry_run import dry_run
 from sadp_dist.training.stages import load_stages
 

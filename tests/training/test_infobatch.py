@@ -53,5 +53,5 @@ def test_fills_have_no_loss():
 
 
 def test_an_unknown_score_is_refused(recipe):
-    with pytest.raises(UsageError, match="scoring.score is 'los'"):
+    with pytest.raises(UsageError, match="scoring.score='los' is not known"):
         parse_config(recipe(scoring={"score": "los"}))

@@ -141,7 +141,7 @@ def test_combinations_that_make_no_sense_are_refused_before_anything_is_written(
 
 
 def test_unknown_rules_and_keys_are_refused(raw):
-    with pytest.raises(UsageError, match='learning.rule="bptl" is not known: use bptt, .* "bptt"'):
+    with pytest.raises(UsageError, match='learning.rule=.bptl. is not known; use one of "bptt", .* "bptt"'):
         train(parse_config(raw(learning={"rule": "bptl"})), show=False)
-    with pytest.raises(UsageError, match="steps=2 goes with rule=tbptt, and the rule is sltt"):
+    with pytest.raises(UsageError, match='learning.steps is an option of rule="tbptt", and rule is "sltt"'):
         parse_config(raw(learning={"rule": "sltt", "steps": 2}))

@@ -60,7 +60,7 @@ def test_a_run_counts_what_it_trains_on_and_goes_on_from_the_middle_of_an_epoch(
 
 
 def test_it_goes_by_its_own_score_alone(raw):
-    with pytest.raises(UsageError, match='scoring.score="loss" is not what pruning.method="repb"'):
+    with pytest.raises(UsageError, match='scoring.score="loss" does not go with pruning.method="repb"'):
         parse_config({**raw, "scoring": {"score": "loss"}})
 
 

@@ -95,9 +95,9 @@ def test_a_store_that_is_not_there_is_one_line_and_exit_1(recipe, launch):
 @pytest.mark.parametrize(
     ("store", "expected"),
     [
-        ({"planner": "rank1"}, 'planner=\'rank1\' is not known; use one of "auto", "server", "rank0"'),
-        ({"timeout": 0}, "timeout=0.0 is not a number of seconds above 0"),
-        ({"snapshots": "x"}, "unknown key 'snapshots' in section store; did you mean 'snapshot'?"),
+        ({"planner": "rank1"}, 'store.planner=\'rank1\' is not one of "auto", "server", "rank0"'),
+        ({"timeout": 0}, "store.timeout=0 is not a number above 0"),
+        ({"snapshots": "x"}, "unknown key 'snapshots' in section store; did you mean \"snapshot\"?"),
     ],
 )
 def test_options_of_the_store_are_checked_before_anything_starts(recipe, store, expected):

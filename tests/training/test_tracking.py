@@ -111,5 +111,5 @@ def test_the_end_of_a_run_says_what_was_left_out_and_warns_where_that_is_somethi
 
 
 def test_forgetting_is_counted_from_errors_alone(raw):
-    with pytest.raises(UsageError, match='scoring.score="loss" is not what pruning.method="forgetting"'):
+    with pytest.raises(UsageError, match='scoring.score="loss" does not go with pruning.method="forgetting"'):
         parse_config({**raw, "scoring": {"score": "loss"}})

@@ -45,7 +45,7 @@ def test_weights_that_are_not_there_or_of_another_network_are_refused(recipe, tm
 
 def test_a_run_starts_from_the_weights_behind_quantised_ones(tmp_path):
     quantised, network = (build_network("small_cnn", 4, image_size=8, channels=1) for _ in range(2))
-    build_compression(CompressionConfig("qat", bits=2)).attach(quantised, seed=0)
+    build_compression(CompressionConfig(method="qat", bits=2)).attach(quantised, seed=0)
     checkpoint = tmp_path / "first" / "checkpoints" / "e0001-b000000"
     checkpoint.mkdir(parents=True)
     torch.save({"network": quantised.state_dict()}, checkpoint / "state.pt")

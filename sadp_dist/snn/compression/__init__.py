@@ -1,26 +1,19 @@
-"""Networks made smaller: few bits for a weight, few channels, few connections; and what is left of them."""
+"""Makes networks smaller: weights of few bits, fewer channels, fewer connections."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sadp_dist.snn.compression.config import CompressionConfig
+from sadp_dist.snn.compression.config import COMPRESSIONS, CompressionConfig, register_compression
 
 if TYPE_CHECKING:
-    from sadp_dist.snn.compression.methods import (
-        COMPRESSIONS,
-        Compression,
-        build_compression,
-        register_compression,
-    )
+    from sadp_dist.snn.compression.base import Compression, build_compression
 
 __all__ = ["COMPRESSIONS", "Compression", "CompressionConfig", "build_compression", "register_compression"]
 
 
 def __getattr__(name: str) -> Any:
-    # The methods need torch, which a configuration should not wait for.
-    if name in __all__:
-        from sadp_dist.snn.compression import methods
-
-        return getattr(methods, name)
+    if name in __all__:  # these need torch, and a configuration does not wait for it
+        return getattr(import_module("sadp_dist.snn.compression.base"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

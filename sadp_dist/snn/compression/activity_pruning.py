@@ -8,16 +8,17 @@ batch norm, the least active channels go, and they come back by the gradient of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.compression.base import Compression, register_compression
-from sadp_dist.snn.compression.config import CompressionConfig
+from sadp_dist.snn.compression.base import Compression
+from sadp_dist.snn.compression.config import CompressionConfig, register_compression
 from sadp_dist.snn.compression.momentum import momentum
 from sadp_dist.snn.layers import WEIGHTED, count_parameters, weighted_layers
 
@@ -56,7 +57,28 @@ def find_units(network: nn.Module) -> list[Unit]:
     return units
 
 
-@register_compression("activity-pruning")
+class ActivityPruningConfig(CompressionConfig):
+    """The options of "activity-pruning".
+
+    Attributes:
+        connectivity: share of the weights that remain in the end.
+        until: share of the epochs after which the channels stay as they are.
+        regrow: share of the remaining weights that go to channels which come back.
+        scope: whether channels are compared within each "layer" or across the whole "network".
+    """
+
+    method: str = "activity-pruning"
+    connectivity: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    until: Annotated[float, Field(gt=0, le=1)] = 0.75
+    regrow: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    scope: Literal["layer", "network"] = "layer"
+
+    @property
+    def needs_momentum(self) -> bool:
+        return True
+
+
+@register_compression("activity-pruning", ActivityPruningConfig)
 class ActivityPruning(Compression):
     """Masks over channels. A channel that is out has γ = β = 0 in its batch norm, so that it never spikes.
 
@@ -64,10 +86,11 @@ class ActivityPruning(Compression):
     come back, with its old weights, γ = 1 and β = 0. Then they become 0.
     """
 
+    config: ActivityPruningConfig
     fixed: Tensor
     _measuring: bool
 
-    def __init__(self, config: CompressionConfig) -> None:
+    def __init__(self, config: ActivityPruningConfig) -> None:
         super().__init__(config)
         self._units: list[Unit] = []
         self._weights = self._parameters_in_all = 0

@@ -1,16 +1,14 @@
-"""What a method of compression is, and the methods by name. A new one is a new file with a class."""
+"""The base class of compression methods."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sadp_dist.errors import UsageError
-from sadp_dist.snn.compression.config import CompressionConfig
+from sadp_dist.snn.compression.config import COMPRESSIONS, CompressionConfig
 
 
 class Compression(nn.Module, ABC):
@@ -59,25 +57,6 @@ class Compression(nn.Module, ABC):
         """What became of the network, by name."""
 
 
-M = TypeVar("M", bound=type[Compression])
-
-COMPRESSIONS: dict[str, type[Compression]] = {}
-
-
-def register_compression(name: str) -> Callable[[M], M]:
-    """Decorator: make a method known to :func:`build_compression` under `name`."""
-
-    def register(method: M) -> M:
-        if name in COMPRESSIONS:
-            raise UsageError(
-                f'method="{name}" is taken by another one: choose one not in {", ".join(COMPRESSIONS)}'
-            )
-        COMPRESSIONS[name] = method
-        return method
-
-    return register
-
-
 def build_compression(config: CompressionConfig) -> Compression | None:
-    """The method that a configuration names, attached to nothing yet; None for "none"."""
+    """Return the method that a configuration names, not attached to a network yet; None for "none"."""
     return None if config.method == "none" else COMPRESSIONS[config.method](config)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +126,7 @@ def _write(
 ) -> None:
     if file.suffix != ".npz":
         raise UsageError(f"{file} must end in .npz, the kind of file that a network is exported to")
-    described = {**architecture, "neuron": asdict(architecture["neuron"])}
+    described = {**architecture, "neuron": architecture["neuron"].to_dict()}
     try:
         with file.open("wb") as opened:
             content: dict[str, Any] = {ARCHITECTURE: np.array(json.dumps(described)), **arrays}

@@ -7,14 +7,15 @@ first, so that all levels are in use. Biases and norms stay float32, potentials 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.compression.base import Compression, register_compression
-from sadp_dist.snn.compression.config import CompressionConfig
+from sadp_dist.snn.compression.base import Compression
+from sadp_dist.snn.compression.config import CompressionConfig, register_compression
 from sadp_dist.snn.layers import count_parameters, weighted_layers
 
 OUTER_BITS = 8  # of the first and the last layer
@@ -100,11 +101,24 @@ def quantised(layer: nn.Module) -> Quantised | None:
     return None
 
 
-@register_compression("qat")
+class QATConfig(CompressionConfig):
+    """The options of "qat".
+
+    Attributes:
+        bits: bits of a weight; the weights of the first and the last layer have 8.
+    """
+
+    method: str = "qat"
+    bits: Annotated[int, Field(ge=2, le=8)] = 8
+
+
+@register_compression("qat", QATConfig)
 class QuantisationAwareTraining(Compression):
     """Every linear and convolutional weight has `bits` bits; those of the first and the last layer have 8."""
 
-    def __init__(self, config: CompressionConfig) -> None:
+    config: QATConfig
+
+    def __init__(self, config: QATConfig) -> None:
         super().__init__(config)
         self._figures: dict[str, float] = {}
 

@@ -14,21 +14,78 @@ stage II moves as many again; without it, Algorithm 1 is taken by its letter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.compression.base import Compression, register_compression
-from sadp_dist.snn.compression.config import CompressionConfig
+from sadp_dist.snn.compression.base import Compression
+from sadp_dist.snn.compression.config import CompressionConfig, register_compression
 from sadp_dist.snn.compression.erdos_renyi import connection_probabilities, draw_connections
 from sadp_dist.snn.compression.momentum import momentum
 from sadp_dist.snn.compression.pq_index import pq_index, retained_lower_bound, rewiring_ratio
 from sadp_dist.snn.layers import count_parameters, weighted_layers
 
 
-@register_compression("sparse-structure")
+class SparseStructureConfig(CompressionConfig):
+    """The options of "sparse-structure".
+
+    Attributes:
+        density: share of the weights that training starts with.
+        connectivity: share of the weights at which connectivity stops falling.
+        shrink: whether connectivity falls at each rewiring; false keeps `density`.
+        until: share of the epochs after which connections stay as they are.
+        every: epochs between two rewirings.
+        scope: whether each "layer" is rewired as a whole, or each "neuron" by itself.
+        gamma: γ of Eq. 4, which scales the number of connections that are removed.
+        beta: β of Eq. 4, the largest share of the connections that is removed at once.
+        alpha: α_r of Eq. 3; a larger value removes more.
+        p: p of the PQ index, below q.
+        q: q of the PQ index.
+    """
+
+    method: str = "sparse-structure"
+    density: Annotated[float, Field(gt=0, le=1)] = 0.5
+    connectivity: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    shrink: bool = True
+    until: Annotated[float, Field(gt=0, le=1)] = 0.75
+    every: Annotated[int, Field(ge=1)] = 10
+    scope: Literal["layer", "neuron"] = "layer"
+    gamma: Annotated[float, Field(gt=0)] = 1.0
+    beta: Annotated[float, Field(gt=0, le=1)] = 0.9
+    alpha: Annotated[float, Field(ge=0)] = 0.001
+    p: Annotated[float, Field(gt=0)] = 0.5
+    q: Annotated[float, Field(gt=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _check(self) -> SparseStructureConfig:
+        if self.p >= self.q:
+            raise UsageError(f"p={self.p} must be below q={self.q}, as the PQ index requires")
+        if self.shrink and self.density < self.connectivity:
+            raise UsageError(
+                f"density={self.density} must be at least connectivity={self.connectivity}, "
+                "to which it falls; raise density or lower connectivity"
+            )
+        return self
+
+    @property
+    def needs_momentum(self) -> bool:
+        return True
+
+    def check_epochs(self, epochs: int) -> None:
+        last = min(int(self.until * epochs), epochs - 1)
+        if self.every > last:
+            raise UsageError(
+                f"compression.every={self.every} rewires nothing: with training.epochs={epochs} and "
+                f"compression.until={self.until} the last rewiring is after epoch {last}; "
+                "lower compression.every or train longer"
+            )
+
+
+@register_compression("sparse-structure", SparseStructureConfig)
 class SparseStructure(Compression):
     """Masks over all linear and convolutional weights; what they leave out is 0 after every step.
 
@@ -36,7 +93,9 @@ class SparseStructure(Compression):
     follows it, and says where to grow. Every rank has the same weights and momentum, and so the same masks.
     """
 
-    def __init__(self, config: CompressionConfig) -> None:
+    config: SparseStructureConfig
+
+    def __init__(self, config: SparseStructureConfig) -> None:
         super().__init__(config)
         self._layers: list[nn.Module] = []  # a list: they are the network's, and not in this state_dict
         self._others = 0  # parameters without a mask

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sadp_dist.snn.learning.config import LearningConfig
+from sadp_dist.snn.learning.config import LEARNING_RULES, LearningConfig, register_learning_rule
 
 if TYPE_CHECKING:
-    from sadp_dist.snn.learning.rules import (
-        LEARNING_RULES,
-        LearningRule,
-        Passes,
-        Setting,
-        build_learning_rule,
-        register_learning_rule,
-    )
+    from sadp_dist.snn.learning.rule import LearningContext, LearningRule, Passes, build_learning_rule
 
 __all__ = [
     "LEARNING_RULES",
     "LearningConfig",
+    "LearningContext",
     "LearningRule",
     "Passes",
-    "Setting",
     "build_learning_rule",
     "register_learning_rule",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # Rules need torch, which a configuration (it needs LearningConfig alone) should not wait for.
-    if name in __all__:
-        from sadp_dist.snn.learning import rules
-
-        return getattr(rules, name)
+    if name in __all__:  # these need torch, and a configuration does not wait for it
+        return getattr(import_module("sadp_dist.snn.learning.rule"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sadp_dist.snn.learning.registry import register_learning_rule
+from sadp_dist.snn.learning.config import register_learning_rule
 from sadp_dist.snn.learning.rule import LearningRule, Passes
 
 

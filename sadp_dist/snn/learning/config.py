@@ -1,43 +1,40 @@
-"""The ``learning:`` section of a configuration; torch is not needed to read it."""
+"""The ``learning:`` section of a configuration, and the learning rules that it may name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from sadp_dist.errors import UsageError
+from sadp_dist.registry import Registry
+from sadp_dist.sections import Section
+
+if TYPE_CHECKING:
+    from sadp_dist.snn.learning.rule import LearningRule
+
+LEARNING_RULES: Registry[type[LearningRule]] = Registry(
+    "learning rule",
+    {
+        "bptt": "sadp_dist.snn.learning.bptt",
+        "tbptt": "sadp_dist.snn.learning.tbptt:TBPTTConfig",
+        "sltt": "sadp_dist.snn.learning.sltt:SLTTConfig",
+        "ottt": "sadp_dist.snn.learning.ottt",
+        "eprop": "sadp_dist.snn.learning.eprop:EPropConfig",
+        "decolle": "sadp_dist.snn.learning.decolle",
+        "ell": "sadp_dist.snn.learning.ell",
+    },
+)
+"""Learning rules by name. A new rule is a file with one registered subclass of ``LearningRule``."""
+
+register_learning_rule = LEARNING_RULES.register
 
 
-@dataclass(frozen=True)
-class LearningConfig:
-    """By which rule a network learns.
+class LearningConfig(Section):
+    """The learning rule of the network.
 
     Attributes:
-        rule: one of `sadp_dist.snn.LEARNING_RULES`: "bptt", "tbptt", "sltt", "ottt", "eprop", "decolle" or
-            "ell", or one that was registered.
-        steps: with "tbptt", the time steps between two cuts; they divide T.
-        backward_steps: with "sltt", K of SLTT-K: of each batch's T time steps so many, drawn at random, have
-            a backward pass. None: all of them.
-        feedback: with "eprop", what takes the output's errors to hidden layers: the "symmetric" weights that
-            spikes went up by, or fixed "random" ones. None: "symmetric".
-
-    Raises:
-        UsageError: a number below 1, or a key of another rule.
+        rule: "bptt", "tbptt", "sltt", "ottt", "eprop", "decolle", "ell", or a rule that you registered.
     """
 
-    rule: str = "bptt"
-    steps: int | None = None
-    backward_steps: int | None = None
-    feedback: Literal["symmetric", "random"] | None = None
+    kinds = LEARNING_RULES
+    kind_key = "rule"
 
-    def __post_init__(self) -> None:
-        for key, rule in (("steps", "tbptt"), ("backward_steps", "sltt"), ("feedback", "eprop")):
-            value = getattr(self, key)
-            if value is None:
-                continue
-            if self.rule != rule:
-                raise UsageError(f"{key}={value} goes with rule={rule}, and the rule is {self.rule}")
-            if isinstance(value, int) and value < 1:
-                raise UsageError(f"{key}={value} must be at least 1")
-        if self.rule == "tbptt" and self.steps is None:
-            raise UsageError("rule=tbptt needs steps, the number of time steps between two cuts")
+    rule: str = "bptt"

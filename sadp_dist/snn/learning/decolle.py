@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sadp_dist.snn.learning.config import register_learning_rule
 from sadp_dist.snn.learning.local import LocalRule
-from sadp_dist.snn.learning.registry import register_learning_rule
 
 
 @register_learning_rule("decolle")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,15 +11,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sadp_dist.errors import UsageError
 from sadp_dist.snn.layers import weighted_layers
-from sadp_dist.snn.learning.config import LearningConfig
+from sadp_dist.snn.learning.config import LearningConfig, register_learning_rule
 from sadp_dist.snn.learning.cuts import Cuts
-from sadp_dist.snn.learning.registry import register_learning_rule
-from sadp_dist.snn.learning.rule import Passes, Setting
+from sadp_dist.snn.learning.rule import LearningContext, Passes
 from sadp_dist.snn.learning.stepwise import Chunk, StepwiseRule
 from sadp_dist.snn.learning.traces import Traces
 
 
-@register_learning_rule("eprop")
+class EPropConfig(LearningConfig):
+    """The options of "eprop".
+
+    Attributes:
+        feedback: what takes the output's errors to the hidden layers: "symmetric" uses the forward weights,
+            "random" uses fixed random weights.
+    """
+
+    rule: str = "eprop"
+    feedback: Literal["symmetric", "random"] = "symmetric"
+
+
+@register_learning_rule("eprop", EPropConfig)
 class EProp(StepwiseRule):
     """E-prop for LIF neurons (Bellec et al., Nature Communications 2020, Eqs. 1, 4, 22 and 23).
 
@@ -40,22 +52,24 @@ class EProp(StepwiseRule):
 
     encodes_once = False  # inputs have traces, too
 
-    def __init__(self, config: LearningConfig, setting: Setting) -> None:
-        super().__init__(config, setting)
-        for name, module in setting.network.named_modules():
+    config: EPropConfig
+
+    def __init__(self, config: EPropConfig, context: LearningContext) -> None:
+        super().__init__(config, context)
+        for name, module in context.network.named_modules():
             if isinstance(module, _BatchNorm):
                 raise UsageError(
                     f"learning.rule=eprop is defined for networks without batch norm, and {name} is one: use "
                     "recurrent_snn_plain, or learning.rule=ottt"
                 )
-        *hidden, _ = weighted_layers(setting.network).values()
-        self.traces = Traces(hidden, setting.decay)
+        *hidden, _ = weighted_layers(context.network).values()
+        self.traces = Traces(hidden, context.trace_decay())
         self.at_work.append(self.traces)
-        self.cuts = Cuts(setting.network) if config.feedback == "random" else None
+        self.cuts = Cuts(context.network) if config.feedback == "random" else None
         if self.cuts is not None:
             self.at_work.append(self.cuts)
-            K = setting.num_classes
-            for number, shape in enumerate(self.cuts.shapes(setting.example)):
+            K = context.num_classes
+            for number, shape in enumerate(self.cuts.shapes(context.example)):
                 self.register_buffer(f"feedback_{number}", torch.randn(K, math.prod(shape)) / K**0.5)
 
     def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:

@@ -12,7 +12,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.learning.cuts import Cuts
-from sadp_dist.snn.learning.rule import Passes, Setting
+from sadp_dist.snn.learning.rule import LearningContext, Passes
 from sadp_dist.snn.learning.stepwise import Chunk, StepwiseRule
 from sadp_dist.snn.learning.traces import Traces
 
@@ -34,14 +34,14 @@ class LocalRule(StepwiseRule):
     traced: ClassVar[bool]
     """Whether weights learn from traces of spikes, or from those of the same time step."""
 
-    def __init__(self, config: LearningConfig, setting: Setting) -> None:
-        super().__init__(config, setting)
-        self.cuts = Cuts(setting.network)
+    def __init__(self, config: LearningConfig, context: LearningContext) -> None:
+        super().__init__(config, context)
+        self.cuts = Cuts(context.network)
         self.classifiers = nn.ModuleList(
-            LocalClassifier(shape, setting.num_classes) for shape in self.cuts.shapes(setting.example)
+            LocalClassifier(shape, context.num_classes) for shape in self.cuts.shapes(context.example)
         ).requires_grad_(self.trained)
-        *hidden, _ = weighted_layers(setting.network).values()
-        self.traces = Traces(hidden, setting.decay) if self.traced else None
+        *hidden, _ = weighted_layers(context.network).values()
+        self.traces = Traces(hidden, context.trace_decay()) if self.traced else None
         self.at_work += [self.cuts] if self.traces is None else [self.cuts, self.traces]
 
     def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:

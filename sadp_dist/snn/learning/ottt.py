@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from sadp_dist.snn.layers import weighted_layers
-from sadp_dist.snn.learning.config import LearningConfig
-from sadp_dist.snn.learning.registry import register_learning_rule
-from sadp_dist.snn.learning.rule import Setting
+from sadp_dist.snn.learning.config import LearningConfig, register_learning_rule
+from sadp_dist.snn.learning.rule import LearningContext
 from sadp_dist.snn.learning.stepwise import StepwiseRule
 from sadp_dist.snn.learning.traces import Traces
 
@@ -21,7 +20,7 @@ class OTTT(StepwiseRule):
     classifier too, and the first one, which takes the input, has none.
     """
 
-    def __init__(self, config: LearningConfig, setting: Setting) -> None:
-        super().__init__(config, setting)
-        self.traces = Traces(weighted_layers(setting.network.body).values(), setting.decay)
+    def __init__(self, config: LearningConfig, context: LearningContext) -> None:
+        super().__init__(config, context)
+        self.traces = Traces(weighted_layers(context.network.body).values(), context.trace_decay())
         self.at_work.append(self.traces)

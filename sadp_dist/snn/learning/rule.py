@@ -10,20 +10,21 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from sadp_dist.snn.learning.config import LearningConfig
+from sadp_dist.errors import UsageError
+from sadp_dist.snn.learning.config import LEARNING_RULES, LearningConfig
 from sadp_dist.snn.models.network import SpikingNetwork
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a rule is built for.
+class LearningContext:
+    """What a learning rule is built for.
 
     Attributes:
         network: whose weights learn.
         example: one input of the network, [1, C, H, W], [T, 1, C, H, W] or [T, 1, F], of any values.
         time_steps: T.
         num_classes: K.
-        decay: λ of the neurons (Eq. 1), by which traces of spikes decay.
+        decay: λ of the neurons (Eq. 1), by which traces of spikes decay; None: they have none.
         seed: of what a rule draws at random.
     """
 
@@ -31,8 +32,18 @@ class Setting:
     example: Tensor
     time_steps: int
     num_classes: int
-    decay: float
+    decay: float | None
     seed: int
+
+    def trace_decay(self) -> float:
+        """Return `decay`, for a rule with traces of spikes.
+
+        Raises:
+            UsageError: the neurons have no decay.
+        """
+        if self.decay is None:
+            raise UsageError("this learning.rule needs neurons with a decay; use network.neuron.kind=lif")
+        return self.decay
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class LearningRule(nn.Module, ABC):
 
     Args:
         config: the ``learning:`` section.
-        setting: what it is built for.
+        context: what it is built for.
 
     Raises:
         UsageError: the rule and the network do not go together.
@@ -73,18 +84,18 @@ class LearningRule(nn.Module, ABC):
     """Whether a micro-batch is one forward pass of the network as DDP and torch.compile wrap it, and its
     backward pass."""
 
-    def __init__(self, config: LearningConfig, setting: Setting) -> None:
+    def __init__(self, config: LearningConfig, context: LearningContext) -> None:
         super().__init__()
-        self.config, self.setting = config, setting
+        self.config, self.context = config, context
 
     @property
     def network(self) -> SpikingNetwork:
-        return self.setting.network
+        return self.context.network
 
     @property
     def chunk(self) -> int:
         """Time steps that layers see in one call."""
-        return self.setting.time_steps
+        return self.context.time_steps
 
     @abstractmethod
     def learn(
@@ -102,3 +113,12 @@ class LearningRule(nn.Module, ABC):
         Returns:
             logits [T, B, K] and the losses (B,) of the network's output, without a graph.
         """
+
+
+def build_learning_rule(config: LearningConfig, context: LearningContext) -> LearningRule:
+    """Return the rule that a configuration names, on the device of the example.
+
+    Raises:
+        UsageError: the rule and the network do not go together.
+    """
+    return LEARNING_RULES[config.rule](config, context).to(context.example.device)

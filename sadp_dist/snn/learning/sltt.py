@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.learning.config import LearningConfig
-from sadp_dist.snn.learning.registry import register_learning_rule
-from sadp_dist.snn.learning.rule import Setting
+from sadp_dist.snn.learning.config import LearningConfig, register_learning_rule
+from sadp_dist.snn.learning.rule import LearningContext
 from sadp_dist.snn.learning.stepwise import StepwiseRule
 
 
-@register_learning_rule("sltt")
+class SLTTConfig(LearningConfig):
+    """The options of "sltt".
+
+    Attributes:
+        backward_steps: K of SLTT-K: the number of time steps of each batch, drawn at random, that have a
+            backward pass. None: all of them.
+    """
+
+    rule: str = "sltt"
+    backward_steps: Annotated[int, Field(ge=1)] | None = None
+
+
+@register_learning_rule("sltt", SLTTConfig)
 class SLTT(StepwiseRule):
     """SLTT and, with ``learning.backward_steps``, SLTT-K (Meng et al., ICCV 2023, Algorithm S2).
 
@@ -24,17 +38,19 @@ class SLTT(StepwiseRule):
     ``network.neuron.reset``; the losses S13 and S14 are ``training.loss`` "tet" and "tet-label".
     """
 
-    def __init__(self, config: LearningConfig, setting: Setting) -> None:
-        super().__init__(config, setting)
+    config: SLTTConfig
+
+    def __init__(self, config: SLTTConfig, context: LearningContext) -> None:
+        super().__init__(config, context)
         K = config.backward_steps
-        if K is not None and setting.time_steps < K:
+        if K is not None and context.time_steps < K:
             raise UsageError(
-                f"learning.backward_steps={K} must be at most network.time_steps={setting.time_steps}"
+                f"learning.backward_steps={K} must be at most network.time_steps={context.time_steps}"
             )
 
     def backward_chunks(self, time_steps: int, key: tuple[int, int]) -> set[int]:
         K = self.config.backward_steps
         if K is None:
             return super().backward_chunks(time_steps, key)
-        required = np.random.default_rng([self.setting.seed, *key]).permutation(time_steps)[:K]
+        required = np.random.default_rng([self.context.seed, *key]).permutation(time_steps)[:K]
         return set(required.tolist())

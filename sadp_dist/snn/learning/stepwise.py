@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sadp_dist.errors import UsageError
 from sadp_dist.snn.learning.config import LearningConfig
-from sadp_dist.snn.learning.rule import LearningRule, Passes, Setting
+from sadp_dist.snn.learning.rule import LearningContext, LearningRule, Passes
 
 Encode = Callable[[int, int], Tensor]
 """What the stem makes of so many time steps from a first one on, [steps, B, ...]."""
@@ -48,9 +48,9 @@ class StepwiseRule(LearningRule):
     encodes_once: ClassVar[bool] = True
     """Whether what the stem makes of an image is computed once for all time steps, and its gradient too."""
 
-    def __init__(self, config: LearningConfig, setting: Setting) -> None:
-        super().__init__(config, setting)
-        for name, module in setting.network.named_modules():
+    def __init__(self, config: LearningConfig, context: LearningContext) -> None:
+        super().__init__(config, context)
+        for name, module in context.network.named_modules():
             if not getattr(module, "stepwise", True):
                 raise UsageError(
                     f"learning.rule={config.rule} goes step by step; {type(module).__name__} ({name}) "
@@ -66,7 +66,7 @@ class StepwiseRule(LearningRule):
     def learn(
         self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        T = self.setting.time_steps if inputs.dim() == 4 else len(inputs)
+        T = self.context.time_steps if inputs.dim() == 4 else len(inputs)
         chosen = self.backward_chunks(T, key)
         logits, losses = [], torch.zeros_like(coefficients)
         with ExitStack() as stack:
@@ -101,7 +101,7 @@ class StepwiseRule(LearningRule):
         """The stem. Of an image it is computed once; chunks add up its gradient, which goes down at last."""
         stem, static = self.network.stem, inputs.dim() == 4
         if not (static and self.encodes_once):
-            sequence = inputs.expand(self.setting.time_steps, *inputs.shape) if static else inputs
+            sequence = inputs.expand(self.context.time_steps, *inputs.shape) if static else inputs
             yield lambda start, steps: stem(sequence[start : start + steps])
             return
         with passes.autocast():

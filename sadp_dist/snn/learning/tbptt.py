@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from sadp_dist.errors import UsageError
-from sadp_dist.snn.learning.config import LearningConfig
-from sadp_dist.snn.learning.registry import register_learning_rule
-from sadp_dist.snn.learning.rule import Setting
+from sadp_dist.snn.learning.config import LearningConfig, register_learning_rule
+from sadp_dist.snn.learning.rule import LearningContext
 from sadp_dist.snn.learning.stepwise import StepwiseRule
 
 
-@register_learning_rule("tbptt")
+class TBPTTConfig(LearningConfig):
+    """The options of "tbptt".
+
+    Attributes:
+        steps: time steps between two cuts; they divide T.
+    """
+
+    rule: str = "tbptt"
+    steps: Annotated[int, Field(ge=1)]
+
+
+@register_learning_rule("tbptt", TBPTTConfig)
 class TBPTT(StepwiseRule):
     """BPTT within chunks of ``learning.steps`` time steps; from one chunk to the next go potentials alone.
 
@@ -17,16 +31,16 @@ class TBPTT(StepwiseRule):
     training of recurrent network trajectories"). Memory is that of one chunk.
     """
 
-    def __init__(self, config: LearningConfig, setting: Setting) -> None:
-        super().__init__(config, setting)
-        assert config.steps is not None
-        if setting.time_steps % config.steps or config.steps == setting.time_steps:
+    config: TBPTTConfig
+
+    def __init__(self, config: TBPTTConfig, context: LearningContext) -> None:
+        super().__init__(config, context)
+        if context.time_steps % config.steps or config.steps == context.time_steps:
             raise UsageError(
-                f"learning.steps={config.steps} must divide network.time_steps={setting.time_steps} and be "
+                f"learning.steps={config.steps} must divide network.time_steps={context.time_steps} and be "
                 "less; for the whole sequence at once use learning.rule=bptt"
             )
 
     @property
     def chunk(self) -> int:
-        assert self.config.steps is not None
         return self.config.steps

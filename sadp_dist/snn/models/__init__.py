@@ -1,16 +1,21 @@
-"""The networks, each registered under the name that a configuration gives it."""
+"""Networks by name; each file registers its own."""
 
-from sadp_dist.snn.models import (  # noqa: F401  (each registers its networks)
-    features,
-    meta_spikeformer,
-    nf_resnet,
-    resnet,
-    small_cnn,
-    t_revsnn,
-    vgg,
-    vgg_ws,
-)
-from sadp_dist.snn.models.network import SpikingNetwork
-from sadp_dist.snn.models.registry import NETWORKS, build_network, register_network
+from __future__ import annotations
 
-__all__ = ["NETWORKS", "SpikingNetwork", "build_network", "register_network"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sadp_dist.snn.models.config import NETWORKS, NetworkConfig
+
+if TYPE_CHECKING:
+    from sadp_dist.snn.models.network import SpikingNetwork
+    from sadp_dist.snn.models.registry import Blueprint, build_network, register_network
+
+__all__ = ["NETWORKS", "Blueprint", "NetworkConfig", "SpikingNetwork", "build_network", "register_network"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:  # these need torch, and a configuration does not wait for it
+        file = "network" if name == "SpikingNetwork" else "registry"
+        return getattr(import_module(f"sadp_dist.snn.models.{file}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The names of the networks. A new network is a new file with one registered function."""
+"""Builds a network by its name."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
+from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
+from sadp_dist.snn.models.config import NETWORKS, NetworkConfig
 from sadp_dist.snn.models.network import SpikingNetwork
-from sadp_dist.snn.neurons import NeuronConfig, check_name
+from sadp_dist.snn.neurons import NeuronConfig
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class Blueprint:
 
     A network for sequences of F features, as of audio, has channels = F and image_size = 1. Most networks
     fit any T.
+
+    Attributes:
+        options: the ``network:`` section, with the network's own options if it has some.
     """
 
     num_classes: int
@@ -28,6 +33,7 @@ class Blueprint:
     channels: int
     neuron: Callable[[], nn.Module]
     time_steps: int = 4
+    options: Any = None
 
     def __post_init__(self) -> None:
         for name in ("num_classes", "image_size", "channels", "time_steps"):
@@ -39,26 +45,25 @@ Builder = Callable[[Blueprint], tuple[nn.Module, nn.Module]]
 
 Inputs = Literal["images", "features"]
 
-NETWORKS: dict[str, Builder] = {}
 INPUTS: dict[str, Inputs] = {}
-"""What each network takes: images, or event frames, and else vectors of features over time, as of audio."""
+"""What each network takes: images (event frames too), or vectors of features over time, as of audio."""
 
 
-def register_network(name: str, inputs: Inputs = "images") -> Callable[[Builder], Builder]:
-    """Decorator: make a builder known to :func:`build_network` under `name`.
+def register_network(
+    name: str, inputs: Inputs = "images", options: type[NetworkConfig] | None = None
+) -> Callable[[Builder], Builder]:
+    """Return a decorator that registers a builder under `name`.
 
     Args:
         name: what a configuration calls the network.
         inputs: "images" [B, C, H, W] and frames [T, B, C, H, W], or "features" [T, B, F].
+        options: a subclass of `NetworkConfig` whose further keys are the network's own options; the builder
+            finds them in `Blueprint.options`.
     """
 
     def register(builder: Builder) -> Builder:
-        if name in NETWORKS:
-            raise UsageError(
-                f'name="{name}" is taken by another network: choose one not in {", ".join(NETWORKS)}'
-            )
-        NETWORKS[name], INPUTS[name] = builder, inputs
-        return builder
+        INPUTS[name] = inputs
+        return NETWORKS.register(name, options)(builder)
 
     return register
 
@@ -70,6 +75,7 @@ def build_network(
     channels: int = 3,
     time_steps: int = 4,
     neuron: NeuronConfig | None = None,
+    **options: Any,
 ) -> SpikingNetwork:
     """A spiking network with fresh weights.
 
@@ -79,23 +85,26 @@ def build_network(
         image_size: side of the (square) images, in pixels; 1 for features over time, as of audio.
         channels: of the images: 3 for colour, 1 for grey, 2 for event frames; F, where there are features.
         time_steps: T, how many times an image is shown; for some neurons and networks also of sequences.
-        neuron: kind, threshold and surrogate of all neurons; None: LIF, λ = 0.1, ϑ = 1.
+        neuron: the neurons of all layers; None: LIF, λ = 0.1, ϑ = 1.
+        options: the network's own options, for a network that has some.
 
     Returns:
         A module that maps images [B, C, H, W], or frames [T, B, C, H, W] or features [T, B, F] with their
         own T, to logits [T, B, K].
 
     Raises:
-        UsageError: the name is not known, a number is not a positive integer, the network takes the other
-            kind of inputs or no neurons of this kind, or it needs larger images, or torchvision.
+        UsageError: the name or an option is not known, a number is not a positive integer, the network takes
+            the other kind of inputs or no neurons of this kind, or it needs larger images, or torchvision.
     """
-    check_name("network", name, NETWORKS)
+    check_choice("network", name, NETWORKS)
     check_positive("time_steps", time_steps)
-    layer = partial((neuron or NeuronConfig()).build, time_steps)
-    blueprint = Blueprint(num_classes, image_size, channels, layer, time_steps)
-    _check_inputs(name, blueprint)
+    section = NetworkConfig(name=name, time_steps=time_steps, neuron=neuron or NeuronConfig(), **options)
+    layer = partial(section.neuron.build, time_steps)
+    blueprint = Blueprint(num_classes, image_size, channels, layer, time_steps, section)
     try:
-        stem, body = NETWORKS[name](blueprint)
+        builder = NETWORKS[name]
+        _check_inputs(name, blueprint)
+        stem, body = builder(blueprint)
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("torchvision"):
             raise
@@ -111,7 +120,7 @@ def _check_inputs(name: str, blueprint: Blueprint) -> None:
     given = "features" if blueprint.image_size == 1 else "images"
     if wanted == given:
         return
-    others = ", ".join(other for other, takes in INPUTS.items() if takes == given)
+    others = ", ".join(other for other in NETWORKS if _inputs_of(other) == given)
     if given == "features":
         raise UsageError(
             f"image_size=1 is for features over time, as of audio, and {name} takes images: "
@@ -121,6 +130,11 @@ def _check_inputs(name: str, blueprint: Blueprint) -> None:
         f"image_size={blueprint.image_size}, and {name} takes features over time, as of audio: "
         f"use image_size=1 and channels=F for F features, or for images {others}"
     )
+
+
+def _inputs_of(name: str) -> Inputs:
+    NETWORKS[name]  # imports the file that says it
+    return INPUTS[name]
 
 
 def check_positive(name: str, value: int) -> None:

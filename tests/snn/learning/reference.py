@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.snn import LearningConfig, NeuronConfig
-from sadp_dist.snn.learning import LearningRule, Passes, Setting, build_learning_rule
+from sadp_dist.snn.learning import LearningContext, LearningRule, Passes, build_learning_rule
 from sadp_dist.snn.models import SpikingNetwork
 from sadp_dist.snn.models.features import RecurrentNeurons
 
@@ -67,7 +67,7 @@ def ce(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def rule_of(network: SpikingNetwork, example: Tensor, **config) -> LearningRule:
-    setting = Setting(network, example, T, K, DECAY, seed=3)
+    setting = LearningContext(network, example, T, K, DECAY, seed=3)
     return build_learning_rule(LearningConfig(**config), setting).double()
 
 

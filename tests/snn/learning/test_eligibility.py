@@ -9,7 +9,7 @@ from torch import nn
 
 from sadp_dist.errors import UsageError
 from sadp_dist.snn import LearningConfig, NeuronConfig, build_network
-from sadp_dist.snn.learning import Setting, build_learning_rule
+from sadp_dist.snn.learning import LearningContext, build_learning_rule
 from tests.snn.learning.reference import (
     DECAY,
     B,
@@ -123,10 +123,10 @@ def test_a_network_with_traces_is_as_before_outside_of_learning():
 def test_e_prop_takes_no_batch_norm():
     plain = build_network("recurrent_snn_plain", 4, image_size=1, channels=7, time_steps=3)
     normed = build_network("recurrent_snn", 4, image_size=1, channels=7, time_steps=3)
-    example, config = torch.zeros(3, 1, 7), LearningConfig("eprop")
-    build_learning_rule(config, Setting(plain, example, 3, 4, 0.1, 0))
+    example, config = torch.zeros(3, 1, 7), LearningConfig(rule="eprop")
+    build_learning_rule(config, LearningContext(plain, example, 3, 4, 0.1, 0))
     with pytest.raises(UsageError, match="without batch norm, and stem.1 is one: use recurrent_snn_plain"):
-        build_learning_rule(config, Setting(normed, example, 3, 4, 0.1, 0))
+        build_learning_rule(config, LearningContext(normed, example, 3, 4, 0.1, 0))
 
 
 def test_rules_that_go_step_by_step_refuse_neurons_that_do_not():
@@ -136,4 +136,6 @@ def test_rules_that_go_step_by_step_refuse_neurons_that_do_not():
         with pytest.raises(
             UsageError, match=f"learning.rule={rule} goes step by step; PSN .* all time steps"
         ):
-            build_learning_rule(LearningConfig(rule), Setting(network, torch.zeros(1, 3, 8, 8), 3, 4, 0.1, 0))
+            build_learning_rule(
+                LearningConfig(rule=rule), LearningContext(network, torch.zeros(1, 3, 8, 8), 3, 4, 0.1, 0)
+            )

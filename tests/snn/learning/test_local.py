@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sadp_dist.snn import LearningConfig, build_learning_rule, build_network
-from sadp_dist.snn.learning import Setting
+from sadp_dist.snn.learning import LearningContext
 from tests.snn.learning.reference import (
     DECAY,
     B,
@@ -75,7 +75,7 @@ def test_no_gradient_crosses_a_layer(name, architecture):
     torch.manual_seed(0)
     network = build_network(architecture, 5, image_size=8, time_steps=2)
     images, labels, c = torch.rand(4, 3, 8, 8), torch.arange(4), torch.ones(4)
-    rule = build_learning_rule(LearningConfig(name), Setting(network, images[:1], 2, 5, 0.1, 0))
+    rule = build_learning_rule(LearningConfig(rule=name), LearningContext(network, images[:1], 2, 5, 0.1, 0))
     layers = {name: m for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))}
     assert len(rule.classifiers) > 2
     *_, before = learn(network, rule, images, labels, c)

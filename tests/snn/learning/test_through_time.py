@@ -9,7 +9,7 @@ from torch import nn
 
 from sadp_dist.errors import UsageError
 from sadp_dist.snn import LearningConfig, build_learning_rule, build_network
-from sadp_dist.snn.learning import Passes, Setting
+from sadp_dist.snn.learning import LearningContext, Passes
 from sadp_dist.snn.learning.memory import BytesKept
 from tests.snn.learning.reference import (
     DECAY,
@@ -99,7 +99,9 @@ def test_of_an_image_the_stem_is_computed_once():
     images, labels, c = torch.rand(B, 3, 8, 8).double(), torch.arange(B), torch.rand(B).double()
     calls = []
     network.stem.register_forward_hook(lambda *_: calls.append(1))
-    rule = build_learning_rule(LearningConfig("sltt"), Setting(network, images[:1], 4, 10, 0.1, 0))
+    rule = build_learning_rule(
+        LearningConfig(rule="sltt"), LearningContext(network, images[:1], 4, 10, 0.1, 0)
+    )
     logits, _, found = learn(network, rule, images, labels, c)
     assert len(calls) == 1
     sequence = images.expand(4, *images.shape)  # the same as frames, for which it is computed at each step
@@ -153,7 +155,7 @@ def most_bytes_kept(rule_config, time_steps):
     """The most bytes that autograd held at once for a backward pass of a batch."""
     network = build_network("small_cnn", 10, image_size=16, time_steps=time_steps)
     images, labels, c = torch.rand(8, 3, 16, 16), torch.arange(8), torch.ones(8)
-    rule = build_learning_rule(rule_config, Setting(network, images[:1], time_steps, 10, 0.1, 0))
+    rule = build_learning_rule(rule_config, LearningContext(network, images[:1], time_steps, 10, 0.1, 0))
     passes = Passes(network, ce, torch.Tensor.backward, lambda: torch.autocast("cpu", enabled=False))
     with BytesKept() as kept:
         rule.learn(images, labels, c, passes, (0, 0))
@@ -180,10 +182,10 @@ def test_what_is_kept_is_counted_once_and_no_longer_than_it_is_kept():
 def test_memory_does_not_grow_with_the_number_of_time_steps():
     bptt = {steps: most_bytes_kept(LearningConfig(), steps) for steps in (2, 6, 20)}
     for rule in ("sltt", "ottt", "decolle", "ell"):
-        kept = {steps: most_bytes_kept(LearningConfig(rule), steps) for steps in (2, 6, 20)}
+        kept = {steps: most_bytes_kept(LearningConfig(rule=rule), steps) for steps in (2, 6, 20)}
         assert kept[20] <= 1.01 * kept[2], (rule, kept)
     assert bptt[20] > 5 * bptt[2]
-    halves = most_bytes_kept(LearningConfig("tbptt", steps=2), 20)
+    halves = most_bytes_kept(LearningConfig(rule="tbptt", steps=2), 20)
     assert halves == pytest.approx(bptt[2], rel=0.3)
 
 
@@ -192,12 +194,12 @@ def test_memory_does_not_grow_with_the_number_of_time_steps():
     [
         ({"rule": "tbptt", "steps": 4}, "must divide network.time_steps=6"),
         ({"rule": "tbptt", "steps": 6}, "be less; for the whole sequence at once use learning.rule=bptt"),
-        ({"rule": "tbptt"}, "rule=tbptt needs steps"),
-        ({"rule": "sltt", "steps": 2}, "steps=2 goes with rule=tbptt, and the rule is sltt"),
+        ({"rule": "tbptt"}, "steps is missing; give an integer of at least 1"),
+        ({"rule": "sltt", "steps": 2}, 'steps is an option of rule="tbptt", and rule is "sltt"'),
         ({"rule": "sltt", "backward_steps": 7}, "must be at most network.time_steps=6"),
-        ({"rule": "sltt", "backward_steps": 0}, "backward_steps=0 must be at least 1"),
-        ({"rule": "slt"}, 'learning.rule="slt" is not known'),
-        ({"rule": "bptt", "feedback": "random"}, "feedback=random goes with rule=eprop"),
+        ({"rule": "sltt", "backward_steps": 0}, "backward_steps=0 is not an integer of at least 1"),
+        ({"rule": "slt"}, "rule='slt' is not known"),
+        ({"rule": "bptt", "feedback": "random"}, 'feedback is an option of rule="eprop"'),
     ],
 )
 def test_what_makes_no_sense_is_refused(config, said):

@@ -1,0 +1,149 @@
+"""Reads a training run's configuration from its YAML file and from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sadp_dist import __version__
+from sadp_dist.errors import UsageError
+from sadp_dist.passwords import without_password
+from sadp_dist.sections import Section, options_of_kinds, section_in
+from sadp_dist.training.config import TrainConfig, follow, parse_config
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a run's YAML file and apply ``section.key=value`` overrides.
+
+    Raises:
+        UsageError: the file is missing or not YAML, a key is not known or missing, or a value is not allowed.
+    """
+    return parse_config(read_sections(path, overrides), source=str(path))
+
+
+def read_sections(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a run's YAML file and apply overrides; check nothing else yet.
+
+    An override may choose another kind, as pruning.method=full does. The file's options of the kind that it
+    had are then dropped.
+
+    Raises:
+        UsageError: the file is missing or not YAML, or an override does not look like one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"configuration {path} does not exist; configs/ holds ready ones")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path} must hold sections such as data: and training:, got {type(raw).__name__}")
+    if not overrides:
+        return raw
+    before = dict(_kinds_in(raw))
+    typed = [_apply_override(raw, override) for override in overrides]
+    for where, kind in _kinds_in(raw):
+        if kind is before.get(where, kind):
+            continue
+        section = _section_at(raw, where)
+        for key in set(section) & set(before[where].model_fields) - set(kind.model_fields):
+            if (*where, key) not in typed:
+                del section[key]
+    return raw
+
+
+def read_saved(path: Path) -> TrainConfig:
+    """Read the configuration that a run wrote to its directory, also with an older version.
+
+    Versions before 0.3 wrote the options of all kinds of rules, methods and neurons, used or not. Those of
+    other kinds had no effect and are dropped.
+
+    Raises:
+        UsageError: the file cannot be read, or this version does not know a key or a value in it.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path} is not the configuration of a run")
+    (raw.get("store") or {}).pop("shards", None)  # a run has one score table since 0.3
+    for where, kind in list(_kinds_in(raw)):
+        section = _section_at(raw, where)
+        others = options_of_kinds(kind)
+        for key, value in list(section.items()):
+            field = kind.model_fields.get(key)
+            means_default = value is None and field is not None and field.default is not None
+            if (field is None and key in others) or means_default:
+                del section[key]
+    try:
+        return parse_config(raw, source=str(path))
+    except UsageError as error:
+        raise UsageError(
+            f"{error} (this is sadp_dist {__version__}; was another version used before?)"
+        ) from None
+
+
+def first_difference(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str | None:
+    """Return the first key in which two plain configurations differ, as "section.key: 1 then, 2 now"."""
+    for key in [*earlier, *(key for key in now if key not in earlier)]:
+        then, today = earlier.get(key), now.get(key)
+        if isinstance(then, Mapping) and isinstance(today, Mapping):
+            if difference := first_difference(then, today, f"{prefix}{key}."):
+                return difference
+        elif then != today:
+            return f"{prefix}{key}: {then!r} then, {today!r} now"
+    return None
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Set one value, and return the path of its key."""
+    shown = without_password(override)
+    path, equals, text = override.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise UsageError(f"override {shown!r} must look like section.key=value, such as pruning.ratio=0.5")
+    section: Any = raw
+    for key in keys[:-1]:
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            raise UsageError(f"override {shown!r}: {key} is a value, not a section")
+    try:
+        section[keys[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"override {shown!r}: the text after = is not a YAML value") from None
+    return tuple(keys)
+
+
+def _kinds_in(
+    raw: Mapping[str, Any], section: type[Section] = TrainConfig, where: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], type[Section]]]:
+    """Yield where each section with kinds is, and the class of the kind that it names."""
+    try:
+        values: Mapping[str, Any] = follow(raw) if section is TrainConfig else raw
+    except UsageError:
+        return  # the check of the whole says it
+    for name, field in section.model_fields.items():
+        inner = section_in(field.annotation)
+        below = values.get(name) if values.get(name) is not None else {}
+        if inner is None or not isinstance(below, Mapping):
+            continue
+        try:
+            kind = inner.kind_of(below)
+        except UsageError:
+            continue
+        if inner.kinds is not None:
+            yield (*where, name), kind
+        yield from _kinds_in(below, kind, (*where, name))
+
+
+def _section_at(raw: Any, where: tuple[str, ...]) -> Any:
+    for key in where:
+        raw = raw.get(key) or {}
+    return raw
