@@ -225,10 +225,10 @@ def _with_source(source: str, message: str) -> str:
 
 
 def _first_problem(error: ValidationError, section: type[Section], values: Any) -> str:
-    """Return the first mistake as a line. An unknown key comes first: it may be why another is missing."""
+    """Return the first mistake as a line. An unknown key may be why another one is missing."""
     problems = error.errors(include_url=False)
     unknown = [problem for problem in problems if problem["type"] in ("extra_forbidden", "invalid_key")]
-    problem = (unknown or problems)[0]
+    problem = unknown[0] if unknown and problems[0]["type"] == "missing" else problems[0]
     path: list[str] = []
     for part in problem["loc"]:
         path.append(str(part))

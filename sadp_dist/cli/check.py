@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sadp_dist.cli.train import Config, Overrides, Overwrite, Resume, existing_run
+from sadp_dist.cli.train import Config, Imports, Overrides, Overwrite, Resume, existing_run
 from sadp_dist.errors import UsageError
 
 
@@ -16,6 +16,7 @@ def check(
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    imports: Imports = None,
     nnodes: Annotated[
         str, typer.Option("--nnodes", help="Nodes of the job, as torchrun's.", metavar="N|MIN:MAX")
     ] = "1",
@@ -34,7 +35,7 @@ def check(
     nodes = _range(nnodes)
     from sadp_dist.training.stages import load_stages
 
-    stages = load_stages(config, overrides or [])
+    stages = load_stages(config, overrides or [], imports or [], resume)
     from sadp_dist.training.check import check as check_run  # needs torch, for which a mistake did not wait
 
     for run in stages:

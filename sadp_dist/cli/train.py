@@ -22,6 +22,14 @@ Overrides = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the run's newest checkpoint, if it has one.")
 ]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--imports",
+        help="A module of your own that registers rules, scores, networks and so on; give it once for each.",
+        metavar="MODULE",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run that the directory holds.")]
 
 
@@ -30,6 +38,7 @@ def train(
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    imports: Imports = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build everything and take one step; write nothing.")
     ] = False,
@@ -66,7 +75,7 @@ def train(
     from sadp_dist.training.stages import load_stages
 
     try:
-        stages = load_stages(config, overrides or [])
+        stages = load_stages(config, overrides or [], imports or [], resume)
     except UsageError as error:  # every rank reads the same file
         raise AgreedError(str(error)) from None
     if dry_run:

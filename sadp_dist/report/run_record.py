@@ -11,13 +11,15 @@ from typing import Any
 import yaml
 
 from sadp_dist.errors import UsageError
+from sadp_dist.imports import import_modules
 from sadp_dist.selection import RULES
 from sadp_dist.store import RunView, open_snapshot
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
+from sadp_dist.training.config import own_modules
+from sadp_dist.training.config_file import CONFIG_FILE
 from sadp_dist.training.metrics import METRICS_FILE, read_metrics
-from sadp_dist.training.run import CONFIG_FILE
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def read_run(run_dir: Path) -> RunRecord:
         raise UsageError(f"{run_dir / CONFIG_FILE} cannot be read ({reason}); train writes it") from None
     if not isinstance(config, dict) or not isinstance(config.get("pruning"), dict):
         raise UsageError(f"{run_dir / CONFIG_FILE} is not the configuration of a run; train writes it")
+    import_modules(own_modules(config))
     records = read_metrics(run_dir)
     epochs = [record for record in records if record["event"] == "epoch"]
     end = records[-1] if records and records[-1]["event"] == "end" else {}

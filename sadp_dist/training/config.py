@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from sadp_dist.choices import check_choice, did_you_mean
 from sadp_dist.data.registry import DATASETS
 from sadp_dist.errors import UsageError
+from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
 from sadp_dist.scoring.config import ScoringConfig
 from sadp_dist.sections import Section
@@ -173,6 +174,8 @@ class TrainConfig(Section):
     """One training run.
 
     Attributes:
+        imports: modules of your own to import first, such as `my_package.my_rules`, from the current
+            directory or an installed package. What they register can then be named in the other sections.
         name: name of the run; its directory has it, and a store that holds several runs.
         data: the examples.
         training: how the weights are trained.
@@ -187,6 +190,7 @@ class TrainConfig(Section):
         seed: seed of the initial weights, of augmentation and, unless you set `pruning.seed`, of the draws.
     """
 
+    imports: list[str] = Field(default_factory=list)
     name: str
     data: DataConfig
     training: OptimizationConfig
@@ -203,7 +207,10 @@ class TrainConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _follow(cls, values: Any) -> Any:
-        return follow(values) if isinstance(values, Mapping) else values
+        if not isinstance(values, Mapping):
+            return values
+        import_modules(own_modules(values))
+        return follow(values)
 
     @field_validator("pruning", mode="before")
     @classmethod
@@ -259,6 +266,12 @@ def parse_config(raw: Any, source: str = "configuration") -> TrainConfig:
         UsageError: a key is not known or missing, or a value is not allowed.
     """
     return TrainConfig.parse(raw, source)
+
+
+def own_modules(raw: Mapping[str, Any]) -> list[str]:
+    """Return the modules in a configuration's `imports`; none if it is not a list of strings."""
+    names = raw.get("imports")
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
 def follow(raw: Mapping[str, Any]) -> dict[str, Any]:

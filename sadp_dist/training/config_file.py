@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,47 +11,61 @@ import yaml
 
 from sadp_dist import __version__
 from sadp_dist.errors import UsageError
+from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
 from sadp_dist.sections import Section, options_of_kinds, section_in
-from sadp_dist.training.config import TrainConfig, follow, parse_config
+from sadp_dist.training.config import TrainConfig, follow, own_modules, parse_config
+
+CONFIG_FILE = "config.yaml"
+"""Where a run writes its configuration, in its directory."""
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), imports: Sequence[str] = (), resume: bool = False
+) -> TrainConfig:
     """Read a run's YAML file and apply ``section.key=value`` overrides.
 
+    Args:
+        path: the file.
+        overrides: values that replace the file's.
+        imports: the user's own modules to import, beside those that the file names.
+        resume: whether to import also what the run imported that is to go on.
+
     Raises:
-        UsageError: the file is missing or not YAML, a key is not known or missing, or a value is not allowed.
+        UsageError: the file is missing or not YAML, a module cannot be imported, a key is not known or
+            missing, or a value is not allowed.
     """
-    return parse_config(read_sections(path, overrides), source=str(path))
+    return parse_config(read_sections(path, overrides, imports, resume), source=str(path))
 
 
-def read_sections(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def read_sections(
+    path: str | Path, overrides: Sequence[str] = (), imports: Sequence[str] = (), resume: bool = False
+) -> dict[str, Any]:
     """Read a run's YAML file and apply overrides; check nothing else yet.
 
     An override may choose another kind, as pruning.method=full does. The file's options of the kind that it
     had are then dropped.
 
+    The arguments are those of `load_config`.
+
     Raises:
-        UsageError: the file is missing or not YAML, or an override does not look like one.
+        UsageError: the file is missing or not YAML, an override does not look like one, or a module cannot
+            be imported.
     """
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"configuration {path} does not exist; configs/ holds ready ones")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path} must hold sections such as data: and training:, got {type(raw).__name__}")
-    if not overrides:
-        return raw
-    before = dict(_kinds_in(raw))
+    in_file = _read_yaml(path)
+    raw = copy.deepcopy(in_file)
     typed = [_apply_override(raw, override) for override in overrides]
-    for where, kind in _kinds_in(raw):
-        if kind is before.get(where, kind):
-            continue
+    saved = _imports_of_saved_run(raw) if resume else []
+    if imports or saved:
+        raw["imports"] = list(dict.fromkeys([*own_modules(raw), *imports, *saved]))
+    import_modules(own_modules(raw))
+    before = dict(_kinds_in(in_file))
+    for where, kind in list(_kinds_in(raw)) if overrides else ():
         section = _section_at(raw, where)
-        for key in set(section) & set(before[where].model_fields) - set(kind.model_fields):
+        for key in set(section) & set(before.get(where, kind).model_fields) - set(kind.model_fields):
             if (*where, key) not in typed:
                 del section[key]
     return raw
@@ -65,12 +80,8 @@ def read_saved(path: Path) -> TrainConfig:
     Raises:
         UsageError: the file cannot be read, or this version does not know a key or a value in it.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path} is not the configuration of a run")
+    raw = _read_yaml(path)
+    import_modules(own_modules(raw))
     (raw.get("store") or {}).pop("shards", None)  # a run has one score table since 0.3
     for where, kind in list(_kinds_in(raw)):
         section = _section_at(raw, where)
@@ -98,6 +109,25 @@ def first_difference(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix:
         elif then != today:
             return f"{prefix}{key}: {then!r} then, {today!r} now"
     return None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path} must hold sections such as data: and training:, got {type(raw).__name__}")
+    return raw
+
+
+def _imports_of_saved_run(raw: Mapping[str, Any]) -> list[str]:
+    """Return the `imports` of the run that the directory of this configuration holds, if it holds one."""
+    output = str(raw.get("output") or TrainConfig.model_fields["output"].default)
+    saved = Path(output.replace("{name}", str(raw.get("name")))) / CONFIG_FILE
+    return own_modules(_read_yaml(saved)) if saved.is_file() else []
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> tuple[str, ...]:

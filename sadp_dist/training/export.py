@@ -12,9 +12,8 @@ from sadp_dist.snn.compression.quantisation import quantised
 from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import StoreConfig
-from sadp_dist.training.config_file import read_saved
+from sadp_dist.training.config_file import CONFIG_FILE, read_saved
 from sadp_dist.training.processes import Process, device_of
-from sadp_dist.training.run import CONFIG_FILE
 from sadp_dist.training.trainer import Trainer
 
 

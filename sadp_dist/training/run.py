@@ -16,15 +16,13 @@ from sadp_dist.errors import UsageError
 from sadp_dist.training.achieved import ratios
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import TrainConfig
-from sadp_dist.training.config_file import first_difference, read_saved
+from sadp_dist.training.config_file import CONFIG_FILE, first_difference, read_saved
 from sadp_dist.training.metrics import METRICS_FILE, MetricsLog, read_metrics, rewind_metrics
 from sadp_dist.training.processes import Process, join_job
 from sadp_dist.training.progress import Progress
 from sadp_dist.training.trackers import TRACKERS, TrackedRun, find_trackers
 from sadp_dist.training.trackers.following import Follower
 from sadp_dist.training.trainer import Trainer
-
-CONFIG_FILE = "config.yaml"
 
 
 def train(
@@ -145,11 +143,11 @@ def check_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
 
 
 def _without_what_may_change(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without what a resumed run may change: where scores and figures go, when it saves."""
+    """Return the configuration without the keys that a resumed run may change."""
     training = dict(config.get("training", {}))
     for free in ("evaluate_every", "checkpoint_every", "keep_checkpoints"):
         training.pop(free, None)
-    return {**config, "training": training, "store": None, "tracking": None}
+    return {**config, "training": training, "store": None, "tracking": None, "imports": None}
 
 
 def _prepare_run_dir(config: TrainConfig, existing: str, process: Process) -> None:

@@ -12,7 +12,9 @@ from sadp_dist.training.config_file import load_config, read_sections
 STAGES = "stages"
 
 
-def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainConfig]:
+def load_stages(
+    path: str | Path, overrides: Sequence[str] = (), imports: Sequence[str] = (), resume: bool = False
+) -> list[TrainConfig]:
     """Read the runs of a file: one, or as many as its ``stages:`` name.
 
         stages:
@@ -26,6 +28,8 @@ def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainCo
         path: the file.
         overrides: ``section.key=value`` for every run, or with a stage's name before it for that one. The
             value of ``name`` gets the stage's name behind it.
+        imports: the user's own modules, for every run.
+        resume: as of ``load_config``.
 
     Returns:
         at least one configuration.
@@ -36,7 +40,7 @@ def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainCo
     """
     raw = read_sections(path)
     if STAGES not in raw:
-        return [load_config(path, overrides)]
+        return [load_config(path, overrides, imports, resume)]
     files = raw[STAGES]
     if len(raw) > 1:
         others = ", ".join(key for key in raw if key != STAGES)
@@ -53,7 +57,7 @@ def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainCo
         chosen = [of_stage for override in overrides for of_stage in _of_stage(override, stage, files)]
         if stages:
             chosen.insert(0, f"network.weights={stages[-1].run_dir}")
-        stages.append(load_config(Path(path).parent / file, chosen))
+        stages.append(load_config(Path(path).parent / file, chosen, imports, resume))
     directories = [config.run_dir for config in stages]
     for directory in directories:
         if directories.count(directory) > 1:

@@ -180,7 +180,7 @@ def test_what_version_0_1_wrote_is_read_without_the_options_of_other_kinds(path,
     saved = yaml.safe_load(path.read_text())
     assert len(saved["compression"]) == 14  # the options of every method
     config = read_saved(path)
-    known = dict(leaves(saved))
+    known = {"imports": [], **dict(leaves(saved))}
     for key, value in leaves(config.to_dict()):
         assert known[key] in (value, None), key
     assert config.scoring.score == config.pruning.rule.score
@@ -188,7 +188,7 @@ def test_what_version_0_1_wrote_is_read_without_the_options_of_other_kinds(path,
     saved["pruning"]["ration"] = 0.5
     other = tmp_path / "config.yaml"
     other.write_text(yaml.safe_dump(saved))
-    with pytest.raises(UsageError, match=r"unknown key 'ration'.* \(this is sadp_dist [\d.]+.*; was another"):
+    with pytest.raises(UsageError, match="unknown key 'ration'.*this is sadp_dist .*another"):
         read_saved(other)
 
 
