@@ -111,13 +111,13 @@ def predict(coefficients: NDArray[np.float64], dataset_size: int, ranks: int) ->
     return float(features(np.array([dataset_size]), np.array([ranks]))[0] @ coefficients)
 
 
-def on_cluster(home: str, coefficients: NDArray[np.float64], dataset_size: int, ranks: int) -> float:
+def on_cluster(backend: str, coefficients: NDArray[np.float64], dataset_size: int, ranks: int) -> float:
     """Seconds between epochs with the network between the ranks: what has to travel then comes on top.
 
     That is a shard for each rank, and in the embedded store the scores, which wait there for the next plan.
     """
-    wire = WIRES[home](dataset_size, KEPT * dataset_size, ranks)
-    travelling = wire.out + (wire.into if home == "embedded" else 0.0)
+    wire = WIRES[backend](dataset_size, KEPT * dataset_size, ranks)
+    travelling = wire.out + (wire.into if backend == "embedded" else 0.0)
     return predict(coefficients, dataset_size, ranks) + travelling / NETWORK
 
 
@@ -140,14 +140,15 @@ def measure(options: Options) -> Result:
     bytes."""
     if options.short:
         with ExitStack() as open_now:
-            homes = {"embedded": "memory:", "Redis": open_now.enter_context(redis_server()).url}
+            backends = {"embedded": "memory:", "Redis": open_now.enter_context(redis_server()).url}
             job = open_now.enter_context(Job(2))
             found = {
-                home: {(200_000, 2): epoch_of(job, home, url, 200_000, 2, 2)} for home, url in homes.items()
+                backend: {(200_000, 2): epoch_of(job, backend, url, 200_000, 2, 2)}
+                for backend, url in backends.items()
             }
         return Result([bytes_table(found)], list(bytes_ratios(found)))
     with ExitStack() as open_now:
-        homes = {
+        backends = {
             "embedded": "memory:",
             "Redis": open_now.enter_context(redis_server()).url,
             "Ray": open_now.enter_context(ray_cluster()),
@@ -155,11 +156,12 @@ def measure(options: Options) -> Result:
         job = open_now.enter_context(Job(max(RANKS)))
         points = [(size, ranks) for size in SIZES for ranks in RANKS]
         found = {
-            home: {point: epoch_of(job, home, url, *point, 3) for point in [*points, HELD_OUT]}
-            for home, url in homes.items()
+            backend: {point: epoch_of(job, backend, url, *point, 3) for point in [*points, HELD_OUT]}
+            for backend, url in backends.items()
         }
     fits = {
-        home: fit([(*point, theirs[point].seconds) for point in points]) for home, theirs in found.items()
+        backend: fit([(*point, theirs[point].seconds) for point in points])
+        for backend, theirs in found.items()
     }
     return Result(
         [bytes_table(found), seconds_table(found, fits), cluster_table(fits)],
@@ -167,11 +169,11 @@ def measure(options: Options) -> Result:
     )
 
 
-def epoch_of(job: Job, home: str, url: str, dataset_size: int, ranks: int, rounds: int) -> Counted:
+def epoch_of(job: Job, backend: str, url: str, dataset_size: int, ranks: int, rounds: int) -> Counted:
     """Medians over some epochs of one job."""
     run = f"cluster-{next(_runs)}"
-    every = job.run(train_epochs, ranks, home, url, run, dataset_size, rounds)
-    if home != "embedded":
+    every = job.run(train_epochs, ranks, backend, url, run, dataset_size, rounds)
+    if backend != "embedded":
         remove_run(url, run)
     seconds = median(max(of_ranks) for of_ranks in zip(*(theirs[0] for theirs in every), strict=True))
     into, out = np.median(every[0][1], axis=0)
@@ -179,14 +181,14 @@ def epoch_of(job: Job, home: str, url: str, dataset_size: int, ranks: int, round
 
 
 def train_epochs(
-    rank: int, world_size: int, home: str, url: str, run: str, dataset_size: int, rounds: int
+    rank: int, world_size: int, backend: str, url: str, run: str, dataset_size: int, rounds: int
 ) -> tuple[list[float], list[tuple[int, int]]]:
     """Of each epoch the seconds to the next one, and the bytes that this process counts meanwhile."""
     scores = np.random.default_rng(rank).lognormal(size=FRAME).astype(np.float32)
     seconds, counted = [], []
     with (
         connect(url, run, dataset_size, PRUNING, planner="server") as store,
-        counter(home, url, run, rank) as bytes_after,
+        counter(backend, url, run, rank) as bytes_after,
     ):
         shard = store.plan(0, rank, world_size)
         before = bytes_after(0)
@@ -210,14 +212,14 @@ def train_epochs(
 
 
 @contextmanager
-def counter(home: str, url: str, run: str, rank: int) -> Iterator[Callable[[int], tuple[int, int]]]:
+def counter(backend: str, url: str, run: str, rank: int) -> Iterator[Callable[[int], tuple[int, int]]]:
     """Bytes into and out of the busiest host until an epoch is planned, with its snapshot in Redis.
 
     Rank 0 knows; for Ray nobody counts.
     """
-    if rank != 0 or home == "Ray":
+    if rank != 0 or backend == "Ray":
         yield lambda epoch: (0, 0)
-    elif home == "embedded":
+    elif backend == "embedded":
         yield lambda epoch: tcp_bytes()[::-1]
     else:
         import redis
@@ -238,21 +240,28 @@ def counter(home: str, url: str, run: str, rank: int) -> Iterator[Callable[[int]
 Found = dict[str, dict[tuple[int, int], Counted]]
 
 
-def arrays_of(home: str, point: tuple[int, int]) -> tuple[float, float]:
+def arrays_of(backend: str, point: tuple[int, int]) -> tuple[float, float]:
     """Bytes of the arrays that go into the busiest host in an epoch, and out of it."""
     size, ranks = point
-    wire = WIRES[home](size, KEPT * size, ranks)
+    wire = WIRES[backend](size, KEPT * size, ranks)
     return wire.into + wire.planner_into, wire.out + wire.planner_out
 
 
 def bytes_table(found: Found) -> Table:
     """What was counted beside what the arrays have."""
     rows = []
-    for home in ("embedded", "Redis"):
-        for point, counted in found[home].items():
-            into, out = arrays_of(home, point)
+    for backend in ("embedded", "Redis"):
+        for point, counted in found[backend].items():
+            into, out = arrays_of(backend, point)
             rows.append(
-                [home, *point, counted.into / 1e6, counted.into / into, counted.out / 1e6, counted.out / out]
+                [
+                    backend,
+                    *point,
+                    counted.into / 1e6,
+                    counted.into / into,
+                    counted.out / 1e6,
+                    counted.out / out,
+                ]
             )
     columns = ["store", "N", "ranks", "into, MB", "of the arrays'", "out, MB", "of the arrays'"]
     note = (
@@ -266,25 +275,27 @@ def bytes_table(found: Found) -> Table:
 
 def bytes_ratios(found: Found) -> Iterator[Ratio]:
     """The largest job's, in which least is lost to what does not grow with it."""
-    for home in ("embedded", "Redis"):
-        point = max(found[home])
-        into, out = arrays_of(home, point)
-        counted = found[home][point]
+    for backend in ("embedded", "Redis"):
+        point = max(found[backend])
+        into, out = arrays_of(backend, point)
+        counted = found[backend][point]
         ratio = (counted.into + counted.out) / (into + out)
-        yield Ratio(f"{home}: bytes counted / of the arrays", ratio, "lower", goal=1.1, slack=1.1)
+        yield Ratio(f"{backend}: bytes counted / of the arrays", ratio, "lower", goal=1.1, slack=1.1)
 
 
 def seconds_table(found: Found, fits: dict[str, NDArray[np.float64]]) -> Table:
     """What was measured beside what the fit says."""
     rows = []
-    for home, theirs in found.items():
+    for backend, theirs in found.items():
         for point, counted in theirs.items():
-            fitted = predict(fits[home], *point)
+            fitted = predict(fits[backend], *point)
             used = "held out" if point == HELD_OUT else "fitted"
-            rows.append([home, *point, 1e3 * counted.seconds, 1e3 * fitted, fitted / counted.seconds, used])
+            rows.append(
+                [backend, *point, 1e3 * counted.seconds, 1e3 * fitted, fitted / counted.seconds, used]
+            )
     said = "; ".join(
-        f"{home} {1e3 * constant:.3g} ms + {1e9 * examples:.3g} ns N + {1e3 * ranks:.3g} ms ranks"
-        for home, (constant, examples, ranks) in fits.items()
+        f"{backend} {1e3 * constant:.3g} ms + {1e9 * examples:.3g} ns N + {1e3 * ranks:.3g} ms ranks"
+        for backend, (constant, examples, ranks) in fits.items()
     )
     note = f"Fits: {said}. Relative errors have least squares, coefficients are at least 0."
     columns = ["store", "N", "ranks", "measured, ms", "model, ms", "model / measured", ""]
@@ -293,9 +304,9 @@ def seconds_table(found: Found, fits: dict[str, NDArray[np.float64]]) -> Table:
 
 def fit_ratios(found: Found, fits: dict[str, NDArray[np.float64]]) -> Iterator[Ratio]:
     """How far the model is from the job that it has not seen."""
-    for home, theirs in found.items():
-        error = predict(fits[home], *HELD_OUT) / theirs[HELD_OUT].seconds
-        name = f"{home}: the job held out, model and measured, larger / smaller"
+    for backend, theirs in found.items():
+        error = predict(fits[backend], *HELD_OUT) / theirs[HELD_OUT].seconds
+        name = f"{backend}: the job held out, model and measured, larger / smaller"
         yield Ratio(name, max(error, 1 / error), "lower", goal=1.5)
 
 
@@ -304,16 +315,16 @@ def cluster_table(fits: dict[str, NDArray[np.float64]]) -> Table:
     rows = []
     for size, ranks in CLUSTERS:
         row: list[float | int] = [size, ranks]
-        for home, coefficients in fits.items():
-            wire = WIRES[home](size, KEPT * size, ranks)
+        for backend, coefficients in fits.items():
+            wire = WIRES[backend](size, KEPT * size, ranks)
             row.append((wire.into + wire.out) / 1e9)
-            if home == "Redis":
+            if backend == "Redis":
                 row.append((wire.planner_into + wire.planner_out) / 1e9)
-            row.append(on_cluster(home, coefficients, size, ranks))
+            row.append(on_cluster(backend, coefficients, size, ranks))
         rows.append(row)
     columns = ["N", "ranks"]
-    for home in fits:
-        columns += [f"{home}, GB", *(["to its planner, GB"] if home == "Redis" else []), "s"]
+    for backend in fits:
+        columns += [f"{backend}, GB", *(["to its planner, GB"] if backend == "Redis" else []), "s"]
     note = (
         "Extrapolated, not measured. GB of an epoch between the ranks and rank 0, Redis or the Ray actor; "
         f"seconds between two epochs: the fit, and what has to travel then at {NETWORK * 8e-9:g} Gbit/s, an "

@@ -68,7 +68,7 @@ class Figures(NamedTuple):
 
 
 def measure(options: Options) -> Result:
-    """Every home; in a short run Ray is left out, which takes long to start."""
+    """Every backend; in a short run Ray is left out, which takes long to start."""
     short = options.short
     size, rounds = (300_000, 3) if short else (IMAGENET, 4)
     ranks = (2,) if short else (1, 2, 4, 8, 16)
@@ -81,25 +81,25 @@ def measure(options: Options) -> Result:
     ]
     found: dict[str, dict[Setting, Figures]] = {}
     with ExitStack() as open_now:
-        homes = {"embedded": "memory:", "Redis": open_now.enter_context(redis_server()).url}
+        backends = {"embedded": "memory:", "Redis": open_now.enter_context(redis_server()).url}
         if not short:
-            homes["Ray"] = open_now.enter_context(ray_cluster())
+            backends["Ray"] = open_now.enter_context(ray_cluster())
         job = open_now.enter_context(
             Job(max(ranks))
         )  # after the servers: Ray's address is in the environment
-        for home, url in homes.items():
-            found[home] = {setting: figures_of(job, home, url, setting, rounds) for setting in settings}
-        by_hash = hash_per_second(homes["Redis"], size, size // 10)
+        for backend, url in backends.items():
+            found[backend] = {setting: figures_of(job, backend, url, setting, rounds) for setting in settings}
+        by_hash = hash_per_second(backends["Redis"], size, size // 10)
     samplers = {n: distributed_sampler_seconds(n, 2, 3) for n in {size, *sizes}}
     infobatch = infobatch_seconds(size, 2, 3)
     base = Setting(2, size, BATCH)
-    tables = [table_of(home, theirs, samplers) for home, theirs in found.items()]
+    tables = [table_of(backend, theirs, samplers) for backend, theirs in found.items()]
     tables.append(
         Table(
             f"Between epochs, N = {size:,}, two ranks",
             ["what", "ms"],
             [
-                *([f"{home}: turnover", 1e3 * theirs[base].turnover] for home, theirs in found.items()),
+                *([f"{backend}: turnover", 1e3 * theirs[base].turnover] for backend, theirs in found.items()),
                 ["DistributedSampler: its list of all examples", 1e3 * samplers[size]],
                 ["InfoBatch: prune and order, in its steps", 1e3 * infobatch],
             ],
@@ -111,7 +111,7 @@ def measure(options: Options) -> Result:
     return Result(tables, ratios, [] if short else plots_of(found, ranks, sizes))
 
 
-def figures_of(job: Job, home: str, url: str, setting: Setting, rounds: int) -> Figures:
+def figures_of(job: Job, backend: str, url: str, setting: Setting, rounds: int) -> Figures:
     """One job, and the bare transport in the same processes."""
     ranks, dataset_size, batch_size = setting
     run = f"service-{next(_runs)}"
@@ -121,11 +121,11 @@ def figures_of(job: Job, home: str, url: str, setting: Setting, rounds: int) -> 
     pushed, _, plan, turnover = np.median(seconds, axis=0)
     # On a busy machine one alone may take longer than one with pushes: those take at least their calls.
     applied = float(np.median(np.maximum(seconds[:, 1] - seconds[:, 2], seconds[:, 0]))) / TIMES
-    if home != "embedded":
+    if backend != "embedded":
         remove_run(url, run)
 
     def bare(size: int) -> float:
-        every = job.run(send_bare, ranks, home, url, dataset_size, size, rounds)
+        every = job.run(send_bare, ranks, backend, url, dataset_size, size, rounds)
         return median(map(max, zip(*every, strict=True)))
 
     of_batches = bare(batch_size) if ranks == 2 and dataset_size <= IMAGENET else None
@@ -177,7 +177,7 @@ def score_epochs(
     return seconds
 
 
-def table_of(home: str, found: Mapping[Setting, Figures], samplers: Mapping[int, float]) -> Table:
+def table_of(backend: str, found: Mapping[Setting, Figures], samplers: Mapping[int, float]) -> Table:
     """A row for each job."""
     rows: list[list[Cell]] = []
     for (ranks, size, batch), figures in sorted(found.items()):
@@ -205,7 +205,9 @@ def table_of(home: str, found: Mapping[Setting, Figures], samplers: Mapping[int,
         f"{FRAME:,} scores, and batches as they are pushed. Beside the turnover is torch's "
         "DistributedSampler, which makes its list of all examples."
     )
-    return Table(f"Scores in {home}" if home != "embedded" else "The embedded store", columns, rows, note)
+    return Table(
+        f"Scores in {backend}" if backend != "embedded" else "The embedded store", columns, rows, note
+    )
 
 
 def ratios_of(
@@ -218,20 +220,20 @@ def ratios_of(
 ) -> Iterator[Ratio]:
     """What is compared with what."""
     least = {"embedded": None, "Redis": 1 / 3, "Ray": 1 / 2}
-    for home, theirs in found.items():
+    for backend, theirs in found.items():
         for batch in batches:
             figures = theirs[base._replace(batch_size=batch)]
             assert figures.bare_batches is not None
             share = figures.bare_batches / figures.applied
             yield Ratio(
-                f"{home}, batches of {batch:,}: applied / bare", share, "higher", least[home], slack=2.5
+                f"{backend}, batches of {batch:,}: applied / bare", share, "higher", least[backend], slack=2.5
             )
         figures = theirs[base]
-        yield Ratio(f"{home}: turnover / DistributedSampler", figures.turnover / sampler, "lower")
-        yield Ratio(f"{home}: turnover / InfoBatch", figures.turnover / infobatch, "lower", 1, slack=2.5)
-        promised = 0.05 if home == "embedded" else 0.15
+        yield Ratio(f"{backend}: turnover / DistributedSampler", figures.turnover / sampler, "lower")
+        yield Ratio(f"{backend}: turnover / InfoBatch", figures.turnover / infobatch, "lower", 1, slack=2.5)
+        promised = 0.05 if backend == "embedded" else 0.15
         if base.dataset_size == IMAGENET:
-            name = f"{home}: turnover / {1e3 * promised:g} ms"
+            name = f"{backend}: turnover / {1e3 * promised:g} ms"
             yield Ratio(name, figures.turnover / promised, "lower", goal=1)
     applied = base.dataset_size / found["Redis"][base].applied
     yield Ratio("Redis: applied / HSET for each example", applied / by_hash, "higher", 50, slack=2.5)
@@ -242,12 +244,12 @@ def plots_of(
 ) -> list[Plot]:
     """By ranks and by N."""
     by_ranks = {
-        home: [(float(n), IMAGENET / theirs[Setting(n, IMAGENET, BATCH)].applied / 1e6) for n in ranks]
-        for home, theirs in found.items()
+        backend: [(float(n), IMAGENET / theirs[Setting(n, IMAGENET, BATCH)].applied / 1e6) for n in ranks]
+        for backend, theirs in found.items()
     }
     by_size = {
-        home: [(float(n), 1e3 * theirs[Setting(2, n, BATCH)].turnover) for n in sizes]
-        for home, theirs in found.items()
+        backend: [(float(n), 1e3 * theirs[Setting(2, n, BATCH)].turnover) for n in sizes]
+        for backend, theirs in found.items()
     }
     return [
         Plot(

@@ -30,27 +30,29 @@ PARTS = ("iteration", "weights", "push")
 
 
 def measure(options: Options) -> Result:
-    """Steps over every home."""
+    """Steps over every backend."""
     torch.set_num_threads(1)  # the other cores are the store's, as beside a GPU
     steps = 300 if options.short else 3_000
     rows: list[list[str | float]] = []
     ratios: list[Ratio] = []
     with ExitStack() as servers:
-        homes = {"embedded": "memory:", "Redis": servers.enter_context(redis_server()).url}
+        backends = {"embedded": "memory:", "Redis": servers.enter_context(redis_server()).url}
         if not options.short:
-            homes["Ray"] = servers.enter_context(ray_cluster())
-        for home, url in homes.items():
+            backends["Ray"] = servers.enter_context(ray_cluster())
+        for backend, url in backends.items():
             spent = spend(url, dispatching(), steps)
-            rows.append([home, "dispatching", *spent.row()])
+            rows.append([backend, "dispatching", *spent.row()])
             ratios += [
-                Ratio(f"{home}, dispatching: step / {GOAL:g} µs", spent.step / GOAL, "lower", goal=1),
-                Ratio(f"{home}, dispatching: step / plain", spent.step / spent.plain, "lower", slack=2),
+                Ratio(f"{backend}, dispatching: step / {GOAL:g} µs", spent.step / GOAL, "lower", goal=1),
+                Ratio(f"{backend}, dispatching: step / plain", spent.step / spent.plain, "lower", slack=2),
             ]
             if not options.short:
                 spent = spend(url, computing(), steps // 200)
-                rows.append([home, "computing", *spent.row()])
+                rows.append([backend, "computing", *spent.row()])
                 share = spent.step / (0.001 * spent.between)
-                ratios.append(Ratio(f"{home}, computing: step / 0.1 % of the whole", share, "lower", goal=1))
+                ratios.append(
+                    Ratio(f"{backend}, computing: step / 0.1 % of the whole", share, "lower", goal=1)
+                )
     columns = ["store", "steps between", *(f"{part}, µs" for part in PARTS)]
     columns += ["all, µs", "99 %, µs", "plain, µs", "the step itself, ms"]
     note = (

@@ -24,11 +24,11 @@ def scores_of(rank: int, world_size: int, dataset_size: int, batch_size: int) ->
 
 
 def send_bare(
-    rank: int, world_size: int, home: str, url: str, dataset_size: int, batch_size: int, rounds: int
+    rank: int, world_size: int, backend: str, url: str, dataset_size: int, batch_size: int, rounds: int
 ) -> list[float]:
     """Seconds until all ranks' batches are where a store would have them, round by round."""
     batches = scores_of(rank, world_size, dataset_size, batch_size)
-    send = {"embedded": _over_gloo, "Redis": _over_redis, "Ray": _over_ray}[home]
+    send = {"embedded": _over_gloo, "Redis": _over_redis, "Ray": _over_ray}[backend]
     with send(rank, world_size, url, dataset_size, batches) as action:
         action()
         seconds = []

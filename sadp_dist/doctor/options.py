@@ -72,7 +72,7 @@ class DoctorOptions:
         except Exception:  # a package is missing or broken, which its own check says
             return
         if self.store_kind not in BACKENDS:
-            known = ", ".join(f'"{home}:"' for home in BACKENDS)
+            known = ", ".join(f'"{scheme}:"' for scheme in BACKENDS)
             raise UsageError(f"--store {without_password(url)} is not a store: it has to start with {known}")
         if self.store_kind == "redis":
             Address.parse(url)

@@ -1,4 +1,4 @@
-"""A Ray cluster as the home of the scores."""
+"""A Ray cluster as the backend of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Redis server as the home of the scores: reached, kept, large enough, and open to what the store does."""
+"""The check of a Redis server: reachable, persistent, large enough, and open to what the store does."""
 
 from __future__ import annotations
 

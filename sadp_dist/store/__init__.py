@@ -1,4 +1,4 @@
-"""The scores of a run: one engine, one interface, several homes, chosen by the scheme of a URL."""
+"""The scores of a run: one engine and one interface, on the backend that the scheme of a URL names."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ BACKENDS = {
     "redis": "sadp_dist.store.backends.redis",
     "rediss": "sadp_dist.store.backends.redis",
 }
-"""Scheme -> module, imported when a URL asks.
+"""Scheme of a URL -> module of the backend, which is imported when a URL needs it. Add your own here.
 
-It has `connect(url, run, dataset_size, pruning, labels, options)`; where runs outlive the processes that
-train, also `attach(url, run, options)`, `list_runs(url)` and `remove_run(url, run)`."""
+The module has `connect(url, run, dataset_size, pruning, labels, options)`. If runs outlive the processes that
+train, it also has `attach(url, run, options)`, `list_runs(url)` and `remove_run(url, run)`."""
 
 
 def connect(
@@ -56,27 +56,28 @@ def connect(
     labels: ArrayLike | None = None,
     **options: Any,
 ) -> Store:
-    """The store of a run. In a torch.distributed job every rank calls this, after `init_process_group`.
+    """Return the store of a run. In a torch.distributed job, every rank calls it.
 
-    A store in another process may hold a run of this name already: `reset` begins it anew, `load` goes back.
+    Call it after `init_process_group`. A store in another process may already hold a run of this name.
+    Continue with it, go back with `load`, or begin again with `reset`.
 
     Args:
-        url: where it lives; "memory:" is this process, or rank 0 of this job.
+        url: where the store is; "memory:" is this process, or rank 0 of this job.
         run: name of the run.
         dataset_size: N, at least 1.
         pruning: how epochs are planned.
         labels: (N,) integers >= 0, the class of each example; needed for stratified draws.
-        options: of a store in another process, the fields of `StoreOptions`.
+        options: the fields of `StoreOptions`, for a store in another process.
 
     Raises:
-        UsageError: an argument is wrong, or the run is there already and was another one; on every rank, if
-            that is so on one of them. A wrong `url` or option is refused on its rank alone, for which the
-            others wait until they time out.
-        StoreUnavailable: the place cannot be reached.
+        UsageError: an argument is wrong, or the store holds a different run of this name. Every rank
+            raises it if one does. But a wrong `url` or option is refused only on its rank, and the others
+            wait for that rank until they time out.
+        StoreUnavailable: the store cannot be reached.
     """
-    home = _home(url)
+    backend = _backend(url)
     classes = None if labels is None else np.asarray(labels)
-    store: Store = home.connect(url, run, dataset_size, pruning, classes, _options(options))
+    store: Store = backend.connect(url, run, dataset_size, pruning, classes, _options(options))
     return store
 
 
@@ -84,57 +85,57 @@ def attach(url: str, run: str, **options: Any) -> RunView:
     """Return a view of a run that other processes train, without disturbing them.
 
     Args:
-        url: where it lives; not "memory:".
-        run: its name.
+        url: where the store is; not "memory:".
+        run: name of the run.
         options: the fields of `StoreOptions`.
 
     Raises:
         UsageError: there is no such run.
-        StoreUnavailable: the place cannot be reached.
+        StoreUnavailable: the store cannot be reached.
     """
     check_name(run)
-    view: RunView = _shared_home(url).attach(url, run, _options(options))
+    view: RunView = _shared_backend(url).attach(url, run, _options(options))
     return view
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
-    """The runs that a place holds, as plain JSON: "run", "dataset_size", "method", "epoch", "seen" and more.
+    """Return the runs of a store as plain JSON: "run", "dataset_size", "method", "epoch", "seen" and more.
 
     Raises:
-        UsageError: "memory:" has no place.
-        StoreUnavailable: it cannot be reached.
+        UsageError: "memory:" keeps no runs.
+        StoreUnavailable: the store cannot be reached.
     """
-    found: list[dict[str, Any]] = _shared_home(url).list_runs(url)
+    found: list[dict[str, Any]] = _shared_backend(url).list_runs(url)
     return found
 
 
 def remove_run(url: str, run: str) -> None:
-    """Remove all that a place holds of a run.
+    """Remove everything that a store holds of a run.
 
     Raises:
         UsageError: there is no such run.
-        StoreUnavailable: the place cannot be reached.
+        StoreUnavailable: the store cannot be reached.
     """
     check_name(run)
-    _shared_home(url).remove_run(url, run)
+    _shared_backend(url).remove_run(url, run)
 
 
 def _options(given: dict[str, Any]) -> StoreOptions:
     return StoreOptions(**given)
 
 
-def _shared_home(url: str) -> ModuleType:
-    home = _home(url)
-    if not hasattr(home, "attach"):
+def _shared_backend(url: str) -> ModuleType:
+    backend = _backend(url)
+    if not hasattr(backend, "attach"):
         raise UsageError(
             f"url={without_password(url)!r} lives in the processes that train; give the run's directory"
         )
-    return home
+    return backend
 
 
-def _home(url: str) -> ModuleType:
+def _backend(url: str) -> ModuleType:
     scheme, colon, _ = str(url).partition(":")
     if not colon or scheme not in BACKENDS:
-        known = ", ".join(f'"{home}:"' for home in BACKENDS)
+        known = ", ".join(f'"{scheme}:"' for scheme in BACKENDS)
         raise UsageError(f"url={without_password(str(url))!r} is not a store: it has to start with {known}")
     return importlib.import_module(BACKENDS[scheme])

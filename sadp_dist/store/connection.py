@@ -1,4 +1,4 @@
-"""What a home elsewhere offers to one rank of a run; all else is `RemoteStore`'s."""
+"""`Connection`: what a backend in another process implements. `RemoteStore` does everything else."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sadp_dist.store.wire.snapshot import Snapshot
 
 
 class Unreachable(Exception):
-    """The home did not answer, or could not do it now; trying again may help. The message says why."""
+    """The backend did not answer, or could not do it now. Trying again may help. The message says why."""
 
 
 class Restarted(Exception):
-    """The home came back without some of what it had acknowledged since it handed out its latest plan."""
+    """The backend came back without some of what it had acknowledged since its latest plan."""
 
 
 class Waiting(NamedTuple):
     """No shard yet.
 
     Attributes:
-        ranks: those that have not asked for the epoch, as far as the home knows.
-        planner: who plans, or None where nobody does.
+        ranks: those that have not asked for the epoch, as far as the backend knows.
+        planner: name of the process that plans; None if there is none.
     """
 
     ranks: tuple[int, ...]
@@ -52,20 +52,21 @@ class Connection(ABC):
 
     @abstractmethod
     def send(self, frames: Sequence[Frame]) -> None:
-        """Hand over frames; when it returns, the home has them all, and all that were sent before.
+        """Send frames. When it returns, the backend has them, and every frame that was sent before.
 
-        Without frames it only makes sure of those before.
+        Without frames it only checks that the backend has the earlier ones.
         """
 
     @abstractmethod
     def ask(self, epoch: int, rank: int, world_size: int) -> None:
-        """Say that this rank has sent all it has before this epoch and wants its shard. May be repeated."""
+        """Ask for this rank's shard of an epoch; its earlier scores have been sent. May be repeated."""
 
     @abstractmethod
     def shard(self, epoch: int, rank: int, world_size: int, patience: float) -> Shard | Waiting:
-        """The shard that was asked for, or after at most about `patience` seconds who is waited for.
+        """Return the shard that was asked for, or after about `patience` seconds who is waited for.
 
-        A home hands out a shard only when all that went into its plan outlasts the home's own restart.
+        A backend gives out a shard only once the scores behind its plan would survive a restart of the
+        backend.
         """
 
     @abstractmethod
@@ -74,15 +75,15 @@ class Connection(ABC):
 
     @abstractmethod
     def snapshot(self) -> Snapshot:
-        """Everything acknowledged, as one whole."""
+        """Return the state of the run, with everything acknowledged."""
 
     @abstractmethod
     def restore(self, snapshot: Snapshot) -> None:
-        """Replace everything by a snapshot of this run, of a new origin, then this connection's."""
+        """Replace the run's state by a snapshot, under a new token, which this connection then uses."""
 
     @abstractmethod
     def rejoin(self) -> None:
-        """Take up the origin that another rank's `restore` has made."""
+        """Use the token that another rank's `restore` has made."""
 
     @abstractmethod
     def close(self) -> None:

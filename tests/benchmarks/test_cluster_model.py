@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from benchmarks.cluster_model import WIRES, embedded_wire, fit, on_cluster, predict, redis_wire
 from sadp_dist import PruningConfig, connect
-from sadp_dist.store.backends.redis import shards
 from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import Frame, encode
+from sadp_dist.store.wire.frames import Frame, encode, encode_shard
 
 seconds = st.floats(1e-4, 1.0)
 homes = st.sampled_from(sorted(WIRES))
@@ -53,7 +52,7 @@ def test_the_arrays_bytes_are_those_of_frames_and_shards_without_their_headers(s
     frame = encode(Frame(1, 1, 1, records), 7, size)
     store = connect("memory:", "wire", 3000, PruningConfig(ratio=0.5, epochs=2, seed=0))
     plan = store.plan(0)
-    shard = shards.encode(type(plan)(**{**vars(plan), "dataset_size": size}))
+    shard = encode_shard(type(plan)(**{**vars(plan), "dataset_size": size}))
     wire = redis_wire(size, kept, 4)
     assert len(frame) - 48 == wire.into == wire.planner_out
     assert len(shard) - 64 == wire.out * len(plan.indices) / kept

@@ -245,7 +245,7 @@ def test_the_stores_password_is_nowhere(tmp_path):
     with RedisServer(tmp_path, conf=ROOT / "docker" / "redis.conf") as server:
         place = f"127.0.0.1:{server.port}/0"
         line = refused(sadp_dist_command("dashboard", "--store", f"redis://{USER}:hunter2@{place}"))
-        assert "does not take this user and password" in line and "hunter2" not in line
+        assert "refuses this user and password" in line and "hunter2" not in line
         with Dashboard(f"redis://{USER}:{quote(PASSWORD, safe='')}@{place}") as dashboard:
             assert dashboard.get("/api/health").json()["reachable"] is True
             said = answers()

@@ -94,7 +94,7 @@ def test_memory_for_the_runs_that_are_there(plain):
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        (">hunter2 ~* +@all", "does not take this user and password"),
+        (">hunter2 ~* +@all", "refuses this user and password"),
         (f">{PASSWORD} ~sadp_dist:* +@all -info", "the user's rights"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sadp_dist.store.backends.redis import shards
+from sadp_dist.store.backends.redis.keys import shard_field
 from sadp_dist.store.backends.redis.log import pack_ask
 from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
 from tests.faults.job import Job
@@ -97,7 +97,7 @@ def power_cut(first_lost: bytes, behind: bytes = b"") -> Fault:
     return fault
 
 
-LATEST_ASK, LATEST_SHARD = pack_ask(1, 1, 2), shards.field(1, 1, 2, 0).encode()
+LATEST_ASK, LATEST_SHARD = pack_ask(1, 1, 2), shard_field(1, 1, 2, 0).encode()
 
 
 FAULTS: dict[str, tuple[Fault, Mapping[str, Any]]] = {

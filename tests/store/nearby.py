@@ -1,4 +1,4 @@
-"""A home in this process, over a real service, whose line can be cut and which can lose what it has."""
+"""A backend in this process, over a real service, whose line can be cut and which can lose what it has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sadp_dist.store.wire.frames import encode
 from sadp_dist.store.wire.snapshot import Snapshot
 
 
-class Home:
+class Backend:
     """What several connections share."""
 
     def __init__(self, run: Run) -> None:
@@ -29,23 +29,23 @@ class Home:
     def restart(self) -> None:
         """Come back as of the latest plan."""
         with self.changed:
-            self.service = Service.from_snapshot(Snapshot.from_bytes(self.safe, "the home"))
+            self.service = Service.from_snapshot(Snapshot.from_bytes(self.safe, "the backend"))
             self.life += 1
             self.changed.notify_all()
 
 
 class Nearby(Connection):
-    """A line to a home.
+    """A line to a backend.
 
     Attributes:
         up: set while the line is.
-        open: set while the home answers what it is sent.
+        open: set while the backend answers what it is sent.
     """
 
-    def __init__(self, home: Home) -> None:
-        self.home = home
-        self.life = home.life
-        self.origin = home.service.origin
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.life = backend.life
+        self.token = backend.service.token
         self.up = threading.Event()
         self.up.set()
         self.open = threading.Event()
@@ -54,56 +54,57 @@ class Nearby(Connection):
     def _reach(self) -> Service:
         if not self.up.is_set():
             raise Unreachable("nearby: does not answer (cut)")
-        if self.life != self.home.life:
-            self.life = self.home.life
+        if self.life != self.backend.life:
+            self.life = self.backend.life
             raise Restarted
-        return self.home.service
+        return self.backend.service
 
     def send(self, frames):
         self.open.wait()
-        with self.home.changed:
+        with self.backend.changed:
             service = self._reach()
-            self.home.received.append(list(frames))
+            self.backend.received.append(list(frames))
             for frame in frames:
-                service.receive(encode(frame, self.origin, service.engine.run.dataset_size))
+                service.receive(encode(frame, self.token, service.engine.run.dataset_size))
 
     def ask(self, epoch, rank, world_size):
-        with self.home.changed:
+        with self.backend.changed:
             if self._reach().ask(epoch, rank, world_size):
-                self.home.safe = self.home.written()
-                self.home.changed.notify_all()
+                self.backend.safe = self.backend.written()
+                self.backend.changed.notify_all()
 
     def shard(self, epoch, rank, world_size, patience):
-        with self.home.changed:
+        with self.backend.changed:
             self._reach()
-            self.home.changed.wait_for(
-                lambda: self.home.life != self.life or self.home.service.engine.has_plan(epoch), patience
+            self.backend.changed.wait_for(
+                lambda: self.backend.life != self.life or self.backend.service.engine.has_plan(epoch),
+                patience,
             )
             service = self._reach()
             shard = service.shard(epoch, rank, world_size)
             return shard or Waiting(service.missing(epoch, world_size), "nearby")
 
     def query(self, name, arguments):
-        with self.home.changed:
+        with self.backend.changed:
             return self._reach().answer(name, arguments, planner="nearby")
 
     def snapshot(self):
-        with self.home.changed:
+        with self.backend.changed:
             self._reach()
-            return Snapshot.from_bytes(self.home.written(), "the home")
+            return Snapshot.from_bytes(self.backend.written(), "the backend")
 
     def restore(self, snapshot):
-        with self.home.changed:
+        with self.backend.changed:
             if not self.up.is_set():
                 raise Unreachable("nearby: does not answer (cut)")
-            self.origin = secrets.randbits(64)
-            self.home.service.restore(snapshot, self.origin)
-            self.home.safe = self.home.written()
-            self.home.changed.notify_all()
+            self.token = secrets.randbits(64)
+            self.backend.service.restore(snapshot, self.token)
+            self.backend.safe = self.backend.written()
+            self.backend.changed.notify_all()
 
     def rejoin(self):
-        self.origin = self.home.service.origin
-        self.life = self.home.life
+        self.token = self.backend.service.token
+        self.life = self.backend.life
 
     def close(self):
         self.up.clear()

@@ -1,4 +1,4 @@
-"""A rank's store elsewhere, over a home in this process whose line is cut and which loses what it has."""
+"""A rank's store elsewhere, over a backend in this process whose line is cut and which loses what it has."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ from sadp_dist.store.engine.history import Figures
 from sadp_dist.store.engine.run import Run
 from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import Frame
-from tests.store.nearby import Home, Nearby
+from tests.store.nearby import Backend, Nearby
 
 N = 500
 PRUNING = PruningConfig(ratio=0.4, max_ratio=0.6, epochs=6, min_probability=0.1, seed=2)
@@ -28,16 +28,16 @@ RUN = Run("nearby", N, PRUNING)
 
 
 @pytest.fixture
-def home():
-    return Home(RUN)
+def backend():
+    return Backend(RUN)
 
 
 @pytest.fixture
-def new_store(home):
+def new_store(backend):
     stores = []
 
     def new(timeout: float = 20.0) -> RemoteStore:
-        connection = Nearby(home)
+        connection = Nearby(backend)
         stores.append((RemoteStore(connection, RUN, StoreOptions(timeout=timeout)), connection))
         return stores[-1][0]
 
@@ -132,27 +132,27 @@ def test_what_was_pushed_may_change_at_once(new_store):
     np.testing.assert_array_equal(store.scores([1, 2, 9]), np.array([3, 4, np.nan], np.float32))
 
 
-def test_small_pushes_travel_together_and_large_ones_in_parts(home):
+def test_small_pushes_travel_together_and_large_ones_in_parts(backend):
     run = Run("nearby", 300_000, PRUNING)
-    home = Home(run)
-    with RemoteStore(Nearby(home), run, StoreOptions()) as store:
+    backend = Backend(run)
+    with RemoteStore(Nearby(backend), run, StoreOptions()) as store:
         for start in range(0, 25_600, 256):
             store.push(np.arange(start, start + 256), np.ones(256), epoch=0)
         store.flush()
-        small = sum(map(len, home.received))
+        small = sum(map(len, backend.received))
         store.push(np.arange(300_000), np.ones(300_000), epoch=0)
         stats = store.stats()
-    sizes = [len(frame.content.indices) for frames in home.received for frame in frames]
+    sizes = [len(frame.content.indices) for frames in backend.received for frame in frames]
     assert 0 < small <= 10  # a hundred pushes
     assert (stats.pushes, stats.pushed_scores, max(sizes)) == (101, 325_600, sender.FRAME)
 
 
-def test_a_push_does_not_wait_for_a_home_that_is_slow_and_is_there_later(new_store):
+def test_a_push_does_not_wait_for_a_backend_that_is_slow_and_is_there_later(new_store):
     store = new_store()
     line_of(store).open.clear()
     start = time.monotonic()
     push_all(store, 0)
-    assert time.monotonic() - start < 5  # while the home takes nothing at all
+    assert time.monotonic() - start < 5  # while the backend takes nothing at all
     line_of(store).open.set()
     np.testing.assert_array_equal(store.scores(np.arange(N)), scores_of(0))
 
@@ -179,51 +179,51 @@ def test_a_line_that_is_cut_for_a_while_changes_nothing(new_store):
         assert_same(store.plan(epoch + 1), expected[epoch + 1])
 
 
-def test_a_home_that_lost_what_it_had_acknowledged_gets_it_again(new_store, home):
+def test_a_backend_that_lost_what_it_had_acknowledged_gets_it_again(new_store, backend):
     store, expected = new_store(), expected_shards(4)
     assert_same(store.plan(0), expected[0])
     for epoch in range(3):
         push_all(store, epoch)
         store.flush()
-        home.restart()
-        assert home.service.engine.stats().pushes == 32 * epoch  # of this epoch nothing is left there
+        backend.restart()
+        assert backend.service.engine.stats().pushes == 32 * epoch  # of this epoch nothing is left there
         assert_same(store.plan(epoch + 1), expected[epoch + 1])
     assert store.stats().pushes == 3 * 32
 
 
 @pytest.mark.parametrize("question", ["scores", "stats", "save", "flush"])
-def test_it_is_noticed_whatever_is_asked_next(new_store, home, question, tmp_path):
+def test_it_is_noticed_whatever_is_asked_next(new_store, backend, question, tmp_path):
     store = new_store()
     push_all(store, 0)
     store.flush()
-    home.restart()
+    backend.restart()
     ask = {"scores": ([1],), "save": (tmp_path / "store.npz",)}.get(question, ())
     getattr(store, question)(*ask)
-    assert home.service.engine.stats().seen == N
+    assert backend.service.engine.stats().seen == N
 
 
-def test_a_restart_while_ranks_wait_for_each_other_loses_nobody(new_store, home):
+def test_a_restart_while_ranks_wait_for_each_other_loses_nobody(new_store, backend):
     first, second = new_store(), new_store()
     push_all(first, 0)
     shard = in_a_thread(first.plan, 1, 0, 2)
     time.sleep(0.3)
-    assert home.service.waiting_ranks() == (1,)
-    home.restart()
+    assert backend.service.waiting_ranks() == (1,)
+    backend.restart()
     second.push([0], [1e6], epoch=0)  # sends on a line that is of the life before
     other = second.plan(1, 1, 2)
     indices = np.concatenate([shard().indices, other.indices])
-    assert home.service.engine.stats().seen == N
+    assert backend.service.engine.stats().seen == N
     assert 0 in indices  # the highest score of all is drawn
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["push", "push", "flush", "restart", "cut", "plan"]), max_size=14))
 def test_after_any_sequence_of_faults_the_plans_are_those_without(sequence):
-    home = Home(RUN)
+    backend = Backend(RUN)
     embedded = connect("memory:", "nearby", N, PRUNING)
     chance = np.random.default_rng(len(sequence))
     epoch = 0
-    with RemoteStore(Nearby(home), RUN, StoreOptions(timeout=20)) as store:
+    with RemoteStore(Nearby(backend), RUN, StoreOptions(timeout=20)) as store:
         line = line_of(store)
         for action in [*sequence, "plan"]:
             if action == "push":
@@ -233,7 +233,7 @@ def test_after_any_sequence_of_faults_the_plans_are_those_without(sequence):
             elif action == "flush":
                 store.flush()
             elif action == "restart":
-                home.restart()
+                backend.restart()
             elif action == "cut":
                 line.up.clear()
                 threading.Timer(0.1, line.up.set).start()
@@ -268,12 +268,12 @@ class ThreadRanks:
 
 
 @pytest.mark.parametrize("call", ["save", "flush"])
-def test_scores_of_a_rank_that_had_delivered_before_the_home_lost_them_are_there_when_all_are_through(
-    home, call, tmp_path
+def test_scores_of_a_rank_that_had_delivered_before_the_backend_lost_them_are_there_when_all_are_through(
+    backend, call, tmp_path
 ):
     barrier, said = threading.Barrier(2), {}
     ranks = [
-        RemoteStore(Nearby(home), RUN, StoreOptions(timeout=20), ThreadRanks(rank, barrier, said))
+        RemoteStore(Nearby(backend), RUN, StoreOptions(timeout=20), ThreadRanks(rank, barrier, said))
         for rank in range(2)
     ]
     arguments = (tmp_path / "store.npz",) if call == "save" else ()
@@ -282,21 +282,21 @@ def test_scores_of_a_rank_that_had_delivered_before_the_home_lost_them_are_there
     ranks[1].push(np.arange(1, N), scores_of(0)[1:], epoch=0)
     done = [in_a_thread(lambda store=store: getattr(store, call)(*arguments)) for store in ranks]
     deadline = time.monotonic() + 20
-    while home.service.engine.stats().seen < N - 1 and time.monotonic() < deadline:
+    while backend.service.engine.stats().seen < N - 1 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.2)  # rank 1 has its acknowledgement, and waits for rank 0
-    home.restart()
-    assert home.service.engine.stats().seen == 0
+    backend.restart()
+    assert backend.service.engine.stats().seen == 0
     line_of(ranks[0]).open.set()  # whose sending thread is the first to notice
     for result in done:
         result()
-    kept = open_snapshot(*arguments) if arguments else home.service.engine
+    kept = open_snapshot(*arguments) if arguments else backend.service.engine
     assert kept.stats().seen == N
     for store in ranks:
         store.close()
 
 
-def test_two_ranks_push_at_once_from_two_threads_and_get_the_plan_of_both(home, new_store):
+def test_two_ranks_push_at_once_from_two_threads_and_get_the_plan_of_both(backend, new_store):
     expected = expected_shards(4)
     stores = [new_store(), new_store()]
 
@@ -350,7 +350,7 @@ def test_plan_says_if_nobody_plans(new_store, monkeypatch, waiting, expected):
     assert expected in one_line(store.plan, 0)
 
 
-def test_a_home_that_stays_away_stops_the_run_with_a_line_that_names_it(new_store):
+def test_a_backend_that_stays_away_stops_the_run_with_a_line_that_names_it(new_store):
     store = new_store(timeout=0.5)
     store.plan(0)
     line_of(store).up.clear()
@@ -363,7 +363,7 @@ def test_a_home_that_stays_away_stops_the_run_with_a_line_that_names_it(new_stor
     assert expected in one_line(store.push, [1], [1.0], epoch=0)  # also if nothing ever waits for it
 
 
-def test_a_home_that_takes_nothing_in_is_given_up_when_the_buffer_is_full(new_store, monkeypatch):
+def test_a_backend_that_takes_nothing_in_is_given_up_when_the_buffer_is_full(new_store, monkeypatch):
     monkeypatch.setattr(sender, "MAX_UNSENT", 16)
     store = new_store(timeout=0.4)
     line_of(store).open.clear()
@@ -391,7 +391,7 @@ def test_what_the_sending_thread_meets_is_raised_where_the_training_thread_comes
                 call()
 
 
-def test_a_wrong_argument_is_refused_before_anything_is_asked(new_store, home):
+def test_a_wrong_argument_is_refused_before_anything_is_asked(new_store, backend):
     store = new_store()
     line_of(store).up.clear()  # so nothing could be asked
     for call, message in (
@@ -445,7 +445,7 @@ def test_a_job_that_begins_on_the_run_of_an_old_one_is_told_before_it_trains(new
         push_all(old, epoch)
     old.save(tmp_path / "store.npz")
     new = new_store()
-    with pytest.raises(UsageError, match=r"epoch=0 of run 'nearby' is over, which has got to epoch 1"):
+    with pytest.raises(UsageError, match=r"epoch=0 of run 'nearby' is over: the run is at epoch 1"):
         new.plan(0)
     assert_same(new.plan(1), expected[1])  # who comes back while its epoch lasts goes on
     new.reset()
@@ -454,14 +454,14 @@ def test_a_job_that_begins_on_the_run_of_an_old_one_is_told_before_it_trains(new
     assert_same(new.plan(2), expected[2])
 
 
-def test_a_reset_run_is_as_one_that_has_just_begun(new_store, home):
+def test_a_reset_run_is_as_one_that_has_just_begun(new_store, backend):
     store, expected = new_store(), expected_shards(2)
     store.push([0, 1], [1e9, 1e9], epoch=5)
     store.plan(3)
     store.push([2], [1e9], epoch=5)
-    origin = home.service.origin
+    token = backend.service.token
     store.reset()
-    assert home.service.origin != origin
+    assert backend.service.token != token
     stats = store.stats()
     assert (stats.seen, stats.pushes, stats.epoch) == (0, 0, None)
     push_all(store, 0)
@@ -479,7 +479,7 @@ def test_the_embedded_store_is_reset_likewise(url):
     assert_same(store.plan(1), expected_shards(2)[1])
 
 
-def test_closing_ends_the_thread_at_once_also_while_the_home_is_away(new_store):
+def test_closing_ends_the_thread_at_once_also_while_the_backend_is_away(new_store):
     store = new_store()
     line_of(store).up.clear()
     push_all(store, 0)
@@ -494,7 +494,9 @@ def test_closing_ends_the_thread_at_once_also_while_the_home_is_away(new_store):
             call()
 
 
-def test_recording_waits_for_nobody_and_arrives_once_the_home_is_back_also_if_it_has_lost_it(new_store, home):
+def test_recording_waits_for_nobody_and_arrives_once_the_backend_is_back_also_if_it_has_lost_it(
+    new_store, backend
+):
     store = new_store()
     store.plan(0)
     line_of(store).up.clear()
@@ -503,18 +505,18 @@ def test_recording_waits_for_nobody_and_arrives_once_the_home_is_back_also_if_it
     line_of(store).up.set()
     store.flush()
     assert [record.training for record in store.history()] == [{"loss": 2.0}]
-    home.restart()  # as of the plan, before anything was recorded
-    assert home.service.engine.history()[0].training == {}
+    backend.restart()  # as of the plan, before anything was recorded
+    assert backend.service.engine.history()[0].training == {}
     assert [record.training for record in store.history()] == [{"loss": 2.0}]
 
 
-def test_one_who_only_looks_sees_the_run_and_cannot_change_it(new_store, home):
+def test_one_who_only_looks_sees_the_run_and_cannot_change_it(new_store, backend):
     store = new_store()
     push_all(store, 0)
     store.flush()
-    line = Nearby(home)
+    line = Nearby(backend)
     with view(line, StoreOptions(timeout=0.2)) as looking:
-        home.restart()  # which is no concern of one who has sent nothing
+        backend.restart()  # which is no concern of one who has sent nothing
         store.flush()
         assert looking.stats().seen == N
         np.testing.assert_array_equal(looking.scores([3, 4]), scores_of(0)[[3, 4]])
@@ -582,7 +584,7 @@ def test_a_plan_frees_the_scores_of_earlier_epochs_alone(new_store):
     assert store._sender._journal._count == 0
 
 
-def test_what_was_cleared_while_it_waited_for_more_is_asked_of_nobody(new_store, home, monkeypatch):
+def test_what_was_cleared_while_it_waited_for_more_is_asked_of_nobody(new_store, backend, monkeypatch):
     """Between rank 0's load and the others' rejoin, the run is no longer the one that a rank had begun."""
     monkeypatch.setattr(sender, "LINGER", 0.3)
     store = new_store()
@@ -591,7 +593,7 @@ def test_what_was_cleared_while_it_waited_for_more_is_asked_of_nobody(new_store,
     time.sleep(0.1)  # the sender's thread has seen it, and waits for more
     store._clear()
     time.sleep(0.4)
-    assert home.received == []
+    assert backend.received == []
     store.push([1], [3.0], epoch=0)  # and it goes on
     assert store.scores([1]).tolist() == [3.0]
-    assert sum(map(len, home.received)) == 1
+    assert sum(map(len, backend.received)) == 1

@@ -1,4 +1,4 @@
-"""A rule that combines scores over epochs: repeats, order, tables and a home that lost some alter nothing."""
+"""A rule that combines scores over epochs: repeats, order and a backend that lost scores change nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sadp_dist.store.engine.table import ScoreTable
 from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import Frame
 from sadp_dist.store.wire.snapshot import Snapshot
-from tests.store.nearby import Home, Nearby
+from tests.store.nearby import Backend, Nearby
 
 N = 2 * BLOCK + 10
 PLACES = [0, 7, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 9]
@@ -126,15 +126,15 @@ def test_a_journal_keeps_what_every_epoch_gave(monkeypatch):
     np.testing.assert_array_equal(again.scores(range(n)), expected.scores(range(n)))
 
 
-def test_a_home_that_lost_what_came_after_the_plan_gets_the_same_scores_again():
+def test_a_backend_that_lost_what_came_after_the_plan_gets_the_same_scores_again():
     n = 300
-    home = Home(a_run(n))
-    with RemoteStore(Nearby(home), a_run(n), StoreOptions(timeout=20)) as store:
+    backend = Backend(a_run(n))
+    with RemoteStore(Nearby(backend), a_run(n), StoreOptions(timeout=20)) as store:
         for epoch in range(4):
             store.plan(epoch)
             store.push(np.arange(n), np.full(n, 8.0), epoch)
             store.flush()
             if epoch == 2:
-                home.restart()
+                backend.restart()
         expected = expected_scores([{i: [8.0] for i in range(n)}] * 4)
         np.testing.assert_array_equal(store.scores(np.arange(n)), list(expected.values()))

@@ -13,7 +13,7 @@ from sadp_dist.store.engine.history import LONGEST_NAME, MAX_FIGURES, Figures
 from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import MAX_COUNT, REASONS, BadFrame, Frame, decode, encode
 
-ORIGIN = 2**63 + 12345
+TOKEN = 2**63 + 12345
 N = 1000
 HEADER, CHECKSUM = 48, slice(44, 48)
 FIELDS = {  # where each field of the header lies
@@ -21,7 +21,7 @@ FIELDS = {  # where each field of the header lies
     "version": slice(4, 5),
     "kind": slice(5, 6),
     "rejected": slice(6, 8),
-    "origin": slice(8, 16),
+    "token": slice(8, 16),
     "client": slice(16, 24),
     "sequence": slice(24, 32),
     "epoch": slice(32, 36),
@@ -85,7 +85,7 @@ def contents(frame: Frame) -> tuple:
 def fault(data: bytes, dataset_size: int = N) -> str:
     """Why some bytes are refused; "" if they are a frame."""
     try:
-        decode(data, ORIGIN, dataset_size)
+        decode(data, TOKEN, dataset_size)
     except BadFrame as bad:
         return str(bad)
     return ""
@@ -101,9 +101,9 @@ def sealed(data: bytearray) -> bytes:
 @given(st.data(), st.sampled_from([1, N, 2**32, 2**32 + 1, 2**40]))
 def test_what_was_encoded_is_decoded_with_indices_of_either_width(data, dataset_size):
     frame = data.draw(frames(dataset_size))
-    encoded = encode(frame, ORIGIN, dataset_size)
+    encoded = encode(frame, TOKEN, dataset_size)
     assert len(encoded) == HEADER + frame.count * (8 if dataset_size <= 2**32 else 12)
-    decoded = decode(memoryview(encoded), ORIGIN, dataset_size)
+    decoded = decode(memoryview(encoded), TOKEN, dataset_size)
     assert contents(decoded) == contents(frame)
     assert (decoded.content.indices.dtype, decoded.content.scores.dtype) == (np.int64, np.float32)
 
@@ -111,14 +111,14 @@ def test_what_was_encoded_is_decoded_with_indices_of_either_width(data, dataset_
 @settings(deadline=None)
 @given(frames_of_figures())
 def test_figures_that_were_encoded_are_decoded(frame):
-    encoded = encode(frame, ORIGIN, N)
+    encoded = encode(frame, TOKEN, N)
     assert len(encoded) == HEADER + len(frame.content.values) * (LONGEST_NAME + 8)
-    assert decode(memoryview(encoded), ORIGIN, N) == frame
+    assert decode(memoryview(encoded), TOKEN, N) == frame
 
 
 def test_a_frame_is_laid_out_as_its_description_says():
     records = Records(np.array([3, 258]), np.array([1.0, 0.5], np.float32), epoch=9)
-    data = encode(Frame(client=7, sequence=5, pushes=2, content=records, rejected=1), ORIGIN, N)
+    data = encode(Frame(client=7, sequence=5, pushes=2, content=records, rejected=1), TOKEN, N)
     numbers = {name: int.from_bytes(data[where], "little") for name, where in FIELDS.items()}
     assert data[:4] == b"SADP"
     assert {**numbers, "magic": 0, "checksum": 0} == {
@@ -126,7 +126,7 @@ def test_a_frame_is_laid_out_as_its_description_says():
         "version": 1,
         "kind": 4,
         "rejected": 1,
-        "origin": ORIGIN,
+        "token": TOKEN,
         "client": 7,
         "sequence": 5,
         "epoch": 9,
@@ -142,7 +142,7 @@ def test_a_frame_is_laid_out_as_its_description_says():
 @given(st.data())
 def test_a_change_in_any_field_of_the_header_has_its_reason(data):
     frame = data.draw(frames(min_count=1))
-    encoded = bytearray(encode(frame, ORIGIN, N))
+    encoded = bytearray(encode(frame, TOKEN, N))
     name = data.draw(st.sampled_from(list(FIELDS)))
     where = FIELDS[name]
     other = data.draw(st.binary(min_size=where.stop - where.start, max_size=where.stop - where.start))
@@ -162,7 +162,7 @@ def test_a_change_in_any_field_of_the_header_has_its_reason(data):
 @settings(deadline=None)
 @given(st.data())
 def test_a_change_in_the_payload_is_seen_by_the_checksum(data):
-    encoded = bytearray(encode(data.draw(frames(min_count=1)), ORIGIN, N))
+    encoded = bytearray(encode(data.draw(frames(min_count=1)), TOKEN, N))
     place = data.draw(st.integers(HEADER, len(encoded) - 1))
     encoded[place] ^= data.draw(st.integers(1, 255))
     assert fault(bytes(encoded)) == "checksum"
@@ -171,15 +171,15 @@ def test_a_change_in_the_payload_is_seen_by_the_checksum(data):
 @settings(deadline=None)
 @given(st.data())
 def test_a_frame_that_was_cut_is_truncated_and_one_with_more_behind_it_oversized(data):
-    encoded = encode(data.draw(frames()), ORIGIN, N)
+    encoded = encode(data.draw(frames()), TOKEN, N)
     assert fault(encoded[: data.draw(st.integers(0, len(encoded) - 1))]) == "truncated"
     assert fault(encoded + data.draw(st.binary(min_size=1, max_size=50))) == "oversized"
 
 
 @settings(deadline=None)
 @given(frames(), st.integers(0, 2**64 - 1))
-def test_a_whole_frame_of_another_origin_is_a_foreign_run(frame, origin):
-    assert fault(encode(frame, origin, N)) == ("" if origin == ORIGIN else "foreign run")
+def test_a_whole_frame_with_another_token_is_a_foreign_run(frame, token):
+    assert fault(encode(frame, token, N)) == ("" if token == TOKEN else "foreign run")
 
 
 @pytest.mark.parametrize(
@@ -200,20 +200,20 @@ def test_values_that_no_push_may_have_are_refused_behind_a_checksum_that_holds(
     index = index if dataset_size == N or index == 3 else 2**33 + index
     good = Records(np.array([1, 2]), np.ones(2, np.float32), 0)
     bad = Records(np.array([1, index]), np.array([1, score], np.float32), epoch)
-    assert fault(encode(Frame(1, 1, 1, good), ORIGIN, dataset_size), dataset_size) == ""
-    assert fault(encode(Frame(1, 1, 1, bad), ORIGIN, dataset_size), dataset_size) == "values"
+    assert fault(encode(Frame(1, 1, 1, good), TOKEN, dataset_size), dataset_size) == ""
+    assert fault(encode(Frame(1, 1, 1, bad), TOKEN, dataset_size), dataset_size) == "values"
 
 
 def test_no_frame_is_larger_than_the_largest():
     largest = Records(np.zeros(MAX_COUNT, np.int64), np.zeros(MAX_COUNT, np.float32), 0)
     one_more = Records(np.zeros(MAX_COUNT + 1, np.int64), np.zeros(MAX_COUNT + 1, np.float32), 0)
-    assert fault(encode(Frame(1, 1, 1, largest), ORIGIN, N)) == ""
-    assert fault(encode(Frame(1, 1, 1, one_more), ORIGIN, N)) == "oversized"
+    assert fault(encode(Frame(1, 1, 1, largest), TOKEN, N)) == ""
+    assert fault(encode(Frame(1, 1, 1, one_more), TOKEN, N)) == "oversized"
 
 
 def figures_as(rows: list[tuple[bytes, float]], pushes: int = 0, epoch: int = 0) -> bytes:
     """A frame with these names and values, its checksum right, whatever they are."""
-    data = bytearray(encode(Frame(1, 1, pushes, Figures(epoch, {})), ORIGIN, N))
+    data = bytearray(encode(Frame(1, 1, pushes, Figures(epoch, {})), TOKEN, N))
     data[FIELDS["count"]] = len(rows).to_bytes(4, "little")
     for name, value in rows:
         data += name.ljust(LONGEST_NAME, b"\0") + np.float64(value).tobytes()
@@ -259,10 +259,10 @@ def damaged_frames(seed: int, count: int):
             records = Records(
                 numbers.integers(0, N, length), numbers.random(length, np.float32), int(numbers.integers(9))
             )
-            whole.append(encode(Frame(chance.getrandbits(64), 5, 2, records), ORIGIN, dataset_size))
+            whole.append(encode(Frame(chance.getrandbits(64), 5, 2, records), TOKEN, dataset_size))
     for length in (0, 1, 9):
         figures = Figures(3, {f"figure/{number}": numbers.random() for number in range(length)})
-        whole.append(encode(Frame(chance.getrandbits(64), 6, 0, figures), ORIGIN, N))
+        whole.append(encode(Frame(chance.getrandbits(64), 6, 0, figures), TOKEN, N))
     extreme = (b"\x00", b"\xff", b"\x7f", b"\x80", b"\x01", b"\x04", b"\x08")
     pick, below = chance.choice, chance.randrange
     for _ in range(count):
@@ -294,13 +294,13 @@ def test_a_million_damaged_frames_are_refused_or_are_what_they_say():
     whole = 0
     for data in damaged_frames(seed=1, count=INPUTS):
         try:
-            frame = decode(data, ORIGIN, N)
+            frame = decode(data, TOKEN, N)
         except BadFrame as bad:
             faults[str(bad)] += 1  # KeyError: a reason of another name
         else:
             whole += 1
             width = 2**33 if data[5] == 8 else N
-            assert encode(frame, ORIGIN, width) == data
+            assert encode(frame, TOKEN, width) == data
             assert not frame.count or frame.content.indices.max() < N
     assert whole + sum(faults.values()) == INPUTS
     assert min(whole, *faults.values()) > INPUTS / 1000, (whole, faults)  # each was met many times
@@ -309,11 +309,11 @@ def test_a_million_damaged_frames_are_refused_or_are_what_they_say():
 @pytest.mark.slow
 def test_decoding_allocates_no_more_than_the_frame_is_large():
     largest = Records(np.arange(MAX_COUNT) % N, np.ones(MAX_COUNT, np.float32), 0)
-    claims = bytearray(encode(Frame(1, 1, 1, largest), ORIGIN, N))[: HEADER + 80]  # a million, it says
+    claims = bytearray(encode(Frame(1, 1, 1, largest), TOKEN, N))[: HEADER + 80]  # a million, it says
     inputs = [
         *damaged_frames(seed=2, count=20_000),
         bytes(claims),
-        encode(Frame(1, 1, 1, largest), ORIGIN, N),
+        encode(Frame(1, 1, 1, largest), TOKEN, N),
     ]
     fault(inputs[0])  # compiles
     tracemalloc.start()

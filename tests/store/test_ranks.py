@@ -52,7 +52,7 @@ def together(tmp_path_factory, url) -> list[dict]:
         ("two calls", "the ranks called different things at the same time: rank 0 save(), rank 1 flush()"),
         ("nowhere to save", "rank 0: path="),
         ("not a store", "text.npz' is not a saved store"),
-        ("another dataset", "is another one: dataset_size=103 (here 104)"),
+        ("another dataset", "is a different run: dataset_size=103 (here 104)"),
         ("a bad argument", "rank 1: dataset_size=0 is not an integer of 1 or more"),
     ],
 )

@@ -260,7 +260,7 @@ def test_a_job_that_begins_on_the_run_of_an_old_one_is_told(run, tmp_path):
         new = Job(run, 1, tmp_path).stores[0]  # the same options
     for epoch in (0, 1):
         with pytest.raises(
-            UsageError, match=rf"epoch={epoch} of run {re.escape(repr(run))} is over, .* epoch 2: st"
+            UsageError, match=rf"epoch={epoch} of run {re.escape(repr(run))} is over: the run is at epoch 2"
         ):
             new.plan(epoch)
     new.reset()

@@ -20,7 +20,7 @@ from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import StoreOptions
 from sadp_dist.store.backends.redis import attach, list_runs, remove_run
-from sadp_dist.store.backends.redis import backend as home_module
+from sadp_dist.store.backends.redis import backend as redis_backend
 from sadp_dist.store.backends.redis.address import Address
 from tests.store.redis_server import (
     PASSWORD,
@@ -155,7 +155,7 @@ def test_the_password_may_come_from_a_file(restricted, monkeypatch, tmp_path):
     monkeypatch.setenv("SADP_DIST_REDIS_PASSWORD_FILE", str(secret))
     train(restricted.url, "from a file")
     secret.write_text("another")
-    with pytest.raises(UsageError, match="does not take this user and password"):
+    with pytest.raises(UsageError, match="refuses this user and password"):
         list_runs(restricted.url)
 
 
@@ -203,9 +203,9 @@ def test_a_redis_cluster_keeps_each_run_at_one_node_whichever_one_is_told_of(tmp
             assert server.terminate() == 0
         for node in nodes:
             assert [found["run"] for found in list_runs(url_of(node, ""))] == names
-        homes = {name: [n for n, node in enumerate(nodes) if has(node, name)] for name in names}
-        assert all(len(at) == 1 for at in homes.values())
-        assert len({at[0] for at in homes.values()}) > 1
+        places = {name: [n for n, node in enumerate(nodes) if has(node, name)] for name in names}
+        assert all(len(at) == 1 for at in places.values())
+        assert len({at[0] for at in places.values()}) > 1
         for name in names:
             with attach(url_of(nodes[0], ""), name, StoreOptions()) as reader:
                 assert reader.stats().seen > 0
@@ -223,7 +223,7 @@ SECRET = "hunter2-very-secret"
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(home_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(redis_backend, "PATIENCE", 0.2)
 
 
 def what_is_said(url: str, kind: type[Exception], caplog, capfd) -> str:
@@ -255,8 +255,8 @@ def what_is_said(url: str, kind: type[Exception], caplog, capfd) -> str:
     [
         (f"redis://u:{SECRET}@localhost:{{closed}}/0", StoreUnavailable, "cannot be reached"),
         (f"redis://u:{SECRET}@nowhere.invalid/0", StoreUnavailable, "cannot be reached"),
-        (f"redis://sadp_dist:{SECRET}@localhost:{{restricted}}/0", UsageError, "does not take this user and"),
-        (f"redis://:{SECRET}@localhost:{{restricted}}/0", UsageError, "does not take this user and password"),
+        (f"redis://sadp_dist:{SECRET}@localhost:{{restricted}}/0", UsageError, "refuses this user and"),
+        (f"redis://:{SECRET}@localhost:{{restricted}}/0", UsageError, "refuses this user and password"),
         ("redis://localhost:{restricted}/0", UsageError, "SADP_DIST_REDIS_PASSWORD"),
         (
             f"rediss://u:{SECRET}@localhost:{{encrypted}}/0",
@@ -270,9 +270,9 @@ def what_is_said(url: str, kind: type[Exception], caplog, capfd) -> str:
         (f"redis://u:{SECRET}@/0", UsageError, "names no host"),
         (f"redis://u:{SECRET}@localhost/db", UsageError, "a database that is not a number"),
         (f"redis://u:{SECRET}@localhost/0?password={SECRET}", UsageError, "unknown parameter"),
-        (f"redis://u:12/{SECRET}@localhost", UsageError, "a number.*percent-encoded"),
-        (f"redis://u:12?{SECRET}@localhost", UsageError, "unknown parameter.*percent-encoded"),
-        (f"redis://u:12#{SECRET}@localhost", UsageError, "percent-encoded"),
+        (f"redis://u:12/{SECRET}@localhost", UsageError, "a number.*percent-encode"),
+        (f"redis://u:12?{SECRET}@localhost", UsageError, "unknown parameter.*percent-encode"),
+        (f"redis://u:12#{SECRET}@localhost", UsageError, "percent-encode"),
         (f"redis://{SECRET}@localhost:x", UsageError, "host or port that cannot be read"),
         (f"rediss://u:{SECRET}@localhost/0?ssl_ca_certs=/no/ca", UsageError, "'/no/ca' .* is not a file"),
     ],
@@ -301,7 +301,7 @@ def test_a_url_of_an_unknown_kind_does_not_show_its_password():
 def test_serve_refuses_a_wrong_password_in_one_line_that_does_not_have_it(restricted):
     with ServeProcess(url_of(restricted, f"{USER}:{SECRET}@")) as server:
         assert server.process.wait(60) == 2
-        server.wait_for("does not take this user and password")
+        server.wait_for("refuses this user and password")
         assert len(server.lines) == 1
         assert SECRET not in server.lines[0]
 
@@ -311,9 +311,9 @@ def test_a_redis_that_answers_is_not_asked_whether_it_runs(tmp_path, quick):
         server.configure(maxmemory=server.client().info("memory")["used_memory"])
         with pytest.raises(StoreUnavailable, match="out of memory: raise its maxmemory") as refused:
             connect(server.url, "no", N, PRUNING)
-        assert "does it run" not in str(refused.value)
+        assert "check the address" not in str(refused.value)
         server.kill()
-        with pytest.raises(StoreUnavailable, match="is this the right address, and does it run"):
+        with pytest.raises(StoreUnavailable, match="check the address, and that the server is running"):
             connect(server.url, "no", N, PRUNING)
 
 
@@ -322,7 +322,7 @@ def test_rights_that_are_too_few_are_named(tmp_path, quick):
         server.client().acl_setuser(
             "few", enabled=True, passwords="+x", keys="sadp_dist:*", commands=["+info", "+select", "+get"]
         )
-        with pytest.raises(UsageError, match="rights at redis://.* are too few .*docker/redis.conf"):
+        with pytest.raises(UsageError, match="the Redis user at redis://.* may not do .*docker/redis.conf"):
             connect(url_of(server, "few:x@"), "no", N, PRUNING)
 
 

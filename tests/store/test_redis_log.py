@@ -45,7 +45,7 @@ def meta_of(redis: RedisServer, run: str) -> Meta:
 
 
 def log_of(redis: RedisServer, run: str) -> str:
-    return Keys(run).log(meta_of(redis, run).generation)
+    return Keys(run).log(meta_of(redis, run).log)
 
 
 def bytes_in(redis: RedisServer, run: str) -> int:
@@ -54,15 +54,15 @@ def bytes_in(redis: RedisServer, run: str) -> int:
 
 
 def test_what_is_no_message_of_this_run_is_counted_and_skipped_and_nothing_else_is_touched(redis):
-    origin = 1
+    token = 1
     with rank_of(redis, "dirt") as store, rank_of(redis, "clean") as clean:
         for each in (store, clean):
             each.push(np.arange(N), scores_of(0), epoch=0)
             each.flush()
-        origin = meta_of(redis, "dirt").origin
-        good = encode(Frame(7, 1, 1, Records(np.arange(9), np.full(9, 99, np.float32), 3)), origin, N)
-        foreign = encode(Frame(7, 1, 1, Records(np.arange(9), np.full(9, 99, np.float32), 3)), origin ^ 1, N)
-        outside = encode(Frame(7, 1, 1, Records(np.array([N]), np.ones(1, np.float32), 3)), origin, N)
+        token = meta_of(redis, "dirt").token
+        good = encode(Frame(7, 1, 1, Records(np.arange(9), np.full(9, 99, np.float32), 3)), token, N)
+        foreign = encode(Frame(7, 1, 1, Records(np.arange(9), np.full(9, 99, np.float32), 3)), token ^ 1, N)
+        outside = encode(Frame(7, 1, 1, Records(np.array([N]), np.ones(1, np.float32), 3)), token, N)
         client, log = redis.client(), log_of(redis, "dirt")
         dirt: list[dict[bytes, bytes]] = [
             {FRAME: b""},
@@ -151,7 +151,7 @@ def test_what_a_run_takes_in_redis_does_not_grow_with_its_epochs(redis):
             taken.append(bytes_in(redis, "long"))
         client = redis.client()
         assert client.xlen(log_of(redis, "long")) <= 2  # of the last epoch: its frame; its ask may be trimmed
-        fields = client.hkeys(Keys("long").shards(meta_of(redis, "long").generation))
+        fields = client.hkeys(Keys("long").shards(meta_of(redis, "long").log))
         assert {int(field.split(b":")[0]) for field in fields} == {22, 23}
         assert len(client.keys("*{long}*")) <= 8
     assert max(taken[12:]) <= 1.2 * max(taken[2:12])
@@ -204,12 +204,12 @@ def test_a_run_that_was_reset_or_loaded_has_forgotten_the_rest(redis, tmp_path):
         assert store.plan(1, 0, 1).indices.tolist() == expected.plan(1, 0, 1).indices.tolist()
         assert store.plan(2, 0, 1).indices.tolist() == expected.plan(2, 0, 1).indices.tolist()
         assert np.array_equal(store.scores(np.arange(N)), expected.scores(np.arange(N)))
-        generation = meta_of(redis, "again").generation
+        log = meta_of(redis, "again").log
         store.reset()
         expected.reset()
         assert store.stats().seen == 0
         assert store.plan(0, 0, 1).indices.tolist() == expected.plan(0, 0, 1).indices.tolist()
-        assert not redis.client().keys(f"*{generation}*")
+        assert not redis.client().keys(f"*{log}*")
 
 
 def test_two_jobs_of_one_name_do_not_mix_the_first_one_stops(redis):
@@ -272,7 +272,7 @@ def test_a_value_in_redis_is_small_enough_for_a_slow_line(redis):
         assert meta.pieces > 4
         for key in (
             Keys("large").snapshot(meta.snapshot),
-            Keys("large").shards(meta.generation),
+            Keys("large").shards(meta.log),
         ):
             sizes = [client.hstrlen(key, field) for field in client.hkeys(key)]
             assert len(sizes) > 4

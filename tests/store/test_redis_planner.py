@@ -147,7 +147,7 @@ def test_a_server_that_slept_past_its_lease_finds_that_it_has_nothing_to_say_any
 
 
 def test_a_planner_without_the_lease_publishes_nothing(shared):
-    name = "fence"
+    name = "no lease"
     with job(shared, name) as run:
         server = Server(Address.parse(shared.url))
         planner = Planner(server, name, "first")
@@ -155,8 +155,8 @@ def test_a_planner_without_the_lease_publishes_nothing(shared):
         run.epoch(0)
         run.flush()
         client, keys = shared.client(), Keys(name)
-        before, published = client.get(keys.meta), client.hkeys(keys.shards(meta_of(shared, name).generation))
-        for key in (keys.fence, keys.lease):
+        before, published = client.get(keys.meta), client.hkeys(keys.shards(meta_of(shared, name).log))
+        for key in (keys.planner, keys.lease):
             client.set(key, b'{"token": 9, "planner": "another"}')
         for connection in [store._connection for store in run.ranks]:
             for rank in range(2):
@@ -164,7 +164,7 @@ def test_a_planner_without_the_lease_publishes_nothing(shared):
         until(lambda: planner._lease is None)
         time.sleep(0.3)
         assert client.get(keys.meta) == before
-        assert client.hkeys(keys.shards(meta_of(shared, name).generation)) == published
+        assert client.hkeys(keys.shards(meta_of(shared, name).log)) == published
         assert isinstance(run.ranks[0]._connection.shard(1, 0, 2, 0.1), Waiting)
         client.delete(keys.lease)
         run.plan(1)
@@ -240,7 +240,7 @@ def test_redis_killed_and_restarted_from_its_file_loses_nothing(redis):
 def test_redis_restarted_empty_gets_the_run_back_from_its_planner(redis):
     with job(redis, "empty", "rank0") as run:
         run.epoch(0)
-        origin = meta_of(redis, "empty").origin
+        token = meta_of(redis, "empty").token
         redis.restart_empty()  # at the boundary
         run.plan(1)
         run.push(1, 0)
@@ -248,7 +248,7 @@ def test_redis_restarted_empty_gets_the_run_back_from_its_planner(redis):
         redis.restart_empty()  # in the middle of an epoch
         run.push(1, 1)
         run.plan(2)
-        assert meta_of(redis, "empty").origin == origin
+        assert meta_of(redis, "empty").token == token
         assert [found["run"] for found in list_runs(redis.url)] == ["empty"]
         expected = run.expected.scores(np.arange(N))
         assert np.array_equal(run.ranks[1].scores(np.arange(N)), expected, equal_nan=True)
@@ -265,7 +265,7 @@ def test_a_server_gives_an_empty_redis_back_its_runs(redis):
             each.push(1, 0)
             each.epoch(2)
             each.plan(3)
-        server.wait_for("gave it back")
+        server.wait_for("wrote it again")
         server.wait_for("is back")
 
 
@@ -317,7 +317,7 @@ def test_redis_that_lost_a_plan_and_has_no_planner_who_remembers_is_not_written_
             store._timeout = store._sender._timeout = 3.0
         with ServeProcess(redis.url) as server:
             server.wait_for("run cut: took over")
-            length = redis.client().xlen(Keys("cut").log(meta_of(redis, "cut").generation))
+            length = redis.client().xlen(Keys("cut").log(meta_of(redis, "cut").log))
             run.push(1, 0)
             for rank, store in enumerate(run.ranks):
                 with pytest.raises(
@@ -325,7 +325,7 @@ def test_redis_that_lost_a_plan_and_has_no_planner_who_remembers_is_not_written_
                 ) as error:
                     store.plan(2, rank, 2)
                 assert "\n" not in str(error.value)
-            assert redis.client().xlen(Keys("cut").log(meta_of(redis, "cut").generation)) == length
+            assert redis.client().xlen(Keys("cut").log(meta_of(redis, "cut").log)) == length
 
 
 def test_ranks_stop_with_one_line_where_a_run_comes_back_older_than_their_latest_plan(shared):
@@ -333,7 +333,7 @@ def test_ranks_stop_with_one_line_where_a_run_comes_back_older_than_their_latest
         server, keys = Server(Address.parse(shared.url)), Keys("older")
         run.epoch(0)
         run.plan(1)
-        old = Service(Engine(Run("older", N, PRUNING)), meta_of(shared, "older").origin)
+        old = Service(Engine(Run("older", N, PRUNING)), meta_of(shared, "older").token)
         begin(server, keys, old, shared.client().get(keys.meta))
         with pytest.raises(
             StoreUnavailable, match="came back without the plan of epoch 1 .* --resume"
@@ -346,7 +346,7 @@ def test_a_stream_that_somebody_deleted_is_begun_anew(shared):
     with job(shared, "deleted", "rank0") as run:
         run.epoch(0)
         run.flush()
-        shared.client().delete(Keys("deleted").log(meta_of(shared, "deleted").generation))
+        shared.client().delete(Keys("deleted").log(meta_of(shared, "deleted").log))
         run.plan(1)
         run.epoch(1)
         run.plan(2)
@@ -393,7 +393,7 @@ def test_serve_lets_go_of_a_run_that_nobody_writes_to_and_takes_it_again_when_so
     shared, monkeypatch
 ):
     name, lines, stopped = "quiet", [], threading.Event()
-    monkeypatch.setattr(serving, "IDLE", 0.5)
+    monkeypatch.setattr(serving, "IDLE_AFTER", 0.5)
 
     def threads() -> list[str]:
         return [
@@ -408,12 +408,12 @@ def test_serve_lets_go_of_a_run_that_nobody_writes_to_and_takes_it_again_when_so
             for epoch in range(3):
                 run.epoch(epoch)
                 run.flush()
-                until(lambda: len([line for line in lines if "rests" in line]) == epoch + 1)  # noqa: B023
+                until(lambda: len([line for line in lines if "idle" in line]) == epoch + 1)  # noqa: B023
                 assert planner_of(shared, name) is None
                 assert threads() == []
             asking = run.ranks[0]._connection
             asking.ask(3, 0, 2)
-            until(lambda: len([line for line in lines if "rests" in line]) == 4)
+            until(lambda: len([line for line in lines if "idle" in line]) == 4)
             waiting = asking.shard(3, 0, 2, patience=0.1)
             assert waiting.ranks == (1,)
             assert "serve" in waiting.planner

@@ -121,7 +121,7 @@ def test_a_script_that_runs_again_is_told_and_begins_anew_as_if_there_had_been_n
             first.push(np.arange(N), 1 / scores_of(epoch), epoch=epoch)
         first.flush()
     with rank_of(redis, name, planner="rank0", timeout=20) as second:
-        with pytest.raises(UsageError, match=f"epoch=0 .* got to epoch {epochs - 1}: store.reset"):
+        with pytest.raises(UsageError, match=f"epoch=0 .* the run is at epoch {epochs - 1}. store.reset"):
             second.plan(0)
         assert second.stats().bad_frames == {}  # what is refused is not written to the log
         second.reset()
@@ -145,7 +145,7 @@ def test_who_is_waited_for_is_known_once_a_planner_has_read_who_asked(redis):
         waiting = asking.shard(0, 1, 3, patience=0.1)
     assert waiting.ranks == (0, 2)
     assert waiting.planner.startswith("rank 0 at ")
-    assert asking.stats().waiting_ranks == [0, 2]
+    assert asking.query("stats", {}).waiting_ranks == [0, 2]
     for rank in (0, 2):
         planning.ask(0, rank, 3)
     assert asking.shard(0, 1, 3, patience=20).epoch == 0
@@ -172,7 +172,7 @@ def test_ranks_that_come_at_the_same_time_make_one_run(redis):
     with ThreadPoolExecutor(8) as pool:
         connections = list(pool.map(lambda _: connection_to(redis, "at once"), range(8)))
     assert redis.client().info("commandstats")["cmdstat_hset"]["calls"] == before["calls"] + 1  # one uploads
-    assert len({connection._origin for connection in connections}) == 1
+    assert len({connection._token for connection in connections}) == 1
     names = [key for key in redis.client().keys("*at%20once*") if b":snapshot:" in key or b":log:" in key]
     assert len(names) == 2
     for connection in connections:

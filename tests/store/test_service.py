@@ -14,13 +14,13 @@ from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import REASONS, Frame, encode
 from sadp_dist.store.wire.snapshot import Snapshot
 
-N, EPOCHS, ORIGIN = 9, 4, 77
+N, EPOCHS, TOKEN = 9, 4, 77
 RUN = Run("plain", N, PruningConfig(ratio=0.3, epochs=EPOCHS, min_probability=0.2, seed=3))
 WORLD_SIZES = (1, 2, 3)
 
 
 def new_service() -> Service:
-    return Service(Engine(RUN), ORIGIN)
+    return Service(Engine(RUN), TOKEN)
 
 
 def frame_of(rows, epoch=0, client=1, sequence=1, pushes=1, rejected=0) -> bytes:
@@ -29,7 +29,7 @@ def frame_of(rows, epoch=0, client=1, sequence=1, pushes=1, rejected=0) -> bytes
         np.array([score for _, score in rows], np.float32),
         epoch,
     )
-    return encode(Frame(client, sequence, pushes, records, rejected), ORIGIN, N)
+    return encode(Frame(client, sequence, pushes, records, rejected), TOKEN, N)
 
 
 def restarted(service: Service) -> Service:
@@ -189,7 +189,7 @@ def test_what_is_not_of_this_run_is_counted_by_its_reason_and_touches_nothing_el
     before = service.snapshot()
     scores = before.state.scores.copy()
     whole = frame_of([(4, 3.0), (5, 3.0)], sequence=2)
-    foreign = encode(Frame(1, 3, 1, Records(np.array([4]), np.ones(1, np.float32), 0)), ORIGIN + 1, N)
+    foreign = encode(Frame(1, 3, 1, Records(np.array([4]), np.ones(1, np.float32), 0)), TOKEN + 1, N)
     inputs = {
         "truncated": whole[:-1],
         "oversized": whole + b"x",
@@ -230,14 +230,16 @@ def test_who_begins_without_resetting_a_run_that_has_got_further_is_told_how():
     service.ask(0, 0, 1)
     service.ask(1, 0, 1)
     before = service.state()
-    with pytest.raises(UsageError, match=r"has got to epoch 1: store.reset\(\) begins it anew") as refusal:
+    with pytest.raises(
+        UsageError, match=r"the run is at epoch 1. store.reset\(\) begins it again"
+    ) as refusal:
         service.ask(0, 0, 1)  # though that plan is still kept
     assert "\n" not in str(refusal.value)
     assert service.state() == before
     assert service.ask(1, 1, 2) == [(1, 2)]  # who comes back while its epoch lasts goes on
 
 
-def test_a_restored_service_begins_from_the_snapshot_under_its_new_origin():
+def test_a_restored_service_begins_from_the_snapshot_under_its_new_token():
     service = new_service()
     service.receive(frame_of([(1, 5.0), (2, 1.0)]))
     service.ask(1, 0, 1)
@@ -245,10 +247,10 @@ def test_a_restored_service_begins_from_the_snapshot_under_its_new_origin():
     service.receive(frame_of([(3, 7.0)], epoch=1, sequence=2))
     service.receive(b"")
     service.ask(2, 0, 2)
-    service.restore(old, ORIGIN + 1)
+    service.restore(old, TOKEN + 1)
     np.testing.assert_array_equal(np.flatnonzero(~np.isnan(service.engine.scores(np.arange(N)))), [1, 2])
     assert service.engine.has_plan(1)
     assert service.waits() == {}
-    service.receive(frame_of([(3, 7.0)], epoch=1, sequence=2))  # still on its way, of the old origin
+    service.receive(frame_of([(3, 7.0)], epoch=1, sequence=2))  # still on its way, with the old token
     assert service.engine.stats().seen == 2
     assert service.answer("stats", {}).bad_frames == {"foreign run": 1}

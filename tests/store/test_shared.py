@@ -136,7 +136,7 @@ def test_a_bad_push_is_refused_on_the_rank_where_it_happens_and_counted_on_rank_
 
 
 def test_other_ranks_say_who_answers(refusals):
-    assert refusals[1]["stats here"] == "stats() on rank 1: rank 0 answers, where the embedded store lives"
+    assert refusals[1]["stats here"] == "stats() on rank 1: call it on rank 0, which has the embedded store"
 
 
 def test_after_every_refusal_the_store_is_as_it_was(refusals):

@@ -91,7 +91,7 @@ def test_saving_replaces_the_file_and_leaves_nothing_beside_it(store, saved):
     assert_same_state(loaded, store)
 
 
-def test_a_snapshot_travels_as_bytes_with_what_its_home_knows(saved):
+def test_a_snapshot_travels_as_bytes_with_what_its_backend_knows(saved):
     snapshot = replace(Snapshot.read(saved), service={"origin": "0x2a", "asked": {"3": [0, 1]}})
     data = snapshot.to_bytes()
     arrived = Snapshot.from_bytes(data, "the snapshot")

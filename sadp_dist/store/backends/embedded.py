@@ -1,4 +1,4 @@
-"""The embedded store, "memory:": the engine lives in the training process, no server is needed."""
+"""The embedded store, "memory:": the engine runs in the training process, without a server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connect(
     labels: NDArray[Any] | None,
     options: StoreOptions,
 ) -> Store:
-    """The store that the processes of a torch.distributed job share, if there are several; else one's own."""
+    """Return the store of this process, or of all ranks of a torch.distributed job."""
     if url not in ("memory:", "memory://"):
         raise UsageError(f'url={without_password(url)!r}: the embedded store has no address; use "memory:"')
     if has_other_ranks():
@@ -44,7 +44,7 @@ def connect(
 
 
 class EmbeddedStore(Store):
-    """The engine in this process, for any number of ranks that it likes to play."""
+    """The engine in this process, which may ask for the shards of any rank and world size."""
 
     def __init__(self, run: Run) -> None:
         self._engine = Engine(run)
@@ -54,7 +54,7 @@ class EmbeddedStore(Store):
         self._buffer.push(indices, scores, epoch, valid)
 
     def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
-        if has_other_ranks():  # each has a store of its own, with its own scores, and would plan alone
+        if has_other_ranks():  # each rank would plan alone, from its own scores
             raise UsageError(CONNECTED_TOO_EARLY)
         self.flush()
         return self._engine.shard(epoch, 0 if rank is None else rank, 1 if world_size is None else world_size)

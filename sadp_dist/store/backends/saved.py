@@ -1,4 +1,4 @@
-"""Questions to a store that a run has saved; nothing of it can be changed."""
+"""Views of saved stores."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ LOOKS = 5
 
 
 def open_snapshot(path: str | PathLike[str]) -> RunView:
-    """A saved store, to ask questions.
+    """Return a view of a saved store.
 
     Args:
         path: a file that `Store.save` wrote, or a folder, such as a run's: then the newest store.npz in it.
             Folders in it whose name begins with .tmp- are unfinished and are skipped.
 
     Raises:
-        UsageError: there is none, or it is not whole.
+        UsageError: there is none, or it is damaged.
     """
     path = Path(path)
     if not path.is_dir():
         return _view_of(path)
-    for _ in range(LOOKS):  # a run that goes on removes its old checkpoints, perhaps the one just found
+    for _ in range(LOOKS):  # a running job removes old checkpoints, perhaps the one just found
         newest = newest_in(path)
         if newest is None:
             continue
@@ -43,7 +43,7 @@ def open_snapshot(path: str | PathLike[str]) -> RunView:
 
 
 def newest_in(folder: Path) -> Path | None:
-    """The newest store.npz in a folder, as `open_snapshot` takes it; None if there is none."""
+    """Return the newest store.npz in a folder, as `open_snapshot` finds it; None if there is none."""
     found: list[tuple[int, Path]] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]

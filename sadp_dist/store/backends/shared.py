@@ -1,4 +1,4 @@
-"""The embedded store of a torch.distributed job: the engine lives on rank 0."""
+"""The embedded store of a torch.distributed job: the engine is on rank 0."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 
 class SharedStore(Store):
-    """One store for all ranks of a job, made by all of them together.
+    """One store for all ranks of a job; all of them create it together.
 
-    Rank 0 stores its pushes at once; the others keep theirs until every rank calls `plan`, `flush` or `save`.
-    Those and `load` raise the same error on every rank. Rank 0 alone records figures, and answers
-    questions from its own pushes and what the others have handed over.
+    Rank 0 stores its pushes at once. The other ranks keep theirs until every rank calls `plan`, `flush` or
+    `save`. These calls and `load` raise the same error on every rank. Call `record` and the queries on rank
+    0; queries include rank 0's pushes, and those that the other ranks have sent.
 
     Raises:
-        UsageError: an argument is wrong on some rank, or differs from rank 0's.
+        UsageError: an argument is wrong on a rank, or differs from rank 0's.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class SharedStore(Store):
         shards: list[Shard] = []
 
         def make_shards() -> list[tuple[int, Shard]]:
-            shards.extend(self._home("plan").shard(*asked) for asked in requests)
+            shards.extend(self._here("plan").shard(*asked) for asked in requests)
             return [
                 (len(s.indices), replace(s, indices=s.indices[:0], weights=s.weights[:0])) for s in shards
             ]
@@ -80,10 +80,10 @@ class SharedStore(Store):
         self._deliver("flush", lambda: None)
 
     def record(self, epoch: int, figures: Mapping[str, float]) -> None:
-        self._home("record").record(Figures(epoch, check_figures(figures)))
+        self._here("record").record(Figures(epoch, check_figures(figures)))
 
     def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        engine = self._home(name)
+        engine = self._here(name)
         try:
             self._buffer.drain()
         finally:
@@ -93,11 +93,11 @@ class SharedStore(Store):
 
     def save(self, path: str | PathLike[str]) -> None:
         self._deliver("save", lambda: None)
-        self._ranks.on_rank_zero(lambda: self._home("save").snapshot().save(path))
+        self._ranks.on_rank_zero(lambda: self._here("save").snapshot().save(path))
 
     def load(self, path: str | PathLike[str]) -> None:
         self._ranks.agree("load", lambda: None)
-        self._ranks.on_rank_zero(lambda: self._home("load").restore(Snapshot.read(path)))
+        self._ranks.on_rank_zero(lambda: self._here("load").restore(Snapshot.read(path)))
         self._buffer.clear()
         self._outbox.clear()
 
@@ -128,7 +128,7 @@ class SharedStore(Store):
         return made[0]
 
     def _deliver(self, call: str, ask: Callable[[], T]) -> list[T]:
-        """Carry every rank's pushes to the engine; returns what each rank asks, by rank."""
+        """Carry every rank's pushes to the engine; return the result of `ask` on each rank."""
         parcel: list[Parcel] = []
 
         def step() -> tuple[T, list[tuple[int, int, int]], int]:
@@ -149,9 +149,9 @@ class SharedStore(Store):
         self._buffer.rejected = 0
         return list(asked)
 
-    def _home(self, call: str) -> Engine:
+    def _here(self, call: str) -> Engine:
         if self._engine is None:
             raise UsageError(
-                f"{call}() on rank {self._ranks.rank}: rank 0 answers, where the embedded store lives"
+                f"{call}() on rank {self._ranks.rank}: call it on rank 0, which has the embedded store"
             )
         return self._engine

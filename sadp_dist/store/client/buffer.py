@@ -1,4 +1,4 @@
-"""Takes what a rank pushes, on whatever device it is, to host memory without waiting for the device."""
+"""Moves pushes from any device to host memory, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sadp_dist.store.engine.validation import Records, check_epoch, check_form, 
 class PushBuffer:
     """Pushes on their way from the training loop to a store.
 
-    What is in host memory is checked and handed on at once. A CUDA tensor is copied into pinned memory behind
-    the kernels that compute it; its push waits here until an event says that the copy is done.
+    A push in host memory is checked and passed on at once. A CUDA tensor is copied into pinned memory, queued
+    behind the kernels that compute it. Its push waits here until an event shows that the copy is complete.
 
     Args:
         dataset_size: N.
-        sink: takes the checked records; they may share memory with what was pushed.
+        sink: receives the checked records, which may share memory with the push.
 
     Attributes:
-        rejected: pushes refused; whoever passes the count on sets it back to 0.
+        rejected: pushes refused; whoever reports the count sets it back to 0.
     """
 
     def __init__(self, dataset_size: int, sink: Callable[[Records], None]) -> None:
@@ -38,7 +38,7 @@ class PushBuffer:
         """Take one push; see `Store.push`.
 
         Raises:
-            UsageError: this push is wrong; or an earlier one turned out to be, and this one has been taken.
+            UsageError: this push is wrong; or an earlier one was, and this one has been accepted.
         """
         try:
             push = _stage(indices, scores, epoch, valid)
@@ -52,10 +52,10 @@ class PushBuffer:
         self.drain(wait=False)
 
     def drain(self, wait: bool = True) -> None:
-        """Hand on what has arrived from the device; with `wait`, everything.
+        """Pass on what has arrived from the device; with `wait`, everything.
 
         Raises:
-            UsageError: a push that arrived is wrong. It is dropped; those behind it stay for the next call.
+            UsageError: a push is wrong. It is dropped; the pushes after it stay for the next call.
         """
         while self._waiting and (wait or self._waiting[0].arrived()):
             push = self._waiting.popleft()
@@ -67,7 +67,7 @@ class PushBuffer:
                 raise UsageError(f"a push before this call was refused: {error}") from None
 
     def clear(self) -> None:
-        """Forget what still waits."""
+        """Drop the pushes that still wait."""
         self._waiting.clear()
 
     def _hand_on(self, push: _Push) -> None:
@@ -78,7 +78,7 @@ class PushBuffer:
 
 
 class _Push(NamedTuple):
-    """One push in host memory, to which a device may write until the events are done."""
+    """One push in host memory. A device may write to it until the events are done."""
 
     indices: NDArray[Any]
     scores: NDArray[Any]
@@ -95,8 +95,8 @@ class _Push(NamedTuple):
 
 
 def _stage(indices: Any, scores: Any, epoch: Any, valid: Any) -> _Push:
-    """Starts the copies, and checks what can be checked before they have ended."""
-    # A push that waits must own its arrays: a loader writes its next batch where this one's indices are.
+    """Start the copies, and check what can be checked before they end."""
+    # A push that waits must own its arrays: a loader reuses the memory of its indices for the next batch.
     own = _is_on_cuda(indices) or _is_on_cuda(scores) or _is_on_cuda(valid)
     host_indices, host_scores = check_form(to_host("indices", indices, own), to_host("scores", scores, own))
     mask = _to_mask(valid, len(host_indices), own)
@@ -105,9 +105,9 @@ def _stage(indices: Any, scores: Any, epoch: Any, valid: Any) -> _Push:
 
 
 def to_host(name: str, array: Any, own: bool = False) -> Any:
-    """A tensor's values in host memory, anything else as it is.
+    """Return a tensor's values in host memory; anything else unchanged.
 
-    The values of a CUDA tensor are there only when what its stream was asked so far is done.
+    The values of a CUDA tensor are there once its stream has finished the work queued so far.
 
     Args:
         name: of the argument, for the error.
@@ -125,7 +125,7 @@ def to_host(name: str, array: Any, own: bool = False) -> Any:
         array = array.float()  # numpy has no bfloat16
     if _is_on_cuda(array):
         return _copy_to_pinned(array.detach()).numpy()
-    host = array.numpy(force=True)  # off its graph and, from another device, copied: one call for each push
+    host = array.numpy(force=True)  # detached, and copied from another device: one call for each push
     return host.copy() if own else host
 
 
@@ -134,13 +134,13 @@ def _is_on_cuda(array: Any) -> bool:
 
 
 def _copy_to_pinned(array: torch.Tensor) -> torch.Tensor:
-    """A copy in page-locked memory, which the device writes behind what it was asked before."""
+    """Return a copy in page-locked memory, which the device writes after the work queued before."""
     pinned = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
     return pinned.copy_(array, non_blocking=True)
 
 
 def _event_after(array: torch.Tensor) -> torch.cuda.Event:
-    """Done when all that was asked of the tensor's device so far is, the copy included."""
+    """Return an event that is done when all work queued on the tensor's device is, with the copy."""
     event = torch.cuda.Event()
     event.record(torch.cuda.current_stream(array.device))
     return event

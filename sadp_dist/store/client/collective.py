@@ -1,4 +1,4 @@
-"""What the processes of a torch.distributed job say to each other on behalf of a store."""
+"""Communication between the ranks of a torch.distributed job, for a store."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ CONNECTED_TOO_EARLY = "this store was connected before init_process_group(): con
 
 
 def has_other_ranks() -> bool:
-    """Whether this process is one of several of a torch.distributed job."""
+    """Return whether this process is one of several ranks of a torch.distributed job."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class Collective:
-    """The ranks of a job, over a gloo group of their own, so that a job on nccl keeps its GPUs out of it.
+    """The ranks of a job. They use their own gloo group, so that a job on nccl needs no GPU for it.
 
-    Every method is called by every rank. What fails on one fails on all of them with the same line: a rank
-    that raised alone would leave the others waiting. Small things travel as objects, arrays as they are.
-    A process that ends gives the group back by itself: gloo's threads still let go of the last tensors then,
-    for which they need the interpreter, and one that finds it gone aborts the process.
+    Every rank calls every method. An error on one rank is raised on all of them with the same message: if one
+    rank raised alone, the others would wait for it. Small values travel as objects, arrays as they are.
+    The group is destroyed before the process ends. Otherwise gloo's threads release their last tensors when
+    the interpreter is gone, which aborts the process.
 
     Args:
-        timeout: seconds that one rank may be later than another; by default torch.distributed's.
+        timeout: seconds that one rank may be later than another; default: torch.distributed's timeout.
     """
 
     def __init__(self, timeout: float | None = None) -> None:
@@ -45,30 +45,30 @@ class Collective:
                 backend="gloo", timeout=None if timeout is None else timedelta(seconds=timeout)
             )
         assert isinstance(group, dist.ProcessGroup)  # this rank is a member: the group is of all ranks
-        self._open: list[dist.ProcessGroup] = [group]  # the one reference to it, which closing takes
+        self._open: list[dist.ProcessGroup] = [group]  # the only reference to it, which closing removes
         self._give_back = weakref.finalize(self, _destroy, self._open)
         self.rank = dist.get_rank(group)
         self.size = dist.get_world_size(group)
 
     @property
     def _group(self) -> dist.ProcessGroup:
-        if not self._open:  # None would be the job's own group, which is not ours to use
+        if not self._open:  # None would be the job's own group
             raise UsageError("this store is closed: connect() again, on every rank")
         return self._open[0]
 
     def close(self) -> None:
-        """Give back the group's connections. Each rank by itself, waiting for nobody; twice does no harm."""
+        """Close the group's connections. Each rank does so by itself; a second call is harmless."""
         self._give_back()
 
     def agree(self, call: str, step: Callable[[], T]) -> list[T]:
-        """Run a step on every rank and return everyone's result, by rank.
+        """Run a step on every rank and return the results, by rank.
 
         Args:
-            call: what is being done, to notice a rank that is somewhere else.
+            call: name of the call, to notice a rank that makes another one.
             step: its result is small and can be pickled.
 
         Raises:
-            UsageError, StoreUnavailable: it failed on a rank, or the ranks called different things.
+            UsageError, StoreUnavailable: the step failed on a rank, or the ranks made different calls.
         """
         result, error = _attempt(step)
         everyone: list[Any] = [None] * self.size
@@ -86,7 +86,7 @@ class Collective:
         """Run a step on rank 0 and return its small result on every rank.
 
         Raises:
-            UsageError, StoreUnavailable: it failed there.
+            UsageError, StoreUnavailable: the step failed.
         """
         result, error = _attempt(step) if self.rank == 0 else (None, None)
         outcome: list[Any] = [(result, _message(error))]
@@ -97,7 +97,7 @@ class Collective:
         return theirs  # type: ignore[no-any-return]
 
     def gather(self, array: NDArray[Any], lengths: Sequence[int]) -> list[NDArray[Any]]:
-        """Every rank's array, (lengths[rank],) and of one dtype, on rank 0; an empty list on the others."""
+        """Return every rank's array, (lengths[rank],) of one dtype, on rank 0; an empty list elsewhere."""
         if self.rank != 0:
             self._send(array, to=0)
             return []
@@ -106,7 +106,7 @@ class Collective:
         return arrays
 
     def scatter(self, arrays: Sequence[NDArray[Any]], length: int, dtype: DTypeLike) -> NDArray[Any]:
-        """From rank 0, which gives an array for each rank, to every rank its own, (length,) of `dtype`."""
+        """Send one array of rank 0 to each rank; return this rank's, (length,) of `dtype`."""
         if self.rank == 0:
             for rank, array in enumerate(arrays):
                 if rank != 0:
@@ -140,7 +140,7 @@ def _destroy(open_groups: list[dist.ProcessGroup]) -> None:
 def _attempt(step: Callable[[], T]) -> tuple[T | None, Exception | None]:
     try:
         return step(), None
-    except Exception as error:  # the others are waiting: whatever it is, they must hear of it
+    except Exception as error:  # any error: the other ranks wait for a result
         return None, error
 
 

@@ -1,4 +1,4 @@
-"""What a rank has sent since its latest plan, to send it again to a home that has lost it."""
+"""What a rank has sent since its latest plan, to be sent again to a backend that has lost it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sadp_dist.store.wire.frames import MAX_COUNT, Frame
 
 
 class Journal:
-    """Frames in the order in which they were sent, those of figures last, in memory that stays bounded.
+    """Frames in the order in which they were sent, frames of figures last, in bounded memory.
 
     Args:
-        dataset_size: N. Beyond 3 N scores, those that later or larger ones outdo are dropped.
-        combines: the rule combines a score with those of the epochs before, so that each epoch's counts, and
-            only larger ones of the same epoch outdo one: N scores an epoch are kept at most.
+        dataset_size: N. Beyond 3 N scores, those that later or larger ones replace are dropped.
+        combines: the rule combines a score with the scores of earlier epochs. Then each epoch counts, and
+            only a larger score of the same epoch replaces one: at most N scores of each epoch are kept.
     """
 
     def __init__(self, dataset_size: int, combines: bool = False) -> None:
@@ -43,13 +43,13 @@ class Journal:
             self._room = max(3 * self._dataset_size, self._count + self._dataset_size)
 
     def take(self) -> list[Frame]:
-        """All frames; the journal is empty then."""
+        """Return all frames, and empty the journal."""
         frames = [*self._frames, *self._figures.values()]
         self.clear()
         return frames
 
     def forget(self, before_epoch: int) -> None:
-        """Drop what is of earlier epochs."""
+        """Drop frames of earlier epochs."""
         self._frames = [frame for frame in self._frames if frame.content.epoch >= before_epoch]
         self._figures = {epoch: frame for epoch, frame in self._figures.items() if epoch >= before_epoch}
         self._count = sum(frame.count for frame in self._frames)
@@ -61,9 +61,9 @@ class Journal:
 def _condensed(
     frames: list[Frame], dataset_size: int, condense: Callable[[Sequence[Records], int], Iterable[State]]
 ) -> list[Frame]:
-    """Frames that leave a store with the same scores and scores before.
+    """Fewer frames that leave a store with the same scores and previous scores.
 
-    Their sequence numbers are the latest ones, and their counts of pushes are only as good as that.
+    They keep the latest sequence numbers, so the counts of pushes become approximate.
     """
     records = [frame.content for frame in frames if isinstance(frame.content, Records)]
     states = list(condense(records, dataset_size))
@@ -105,7 +105,7 @@ def _merged(records: Iterable[Records], dataset_size: int) -> State:
 
 
 def _of_before(records: Sequence[Records], latest: NDArray[np.int32]) -> Iterator[Records]:
-    """What is left without the scores of each example's latest epoch."""
+    """The records without the scores of each example's latest epoch."""
     for indices, scores, epoch in records:
         earlier = latest[indices] > epoch
         yield Records(indices[earlier], scores[earlier], epoch)

@@ -1,4 +1,4 @@
-"""Records on a rank that does not hold the scores, waiting to be carried to the one that does."""
+"""Pushes of a rank that wait to be sent to the rank with the engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Parcel:
     scores: NDArray[np.float32]
 
     def unpack(self) -> Iterator[tuple[Records, int]]:
-        """The records of each epoch, and how many pushes they came in."""
+        """Yield the records of each epoch, and how many pushes they came in."""
         start = 0
         for epoch, pushes, count in self.contents:
             part = slice(start, start + count)
@@ -35,7 +35,7 @@ class Parcel:
 
 
 class Outbox:
-    """Keeps copies of records, for those who pushed them may reuse the memory."""
+    """Keeps copies of records, because the caller of `push` may reuse their memory."""
 
     def __init__(self) -> None:
         self._pushes: dict[int, list[Records]] = {}
@@ -46,7 +46,7 @@ class Outbox:
         self._pushes.setdefault(records.epoch, []).append(copied)
 
     def pack(self) -> Parcel:
-        """Everything kept, one part an epoch; it stays until `clear`."""
+        """Return everything, one part for each epoch; it stays here until `clear`."""
         pushes = [push for of_epoch in self._pushes.values() for push in of_epoch]
         return Parcel(
             [
@@ -58,5 +58,5 @@ class Outbox:
         )
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self._pushes.clear()

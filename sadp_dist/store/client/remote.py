@@ -1,4 +1,4 @@
-"""The score store as a rank sees it whose home is another process."""
+"""Client for a store that runs in another process."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from sadp_dist.store.view import Array
 
 PATIENCE = 5.0
-"""Seconds that a home may take to say that a shard is not there yet."""
+"""Seconds after which a backend answers that a shard is not ready yet."""
 GRACE = 300.0
-"""Seconds by which ranks wait longer for each other than for the store, so that it is named first."""
+"""Seconds by which ranks wait longer for each other than for the store, so that the error names the store."""
 
 T = TypeVar("T")
 
 
 class RemoteStore(Store):
-    """A rank's part in a store that lives elsewhere.
+    """One rank's side of a store in another process.
 
-    Pushes go out in a thread. Only `plan` and what every rank calls together wait for the home, and for one
-    that does not answer they wait `options.timeout`. In a torch.distributed job `flush`, `save`, `load` and
-    `reset` raise the same error on every rank.
+    A thread sends the pushes. Only queries, `plan`, and the calls that every rank makes together wait for the
+    backend, at most `options.timeout` for one that does not answer. In a torch.distributed job, `flush`,
+    `save`, `load` and `reset` raise the same error on every rank.
 
     Args:
-        connection: to the run's home; the store closes it.
-        run: what is trained, which the home has been found to agree with.
-        options: of these the timeout.
-        ranks: the job's, for the store to close; None for a process by itself.
+        connection: to the run; the store closes it.
+        run: what is trained; the backend has the same run.
+        options: only the timeout is used.
+        ranks: of the job, closed with the store; None for a single process.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RemoteStore(Store):
         epoch, (mine, size) = self._run.check_epoch(epoch), check_rank(mine, size)
         self._deliver()
         shard = self._wait_for_shard(epoch, mine, size)
-        self._sender.forget(before_epoch=epoch)  # later ones may have come after the plan was made
+        self._sender.forget(before_epoch=epoch)  # later scores may have come after the plan
         return shard
 
     def flush(self) -> None:
@@ -116,7 +116,7 @@ class RemoteStore(Store):
             self._ranks.close()
 
     def _deliver(self) -> None:
-        """Return once the home has everything that this rank has pushed."""
+        """Return once the backend has everything that this rank has pushed."""
         try:
             self._buffer.drain()
         finally:
@@ -137,7 +137,7 @@ class RemoteStore(Store):
                 if isinstance(answer, Shard):
                     return answer
                 if time.monotonic() >= deadline:
-                    raise StoreUnavailable(self._say_who_is_missing(epoch, world_size, answer))
+                    raise StoreUnavailable(self._missing(epoch, world_size, answer))
                 waits = pauses()
             except Unreachable as problem:
                 asked = False
@@ -150,7 +150,7 @@ class RemoteStore(Store):
                 self._sender.resend()
                 self._sender.flush()
 
-    def _say_who_is_missing(self, epoch: int, world_size: int, waiting: Waiting) -> str:
+    def _missing(self, epoch: int, world_size: int, waiting: Waiting) -> str:
         waited = f"epoch {epoch}: waited {self._timeout:g} s for"
         if waiting.planner is None:
             return f'{waited} a planner, and none runs: start "sadp-dist serve", or set store.planner=rank0'
@@ -163,10 +163,10 @@ class RemoteStore(Store):
         return f"{waited} the planner, {waiting.planner}; see its output, or raise store.timeout"
 
     def _with_everything(self, call: str, step: Callable[[], None]) -> None:
-        """Run a step on rank 0 while the home has all that any rank has pushed.
+        """Run a step on rank 0 at a time when the backend has every push of every rank.
 
-        A home that comes back with less needs the scores of every rank again. Rank 0 notices, in whichever
-        thread: its count of that is taken before any rank delivers and compared after the step.
+        A backend that comes back with less needs the scores of every rank again. Rank 0 counts how often that
+        happens. If the count changes between the first delivery and the end of the step, all is done again.
         """
         resends, done = 0, False
 
@@ -187,11 +187,11 @@ class RemoteStore(Store):
             done = self._on_rank_zero(run_step)
 
     def _replace(self, call: str, state: Callable[[], Snapshot]) -> None:
-        """Give the run another state, which rank 0 makes."""
+        """Replace the state of the run by one that rank 0 makes."""
         made: list[Snapshot] = []
         self._together(call, lambda: None)
         self._on_rank_zero(lambda: made.append(state()))
-        self._together(call, self._clear)  # nothing of before is on its way from now on
+        self._together(call, self._clear)  # from now on no earlier push is on its way
         self._on_rank_zero(lambda: until_reached(lambda: self._connection.restore(made[0]), self._timeout))
         self._together(call, self._rejoin)
 
@@ -205,7 +205,7 @@ class RemoteStore(Store):
         self._sender.clear()
 
     def _together(self, call: str, step: Callable[[], Any]) -> None:
-        """Run a step on every rank of the job; none goes on before all have."""
+        """Run a step on every rank of the job; none continues before all have run it."""
         self._refuse_if_connected_too_early()
         if self._ranks is None:
             step()
@@ -223,15 +223,15 @@ class RemoteStore(Store):
 def join(
     open_connection: Callable[[Run], Connection], make_run: Callable[[], Run], options: StoreOptions
 ) -> RemoteStore:
-    """A rank's store over a line that each rank of the job opens; all of them get there, or none.
+    """Return a rank's store, over a connection that each rank of the job opens: all of them do, or none.
 
     Args:
-        open_connection: opens the line to a run.
-        make_run: what is trained; a run that it refuses is refused on every rank.
+        open_connection: opens the connection to a run.
+        make_run: returns what is trained; an error of one rank is raised on every rank.
         options: of the store.
 
     Raises:
-        UsageError, StoreUnavailable: it went wrong on a rank.
+        UsageError, StoreUnavailable: a rank could not connect.
     """
     ranks = Collective(options.timeout + GRACE) if has_other_ranks() else None
     opened: list[tuple[Connection, Run]] = []

@@ -1,4 +1,4 @@
-"""How often a place that does not answer is asked again."""
+"""How a store that does not answer is tried again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 
 def pauses() -> Iterator[float]:
-    """Seconds to wait before each further try: twice as long each time, and never the same for two ranks."""
-    chance = random.SystemRandom()  # the job's own random numbers stay as they are
+    """Yield the seconds to wait before each further try: twice as long each time, different on each rank."""
+    chance = random.SystemRandom()  # leaves the job's random numbers alone
     pause = FIRST_PAUSE
     while True:
         yield pause * chance.uniform(0.5, 1.0)
@@ -27,20 +27,20 @@ def pauses() -> Iterator[float]:
 
 
 def unavailable(problem: Unreachable, timeout: float, advice: str = ADVICE) -> StoreUnavailable:
-    """What is said when a place has not answered for too long."""
+    """Return the error for a store that has not answered for too long."""
     return StoreUnavailable(f"{problem}; tried for {timeout:g} s: {advice}")
 
 
 def until_reached(call: Callable[[], T], timeout: float, advice: str = ADVICE) -> T:
-    """The answer of a call that may raise `Unreachable`, which is tried again.
+    """Return the result of a call that is repeated as long as it raises `Unreachable`.
 
     Args:
-        call: asks the place.
-        timeout: seconds after which it is given up.
-        advice: what to do then; the end of the line.
+        call: asks the store.
+        timeout: seconds after which to give up.
+        advice: what to do then; the end of the message.
 
     Raises:
-        StoreUnavailable: nothing for `timeout` seconds.
+        StoreUnavailable: no answer for `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     for pause in pauses():

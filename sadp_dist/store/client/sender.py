@@ -20,32 +20,31 @@ from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import Frame, index_dtype
 
 FRAME = 2**16
-"""Scores in a full frame: larger ones are no faster."""
+"""Scores in a full frame; larger frames are not faster."""
 AT_ONCE = 16
-"""Frames in one `Connection.send` at most, so that a slow line shows progress."""
+"""Largest number of frames in one `Connection.send`, so that a slow line shows progress."""
 MAX_UNSENT = 2**23
-"""Scores that may wait; then pushes wait."""
+"""Scores that may wait to be sent; beyond, `push` waits."""
 LINGER = 0.05
 """Seconds that a frame waits for more scores."""
 JOIN = 2.0
-"""Seconds that `close` gives a send that is under way."""
+"""Seconds that `close` waits for a send that is under way."""
 
 
 class Sender:
-    """Copies of what is pushed or recorded, on their way; what has arrived is kept until a plan says that it
-    is safe.
+    """Sends copies of what is pushed or recorded, and keeps them until a plan shows that they are safe.
 
-    The thread that pushes only fills the draft of a frame. All state is under one lock, which is never held
+    The thread that pushes only fills the draft of a frame. One lock protects all state, and it is never held
     while something is sent.
 
     Args:
-        connection: its `send` is called by this thread alone.
+        connection: only this thread calls its `send`.
         dataset_size: N.
-        timeout: seconds without an answer after which it gives up.
-        combines: an example's score depends on those of all epochs before; see `Journal`.
+        timeout: seconds without an answer after which to give up.
+        combines: an example's score depends on its scores of all earlier epochs; see `Journal`.
 
     Attributes:
-        resends: how often the store has come back with less than it had.
+        resends: how often the backend has come back with less than it had.
     """
 
     def __init__(
@@ -65,10 +64,10 @@ class Sender:
         self._unsent = 0  # scores in draft and queue
         self._rejected = 0  # pushes refused, not yet in a frame
         self._under_way = False
-        self._turn = 0  # goes up whenever the queue is put together anew
-        self._flushes = self._flushed = 0  # asked for, and done
+        self._turn = 0  # grows whenever the queue is rebuilt
+        self._flushes = self._flushed = 0  # requested, and done
         self._heard = time.monotonic()
-        self._problem: Unreachable | None = None  # why the store has not answered, and since when
+        self._problem: Unreachable | None = None  # why the store has not answered; since when is next
         self._silent_since = self._heard
         self._pauses = pauses()
         self._failure: Exception | None = None
@@ -79,7 +78,7 @@ class Sender:
     # What the training thread calls
 
     def add(self, records: Records) -> None:
-        """Copy one push. Waits only while `MAX_UNSENT` scores have not arrived.
+        """Copy one push. It waits only while `MAX_UNSENT` scores have not arrived.
 
         Raises:
             StoreUnavailable: the store could not be reached for `timeout` seconds.
@@ -98,7 +97,7 @@ class Sender:
                     return
 
     def record(self, figures: Figures) -> None:
-        """Send an epoch's figures, in the place of those of that epoch which have not gone yet.
+        """Send an epoch's figures, instead of earlier ones of that epoch that have not been sent.
 
         Raises:
             StoreUnavailable: the store could not be reached for `timeout` seconds.
@@ -109,7 +108,7 @@ class Sender:
             self._changed.notify_all()
 
     def reject(self, pushes: int) -> None:
-        """Have the store count pushes that were refused here."""
+        """Make the store count pushes that were refused here."""
         with self._changed:
             self._rejected += pushes
 
@@ -126,17 +125,17 @@ class Sender:
             self._wait(lambda: self._flushed >= wanted)
 
     def resend(self) -> None:
-        """Send once more what has arrived since the latest plan."""
+        """Send again what has arrived since the latest plan."""
         with self._changed:
             self._resend()
 
     def forget(self, before_epoch: int) -> None:
-        """What is of epochs before this one has gone into a plan, or beside it: it need not be kept."""
+        """Drop scores of earlier epochs: they have gone into a plan, or came too late for one."""
         with self._changed:
             self._journal.forget(before_epoch)
 
     def clear(self) -> None:
-        """Drop everything; on return nothing is under way."""
+        """Drop everything; on return, nothing is under way."""
         with self._changed:
             self._wait(lambda: not self._under_way)
             self._draft = None
@@ -148,7 +147,7 @@ class Sender:
             self._changed.notify_all()
 
     def check(self) -> None:
-        """Raise what ended the thread, if something did."""
+        """Raise the error that ended the thread, if there is one."""
         if self._failure is not None:
             raise self._failure
 
@@ -162,7 +161,7 @@ class Sender:
     # Under the lock
 
     def _draft_of(self, epoch: int) -> _Draft:
-        """The draft to fill: a new one where the present one is full or of another epoch."""
+        """The draft to fill: a new one if the present one is full or of another epoch."""
         if self._draft is None or self._draft.epoch != epoch or self._draft.full:
             self._seal()
             self._draft = _Draft(epoch, self._index_dtype)
@@ -200,7 +199,7 @@ class Sender:
             raise UsageError("this store is closed: connect() again, on every rank")
 
     def _wait(self, done: Callable[[], bool]) -> None:
-        """Wait for the thread, as long as it hears something from the store at least every `timeout`."""
+        """Wait for the thread, as long as the store answers it at least every `timeout` seconds."""
         begun = time.monotonic()
         while True:
             self._check_open()
@@ -218,7 +217,7 @@ class Sender:
         try:
             while self._send_next():
                 pass
-        except (StoreUnavailable, UsageError) as error:  # a push that was fine is not what is wrong
+        except (StoreUnavailable, UsageError) as error:  # the pushes were valid
             self._fail(StoreUnavailable(str(error)), error)
         except BaseException as error:
             self._fail(RuntimeError(f"scores cannot be sent: {type(error).__name__}: {error}"), error)
@@ -231,7 +230,7 @@ class Sender:
             self._changed.notify_all()
 
     def _send_next(self) -> bool:
-        """Send what there is, if there is something; False once the store is closed."""
+        """Send what there is to send; False once the store is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._draft is not None or self._figures or self._urgent())
             self._changed.wait_for(self._urgent, LINGER)
@@ -241,7 +240,7 @@ class Sender:
             self._seal_figures()
             frames, turn, flushes = list(islice(self._queue, AT_ONCE)), self._turn, self._flushes
             if not frames and flushes == self._flushed:
-                return True  # cleared while it waited for more: the run may be another one by now
+                return True  # cleared while it waited for more scores
             self._under_way = True
         try:
             self._connection.send(frames)
@@ -286,7 +285,7 @@ class Sender:
 
 
 class _Draft:
-    """A frame that is being filled."""
+    """A frame that is being filled with pushes."""
 
     def __init__(self, epoch: int, dtype: np.dtype) -> None:
         self.epoch = epoch
@@ -300,7 +299,7 @@ class _Draft:
         return self._count == FRAME
 
     def take(self, records: Records, start: int) -> int:
-        """Copy what there is room for of some records from `start` on; returns how many that were."""
+        """Copy records from `start` on, as far as there is room; return how many."""
         indices = records.indices[start : start + FRAME - self._count]
         end = self._count + len(indices)
         self._indices[self._count : end] = indices
@@ -309,7 +308,7 @@ class _Draft:
         return len(indices)
 
     def records(self) -> Records:
-        """What was copied, in no more memory than it needs."""
+        """The copied records, in no more memory than they need."""
         if self.full:
             return Records(self._indices, self._scores, self.epoch)
         return Records(self._indices[: self._count].copy(), self._scores[: self._count].copy(), self.epoch)

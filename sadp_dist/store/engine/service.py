@@ -1,4 +1,11 @@
-"""An engine and what the ranks of a run ask of it: all that a home has to keep alive."""
+"""`Service`: an engine, and what the ranks of a run send to it. A backend keeps one alive for each run.
+
+Tokens keep old messages out. The token of a run is 64 random bits, chosen when the run begins and again when
+a saved store or a reset replaces its state. Every frame carries the token that its rank knows, and the
+service skips a frame with another one: it was sent to an earlier run of the name, or before the state was
+replaced. A rank that finds another token than its own stops. The planners of a run in Redis have a token of
+their own, which `backends.redis.lease` explains.
+"""
 
 from __future__ import annotations
 
@@ -18,34 +25,34 @@ from sadp_dist.store.wire.snapshot import Snapshot
 
 
 def refuse_if_over(epoch: int, latest: int | None, run: str) -> None:
-    """Who asks for an epoch before the latest plan has not begun the run anew, and is on an old one's scores.
+    """Refuse an epoch that is already over: the caller would train on another run's scores.
 
     Args:
-        epoch: asked for.
+        epoch: that a rank asks for.
         latest: epoch of the latest plan; None before the first.
-        run: the run's name.
+        run: name of the run.
 
     Raises:
-        UsageError: it is over.
+        UsageError: the epoch is over.
     """
     if latest is not None and epoch < latest:
         raise UsageError(
-            f"epoch={epoch} of run {run!r} is over, which has got to epoch {latest}: store.reset() begins it "
-            "anew, store.load() goes back to a saved state, sadp-dist rm removes it"
+            f"epoch={epoch} of run {run!r} is over: the run is at epoch {latest}. store.reset() begins it "
+            "again, store.load() returns to a saved state, sadp-dist rm removes it"
         )
 
 
 class Service:
-    """A state machine without threads, files or a clock: what was received, in order, decides every answer.
+    """A state machine without threads, files or a clock: the messages and their order decide every answer.
 
     Args:
         engine: of the run.
-        origin: 64 random bits that the run got when it began, or was last replaced by a snapshot.
+        token: of the run.
     """
 
-    def __init__(self, engine: Engine, origin: int) -> None:
+    def __init__(self, engine: Engine, token: int) -> None:
         self.engine = engine
-        self.origin = origin
+        self.token = token
         self._asked: dict[tuple[int, int], set[int]] = {}
         self._sequences: dict[int, int] = {}
         self._bad_frames: Counter[str] = Counter()
@@ -53,10 +60,10 @@ class Service:
         self._rank_epochs: list[int] = []
 
     def receive(self, data: bytes | memoryview) -> None:
-        """Store a frame. What is not one of this run is counted and changes nothing else."""
+        """Store a frame. Anything else is counted and changes nothing."""
         self._bytes += len(data)
         try:
-            frame = decode(data, self.origin, self.engine.run.dataset_size)
+            frame = decode(data, self.token, self.engine.run.dataset_size)
             if isinstance(frame.content, Figures):
                 self.engine.record(frame.content)
                 return
@@ -73,17 +80,17 @@ class Service:
             self._sequences[frame.client] = frame.sequence
 
     def skip(self, reason: str) -> None:
-        """Count something that is none of this run's messages."""
+        """Count a message that is not one of this run."""
         self._bad_frames[reason] += 1
 
     def ask(self, epoch: int, rank: int, world_size: int) -> list[tuple[int, int]]:
-        """A rank wants its shard of an epoch; it has sent all that it has before.
+        """Note that a rank wants its shard of an epoch and has sent all its earlier scores.
 
-        Once all ranks of one world size have asked, the epoch is planned; from then on it is planned for
-        anyone.
+        The epoch is planned once all ranks of one world size have asked. The plan then serves every world
+        size.
 
         Returns:
-            The (rank, world size) whose shards can be had now and could not before this call.
+            The (rank, world size) whose shards have become ready with this call.
 
         Raises:
             UsageError: an argument is out of its range, or the epoch is over.
@@ -106,20 +113,20 @@ class Service:
         return ready
 
     def shard(self, epoch: int, rank: int, world_size: int) -> Shard | None:
-        """A rank's shard, or None while ranks are waited for."""
+        """Return a rank's shard; None while other ranks are waited for."""
         return self.engine.shard(epoch, rank, world_size) if self.engine.has_plan(epoch) else None
 
     def missing(self, epoch: int, world_size: int) -> tuple[int, ...]:
-        """The ranks that have not asked for an epoch."""
+        """Return the ranks that have not asked for an epoch."""
         asked = self._asked.get((epoch, world_size), set())
         return tuple(rank for rank in range(world_size) if rank not in asked)
 
     def waits(self) -> dict[tuple[int, int], tuple[int, ...]]:
-        """(epoch, world size) asked for and not planned yet -> the ranks that have not asked."""
+        """Return the ranks that have not asked, by (epoch, world size) asked for and not planned yet."""
         return {asked: self.missing(*asked) for asked in self._asked}
 
     def waiting_ranks(self) -> tuple[int, ...]:
-        """The ranks that others wait for at the newest epoch asked for; empty while none waits."""
+        """Return the ranks that others wait for at the newest epoch asked for; empty if nobody waits."""
         return self.missing(*max(self._asked)) if self._asked else ()
 
     def answer(
@@ -151,9 +158,9 @@ class Service:
         )
 
     def state(self) -> dict[str, Any]:
-        """What there is beside the engine, plain JSON."""
+        """Return the state beside the engine, as plain JSON."""
         return {
-            "origin": self.origin,
+            "token": self.token,
             "asked": [[epoch, size, sorted(ranks)] for (epoch, size), ranks in self._asked.items()],
             "sequences": {str(client): sequence for client, sequence in self._sequences.items()},
             "bad_frames": dict(self._bad_frames),
@@ -163,8 +170,9 @@ class Service:
 
     @classmethod
     def resume(cls, engine: Engine, state: dict[str, Any]) -> Service:
-        """A service as the one was whose `state` this is, over an engine as it had."""
-        service = cls(engine, state["origin"])
+        """Return a service in a given `state`, over an engine in the same state."""
+        token = state["token"] if "token" in state else state["origin"]  # the older name
+        service = cls(engine, token)
         service._asked = {(epoch, size): set(ranks) for epoch, size, ranks in state["asked"]}
         service._sequences = {int(client): sequence for client, sequence in state["sequences"].items()}
         service._bad_frames = Counter(state["bad_frames"])
@@ -173,23 +181,19 @@ class Service:
         return service
 
     def snapshot(self) -> Snapshot:
-        """Everything, to come back to by `from_snapshot`; it shares memory with the engine."""
+        """Return everything, for `from_snapshot`; it shares memory with the engine."""
         return replace(self.engine.snapshot(), service=self.state())
 
-    def restore(self, snapshot: Snapshot, origin: int) -> None:
-        """Go to the scores and plans of a snapshot, whose arrays it takes over, as of another origin.
+    def restore(self, snapshot: Snapshot, token: int) -> None:
+        """Replace scores and plans by those of a snapshot, whose arrays the service then owns.
 
-        What was asked and what is still on its way belong to the old one.
+        Earlier requests, and frames that are still on their way, belong to the old token.
 
         Raises:
-            UsageError: its data set size, configuration or labels are others; nothing is changed.
+            UsageError: dataset size, configuration or labels differ; nothing is changed.
         """
         self.engine.restore(snapshot)
-        self.begin_anew(origin)
-
-    def begin_anew(self, origin: int) -> None:
-        """Take what the engine has now for the beginning of another origin."""
-        self.origin = origin
+        self.token = token
         self._asked.clear()
         self._sequences.clear()
         self._bad_frames.clear()
@@ -198,5 +202,5 @@ class Service:
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Service:
-        """A service in the state of a snapshot that a service wrote; it takes over the arrays."""
+        """Return a service in the state of a snapshot that a service wrote, and whose arrays it owns then."""
         return cls.resume(Engine.from_snapshot(snapshot), snapshot.service)

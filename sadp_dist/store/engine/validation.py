@@ -1,4 +1,4 @@
-"""What one push carries, checked before any of it is stored."""
+"""The checks of a push: each value is checked once, where it enters the process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_EPOCH = 2**31 - 1
 
 
 class Records(NamedTuple):
-    """Scores of one epoch, known to be good.
+    """Scores of one epoch that have passed all checks.
 
     Attributes:
         indices: (n,) int64, contiguous, each in [0, N).
@@ -29,7 +29,7 @@ class Records(NamedTuple):
 
 
 def check_epoch(epoch: Any) -> int:
-    """An epoch as a Python int.
+    """Return an epoch as a Python int.
 
     Raises:
         UsageError: it is not an integer in [0, 2^31 - 1].
@@ -40,7 +40,7 @@ def check_epoch(epoch: Any) -> int:
 
 
 def check_indices(indices: ArrayLike) -> NDArray[Any]:
-    """Example indices as a 1-d integer array; their values are not looked at.
+    """Return example indices as a 1-d integer array; their values are not checked.
 
     Raises:
         UsageError: not 1-d, or not integers.
@@ -56,10 +56,10 @@ def check_indices(indices: ArrayLike) -> NDArray[Any]:
 
 
 def check_form(indices: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both arrays of a push with the right dtype and shape; their values are not looked at.
+    """Return both arrays of a push, with dtype and shape checked; their values are not.
 
     Raises:
-        UsageError: not 1-d, lengths differ, indices are no integers or scores no real numbers.
+        UsageError: not 1-d, different lengths, indices that are not integers, or scores that are not real.
     """
     indices, scores = check_indices(indices), np.asarray(scores)
     if scores.ndim != 1:
@@ -72,7 +72,7 @@ def check_form(indices: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], NDA
 
 
 def in_range(indices: NDArray[Any], dataset_size: int) -> NDArray[np.int64]:
-    """Indices as contiguous int64.
+    """Return indices as contiguous int64.
 
     Raises:
         UsageError: one is not in [0, dataset_size).
@@ -86,26 +86,16 @@ def in_range(indices: NDArray[Any], dataset_size: int) -> NDArray[np.int64]:
     return checked
 
 
-def check_records(indices: ArrayLike, scores: ArrayLike, epoch: Any, dataset_size: int) -> Records:
-    """The one check every push goes through, wherever it comes from.
+def check_values(indices: NDArray[Any], scores: NDArray[Any], epoch: int, dataset_size: int) -> Records:
+    """Return the scores of a push, after the one check of their values.
 
-    What it returns may share memory with the arguments.
+    The result may share memory with the arguments.
 
     Args:
-        indices: (n,) integers.
-        scores: (n,) real numbers.
-        epoch: the epoch they belong to.
+        indices: (n,) integers; `check_form` has passed them, or a frame has.
+        scores: (n,) real numbers, likewise.
+        epoch: the epoch that the scores belong to; `check_epoch` has passed it.
         dataset_size: N.
-
-    Raises:
-        UsageError: what is wrong, with the first bad position and its value.
-    """
-    epoch = check_epoch(epoch)
-    return check_values(*check_form(indices, scores), epoch, dataset_size)
-
-
-def check_values(indices: NDArray[Any], scores: NDArray[Any], epoch: int, dataset_size: int) -> Records:
-    """`check_records` of what has passed `check_form` and `check_epoch`.
 
     Raises:
         UsageError: what is wrong, with the first bad position and its value.
@@ -122,9 +112,9 @@ def check_values(indices: NDArray[Any], scores: NDArray[Any], epoch: int, datase
 
 
 def _as_float32(scores: NDArray[Any]) -> NDArray[np.float32]:
-    if scores.dtype == np.float32:  # nearly always, and `errstate` takes longer than all the rest
+    if scores.dtype == np.float32:  # nearly always; `errstate` takes longer than all the rest
         return np.ascontiguousarray(scores)
-    with np.errstate(over="ignore"):  # beyond float32's range is inf, and refused
+    with np.errstate(over="ignore"):  # a number beyond float32's range becomes inf, and is refused
         return np.ascontiguousarray(scores, dtype=np.float32)
 
 

@@ -1,25 +1,42 @@
-"""A batch of scores, or an epoch's figures, as bytes: what travels from a rank to a store in another process.
+"""What travels between a rank and a store in another process, as bytes: frames one way, shards the other.
 
-A frame is little-endian, a header of 48 bytes and what is in it:
+A frame holds scores or figures. It is little-endian: a header of 48 bytes, then the content.
 
     bytes   what
     4       "SADP"
     1       version, 1
-    1       what is in it: 4 or 8, scores with indices of as many bytes; 0, figures
-    2       pushes that were refused before they came into a frame
-    8       origin: which run, and since when
-    8       client: which process
+    1       kind: 4 or 8 for scores (bytes of an index), 0 for figures
+    2       pushes refused on the rank since its last frame
+    8       token of the run; see `engine.service`
+    8       client: which process sends
     8       sequence: the client's count of frames, from 1
     4       epoch of the scores or figures
-    4       pushes that the scores came in; of figures 0
+    4       pushes that the scores came in; 0 for figures
     4       count of scores or figures, n
     4       CRC-32 of all other bytes
     n x 4|8 indices, unsigned
     n x 4   scores, float32
   or
-    n x 56  figures: a name of at most 48 bytes of ASCII, filled up with 0, and a value, float64
+    n x 56  figures: name, at most 48 bytes of ASCII padded with 0, and value, float64
 
-Nothing is unpickled, and nothing is made larger than the frame itself says and is.
+A shard is little-endian: a header of 64 bytes and two arrays.
+
+    bytes   what
+    4       "SADS"
+    2       version, 1
+    2       bytes of an index, 4 or 8
+    4       epoch
+    4       CRC-32 of all other bytes
+    8       count of examples, n
+    8       S, subset size in the weights
+    8       N, dataset size
+    8       number of examples of all shards
+    8       pruning ratio, float64
+    8       zero
+    n x 4|8 indices, unsigned
+    n x 8   weights, float64
+
+Nothing is unpickled, and no array is larger than the bytes that came.
 """
 
 from __future__ import annotations
@@ -33,20 +50,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
+from sadp_dist.selection.sharding import Shard
 from sadp_dist.store.engine.history import LONGEST_NAME, MAX_FIGURES, Figures, check_figures
-from sadp_dist.store.engine.validation import Records, check_epoch, check_records
+from sadp_dist.store.engine.validation import Records, check_epoch, check_values
 
-MAGIC = b"SADP"
-VERSION = 1
+MAGIC, VERSION = b"SADP", 1
 MAX_COUNT = 2**20
 REASONS = ("truncated", "oversized", "not a frame", "version", "checksum", "foreign run", "values")
 
 _FIGURE = np.dtype([("name", f"S{LONGEST_NAME}"), ("value", "<f8")])
 _LARGEST = {4: (8, MAX_COUNT), 8: (12, MAX_COUNT), 0: (_FIGURE.itemsize, MAX_FIGURES)}
-"""What is in a frame -> the bytes of one of them, and how many there are at most."""
-
+"""Kind -> bytes of one item, and the largest number of items."""
 _HEADER = struct.Struct("<4sBBHQQQIIII")
-_BEFORE_CRC = _HEADER.size - 4
+_CRC = slice(_HEADER.size - 4, _HEADER.size)
+
+SHARD_MAGIC, SHARD_VERSION = b"SADS", 1
+_SHARD_HEADER = struct.Struct("<4sHHIIQQQQdQ")
+_SHARD_CRC = slice(12, 16)
 
 
 @dataclass(frozen=True)
@@ -54,11 +74,11 @@ class Frame:
     """Scores or figures of one epoch from one process.
 
     Attributes:
-        client: which process, a random number of 64 bits.
-        sequence: its count of frames, from 1; one that was sent again has the same.
-        pushes: how many pushes the scores came in.
-        content: the scores or figures. Of a frame to be sent the indices may be as narrow as on the wire.
-        rejected: pushes that this process has refused since its last frame, 65,535 at most.
+        client: which process, 64 random bits.
+        sequence: its count of frames, from 1; a frame that is sent again keeps its number.
+        pushes: number of pushes that the scores came in.
+        content: the scores or figures. The indices of a frame to be sent may be as narrow as on the wire.
+        rejected: pushes that this process has refused since its last frame, at most 65,535.
     """
 
     client: int
@@ -69,7 +89,7 @@ class Frame:
 
     @property
     def count(self) -> int:
-        """Of scores."""
+        """The number of scores."""
         return len(self.content.indices) if isinstance(self.content, Records) else 0
 
 
@@ -78,17 +98,17 @@ class BadFrame(ValueError):
 
 
 def index_dtype(dataset_size: int) -> np.dtype[Any]:
-    """Of an index on the wire, as narrow as the dataset allows."""
+    """Return the dtype of an index on the wire, as narrow as the dataset allows."""
     return np.dtype("<u4" if dataset_size <= 2**32 else "<u8")
 
 
-def encode(frame: Frame, origin: int, dataset_size: int) -> bytes:
-    """A frame as bytes, with indices as wide as the dataset needs.
+def encode(frame: Frame, token: int, dataset_size: int) -> bytes:
+    """Return a frame as bytes.
 
     Args:
         frame: at most `MAX_COUNT` scores, or `MAX_FIGURES` figures.
-        origin: of the run.
-        dataset_size: N.
+        token: of the run.
+        dataset_size: N, which decides how wide an index is.
     """
     payload: tuple[bytes | memoryview, ...]
     if isinstance(frame.content, Figures):
@@ -99,35 +119,21 @@ def encode(frame: Frame, origin: int, dataset_size: int) -> bytes:
         kind, count = dtype.itemsize, frame.count
         indices, scores, _ = frame.content
         payload = np.ascontiguousarray(indices, dtype).data, np.ascontiguousarray(scores, "<f4").data
-    header = _HEADER.pack(
-        MAGIC,
-        VERSION,
-        kind,
-        min(frame.rejected, 2**16 - 1),
-        origin,
-        frame.client,
-        frame.sequence,
-        frame.content.epoch,
-        frame.pushes,
-        count,
-        0,
-    )[:_BEFORE_CRC]
-    checksum = zlib.crc32(header)
-    for part in payload:
-        checksum = zlib.crc32(part, checksum)
-    return b"".join((header, checksum.to_bytes(4, "little"), *payload))
+    rejected = min(frame.rejected, 2**16 - 1)
+    numbers = frame.client, frame.sequence, frame.content.epoch, frame.pushes, count
+    return _with_checksum(_HEADER.pack(MAGIC, VERSION, kind, rejected, token, *numbers, 0), _CRC, *payload)
 
 
-def decode(data: bytes | memoryview, origin: int, dataset_size: int) -> Frame:
-    """The frame in some bytes, with records or figures that are good to store.
+def decode(data: bytes | memoryview, token: int, dataset_size: int) -> Frame:
+    """Return the frame in some bytes, with scores or figures that are valid.
 
     Raises:
-        BadFrame: they are no frame of this run, for the reason that the message names.
+        BadFrame: the bytes are not a frame of this run; the message is the reason.
     """
     data = memoryview(data)
     if len(data) < _HEADER.size:
         raise BadFrame("truncated")
-    magic, version, kind, rejected, theirs, *numbers, checksum = _HEADER.unpack_from(data)
+    magic, version, kind, rejected, theirs, *numbers, _ = _HEADER.unpack_from(data)
     client, sequence, epoch, pushes, count = numbers
     if magic != MAGIC:
         raise BadFrame("not a frame")
@@ -141,9 +147,9 @@ def decode(data: bytes | memoryview, origin: int, dataset_size: int) -> Frame:
         raise BadFrame("oversized")
     if len(data) < size:
         raise BadFrame("truncated")
-    if zlib.crc32(data[_HEADER.size :], zlib.crc32(data[:_BEFORE_CRC])) != checksum:
+    if data[_CRC] != _checksum(data[: _HEADER.size], _CRC, data[_HEADER.size :]):
         raise BadFrame("checksum")
-    if theirs != origin:
+    if theirs != token:
         raise BadFrame("foreign run")
     content: Records | Figures
     try:
@@ -152,17 +158,74 @@ def decode(data: bytes | memoryview, origin: int, dataset_size: int) -> Frame:
         else:
             indices = np.frombuffer(data, f"<u{kind}", count, _HEADER.size)
             scores = np.frombuffer(data, "<f4", count, _HEADER.size + count * kind)
-            content = check_records(indices, scores, epoch, dataset_size)
+            content = check_values(indices, scores, check_epoch(epoch), dataset_size)
     except UsageError:
         raise BadFrame("values") from None
     return Frame(client, sequence, pushes, content, rejected)
+
+
+def encode_shard(shard: Shard) -> bytes:
+    """Return a shard as bytes."""
+    dtype = index_dtype(shard.dataset_size)
+    sizes = len(shard.indices), shard.subset_size, shard.dataset_size, shard.drawn
+    header = _SHARD_HEADER.pack(
+        SHARD_MAGIC, SHARD_VERSION, dtype.itemsize, shard.epoch, 0, *sizes, shard.ratio, 0
+    )
+    payload = shard.indices.astype(dtype).data, np.ascontiguousarray(shard.weights, "<f8").data
+    return _with_checksum(header, _SHARD_CRC, *payload)
+
+
+def shard_bytes(start: bytes) -> int:
+    """Return the length of the shard whose bytes start with these, at least a header.
+
+    Raises:
+        ValueError: this is not a shard.
+    """
+    if len(start) < _SHARD_HEADER.size:
+        raise ValueError("it is cut short")
+    magic, version, width, _, _, count, *_ = _SHARD_HEADER.unpack_from(start)
+    if magic != SHARD_MAGIC or width not in (4, 8):
+        raise ValueError("it is not a shard")
+    if version != SHARD_VERSION:
+        raise ValueError(f"it is of version {version}, here {SHARD_VERSION}")
+    return int(_SHARD_HEADER.size + count * (width + 8))
+
+
+def decode_shard(data: bytes) -> Shard:
+    """Return the shard in some bytes.
+
+    Raises:
+        ValueError: they are not a shard, or damaged.
+    """
+    if len(data) != shard_bytes(data):
+        raise ValueError("its length is wrong")
+    start, view = _SHARD_HEADER.size, memoryview(data)
+    if view[_SHARD_CRC] != _checksum(view[:start], _SHARD_CRC, view[start:]):
+        raise ValueError("its checksum is wrong")
+    _, _, width, epoch, _, count, subset_size, dataset_size, drawn, ratio, _ = _SHARD_HEADER.unpack_from(data)
+    indices = np.frombuffer(data, f"<u{width}", count, start).astype(np.int64)
+    weights = np.frombuffer(data, "<f8", count, start + count * width).copy()
+    return Shard(indices, weights, subset_size, dataset_size, ratio, epoch, drawn)
+
+
+def _with_checksum(header: bytes, crc: slice, *payload: bytes | memoryview) -> bytes:
+    """Header and payload, with the CRC-32 in its place in the header."""
+    return b"".join((header[: crc.start], _checksum(header, crc, *payload), header[crc.stop :], *payload))
+
+
+def _checksum(header: bytes | memoryview, crc: slice, *payload: bytes | memoryview) -> bytes:
+    """The CRC-32 of all bytes but its own, as four bytes."""
+    checksum = zlib.crc32(header[crc.stop :], zlib.crc32(header[: crc.start]))
+    for part in payload:
+        checksum = zlib.crc32(part, checksum)
+    return checksum.to_bytes(4, "little")
 
 
 def _figures(rows: NDArray[Any], epoch: int, pushes: int) -> Figures:
     """Figures from the wire.
 
     Raises:
-        UsageError: they are not good to keep.
+        UsageError: they are not valid.
     """
     values = check_figures({name.decode("latin-1"): value for name, value in rows.tolist()})
     if len(values) < len(rows) or pushes:

@@ -37,7 +37,7 @@ class Creation(NamedTuple):
         dataset_size: N.
         pruning: how epochs are planned.
         folder: where snapshots go, on a path that fsspec reads.
-        token: random; the run's first origin.
+        token: of the run at first; see `engine.service`.
     """
 
     name: str
@@ -51,14 +51,14 @@ class ActorState(NamedTuple):
     """What a client has to know about the actor's state; every reply carries it.
 
     Attributes:
-        incarnation: random, a new one each time that the actor's process starts.
-        origin: of the run.
+        process: 64 random bits, new ones each time that the actor's process starts.
+        token: of the run.
         snapshots: number of snapshots written. An actor that comes back with fewer has lost a plan that it
             gave out.
     """
 
-    incarnation: int
-    origin: int
+    process: int
+    token: int
     snapshots: int
 
 
@@ -114,7 +114,7 @@ class RunActor:
                 raise UsageError(f"{problem}; set store.snapshot to a folder that can be") from problem
             self._files.remove_older_runs()
             self._service = service
-            self._state = self._state._replace(origin=creation.token)
+            self._state = self._state._replace(token=creation.token)
 
         async with self._turn:
             await asyncio.to_thread(begin)
@@ -176,15 +176,15 @@ class RunActor:
         """Everything, in Ray's object store: copied there before the next call changes it."""
         return await self._answer(believed, lambda service: ray.put(service.engine.snapshot()))
 
-    async def restore(self, snapshot: Snapshot, origin: int) -> ActorState:
-        """Replace everything by a snapshot, under a new origin."""
+    async def restore(self, snapshot: Snapshot, token: int) -> ActorState:
+        """Replace everything by a snapshot, under a new token."""
 
         def restore() -> None:
             service = self._open()
             if service is None:
                 raise Unreachable(f"{self._planner} waits for a rank to begin the run")
-            service.restore(snapshot.copy(), origin)  # arrays that come through Ray are read-only
-            self._state = self._state._replace(origin=origin)
+            service.restore(snapshot.copy(), token)  # arrays that come through Ray are read-only
+            self._state = self._state._replace(token=token)
             self._write(service, self._state.snapshots + 1)
 
         async with self._turn:
@@ -219,7 +219,7 @@ class RunActor:
             self._news.notify_all()
 
     def _service_for(self, believed: ActorState) -> Service | None:
-        same_line = (believed.incarnation, believed.origin) == (self._state.incarnation, self._state.origin)
+        same_line = (believed.process, believed.token) == (self._state.process, self._state.token)
         return self._service if same_line else None
 
     def _open(self) -> Service | None:
@@ -232,7 +232,7 @@ class RunActor:
                 engine.plan(snapshot.service["planned"])
             # Ranks that had asked send what came after this snapshot before they ask again.
             self._service = Service.resume(engine, {**snapshot.service, "asked": []})
-            self._state = ActorState(self._state.incarnation, self._service.origin, newest)
+            self._state = ActorState(self._state.process, self._service.token, newest)
         return self._service
 
     def _write_plan(self, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""A rank's line to the actor of its run."""
+"""A rank's connection to the actor of its run."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ CALL_BYTES = 2**20
 
 
 class RayConnection(Connection):
-    """Knows in which state it left the actor, and so notices when that has started anew, with less.
+    """Remembers the actor's state, and so notices that the actor has restarted, perhaps with less.
 
     Args:
         actor: of the run.
-        name: the run's.
-        run: what the actor has to agree on; None for one who only asks.
+        name: of the run.
+        run: must agree with the actor's run; None for a view.
 
     Attributes:
         creation: what the actor was made with, perhaps by an earlier job.
 
     Raises:
-        UsageError: the actor keeps a run of this name that is another.
-        Unreachable: it does not answer now.
+        UsageError: the actor keeps a different run of this name.
+        Unreachable: the actor does not answer now.
     """
 
     def __init__(self, actor: Any, name: str, run: Run | None = None) -> None:
@@ -52,27 +52,27 @@ class RayConnection(Connection):
 
     def send(self, frames: Sequence[Frame]) -> None:
         state = self._state
-        encoded = [encode(frame, state.origin, self.creation.dataset_size) for frame in frames]
+        encoded = [encode(frame, state.token, self.creation.dataset_size) for frame in frames]
         with cluster.errors_of_ray():
             calls = [self._actor.receive.remote(state, batch) for batch in _batches(encoded)]
         for reply, _ in cluster.fetch(calls):
             self._check(state, reply)
 
     def ask(self, epoch: int, rank: int, world_size: int) -> None:
-        self._fenced("ask", epoch, rank, world_size)
+        self._call("ask", epoch, rank, world_size)
 
     def shard(self, epoch: int, rank: int, world_size: int, patience: float) -> Shard | Waiting:
-        answer = self._fenced("shard", epoch, rank, world_size, patience, wait=patience)
+        answer = self._call("shard", epoch, rank, world_size, patience, wait=patience)
         if isinstance(answer, Waiting):
             return answer
         shard = cast(Shard, answer)
         return replace(shard, indices=_own(shard.indices), weights=_own(shard.weights))
 
     def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        return self._fenced("query", name, arguments)
+        return self._call("query", name, arguments)
 
     def snapshot(self) -> Snapshot:
-        return cast(Snapshot, cluster.fetch([self._fenced("snapshot")])[0])
+        return cast(Snapshot, cluster.fetch([self._call("snapshot")])[0])
 
     def restore(self, snapshot: Snapshot) -> None:
         self._open()
@@ -86,18 +86,18 @@ class RayConnection(Connection):
     def close(self) -> None:
         """Nothing is held open: the process stays in the cluster."""
 
-    def _fenced(self, method: str, *args: Any, wait: float = 0.0) -> Any:
+    def _call(self, method: str, *args: Any, wait: float = 0.0) -> Any:
         state = self._state
         reply, answer = cluster.ask(self._actor, method, state, *args, wait=wait)
         self._check(state, reply)
         return answer
 
     def _check(self, believed: ActorState, reply: ActorState) -> None:
-        """Refuse an answer of an actor that is not, or no longer, in the state that this side believes in."""
-        if reply.incarnation != believed.incarnation:
-            self._welcome_back(believed)
+        """Refuse the answer of an actor in another state than this side believes in."""
+        if reply.process != believed.process:
+            self._accept_restart(believed)
             raise Restarted
-        if reply.origin != believed.origin:
+        if reply.token != believed.token:
             raise StoreUnavailable(
                 f"run={self._name!r}: another job has taken over this name in the Ray cluster; "
                 "give this one a name of its own"
@@ -106,10 +106,10 @@ class RayConnection(Connection):
             if reply.snapshots > self._state.snapshots:
                 self._state = reply
 
-    def _welcome_back(self, left: ActorState) -> None:
+    def _accept_restart(self, left: ActorState) -> None:
         with self._lock:
             now = self._open()
-            if now.origin != left.origin or now.snapshots < self._state.snapshots:
+            if now.token != left.token or now.snapshots < self._state.snapshots:
                 raise StoreUnavailable(
                     f"run={self._name!r}: its Ray actor came back without its latest snapshot, which was "
                     f"lost with a node: {WHAT_TO_DO}"
@@ -117,7 +117,7 @@ class RayConnection(Connection):
             self._state = now
 
     def _open(self) -> ActorState:
-        """The actor's state, once it keeps this run."""
+        """The actor's state, after making sure that the actor keeps this run."""
         state, self.creation, facts = cluster.ask(self._actor, "open")
         if facts is None:
             if self._run is None:
@@ -133,7 +133,7 @@ class RayConnection(Connection):
 
 
 def _batches(frames: Sequence[bytes]) -> Iterator[list[NDArray[np.uint8]]]:
-    """Frames as arrays, which Ray copies least, in calls of about `CALL_BYTES`; at least one call."""
+    """Yield frames as arrays, which Ray copies least, about `CALL_BYTES` a call; at least one call."""
     batch: list[NDArray[np.uint8]] = []
     size = 0
     for frame in frames:
@@ -146,5 +146,5 @@ def _batches(frames: Sequence[bytes]) -> Iterator[list[NDArray[np.uint8]]]:
 
 
 def _own(array: NDArray[Any]) -> NDArray[Any]:
-    """An array in this process's memory; Ray would hold on to its own."""
+    """Return an array in this process's memory; Ray would keep its own."""
     return array if array.flags.writeable else array.copy()

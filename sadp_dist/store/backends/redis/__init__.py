@@ -1,4 +1,4 @@
-"""A run in a Redis server: its ranks write a log, a planner reads it and publishes shards."""
+"""Runs in a Redis server: the ranks write a log, a planner reads it and publishes shards."""
 
 from __future__ import annotations
 

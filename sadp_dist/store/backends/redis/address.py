@@ -1,4 +1,4 @@
-"""Where a Redis is and how to log in, from a URL and the environment."""
+"""The address of a Redis and its login, from a URL and the environment."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ USERNAME, PASSWORD, PASSWORD_FILE, CA = (
 )
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 FORM = "redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss://...[?ssl_ca_certs=FILE] for TLS"
-ENCODE = "a user or password with one of :/?#[]@ in it has that percent-encoded"
+ENCODE = "percent-encode :/?#[]@ in a user or password"
 
 
 @dataclass(frozen=True)
 class Address:
-    """One Redis server and one of its databases.
-
-    As text it is what may be shown to anybody: neither user nor password is in it.
+    """One Redis server and one of its databases. As text it has neither user nor password.
 
     Attributes:
         host: name or IP address.
@@ -29,9 +27,9 @@ class Address:
         database: number of the database.
         username: None for Redis's default user.
         password: None where none is needed.
-        tls: whether the connection is encrypted, and the server's certificate checked.
-        tls_files: the authority that the certificate is checked against (by default the system's), and a
-            certificate of one's own, by redis-py's names.
+        tls: whether the connection is encrypted and the server's certificate is checked.
+        tls_files: the certificate authority (default: the system's), and a client certificate, under
+            redis-py's names.
     """
 
     host: str
@@ -48,10 +46,10 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """The address in a URL; what it does not say of user, password and authority, the environment does.
+        """Return the address in a URL. The environment adds user, password and authority if the URL has none.
 
         Raises:
-            UsageError: it is no such URL. The message repeats nothing that could be a password.
+            UsageError: the URL is wrong. The message repeats nothing that could be a password.
         """
         parts, port = _split(url)
         if not parts.hostname:
@@ -74,7 +72,7 @@ class Address:
 
 
 def _password_of_environment() -> str | None:
-    """The password itself, or the content of a file (a container's secret) without the line's end."""
+    """The password from a variable, or from a file (a container's secret) without its line end."""
     if PASSWORD_FILE not in os.environ:
         return os.environ.get(PASSWORD)
     if PASSWORD in os.environ:
@@ -88,14 +86,14 @@ def _password_of_environment() -> str | None:
 
 
 def _split(url: str) -> tuple[SplitResult, int]:
-    """A URL's parts, and its port. What cannot be read is not repeated: it may be a part of a password."""
+    """A URL's parts, and its port. Errors do not repeat the URL: it may contain a password."""
     try:
         parts = urlsplit(url)
         if parts.fragment:
             raise ValueError
         return parts, 6379 if parts.port is None else parts.port
     except ValueError:
-        pass  # its message has a part of the URL
+        pass  # its message contains a part of the URL
     raise UsageError(f"the store's URL has a host or port that cannot be read; {ENCODE}: {FORM}")
 
 

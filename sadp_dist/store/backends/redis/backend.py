@@ -1,6 +1,6 @@
-"""Runs in Redis: joining one, looking at one, listing and removing them.
+"""The Redis backend: join a run, view one, list and remove them.
 
-Only a rank's side needs torch, and imports it when it is called for; `sadp-dist serve` starts without.
+Only a rank needs torch, and imports it when it connects; `sadp-dist serve` starts without torch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sadp_dist.store.backends.redis.connection import RedisConnection
 from sadp_dist.store.backends.redis.directory import Directory
 from sadp_dist.store.backends.redis.keys import REMOVED, REMOVED_FOR, Keys, Meta, Unreadable
 from sadp_dist.store.backends.redis.lease import holder
+from sadp_dist.store.backends.redis.log import Reader
 from sadp_dist.store.backends.redis.planner import Planner
-from sadp_dist.store.backends.redis.reader import Reader
 from sadp_dist.store.backends.redis.server import NoAnswer, Server
 from sadp_dist.store.backends.redis.state import Changed, begin
 from sadp_dist.store.client.retry import until_reached
@@ -33,12 +33,12 @@ from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.view import RunView, Store
 
 PATIENCE = 10.0
-"""Seconds that a Redis may take to come up when one wants to connect."""
+"""Seconds to wait for a Redis that is just starting."""
 FACTS = ("dataset_size", "method", "epoch", "created", "last_snapshot", "planner")
 LOOK = 0.05
-"""Seconds between looks whether another rank has begun the run."""
+"""Seconds between checks whether another rank has begun the run."""
 BEGINNING_FOR = 30.0
-"""Seconds that a rank has to begin a run, before another one tries."""
+"""Seconds after which another rank tries to begin the run."""
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def connect(
     labels: NDArray[Any] | None,
     options: StoreOptions,
 ) -> Store:
-    """A run's store; the first one to come begins the run."""
+    """Return the store of a run; the first rank to connect begins the run."""
     from sadp_dist.store.client.remote import join
 
     return join(
@@ -62,10 +62,10 @@ def connect(
 
 
 def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnection:
-    """A line to a run, which is begun if nobody has; rank 0's has the planner beside it.
+    """Return a connection to a run, which is begun if it is not there. On rank 0 it may start a planner.
 
     Raises:
-        UsageError: the run there is another one.
+        UsageError: the Redis has a different run of this name.
     """
     server = Server(Address.parse(url))
     meta = _join(server, run)
@@ -93,7 +93,7 @@ def attach(url: str, run: str, options: StoreOptions) -> RunView:
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
-    """The runs of a Redis, by name, as plain JSON; one that cannot be read has a "problem"."""
+    """Return the runs of a Redis, by name, as plain JSON; a run that cannot be read has a "problem"."""
     address = Address.parse(url)
     with Directory(address) as directory:
         names = _patiently(directory.names)
@@ -104,7 +104,7 @@ def list_runs(url: str) -> list[dict[str, Any]]:
 
 
 def remove_run(url: str, run: str) -> None:
-    """Remove a run with all its scores; who still trains it stops.
+    """Remove a run with all its scores; a job that still trains it stops.
 
     Raises:
         UsageError: there is no such run.
@@ -117,33 +117,35 @@ def remove_run(url: str, run: str) -> None:
 
 
 def _patiently(call: Callable[[], T]) -> T:
-    """The answer of a call to a Redis that is perhaps just being started."""
+    """Return the result of a call to a Redis that may just be starting."""
     try:
         return until_reached(call, PATIENCE)
     except StoreUnavailable as error:
         problem = error.__cause__
         if isinstance(problem, NoAnswer):
-            raise StoreUnavailable(f"{problem}; is this the right address, and does it run?") from problem
+            raise StoreUnavailable(
+                f"{problem}; check the address, and that the server is running"
+            ) from problem
         if isinstance(problem, Unreachable):
             raise StoreUnavailable(str(problem)) from problem
         raise
 
 
 def _join(server: Server, run: Run) -> Meta:
-    """A run's meta. The first to come begins the run, and the others wait for that."""
+    """The meta of a run. The first rank begins the run, and the others wait for it."""
     while (meta := _patiently(lambda: _find_or_begin(server, run))) is None:
         time.sleep(LOOK)
     unlike = differences(meta.facts, run.facts())
     if unlike:
         raise UsageError(
-            f"run {run.name!r} at {server.address} is another one: {unlike}; choose another name, "
+            f"run {run.name!r} at {server.address} is a different run: {unlike}; choose another name, "
             "or remove it with sadp-dist rm"
         )
     return meta
 
 
 def _find_or_begin(server: Server, run: Run) -> Meta | None:
-    """A run's meta; None while another rank begins the run: all its examples are to be written only once."""
+    """The meta of a run; None while another rank begins it, so that only one writes all examples."""
     keys = Keys(run.name)
     with server.faults():
         meta = Meta.unpack(server.redis.get(keys.meta))
@@ -152,7 +154,7 @@ def _find_or_begin(server: Server, run: Run) -> Meta | None:
         ):
             return meta
         try:
-            raw = server.redis.get(keys.meta)  # once more: another one may have done it just now
+            raw = server.redis.get(keys.meta)  # again: another rank may have begun it just now
             meta = Meta.unpack(raw)
             return meta or begin(server, keys, Service(Engine(run), secrets.randbits(64)), raw)[0]
         except Changed:
@@ -162,7 +164,7 @@ def _find_or_begin(server: Server, run: Run) -> Meta | None:
 
 
 def _described(server: Server, run: str) -> dict[str, Any] | None:
-    """What is said of a run in a list; None if it is not there any more."""
+    """The entry of a run in a list; None if the run is gone."""
     described: dict[str, Any] = {"run": run, **dict.fromkeys(FACTS)}
     try:
         meta, planner = _patiently(lambda: _look_at(server, run))
@@ -182,7 +184,7 @@ def _described(server: Server, run: str) -> dict[str, Any] | None:
 
 
 def _look_at(server: Server, run: str) -> tuple[Meta | None, str | None]:
-    """A run, if it is there, and who plans it."""
+    """The meta of a run, if there is one, and the name of its planner."""
     keys = Keys(run)
     with server.faults():
         return Meta.unpack(server.redis.get(keys.meta)), holder(server.redis.get(keys.lease))
@@ -204,7 +206,7 @@ def _remove(server: Server, run: str) -> None:
         pipe.multi()
         pipe.set(keys.meta, REMOVED, ex=REMOVED_FOR)
         pipe.unlink(*keys.named_in(raw), keys.status)
-        pipe.expire(keys.fence, REMOVED_FOR)
+        pipe.expire(keys.planner, REMOVED_FOR)
         pipe.execute()
 
 

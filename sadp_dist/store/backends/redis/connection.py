@@ -11,28 +11,26 @@ from typing import Any, NamedTuple, TypeVar
 
 from sadp_dist.errors import StoreUnavailable
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.backends.redis import shards
-from sadp_dist.store.backends.redis.keys import Keys, Meta
+from sadp_dist.store.backends.redis.keys import Keys, Meta, shard_field
 from sadp_dist.store.backends.redis.lease import holder
-from sadp_dist.store.backends.redis.log import ASK, FRAME, lost, pack_ask
+from sadp_dist.store.backends.redis.log import ASK, FRAME, Reader, missing_run, pack_ask
 from sadp_dist.store.backends.redis.planner import Planner
-from sadp_dist.store.backends.redis.reader import Reader
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.backends.redis.state import Changed, begin
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.service import Service, refuse_if_over
-from sadp_dist.store.wire.frames import Frame, encode
+from sadp_dist.store.wire.frames import Frame, decode_shard, encode, shard_bytes
 from sadp_dist.store.wire.snapshot import Snapshot
 
 FIRST_LOOK, LONGEST_LOOK = 0.001, 0.25
-"""Seconds between looks for a shard: they grow with how long it has been waited for."""
+"""Seconds between looks for a shard. They grow with the time that it has been waited for."""
 
 T = TypeVar("T")
 
 
 class _Received(NamedTuple):
-    """The shard that a rank got last: what went into it, the rank need not have any more."""
+    """The shard that a rank got last. The rank need not keep the scores that went into it."""
 
     epoch: int
     rank: int
@@ -40,12 +38,15 @@ class _Received(NamedTuple):
 
 
 class RedisConnection(Connection):
-    """Writes to the log, and waits for what the planner makes of it.
+    """Writes to the log, and waits for the planner's shards.
+
+    The connection knows the log's name and the Redis process that it last found complete. If either changes,
+    Redis may have lost something: see `_accept_restart`.
 
     Args:
         server: where the run is; the connection closes it.
-        meta: the run's.
-        planner: which runs beside it, if one does; the connection stops it.
+        meta: of the run.
+        planner: the planner in this process, if there is one; the connection stops it.
     """
 
     def __init__(self, server: Server, meta: Meta, planner: Planner | None = None) -> None:
@@ -53,12 +54,12 @@ class RedisConnection(Connection):
         self._run, self._dataset_size = meta.run, meta.facts["dataset_size"]
         self._keys = Keys(meta.run)
         self._reader = Reader(server, meta.run)
-        self._received: _Received | None
-        self._take_up(meta)
         self._asked = 0.0
+        self._received: _Received | None
+        self._accept(meta)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        self._append(FRAME, (encode(frame, self._origin, self._dataset_size) for frame in frames))
+        self._append(FRAME, (encode(frame, self._token, self._dataset_size) for frame in frames))
 
     def ask(self, epoch: int, rank: int, world_size: int) -> None:
         with self._server.faults():
@@ -72,11 +73,11 @@ class RedisConnection(Connection):
         while True:
             with self._server.faults(), self._server.redis.pipeline(transaction=False) as pipe:
                 pipe.get(self._keys.meta)
-                pipe.hget(self._keys.shards(self._generation), shards.field(epoch, rank, world_size, 0))
+                pipe.hget(self._keys.shards(self._log), shard_field(epoch, rank, world_size, 0))
                 pipe.get(self._keys.status)
                 pipe.get(self._keys.lease)
                 pipe.get(self._keys.server)
-                raw, start, status, lease, resting = pipe.execute()
+                raw, start, status, lease, outside = pipe.execute()
                 meta = self._check(raw)
                 if start is not None:
                     shard = self._complete(start, epoch, rank, world_size)
@@ -88,7 +89,7 @@ class RedisConnection(Connection):
             now = time.monotonic()
             if now >= deadline:
                 missing = json.loads(status or b"{}").get(f"{epoch}:{world_size}", ())
-                return Waiting(tuple(missing), holder(lease) or (resting or b"").decode() or None)
+                return Waiting(tuple(missing), holder(lease) or (outside or b"").decode() or None)
             pause = min(max(FIRST_LOOK, (now - self._asked) / 10), LONGEST_LOOK)
             time.sleep(min(pause, deadline - now))
 
@@ -109,15 +110,15 @@ class RedisConnection(Connection):
                     break
                 except Changed:
                     continue
-        self._take_up(meta)
+        self._accept(meta)
 
     def rejoin(self) -> None:
         with self._server.faults():
             raw = self._server.redis.get(self._keys.meta)
         meta = Meta.unpack(raw)
         if meta is None:
-            raise lost(raw, self._run, self._server)
-        self._take_up(meta)
+            raise missing_run(raw, self._run, self._server)
+        self._accept(meta)
 
     def close(self) -> None:
         if self._planner is not None:
@@ -125,19 +126,19 @@ class RedisConnection(Connection):
         self._server.close()
 
     def _append(self, field: bytes, values: Iterable[bytes]) -> None:
-        """Add entries to the log of a run that has been found to be whole."""
+        """Add entries to the log of a run that has been found complete."""
         with self._server.faults(), self._server.redis.pipeline() as pipe:
-            # WATCH ties the transaction to one socket: who is found whole is who gets the entries, or nobody.
-            # That key changes with the planner alone; meta changes with each snapshot.
-            pipe.watch(self._keys.fence)
+            # WATCH ties the transaction to one socket, so that the process that was checked gets the entries.
+            # The watched key changes only with the planner; meta changes with each snapshot.
+            pipe.watch(self._keys.planner)
             self._check(pipe.get(self._keys.meta))
-            log = self._keys.log(self._generation)
+            log = self._keys.log(self._log)
             pipe.multi()
             for value in values:
                 pipe.xadd(log, {field: value}, nomkstream=True)
             added = pipe.execute()
         if None in added:
-            raise Unreachable(f"{self._server.address} has just begun the log of run {self._run!r} anew")
+            raise Unreachable(f"{self._server.address} has just begun a new log of run {self._run!r}")
 
     def _read(self, question: Callable[[], T]) -> T:
         answer = question()
@@ -145,25 +146,22 @@ class RedisConnection(Connection):
             self._check(self._reader.raw)
         return answer
 
-    def _take_up(self, meta: Meta) -> None:
-        self._origin = meta.origin
-        self._taken_up = meta.generation, self._server.process
+    def _accept(self, meta: Meta) -> None:
+        """Begin to trust a run and the Redis process that has it."""
+        self._token = meta.token
+        self._log, self._process = meta.log, self._server.process
         self._received = None
 
-    @property
-    def _generation(self) -> str:
-        return self._taken_up[0]
-
     def _ours(self, raw: bytes | None) -> Meta:
-        """What the run's meta says.
+        """Return the run's meta.
 
         Raises:
-            Unreachable, StoreUnavailable: there is no such run, for now or for good.
+            Unreachable, StoreUnavailable: the run is missing for now, or was removed or replaced.
         """
         meta = Meta.unpack(raw)
         if meta is None:
-            raise lost(raw, self._run, self._server)
-        if meta.origin != self._origin:
+            raise missing_run(raw, self._run, self._server)
+        if meta.token != self._token:
             raise StoreUnavailable(
                 f"run {self._run!r} at {self._server.address} is no longer what this job began: another job "
                 "has started it anew (give one of the two another run name), or Redis has lost its latest "
@@ -172,29 +170,29 @@ class RedisConnection(Connection):
         return meta
 
     def _check(self, raw: bytes | None) -> Meta:
-        """What the run's meta says, of the run as it was, in a Redis that has kept what it acknowledged.
+        """Return the run's meta if Redis is known to have everything that it acknowledged.
 
         Raises:
-            Restarted: perhaps it has not.
-            Unreachable, StoreUnavailable: it has not, or there is no such run, for now or for good.
+            Restarted: Redis may have lost some of it.
+            Unreachable, StoreUnavailable: it has lost some of it, or the run is missing.
         """
         meta = self._ours(raw)
-        if (meta.generation, self._server.process) != self._taken_up:
-            self._take_up_again()
+        if (meta.log, self._server.process) != (self._log, self._process):
+            self._accept_restart()
             raise Restarted
         return meta
 
-    def _take_up_again(self) -> None:
-        """Go on with another process, or a log begun anew, if only what this rank can send again may be gone.
+    def _accept_restart(self) -> None:
+        """Continue with another process or log, if this rank can send again all that may be lost.
 
-        That is what it has sent since its last shard. All that went into that plan is there if the plan is,
-        or the shard, which was written after it: Redis forgets the latest first.
+        A rank can send again what it has sent since its last shard. The scores before that are complete if
+        the plan is there, or the shard, which was written after it: Redis loses the latest writes first.
         """
         had = self._received
         with self._server.redis.pipeline() as pipe:  # one transaction: one process answers
             pipe.info("server")
             pipe.get(self._keys.meta)
-            pipe.hget(self._keys.shards(self._generation), shards.field(*had, 0) if had else "")
+            pipe.hget(self._keys.shards(self._log), shard_field(*had, 0) if had else "")
             info, raw, shard = pipe.execute()
         meta = self._ours(raw)
         planned = -1 if meta.epoch is None else meta.epoch
@@ -203,23 +201,23 @@ class RedisConnection(Connection):
                 f"run {self._run!r} at {self._server.address} came back without the plan of epoch "
                 f"{had.epoch} and perhaps without scores before it"
             )
-            if meta.generation == self._generation:
+            if meta.log == self._log:
                 raise Unreachable(f"{gone}; if a planner remembers them, it brings them back")
             raise StoreUnavailable(f"{gone}: go on from the last checkpoint with --resume")
-        self._taken_up = meta.generation, info["run_id"]
+        self._log, self._process = meta.log, info["run_id"]
 
     def _complete(self, start: bytes, epoch: int, rank: int, world_size: int) -> Shard:
-        """A shard from its first piece on."""
+        """Return a shard, given its first piece."""
         try:
             data = [start]
-            size = shards.encoded_size(start)
+            size = shard_bytes(start)
             while sum(map(len, data)) < size:
-                field = shards.field(epoch, rank, world_size, len(data))
-                piece = self._server.redis.hget(self._keys.shards(self._generation), field)
+                field = shard_field(epoch, rank, world_size, len(data))
+                piece = self._server.redis.hget(self._keys.shards(self._log), field)
                 if piece is None:
                     raise ValueError("a piece is missing")
                 data.append(piece)
-            return shards.decode(b"".join(data))
+            return decode_shard(b"".join(data))
         except ValueError as error:
             raise Unreachable(
                 f"{self._server.address} has no good shard of epoch {epoch} for rank {rank}: {error}"

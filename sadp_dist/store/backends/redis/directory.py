@@ -1,4 +1,4 @@
-"""Which runs a Redis has."""
+"""The names of all runs in a Redis."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ RUNS = "sadp_dist:runs"
 
 
 class Directory:
-    """The names of all runs. They have a `Server` of their own: in a cluster they may be at another node."""
+    """The names of all runs. It has its own `Server`: in a cluster, the names may be on another node."""
 
     def __init__(self, address: Address) -> None:
         self._server = Server(address)
 
     def names(self) -> list[str]:
-        """All, in alphabetical order."""
+        """Return all names in alphabetical order."""
         with self._server.faults():
             return sorted(name.decode() for name in self._server.redis.smembers(RUNS))
 
     def add(self, run: str) -> None:
-        """Twice does no harm."""
+        """Add a name; adding it twice is harmless."""
         with self._server.faults():
             self._server.redis.sadd(RUNS, run)
 

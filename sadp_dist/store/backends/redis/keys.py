@@ -1,4 +1,4 @@
-"""What the keys of a run are called, and the one that tells where the others are."""
+"""The names of a run's keys in Redis, and `Meta`, the value that says which of them are current."""
 
 from __future__ import annotations
 
@@ -11,82 +11,87 @@ from urllib.parse import quote
 from sadp_dist.errors import StoreUnavailable
 
 REMOVED = b'{"removed": true}'
-"""Stands in a removed run's `meta` for a while, so that its planner does not take it for a loss."""
+"""The `meta` of a removed run, for a while, so that its planner does not restore the run."""
 REMOVED_FOR = 3600
 
-VERSION = 1
+VERSION = 2
 
 
 class Keys:
-    """The keys of one run. What is in {} decides where a Redis Cluster puts a key: all on one node.
+    """The keys of one run. A Redis Cluster places a key by the part in {}: all keys of a run on one node.
 
     Attributes:
         meta: `Meta`.
-        lease: who plans, while it lives.
-        fence: who has planned last, and how many before.
-        server: a planner outside the job, while it lives.
-        status: who waits for whom.
-        beginning: a rank begins the run, while it lives.
+        lease: the planner that has the run; expires unless the planner renews it.
+        planner: the planner that last had the lease, with its token; see `lease`.
+        server: a planner outside the job; expires unless the planner renews it.
+        status: which ranks are waited for.
+        beginning: a rank is beginning the run; expires.
     """
 
     def __init__(self, run: str) -> None:
         self._run = f"sadp_dist:{{{quote(run, safe='')}}}"
-        self.meta, self.lease, self.fence, self.server, self.status, self.beginning = (
-            f"{self._run}:{name}" for name in ("meta", "lease", "fence", "server", "status", "beginning")
+        self.meta, self.lease, self.planner, self.server, self.status, self.beginning = (
+            f"{self._run}:{name}" for name in ("meta", "lease", "planner", "server", "status", "beginning")
         )
 
-    def log(self, generation: str) -> str:
-        """A stream: frames and asks, in the order in which they count."""
-        return f"{self._run}:log:{generation}"
+    def log(self, name: str) -> str:
+        """The key of a stream: frames and requests for shards, in the order in which they count."""
+        return f"{self._run}:log:{name}"
 
-    def shards(self, generation: str) -> str:
-        """A hash: the shards of the latest plans."""
-        return f"{self._run}:shards:{generation}"
+    def shards(self, log: str) -> str:
+        """The key of a hash: the shards of the latest plans, which belong to a log; see `shard_field`."""
+        return f"{self._run}:shards:{log}"
 
     def snapshot(self, name: str) -> str:
-        """A hash: a state of the run, in pieces."""
+        """The key of a hash: a snapshot of the run, in pieces."""
         return f"{self._run}:snapshot:{name}"
 
     def named_in(self, raw: bytes) -> list[str]:
         """The keys that a run's meta names, as far as it can be read."""
         try:
             fields = json.loads(raw)
-            generation, snapshot = fields["generation"], fields["snapshot"]
-        except (ValueError, TypeError, KeyError):
+            log, snapshot = fields.get("log", fields.get("generation")), fields["snapshot"]
+        except (ValueError, TypeError, KeyError, AttributeError):
             return []
-        return [self.log(generation), self.shards(generation), self.snapshot(snapshot)]
+        return [self.log(log), self.shards(log), self.snapshot(snapshot)]
+
+
+def shard_field(epoch: int, rank: int, world_size: int, piece: int) -> str:
+    """The field of the hash of shards that has one piece of a shard."""
+    return f"{epoch}:{world_size}:{rank}:{piece}"
 
 
 class Unreadable(StoreUnavailable):
-    """What Redis has of a run is not what this release writes."""
+    """A run in Redis that this release cannot read."""
 
 
 def new_name() -> str:
-    """A name that nobody else takes."""
+    """Return a name that nobody else uses."""
     return secrets.token_hex(8)
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What a run is and where it stands: its state is a snapshot and what the log holds behind it.
+    """What a run is, and where its state is: a snapshot, and the entries of the log after it.
 
     Attributes:
         run: its name.
         facts: `Run.facts()`.
-        origin: 64 random bits since the run began, or was last replaced by a saved store.
-        generation: of the log; another one when the log was begun anew.
-        created: when, in seconds since 1970.
+        token: of the run; see `engine.service`.
+        log: name of the log; a new one when the log is written again.
+        created: when the run began, in seconds since 1970.
         snapshot: name of the snapshot.
-        pieces: how many it has.
+        pieces: number of its pieces.
         position: id of the last entry of the log that is in the snapshot.
-        saved: when it was made, in seconds since 1970.
-        epoch: of the latest plan in it.
+        saved: when the snapshot was made, in seconds since 1970.
+        epoch: of the latest plan in the snapshot.
     """
 
     run: str
     facts: dict[str, Any]
-    origin: int
-    generation: str
+    token: int
+    log: str
     created: float
     snapshot: str
     pieces: int
@@ -99,10 +104,10 @@ class Meta:
 
     @classmethod
     def unpack(cls, data: bytes | None) -> Meta | None:
-        """What `pack` wrote; None where there is no run.
+        """Return what `pack` wrote; None if there is no run.
 
         Raises:
-            Unreadable: it is of another version, or damaged.
+            Unreadable: it has another version, or is damaged.
         """
         if data is None or data == REMOVED:
             return None
@@ -126,6 +131,6 @@ class Meta:
 
 
 def entry_number(entry: str) -> tuple[int, int]:
-    """The id of a log's entry as numbers that grow with it."""
+    """Return the id of a log's entry as numbers that grow along the log."""
     milliseconds, _, count = entry.partition("-")
     return int(milliseconds), int(count)

@@ -1,4 +1,11 @@
-"""Who may plan a run: one at a time, and whoever is found dead or asleep no longer."""
+"""The lease of a run: one planner at a time may plan it.
+
+A planner that takes the lease gets a token, a number larger than that of the planner before. It writes the
+token under two keys. The lease itself expires after `TTL` seconds unless a thread of the planner renews it.
+The `planner` key keeps its value until the next planner comes. Redis compares that key in the transaction of
+each write, so a planner that slept while its lease expired changes nothing when it wakes up. Renewing the
+lease does not touch the `planner` key, so it never disturbs a transaction on a slow line.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +22,7 @@ from sadp_dist.store.backends.redis.keys import Keys
 from sadp_dist.store.backends.redis.server import Server
 
 TTL = 5.0
-"""Seconds that a lease outlives its holder."""
+"""Seconds after which a lease expires that is not renewed."""
 RENEW = 1.0
 
 
@@ -24,18 +31,13 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """A key that lives as long as a thread of the holder renews it, and a fence beside it.
-
-    Both have the same value: a number that is larger with each holder, and what no other holder has. The
-    fence stays as it is until the next holder comes. Redis itself compares it in the transaction of each
-    write that matters, so a holder that was asleep while its lease ran out changes nothing any more; and
-    renewing does not disturb a transaction, however long it takes on a slow line.
+    """The lease of one planner.
 
     Args:
-        server: where.
+        server: where the run is.
         keys: of the run.
-        token: the number.
-        value: of the keys, which have been set.
+        token: of the planner.
+        value: of the two keys, which have been set.
     """
 
     def __init__(self, server: Server, keys: Keys, token: int, value: bytes) -> None:
@@ -46,27 +48,27 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Find out, without asking Redis, whether it may still be this holder's.
+        """Raise if the lease is known to be over. This does not ask Redis.
 
         Raises:
-            LeaseLost: it is known to be over.
+            LeaseLost: the lease is over.
         """
         if self._over.is_set():
             raise LeaseLost
 
     def guard(self, pipe: Pipeline) -> None:
-        """Let the transaction that follows fail if there is another holder by then.
+        """Make the transaction that follows fail if another planner has the run by then.
 
         Raises:
-            LeaseLost: there is one already.
+            LeaseLost: another planner has it already.
         """
-        self._compare(pipe, self._keys.fence)
+        self._compare(pipe, self._keys.planner)
 
     def release(self) -> None:
-        """Let another one have it at once, if Redis can be told; nothing is renewed any more."""
+        """Give the lease back, if Redis can be reached. It is not renewed any more."""
         self._over.set()
         self._thread.join(TTL)
-        with suppress(LeaseLost, exceptions.RedisError):  # it runs out by itself
+        with suppress(LeaseLost, exceptions.RedisError):  # it expires by itself
             self._write(lambda pipe: pipe.unlink(self._keys.lease))
 
     def _renew(self) -> None:
@@ -89,30 +91,30 @@ class Lease:
 
 
 def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
-    """The lease of a run, if nobody has it.
+    """Take the lease of a run; None if another planner has it.
 
     Args:
-        server: where.
+        server: where the run is.
         keys: of the run.
-        planner: who wants it, for people to read.
+        planner: name of the planner, for messages.
     """
     with server.redis.pipeline() as pipe:
-        pipe.watch(keys.lease, keys.fence)
+        pipe.watch(keys.lease, keys.planner)
         if pipe.get(keys.lease) is not None:
             return None
-        former = pipe.get(keys.fence)
+        former = pipe.get(keys.planner)
         token = 1 if former is None else json.loads(former)["token"] + 1
         value = json.dumps({"token": token, "nonce": secrets.token_hex(8), "planner": planner}).encode()
         pipe.multi()
-        pipe.set(keys.fence, value)
+        pipe.set(keys.planner, value)
         pipe.set(keys.lease, value, px=int(TTL * 1000))
         try:
             pipe.execute()
         except exceptions.WatchError:
-            return None  # another one was quicker
+            return None  # another planner was faster
     return Lease(server, keys, token, value)
 
 
 def holder(value: bytes | None) -> str | None:
-    """Who has a lease; None if nobody does."""
+    """Return the name of the planner that has a lease; None if there is no lease."""
     return None if value is None else str(json.loads(value)["planner"])

@@ -1,20 +1,24 @@
-"""A run in Redis is a log; its state is what comes out when one reads it from the latest snapshot on."""
+"""The log of a run in Redis. Whoever reads it from the latest snapshot on has the state of the run."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.backends.redis.keys import REMOVED, Keys, Meta, entry_number
+from sadp_dist.store.backends.redis.lease import holder
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.backends.redis.state import START, download
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine.service import Service
+from sadp_dist.store.wire.snapshot import Snapshot
 
 FRAME, ASK = b"f", b"a"
-"""Fields of an entry: it has the one or the other."""
+"""Fields of an entry; each entry has one of them."""
 AT_ONCE = 16 << 20
-"""Bytes of entries to read in one go, roughly."""
+"""Bytes of entries to read in one call, about."""
 MAX_ENTRIES = 1024
 TRIES = 20
 
@@ -24,12 +28,12 @@ _ASK = struct.Struct("<III")
 
 
 def pack_ask(epoch: int, rank: int, world_size: int) -> bytes:
-    """A rank's wish for its shard of an epoch, as an entry's `ASK`."""
+    """Return a rank's request for its shard of an epoch, as the `ASK` field of an entry."""
     return _ASK.pack(epoch, rank, world_size)
 
 
 class Replica:
-    """A service that reads the log. All that read the same entries are in the same state.
+    """A service that reads the log. All replicas that have read the same entries are in the same state.
 
     Args:
         server: where the log is.
@@ -39,11 +43,11 @@ class Replica:
         keys: of the run.
         service: as of `position`; None before the first `follow`.
         meta: the run's, as last read.
-        raw: `meta` in Redis.
+        raw: `meta` as it is in Redis.
         position: id of the last entry read.
         read: bytes of entries since the snapshot that `meta` names.
-        ready: (epoch, rank, world size) whose shards could be had since the snapshot was loaded; whoever
-            publishes them clears it.
+        ready: (epoch, rank, world size) of shards that became ready since the snapshot was loaded; whoever
+            publishes them clears the list.
     """
 
     def __init__(self, server: Server, run: str) -> None:
@@ -51,7 +55,7 @@ class Replica:
         self.forget()
 
     def forget(self) -> None:
-        """Start from the snapshot again the next time."""
+        """Drop the state; the next `follow` starts from the snapshot."""
         self.service: Service | None = None
         self.meta: Meta | None = None
         self.raw: bytes | None = None
@@ -60,10 +64,10 @@ class Replica:
         self.count = MAX_ENTRIES // 16
 
     def follow(self) -> None:
-        """Read on up to the end of the log, from a snapshot if the log does not reach back far enough.
+        """Read to the end of the log, from the snapshot if the log does not reach back to `position`.
 
         Raises:
-            StoreUnavailable: the run is gone for good.
+            StoreUnavailable: the run has been removed.
             Unreachable: the run is not there now.
         """
         for _ in range(TRIES):
@@ -78,10 +82,10 @@ class Replica:
                 if last:
                     return
             self.service = None
-        raise Unreachable(f"run {self._run!r} at {self._server.address} is replaced over and over")
+        raise Unreachable(f"run {self._run!r} at {self._server.address} is replaced again and again")
 
     def fold(self, entries: Entries) -> None:
-        """Apply entries that follow on `position`."""
+        """Apply the entries that follow `position`."""
         assert self.service is not None
         size = 0
         for entry, fields in entries:
@@ -94,11 +98,11 @@ class Replica:
             self.count = max(1, min(AT_ONCE * len(entries) // max(size, 1), MAX_ENTRIES))
 
     def _load(self) -> bool:
-        """Take the state from the snapshot; False if it was replaced meanwhile."""
+        """Load the snapshot; False if it has just been replaced."""
         self.raw = self._server.redis.get(self.keys.meta)
         self.meta = Meta.unpack(self.raw)
         if self.meta is None:
-            raise lost(self.raw, self._run, self._server)
+            raise missing_run(self.raw, self._run, self._server)
         snapshot = download(self._server, self.keys, self.meta)
         if snapshot is None:
             return False
@@ -108,16 +112,16 @@ class Replica:
         return True
 
     def _next(self) -> Entries | None:
-        """The next entries; None if the log has been begun anew, or trimmed behind `position`."""
+        """The next entries; None if there is a new log, or if it was trimmed beyond `position`."""
         assert self.meta is not None
         with self._server.redis.pipeline() as pipe:  # one transaction: what is read was not trimmed before
             pipe.get(self.keys.meta)
-            pipe.xrange(self.keys.log(self.meta.generation), f"({self.position}", count=self.count)
+            pipe.xrange(self.keys.log(self.meta.log), f"({self.position}", count=self.count)
             self.raw, entries = pipe.execute()
         meta = Meta.unpack(self.raw)
         if meta is None:
-            raise lost(self.raw, self._run, self._server)
-        if meta.generation != self.meta.generation or meta.entry > entry_number(self.position):
+            raise missing_run(self.raw, self._run, self._server)
+        if meta.log != self.meta.log or meta.entry > entry_number(self.position):
             return None
         if meta.snapshot != self.meta.snapshot:
             self.meta, self.read = meta, 0
@@ -125,8 +129,47 @@ class Replica:
         return found
 
 
-def lost(raw: bytes | None, run: str, server: Server) -> Exception:
-    """What it means that a run's meta is not there."""
+class Reader:
+    """Answers queries from a replica, which it brings up to date for each of them.
+
+    Args:
+        server: where the run is; `close` closes it.
+        run: its name.
+    """
+
+    def __init__(self, server: Server, run: str) -> None:
+        self._server, self._replica = server, Replica(server, run)
+
+    @property
+    def raw(self) -> bytes | None:
+        """The run's meta as of the latest answer."""
+        return self._replica.raw
+
+    def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Return the engine's answer to a query."""
+        service = self._up_to_date()
+        assert self._replica.meta is not None
+        with self._server.faults():
+            planner = holder(self._server.redis.get(self._replica.keys.lease))
+        return service.answer(name, arguments, planner, self._replica.meta.saved)
+
+    def snapshot(self) -> Snapshot:
+        """Return the state of the run."""
+        return self._up_to_date().snapshot()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _up_to_date(self) -> Service:
+        with self._server.faults():
+            self._replica.follow()
+        self._replica.ready.clear()  # the planner publishes shards
+        assert self._replica.service is not None
+        return self._replica.service
+
+
+def missing_run(raw: bytes | None, run: str, server: Server) -> Exception:
+    """Return the error for a run without a meta."""
     if raw == REMOVED:
         return StoreUnavailable(f"run {run!r} has been removed from {server.address}")
     return Unreachable(

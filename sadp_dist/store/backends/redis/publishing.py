@@ -1,4 +1,4 @@
-"""What a planner writes: shards, who waits for whom, snapshots."""
+"""What a planner writes to Redis: shards, which ranks are waited for, and snapshots."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from redis.client import Pipeline
 from redis.exceptions import WatchError
 
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.backends.redis import shards
-from sadp_dist.store.backends.redis.keys import entry_number
+from sadp_dist.store.backends.redis.keys import entry_number, shard_field
 from sadp_dist.store.backends.redis.lease import Lease
 from sadp_dist.store.backends.redis.log import Replica
 from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.backends.redis.state import PIECE, Changed, adopt, pieces, upload
+from sadp_dist.store.backends.redis.state import PIECE, Changed, make_current, pieces, upload
+from sadp_dist.store.wire.frames import encode_shard
 
 LOG_LIMIT = 64 << 20
-"""Bytes of log before which no snapshot is made in the middle of an epoch. Nor is one while the latest is
-larger than the log: of a hundred million examples 3 GB would be written anew for every 64 MB of scores."""
+"""Within an epoch, a snapshot is made once the log has this many bytes and is larger than the latest one.
+Otherwise a run of a hundred million examples would write 3 GB for every 64 MB of scores."""
 
 
 class Publisher:
-    """Writes what a planner has made of a run; nothing once the lease is another one's.
+    """Writes a planner's results, as long as the planner has the lease.
 
-    Every method raises `LeaseLost` or `Changed` where the lease is over, or the run no longer what was read.
+    Every method raises `LeaseLost` if the lease is over, and `Changed` if another process changed the run.
 
     Args:
         server: where the run is.
-        replica: has read its log.
-        lease: the planner's.
-        say: is told of each plan in one line.
+        replica: has read the run's log.
+        lease: of the planner.
+        say: receives one line for each plan.
     """
 
     def __init__(self, server: Server, replica: Replica, lease: Lease, say: Callable[[str], None]) -> None:
@@ -44,7 +44,7 @@ class Publisher:
         """Publish what the ranks wait for; after a new plan, or a long log, make a snapshot.
 
         Args:
-            start: when the planner began to make it, by `time.perf_counter`.
+            start: when the planner began with the plan, by `time.perf_counter`.
         """
         replica = self._replica
         assert replica.service is not None and replica.meta is not None
@@ -55,7 +55,7 @@ class Publisher:
         if epoch is not None and planned:
             plan, milliseconds = engine.plan(epoch), (time.perf_counter() - start) * 1000
             self._say(f"epoch {epoch}, {plan.drawn:,} of {plan.dataset_size:,}, {milliseconds:.0f} ms")
-        snapshot = (replica.meta.pieces - 1) * PIECE  # all but the last piece
+        snapshot = (replica.meta.pieces - 1) * PIECE  # without the last piece
         if planned or replica.read > max(LOG_LIMIT, snapshot):
             self._save()
 
@@ -79,7 +79,7 @@ class Publisher:
         waits = {f"{epoch}:{size}": list(ranks) for (epoch, size), ranks in replica.service.waits().items()}
         for epoch, rank, size in replica.ready:
             shard = replica.service.shard(epoch, rank, size)
-            if shard is not None:  # else two later plans were in what was just read, and nobody waits for it
+            if shard is not None:  # None if two later plans came at once: nobody waits for this one
                 self._publish_shard(shard, rank, size)
         replica.ready.clear()
         if waits != self._waits:
@@ -88,19 +88,19 @@ class Publisher:
 
     def _publish_shard(self, shard: Shard, rank: int, world_size: int) -> None:
         assert self._replica.meta is not None
-        key = self._replica.keys.shards(self._replica.meta.generation)
+        key = self._replica.keys.shards(self._replica.meta.log)
         values: Any = {
-            shards.field(shard.epoch, rank, world_size, number): piece
-            for number, piece in enumerate(pieces(shards.encode(shard)))
+            shard_field(shard.epoch, rank, world_size, number): piece
+            for number, piece in enumerate(pieces(encode_shard(shard)))
         }
         self.write(lambda pipe: pipe.hset(key, mapping=values))
 
     def _save(self) -> None:
-        """Make a snapshot; then drop what it holds from the log, and the shards of plans that are gone."""
+        """Make a snapshot; then trim the log up to it, and delete the shards of old plans."""
         replica = self._replica
         service, meta = replica.service, replica.meta
         assert service is not None and meta is not None
-        log, published = replica.keys.log(meta.generation), replica.keys.shards(meta.generation)
+        log, published = replica.keys.log(meta.log), replica.keys.shards(meta.log)
         name, number = upload(self._server, replica.keys, service)
         meta = replace(
             meta,
@@ -122,5 +122,5 @@ class Publisher:
             if old:
                 pipe.hdel(published, *old)
 
-        replica.raw = adopt(self._server, replica.keys, meta, replica.raw, also, self._lease.guard)
+        replica.raw = make_current(self._server, replica.keys, meta, replica.raw, also, self._lease.guard)
         replica.meta, replica.read = meta, 0

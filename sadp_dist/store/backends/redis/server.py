@@ -1,4 +1,4 @@
-"""A Redis server: how it is called, and what its errors mean for a run."""
+"""The client of a Redis server, and what its errors mean for a run."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ READ_SIZE = 1 << 20
 
 
 class NoAnswer(Unreachable):
-    """There is no server, or it does not answer."""
+    """No server answers at the address."""
 
 
 class Server:
     """A client of one server, for any number of threads.
 
-    It tries nothing twice: who calls knows what may be repeated. With every new socket it asks which process
-    answers, since one that was restarted, or another one that took over, may lack what the last acknowledged.
-    In a Redis Cluster it moves to the node that has what it is asked for, so it is good for one run.
+    It never retries: the caller knows what may be repeated. On every new socket it asks which process
+    answers, because a restarted server or a replica may lack what the last process acknowledged. In a Redis
+    Cluster it moves to the node that has the requested keys, so use one for each run.
 
     Attributes:
         address: of the server.
-        redis: the client, which gives bytes.
+        redis: the client, which returns bytes.
         process: which process answered last; None before the first call.
     """
 
@@ -42,29 +42,29 @@ class Server:
         self.redis = self._client(address.host, address.port)
 
     def close(self) -> None:
-        """Close the sockets that no thread uses at this moment; the others with the client."""
+        """Close the sockets that no thread uses now; the others close with the client."""
         self.redis.connection_pool.disconnect(inuse_connections=False)
 
     @property
     def node(self) -> tuple[str, int]:
-        """Host and port of the node that the client is for; in a cluster not always the address's."""
+        """Host and port of the node that the client uses; in a cluster, not always the address's."""
         options = self.redis.connection_pool.connection_kwargs
         return options["host"], options["port"]
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """Within it, what Redis says is wrong becomes `Unreachable`, `UsageError` or `StoreUnavailable`."""
+        """Turn errors of Redis into `Unreachable`, `UsageError` or `StoreUnavailable`."""
         try:
             yield
         except exceptions.WatchError:
             raise Unreachable(f"others write to {self.address} at the same time") from None
         except exceptions.AskError as error:
-            if isinstance(error, exceptions.MovedError):  # all keys of a run are at one node of a cluster
+            if isinstance(error, exceptions.MovedError):  # all keys of a run are on one node
                 self.close()
                 self.redis = self._client(error.host or self.address.host, error.port)
             raise Unreachable(f"{self.address} is in a cluster that has the run at another node") from None
         except exceptions.RedisError as error:
-            if isinstance(error, exceptions.ReadOnlyError):  # its name may lead to the new primary by now
+            if isinstance(error, exceptions.ReadOnlyError):  # the name may resolve to the new primary by now
                 self.redis.connection_pool.disconnect(inuse_connections=False)
             raise _meaning(error, self.address) from None
 
@@ -96,21 +96,21 @@ class Server:
 
 
 def _meaning(error: exceptions.RedisError, address: Address) -> Exception:
-    """What a fault means: try again, mend what was typed, or give up."""
+    """Return the error for a fault: try again, correct the options, or give up."""
     text = " ".join(str(error).split())
     if _is_about_certificates(error):
         return UsageError(
-            f"the certificate of {address} is not to be trusted; name the authority that signed it with "
-            f"?ssl_ca_certs=FILE or {CA}, and the server as the certificate does"
+            f"the certificate of {address} is not trusted; name the authority that signed it with "
+            f"?ssl_ca_certs=FILE or {CA}, and use the host name that is in the certificate"
         )
     if isinstance(error, exceptions.NoPermissionError) or "NOPERM" in text:
         return UsageError(
-            f"the user's rights at {address} are too few for the store ({text}); give it those of "
-            "docker/redis.conf"
+            f"the Redis user at {address} may not do what the store needs ({text}); "
+            "see docker/redis.conf for the required rights"
         )
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthenticationWrongNumberOfArgsError):
         return UsageError(
-            f"{address} does not take this user and password; give the right ones in the URL or in "
+            f"{address} refuses this user and password; set the right ones in the URL or in "
             f"{USERNAME} and {PASSWORD}"
         )
     if isinstance(error, exceptions.TimeoutError):

@@ -1,4 +1,4 @@
-"""Planners for all runs of a Redis, outside the jobs that train."""
+"""`sadp-dist serve`: planners for all runs of a Redis, outside the jobs that train."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Callable
 from sadp_dist.errors import UsageError
 from sadp_dist.store.backends.redis.address import Address
 from sadp_dist.store.backends.redis.directory import Directory
+from sadp_dist.store.backends.redis.idle import IdleRun, awake
 from sadp_dist.store.backends.redis.lease import TTL
 from sadp_dist.store.backends.redis.planner import Planner
-from sadp_dist.store.backends.redis.resting import Resting, woken
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.client.retry import pauses
 from sadp_dist.store.connection import Unreachable
 
 LOOK = 1.0
 """Seconds between looks for new runs."""
-IDLE = 300.0
-"""Seconds without a word from a run's ranks after which its planner, and its scores in memory, are let go."""
+IDLE_AFTER = 300.0
+"""Seconds without an entry in a run's log after which its planner ends and its scores leave the memory."""
 
 
 def serve(url: str, run: str | None, say: Callable[[str], None], stopped: threading.Event) -> None:
-    """Plan the runs of a Redis, those that there are and those that begin later, until `stopped`.
+    """Plan the runs of a Redis, those that exist and those that begin later, until `stopped`.
 
     Args:
         url: of the Redis.
-        run: plan this one alone.
-        say: is told in one line what happens.
+        run: plan only this run.
+        say: receives one line for each event.
         stopped: set by another thread, or by a signal.
 
     Raises:
-        UsageError: the URL is wrong, or the Redis does not take us.
+        UsageError: the URL is wrong, or the Redis refuses this user.
     """
     address = Address.parse(url)
     runs = _Runs(address, say)
@@ -46,7 +46,7 @@ def serve(url: str, run: str | None, say: Callable[[str], None], stopped: thread
                 runs.look_after(names)
             except Unreachable as problem:  # once it was reached, the planners say so
                 if not reached and not complained:
-                    say(f"{problem}; trying on")
+                    say(f"{problem}; still trying")
                     complained = True
                 stopped.wait(next(waits))
                 continue
@@ -55,29 +55,34 @@ def serve(url: str, run: str | None, say: Callable[[str], None], stopped: thread
 
 
 class _Runs:
-    """The planners of some runs, and the runs that need none at the moment."""
+    """The planners of some runs, and the runs that are idle."""
 
     def __init__(self, address: Address, say: Callable[[str], None]) -> None:
         self._address, self._say = address, say
         self._planners: dict[str, Planner] = {}
-        self._resting: dict[str, Resting] = {}
+        self._idle: dict[str, IdleRun] = {}
         self._told: dict[str, str] = {}
 
     def look_after(self, names: list[str]) -> None:
-        """Have a planner for each run that is there, unless it rests.
+        """Have a planner for each run that is not idle.
 
         Raises:
-            UsageError: the Redis does not take us.
-            Unreachable: it cannot be asked who rests.
+            UsageError: the Redis refuses this user.
+            Unreachable: the Redis does not answer.
         """
         self._bury()
-        self._resting = {name: rest for name, rest in self._resting.items() if name in names}
-        for name in woken(self._resting):
-            del self._resting[name]
+        self._idle = {name: run for name, run in self._idle.items() if name in names}
+        for name in awake(self._idle):
+            del self._idle[name]
         for name in names:
-            if name not in self._planners and name not in self._resting:
+            if name not in self._planners and name not in self._idle:
                 planner = Planner(
-                    Server(self._address), name, "sadp-dist serve", outside=True, idle=IDLE, say=self._say
+                    Server(self._address),
+                    name,
+                    "sadp-dist serve",
+                    outside=True,
+                    idle_after=IDLE_AFTER,
+                    say=self._say,
                 )
                 self._planners[name] = planner
                 planner.start()
@@ -88,16 +93,16 @@ class _Runs:
             planner.stop(timeout=TTL)
 
     def _bury(self) -> None:
-        """Tell of planners that have ended; the next look begins them anew, if their runs are still there.
+        """Report planners that have ended; the next look starts them again if their runs still exist.
 
         Raises:
-            UsageError: one has ended since the Redis does not take us.
+            UsageError: one has ended because the Redis refuses this user.
         """
         for run in [run for run, planner in self._planners.items() if not planner.alive]:
             planner = self._planners.pop(run)
-            if planner.resting is not None:
-                self._resting[run] = planner.resting
-                self._say(f"run {run}: rests, as nobody has written to it for {IDLE:g} s")
+            if planner.idle is not None:
+                self._idle[run] = planner.idle
+                self._say(f"run {run}: idle, no rank has written to it for {IDLE_AFTER:g} s")
                 continue
             if isinstance(planner.failure, UsageError):
                 raise planner.failure

@@ -1,4 +1,4 @@
-"""A run's whole state in Redis: written in pieces beside the old one, taken up in one transaction."""
+"""Snapshots of a run in Redis: uploaded in pieces, made current in one transaction."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from sadp_dist.store.engine.service import Service
 from sadp_dist.store.wire.snapshot import Snapshot
 
 PIECE = 4 << 20
-"""Bytes of a value at most: a line of 1 MB/s carries that well within the time that a call may take."""
+"""Largest value in bytes: a line of 1 MB/s carries it well within the timeout of a call."""
 UNUSED_FOR = 3600
-"""Seconds after which Redis forgets a snapshot that was never taken up."""
+"""Seconds after which Redis deletes a snapshot that was uploaded but never made current."""
 START = "0-0"
 
 
 class Changed(Exception):
-    """Somebody else has written to the run since it was looked at."""
+    """Another process has written to the run since it was read."""
 
 
 def pieces(data: bytes) -> Iterator[memoryview]:
-    """Bytes, in one piece or several, at least one."""
+    """Yield bytes in pieces of at most `PIECE`, at least one piece."""
     view = memoryview(data)
     for start in range(0, max(len(data), 1), PIECE):
         yield view[start : start + PIECE]
 
 
 def upload(server: Server, keys: Keys, service: Service) -> tuple[str, int]:
-    """Write a snapshot under a name of its own, to be taken up by `adopt`; returns name and pieces."""
+    """Upload a snapshot under a new name, for `make_current`; return the name and the number of pieces."""
     name, number = new_name(), 0
     for number, piece in enumerate(pieces(service.snapshot().to_bytes()), start=1):
         with server.redis.pipeline() as pipe:
@@ -44,7 +44,7 @@ def upload(server: Server, keys: Keys, service: Service) -> tuple[str, int]:
 
 
 def download(server: Server, keys: Keys, meta: Meta) -> Snapshot | None:
-    """The snapshot that `meta` names; None if it has been replaced meanwhile.
+    """Return the snapshot that `meta` names; None if it has just been replaced.
 
     Raises:
         StoreUnavailable: it is damaged.
@@ -63,7 +63,7 @@ def download(server: Server, keys: Keys, meta: Meta) -> Snapshot | None:
         ) from None
 
 
-def adopt(
+def make_current(
     server: Server,
     keys: Keys,
     meta: Meta,
@@ -71,21 +71,21 @@ def adopt(
     also: Callable[[Pipeline], None],
     guard: Callable[[Pipeline], None] = lambda pipe: None,
 ) -> bytes:
-    """Make `meta` with its uploaded snapshot the run's state, if that still is what was read.
+    """Make `meta` and its uploaded snapshot current, unless another process has changed the run.
 
     Args:
-        server: where.
+        server: where the run is.
         keys: of the run.
-        meta: the state.
-        over: what the run's meta was when it was read.
-        also: what else is to be in the transaction.
-        guard: watches more, and raises if the transaction must not be.
+        meta: the new meta.
+        over: the run's meta as it was read.
+        also: adds more commands to the transaction.
+        guard: watches more keys, and raises if the transaction must not happen.
 
     Returns:
-        What the run's meta is now.
+        The run's meta as it is in Redis now.
 
     Raises:
-        Changed: it is another one.
+        Changed: the run's meta is not `over` any more.
     """
     packed = meta.pack()
     try:
@@ -102,7 +102,7 @@ def adopt(
                 pipe.unlink(keys.snapshot(old.snapshot))
             also(pipe)
             pipe.execute()
-    except (Changed, WatchError) as error:  # after any other fault it may have been done all the same
+    except (Changed, WatchError) as error:  # after any other fault the transaction may have happened
         server.redis.unlink(keys.snapshot(meta.snapshot))
         raise Changed from error
     return packed
@@ -115,10 +115,10 @@ def begin(
     over: bytes | None,
     guard: Callable[[Pipeline], None] = lambda pipe: None,
 ) -> tuple[Meta, bytes]:
-    """Begin a log with a service's state, in the place of the one that there was.
+    """Begin a new log with a service's state, in place of the run's present log, if there is one.
 
     Raises:
-        Changed: there is another one than was read.
+        Changed: the run's meta is not `over` any more.
     """
     now = time.time()
     old = Meta.unpack(over)
@@ -127,8 +127,8 @@ def begin(
     meta = Meta(
         run=run.name,
         facts=run.facts(),
-        origin=service.origin,
-        generation=new_name(),
+        token=service.token,
+        log=new_name(),
         created=now if old is None else old.created,
         snapshot=snapshot,
         pieces=number,
@@ -138,9 +138,9 @@ def begin(
     )
 
     def also(pipe: Pipeline) -> None:
-        pipe.xgroup_create(keys.log(meta.generation), "planner-0", START, mkstream=True)
+        pipe.xgroup_create(keys.log(meta.log), "planner-0", START, mkstream=True)
         pipe.unlink(keys.status)
         if old is not None:
-            pipe.unlink(keys.log(old.generation), keys.shards(old.generation))
+            pipe.unlink(keys.log(old.log), keys.shards(old.log))
 
-    return meta, adopt(server, keys, meta, over, also, guard)
+    return meta, make_current(server, keys, meta, over, also, guard)

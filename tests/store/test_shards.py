@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.backends.redis.shards import decode, encode, encoded_size
+from sadp_dist.store.wire.frames import decode_shard, encode_shard, shard_bytes
 
 NUMBERS = st.integers(0, 2**63 - 1)
 
@@ -29,9 +29,9 @@ def shards(draw) -> Shard:
 
 @given(shards())
 def test_a_shard_comes_back_bit_for_bit(shard):
-    data = encode(shard)
-    assert encoded_size(data[:64]) == len(data)
-    back = decode(data)
+    data = encode_shard(shard)
+    assert shard_bytes(data[:64]) == len(data)
+    back = decode_shard(data)
     assert back.indices.dtype == np.int64 and back.weights.dtype == np.float64
     assert back.indices.tolist() == shard.indices.tolist()
     assert back.weights.tobytes() == shard.weights.tobytes()
@@ -41,16 +41,16 @@ def test_a_shard_comes_back_bit_for_bit(shard):
 
 @given(shards(), st.data())
 def test_a_shard_that_was_changed_or_cut_is_refused(shard, data):
-    good = encode(shard)
+    good = encode_shard(shard)
     position = data.draw(st.integers(0, len(good) - 1))
     changed = bytearray(good)
     changed[position] ^= data.draw(st.integers(1, 255))
     for bad in (bytes(changed), good[:position], good + b"\0"):
         with pytest.raises(ValueError, match="^it"):
-            decode(bad)
+            decode_shard(bad)
 
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_no_shard(data):
     with pytest.raises(ValueError, match="^it"):
-        decode(data)
+        decode_shard(data)
