@@ -1,4 +1,4 @@
-"""What the README shows is what is there, and works."""
+"""The README shows the example as it is, and the example works."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""What docs/stores.md says to type does what it says."""
+"""The commands of docs/stores.md do what the page says."""
 
 import os
 import re

@@ -1,9 +1,9 @@
 """The code in the documents runs.
 
-Python blocks run in their order, those of a document together. So do shell blocks, in a folder with the
-repository's files, but for those that say why not in a comment before them: `<!-- not run: REASON -->`, or
-`<!-- run by tests/FILE.py -->`. A `text` block right after one is a part of what it prints. Every shell block
-is at least valid bash, and the options and configurations of every `sadp-dist` line in one exist.
+The Python blocks of a document run in their order, in one namespace. Its shell blocks run in a folder with
+the repository's files. A comment before a block excludes it: `<!-- not run: REASON -->` or `<!-- run by
+tests/FILE.py -->`. A `text` block right after a shell block is a part of its output. Every shell block is
+valid bash, and the options and configurations of every `sadp-dist` line in it exist.
 """
 
 import os

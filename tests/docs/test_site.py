@@ -1,4 +1,4 @@
-"""The documentation is built without a warning, is whole, and loads nothing from other hosts."""
+"""The documentation builds without a warning, has no broken links, and loads nothing from other hosts."""
 
 import functools
 import http.server

@@ -1,4 +1,4 @@
-"""The table of faults, between two marks in docs/reliability.md."""
+"""Read and write the table of faults, between two marks in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HEAD = ("fault", "when", "store", "what happens", "longest wait")
 
 
 def read_rows() -> dict[tuple[str, str, str], str]:
-    """(fault, when, store) -> what happens. How long it took is nobody's promise."""
+    """Return what happens for each (fault, when, store). The longest wait is not compared."""
     table = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
     rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table.splitlines()[2:]]
     return {(fault, when, store): happens for fault, when, store, happens, _ in rows}
 
 
 def write_rows(table: Mapping[Case, Outcome]) -> None:
-    """Put a table in the place of the document's."""
+    """Replace the table in the document."""
     before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
     rows = [
         (case.fault, case.when, case.store, seen.happens, _rounded(seen.longest))
