@@ -1,1 +1,1 @@
-"""Measured speed and memory. A package, and not a mere folder, for others install one of this name, too."""
+"""Measured speed and memory. This is a package, because other projects install one of this name too."""

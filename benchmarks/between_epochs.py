@@ -1,4 +1,4 @@
-"""What others do between two epochs: the time until they have an index to go on with."""
+"""What other projects do between two epochs, until they have the next index."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from torch.utils.data import DistributedSampler
 
 
 def distributed_sampler_seconds(dataset_size: int, ranks: int, repeats: int) -> float:
-    """torch's DistributedSampler, which prunes nothing, making its list."""
+    """Seconds for torch's DistributedSampler to make its list; it prunes nothing."""
     sampler: DistributedSampler[int] = DistributedSampler(range(dataset_size), num_replicas=ranks, rank=0)  # type: ignore[arg-type]
     return _median(lambda: next(iter(sampler)), repeats)
 
 
 def infobatch_seconds(dataset_size: int, ranks: int, repeats: int, keep: float = 0.35) -> float:
-    """InfoBatch (Qin et al., ICLR 2024): its pruning, and its distributed sampler's order.
+    """Seconds of InfoBatch's pruning and distributed sampler (Qin et al., ICLR 2024).
 
-    The steps of its program, in lists as there: examples below the mean score are kept by chance and weighted
-    up, what is kept is shuffled, and every rank takes its part of a common random order.
+    This repeats the steps of its program, with lists. Examples below the mean score are kept at random and
+    get larger weights, the kept examples are shuffled, and every rank takes its part of a common random
+    order.
     """
     scores = torch.from_numpy(np.random.default_rng(0).lognormal(size=dataset_size).astype(np.float32))
 

@@ -38,13 +38,13 @@ GOAL = 0.01  # above 1 - r
 
 
 class Epochs:
-    """Epochs of any ratio, by one trainer: it goes from one ratio's store to another's.
+    """Trains epochs of any ratio with one trainer, which switches between the ratios' stores.
 
     Args:
-        trainer: whose method scores.
+        trainer: the trainer, whose method computes scores.
         process: this rank.
-        ratios: of the pruned epochs.
-        epochs: how many there will be of each ratio at most.
+        ratios: the ratios of the pruned epochs.
+        epochs: the largest number of epochs of each ratio.
     """
 
     def __init__(self, trainer: Trainer, process: Process, ratios: list[float], epochs: int) -> None:
@@ -62,7 +62,7 @@ class Epochs:
             self.stores[ratio] = store
 
     def of(self, ratio: float) -> Callable[[], None]:
-        """Trains the next epoch of this ratio."""
+        """Train the next epoch of this ratio."""
 
         def epoch() -> None:
             trainer = self.trainer
@@ -76,7 +76,7 @@ class Epochs:
 
 
 def seconds(config: dict[str, Any], ratios: list[float], turns: int) -> dict[float, list[float]]:
-    """Seconds of every turn by ratio, on this rank of a job."""
+    """Return the seconds of every turn by ratio, on this rank of a job."""
     with join_job() as process:
         trainer = Trainer(parse_config(config), process)
         epochs = Epochs(trainer, process, ratios, turns + 2)
@@ -92,7 +92,7 @@ def seconds(config: dict[str, Any], ratios: list[float], turns: int) -> dict[flo
 def under_torchrun(
     processes: int, config: dict[str, Any], ratios: list[float], turns: int
 ) -> dict[float, list[float]]:
-    """The same by several processes; the seconds are rank 0's."""
+    """Return the same for several processes; the seconds are those of rank 0."""
     with tempfile.TemporaryDirectory() as folder:
         job, found = Path(folder, "job.json"), Path(folder, "found.json")
         job.write_text(json.dumps([config, ratios, turns]), encoding="utf-8")
@@ -105,7 +105,7 @@ def under_torchrun(
 
 
 def recipe(data: Path, folder: Path, short: bool) -> dict[str, Any]:
-    """The two-core recipe on a part of CIFAR-10, written to the folder; for a short run on the digits."""
+    """Return the two-core recipe on a part of CIFAR-10, in the folder; a short run uses the digits."""
     if short:
         script = ROOT / "examples" / "digits_images.py"
         subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)

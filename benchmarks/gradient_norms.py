@@ -1,9 +1,9 @@
 """Scores compared with true gradient norms from Opacus and torch.func.
 
-What each costs a training step, and how well it agrees with the true norms of the per-example gradients. The
-network is one that all of them can work on: convolutions, linear layers and LIF neurons that are run step by
-step, without normalisation over the batch, and with a surrogate gradient made of operations that vmap knows,
-which SpikingJelly's are not. On the CPU one thread works, and its processor time counts.
+Measures the time that each adds to a training step, and its correlation with the true norms of the
+per-example gradients. The network suits all methods: it has convolutions, linear layers and LIF neurons that
+run step by step. It has no normalisation over the batch, and its surrogate gradient consists of operations
+that vmap supports, unlike SpikingJelly's. On the CPU, one thread runs and its processor time counts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SCORES: dict[str, dict[str, Any]] = {
 
 
 class Network(nn.Module):
-    """Three convolutions and a linear layer, LIF neurons behind the former; images to logits [B, 10]."""
+    """Three convolutions, each followed by LIF neurons, and a linear layer; images to logits [B, 10]."""
 
     def __init__(self, widths: tuple[int, ...] = (32, 64, 128), size: int = 32) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ class Network(nn.Module):
 
 
 def spike(above: Tensor) -> Tensor:
-    """1 where `above` >= 0, with the gradient of SpikingJelly's ATan."""
+    """Return 1 where `above` >= 0, with the gradient of SpikingJelly's ATan."""
     smooth = torch.atan(torch.pi * above) / torch.pi
     return (above >= 0).to(above.dtype) + smooth - smooth.detach()
 
 
 class Steps:
-    """Gradients of a batch, and its scores or norms, in different ways."""
+    """Computes gradients and scores or norms of a batch with different methods."""
 
     def __init__(self, batch: int) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -167,8 +167,9 @@ def measure(options: Options) -> Result:
         f"A step without an optimizer, T = {TIME_STEPS}, batch {len(steps.labels)}, {where}",
         ["scores", "step, ms", "to no scores", "correlation with the true norms"],
         rows,
-        "All on one network, at its initial weights and on noise: for the time, not for how good a score is. "
-        f"The ways to the true norms leave the mean gradient behind, as the others do.{missing}",
+        "One network at its initial weights, on noise: this compares times, not the quality of "
+        "scores. The methods for the true norms also compute the mean gradient, as the others "
+        f"do.{missing}",
     )
     ratios = [
         Ratio(f"{peer} / {ALL}, step", median_ratio(seconds[peer], seconds[ALL]), "higher", slack=slack)
@@ -179,5 +180,5 @@ def measure(options: Options) -> Result:
 
 
 def _norm(samples: list[Tensor]) -> Tensor:
-    """The norms over all parameters of gradients [B, ...], [B]."""
+    """Return the norms [B] over all parameters of gradients [B, ...]."""
     return torch.stack([sample.flatten(1).norm(dim=1) for sample in samples]).norm(dim=0)

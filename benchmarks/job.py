@@ -1,4 +1,4 @@
-"""Processes that are started once, for jobs of up to as many ranks, one job after the other."""
+"""Processes that are started once and run one job after the other."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PRELOADED = ["torch", "sadp_dist", "sadp_dist.store.backends.embedded"]
 
 
 class Job:
-    """The processes; they import torch once and share its memory, so that sixteen of them are small.
+    """Processes that import torch once and share its memory, so that sixteen of them fit.
 
     Args:
-        ranks: how many.
+        ranks: the number of processes, the largest world size of a job.
     """
 
     def __init__(self, ranks: int) -> None:
@@ -41,15 +41,18 @@ class Job:
             self._processes.append(process)
 
     def run(self, function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
-        """What function(rank, world_size, *arguments) returns on the ranks of one torch.distributed job.
+        """Run function(rank, world_size, *arguments) on the ranks of a torch.distributed job.
 
         Args:
-            function: of a module that can be imported.
-            world_size: how many of the processes take part; one by itself has no process group.
-            arguments: can be pickled, as what it returns.
+            function: a function of a module that can be imported.
+            world_size: the number of processes that take part; a single process has no process group.
+            arguments: picklable, like the results.
+
+        Returns:
+            The results by rank.
 
         Raises:
-            RuntimeError: it failed on a rank.
+            RuntimeError: the function failed on a rank.
         """
         self._jobs += 1
         meeting = Path(self._folder.name, str(self._jobs))
@@ -98,7 +101,7 @@ def _serve(line: Connection) -> None:
 
 
 def meet() -> None:
-    """Wait for the other ranks, if there are some."""
+    """Wait for the other ranks, if there are any."""
     import torch.distributed as dist
 
     if dist.is_initialized():
@@ -106,10 +109,10 @@ def meet() -> None:
 
 
 def tcp_bytes() -> tuple[int, int]:
-    """What this process has sent and received over the TCP connections that it has open now, as Linux counts.
+    """Return what this process sent and received over its open TCP connections, as counted by Linux.
 
     Returns:
-        Bytes acknowledged by the other sides, and bytes received; without headers.
+        Bytes acknowledged by the other sides, and bytes received, without headers.
     """
     sent = received = 0
     for entry in Path("/proc/self/fd").iterdir():

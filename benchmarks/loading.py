@@ -1,9 +1,9 @@
 """Reading pruned epochs: images per second compared with FFCV's loader, and the gap between epochs.
 
-Every reader gives contiguous (B, C, H, W) uint8 tensors with labels and indices, on as many threads or
-processes. FFCVLoader reads half of the examples, others in every epoch, from the plan of a store; FFCV and
-torch read all of them in random order. An epoch counts from its start to its last batch; a short run counts
-processor time, which other work on the machine changes little.
+Every reader returns contiguous (B, C, H, W) uint8 tensors with labels and indices, with the same number of
+threads or processes. FFCVLoader reads half of the examples, chosen by a store's plan and different in every
+epoch. FFCV and torch read all examples in random order. An epoch lasts from its start to its last batch. A
+short run counts processor time, which other work on the machine hardly changes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WINDOW = 8
 
 @dataclass(frozen=True)
 class Images:
-    """What is read: a name, a source, how it is stored, and the side that it is cropped to."""
+    """Images to read: name, source, storage format, and the side of the crop."""
 
     name: str
     source: ImageSource | Subset
@@ -53,7 +53,7 @@ class Images:
 
 
 def measure(options: Options) -> Result:
-    """Images a second with the file in memory and with a cold page cache, and the gap between epochs."""
+    """Measure images per second with a warm and a cold page cache, and the gap between epochs."""
     if options.data is None:
         note = "Not measured: it needs cifar10.zip and imagenet-sample.zip, in the folder that --data names."
         return Result([Table("Images a second", ["order"], [["none"]], note)])
@@ -111,18 +111,18 @@ def measure(options: Options) -> Result:
             f"Images a second, batches of {BATCH}, {WORKERS} thread or process that reads",
             ["images", "file", "reader", "N", "images/s"],
             speeds,
-            "Cold: before every epoch the file is dropped from the system's cache; half of the images take "
-            "nearly as much of it as all, hence FFCV with a fixed half. By pages: "
-            f"os_cache=False, a window of {WINDOW} pages. PIL: crops by PIL, then a "
-            "tensor; v2: a tensor, then torchvision's v2 crop; both decode with PIL from a .zip.",
+            "Cold: the file is removed from the system's cache before every epoch. Half of the images "
+            "need nearly as much of the file as all, so FFCV is also measured with a fixed half. By "
+            f"pages: os_cache=False, a window of {WINDOW} pages. PIL: PIL crops, then a tensor. v2: a "
+            "tensor, then torchvision's v2 crop. Both decode with PIL from a .zip.",
         ),
         Table(
             "From the end of an epoch to the first batch of the next, ms",
             ["images", "plan", "FFCVLoader", "FFCVLoader, begun while something else runs", "FFCV"],
             gaps,
-            "The plan needs the scores of the last step, so it cannot begin before that; what follows it can "
-            "run beside evaluation and checkpoint, as the trainer has it: then the third column is all that "
-            "remains. FFCV has no plan. The last line is one number, for comparison.",
+            "The plan needs the scores of the last step. Reading can start after the plan, during "
+            "evaluation and checkpointing, as in the trainer. Then only the time in the third column "
+            "remains. FFCV has no plan. The last line is a single number, for comparison.",
         ),
         Table("Beside", ["what", "figure"], beside),
     ]
@@ -147,7 +147,7 @@ class Readers:
         self.next_epoch()
 
     def ffcv(self, indices: NDArray[np.int64] | None) -> Loader:
-        """FFCV's own loader in random order, of all examples or some."""
+        """Return FFCV's own loader in random order, over all examples or some."""
         decoder = (
             RandomResizedCropRGBImageDecoder((SIDE, SIDE)) if self.kind.side else SimpleRGBImageDecoder()
         )
@@ -173,7 +173,7 @@ class Readers:
     def speeds(
         self, turns: int, clock: Callable[[], float] = time.perf_counter, cold: bool = False
     ) -> dict[str, float]:
-        """Images a second, medians over the turns; the first one, which compiles, is not counted."""
+        """Return images per second, medians over the turns without the first, which compiles."""
         readers: dict[str, Any] = {"FFCVLoader": self.pruned, "FFCV": self.whole}
         if cold:
             order = PageOrder(beton_pages(self.beton), WINDOW)
@@ -197,7 +197,7 @@ class Readers:
         return {name: statistics.median(speeds) for name, speeds in found.items()}
 
     def speeds_of_torch(self, turns: int) -> dict[str, float]:
-        """Images a second of torch's DataLoader, which decodes them one by one."""
+        """Return images per second of torch's DataLoader, which decodes images one by one."""
         found = {}
         for name, first in (("torch, PIL", True), ("torch, v2", False)):
             loader = DataLoader(
@@ -217,7 +217,7 @@ class Readers:
         return found
 
     def gap(self, turns: int) -> tuple[float, float, float, float]:
-        """Milliseconds of the plan and of the first batch after it: at once, begun before, and FFCV's."""
+        """Return the milliseconds of the plan and of the first batch: read now, begun before, FFCV's."""
         plans, first, begun, of_ffcv = [], [], [], []
         for _ in range(turns):
             plans.append(timed(self.next_epoch)[0])
@@ -246,7 +246,7 @@ class Readers:
 
 
 class Tensors:
-    """Images decoded by PIL, as tensors: what a training script without FFCV reads."""
+    """Images decoded by PIL, as tensors, as a training script without FFCV reads them."""
 
     def __init__(self, kind: Images, crop_first: bool) -> None:
         from torchvision.transforms import v2
@@ -265,7 +265,7 @@ class Tensors:
 
 
 def step_ms() -> float:
-    """Milliseconds of forward, backward and step of the smallest network here on a batch."""
+    """Return the milliseconds of a training step of the smallest network on a batch."""
     from sadp_dist.snn import build_network
 
     network = build_network("small_cnn", num_classes=10, image_size=32, time_steps=4)
@@ -282,14 +282,14 @@ def step_ms() -> float:
 
 
 def augmentation_ms() -> float:
-    """Milliseconds of pad-crop-flip of a batch, on one thread."""
+    """Return the milliseconds of pad_crop_flip for a batch, on one thread."""
     images, index = torch.randint(0, 256, (256, 3, 32, 32), dtype=torch.uint8), torch.arange(256)
     seconds = [timed(lambda e=epoch: pad_crop_flip(images, index, e, seed=0))[0] for epoch in range(50)]
     return 1e3 * statistics.median(seconds)
 
 
 def drop(path: Path, *loaders: Loader) -> None:
-    """Take a file out of the system's cache, where also what FFCV's loaders have mapped of it would stay."""
+    """Remove a file from the system's cache, including what FFCV's loaders have mapped."""
     for loader in loaders:
         manager = loader.memory_manager
         mapped = manager.mapped if isinstance(manager, MappedFile) else manager.context.mmap

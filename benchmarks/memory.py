@@ -1,4 +1,4 @@
-"""The most memory that this process held at a time, as Linux counts it."""
+"""The peak memory of this process, as counted by Linux."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def resident_bytes() -> int:
-    """What it holds now; what is counted from here on begins anew."""
+    """Return the memory of this process now, and restart the count of the peak."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what is free is not held
     _RESET.write_text("5")
@@ -18,7 +18,7 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """The most since `resident_bytes`."""
+    """Return the peak since `resident_bytes`."""
     return _of("VmHWM")
 
 

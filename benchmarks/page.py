@@ -1,4 +1,4 @@
-"""A result as tables on the terminal, and as docs/benchmarks.md with plots and JSON in docs/benchmarks/."""
+"""Show a result as tables on the terminal, and as docs/benchmarks.md with plots and JSON files."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def show(result: Result, console: Console) -> None:
 
 
 def write_page(page: Path, folder: Path, titles: Mapping[str, str]) -> None:
-    """Write the page of all results in a folder, NAME.json each, and draw their plots beside them.
+    """Write the page of all results in a folder (NAME.json), and draw their plots beside them.
 
     Args:
         page: the Markdown file.
-        folder: of the results, below the page's.
-        titles: of the benchmarks by name, in the page's order.
+        folder: the folder of the results, below the page's folder.
+        titles: the title of each benchmark by name, in the order of the page.
     """
     lines = [TOP]
     for name, title in titles.items():
@@ -64,7 +64,7 @@ def write_page(page: Path, folder: Path, titles: Mapping[str, str]) -> None:
 
 
 def ratios_table(ratios: Sequence[Ratio]) -> Table:
-    """The ratios beside their goals."""
+    """Return a table of the ratios and their goals."""
     rows: list[Sequence[Cell]] = []
     for ratio in ratios:
         sign = ">=" if ratio.better == "higher" else "<="
@@ -74,7 +74,7 @@ def ratios_table(ratios: Sequence[Ratio]) -> Table:
 
 
 def markdown(table: Table) -> str:
-    """A table as GitHub's Markdown."""
+    """Return a table as GitHub Markdown."""
     rule = ["---"] + ["---:"] * (len(table.columns) - 1)
     rows = [table.columns, rule, *(list(map(text_of, row)) for row in table.rows)]
     lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
@@ -82,7 +82,7 @@ def markdown(table: Table) -> str:
 
 
 def text_of(cell: Cell) -> str:
-    """A cell as it is shown."""
+    """Return a cell as text."""
     if cell is None:
         return ""
     if isinstance(cell, float):
@@ -91,7 +91,7 @@ def text_of(cell: Cell) -> str:
 
 
 def draw(plot: Plot) -> str:
-    """A plot as SVG, the same for the same points."""
+    """Return a plot as SVG; the same points give the same bytes."""
     import io
 
     import matplotlib

@@ -1,8 +1,8 @@
 """Files larger than memory: bytes read per epoch, compared with the minimum, and the shuffle.
 
-A file as eight processes write ImageNet's photographs: 1,281,167 of them, lognormal sizes of 110 kB on
-average, in pages of 8 MiB, a process's hundred examples after the other's. Half of the examples are drawn,
-for eight ranks. Least possible is each page that has a drawn example, once over all ranks.
+The file is as eight processes write ImageNet's photographs: 1,281,167 images, lognormal sizes of 110 kB on
+average, pages of 8 MiB, the processes alternating after a hundred examples. Half of the examples are drawn,
+for eight ranks. The minimum reads each page with a drawn example once, over all ranks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NEVER = 1 << 30
 
 
 def measure(options: Options) -> Result:
-    """Pages read and held, the classes in a batch, and the way between neighbours, by the order."""
+    """Measure pages read and held, the classes in a batch, and the distance between neighbours, by order."""
     N = 200_000 if options.short else 1_281_167
     pages = written_pages(N)
     classes = np.arange(N) * 1000 // N  # an ImageFolder, written class after class
@@ -69,15 +69,17 @@ def measure(options: Options) -> Result:
             f"Bytes read by {RANKS} ranks in an epoch of half of {N:,} examples on {pages.max() + 1:,} pages",
             ["dealt out", "window, pages", "read / least possible", "held by a rank, MiB"],
             reading,
-            f"Blocks of {SHARD_BLOCK:,} examples. With single examples every rank needs nearly every page, "
-            "also in an order by pages. A window of all pages is a uniform shuffle of the rank's examples.",
+            f"Blocks of {SHARD_BLOCK:,} examples. If single examples are dealt out, every rank needs "
+            "nearly every page, even in an order by pages. A window of all pages is a uniform shuffle of "
+            "the rank's examples.",
         ),
         Table(
             f"The shuffle of a file sorted by class, batches of {BATCH} on each rank",
             ["order", "window, pages", "chi-square of a batch's classes", "way to the next example / N"],
             mixing,
-            "Chi-square per degree of freedom against the classes of the rank's examples in the epoch: 1 is "
-            "a uniform shuffle. QUASI_RANDOM, which knows no ranks, was given the examples of one.",
+            "Chi-square per degree of freedom, relative to the classes of the rank's examples in the "
+            "epoch; a uniform shuffle has 1. QUASI_RANDOM does not support ranks and was given the "
+            "examples of one.",
         ),
     ]
     if options.data is not None and not options.short:
@@ -98,7 +100,7 @@ def measure(options: Options) -> Result:
 
 
 def written_pages(N: int, processes: int = 8, chunk: int = 100) -> NDArray[np.int64]:
-    """The page of each example, as FFCV's writer takes a new one for a process whose last one is full."""
+    """Return the page of each example; FFCV's writer gives a process a new page when its page is full."""
     sizes = np.random.default_rng(0).lognormal(np.log(100_000), 0.45, N).astype(np.int64)
     pages, page_of, used, next_page = np.empty(N, np.int64), [-1] * processes, [PAGE] * processes, 0
     for number, begin in enumerate(range(0, N, chunk)):
@@ -113,14 +115,14 @@ def written_pages(N: int, processes: int = 8, chunk: int = 100) -> NDArray[np.in
 
 
 def drawn_by_rank(N: int, block: int | None) -> list[NDArray[np.int64]]:
-    """What each rank trains on in an epoch."""
+    """Return the examples that each rank trains on in an epoch."""
     scores = np.random.default_rng(0).lognormal(size=N)
     plan = plan_epoch(scores, 0, PruningConfig(ratio=0.5, min_probability=0.25, shard_block=block))
     return [plan.shard(rank, RANKS).indices for rank in range(RANKS)]
 
 
 def unevenness(classes: NDArray[np.int64]) -> float:
-    """Mean chi-square per degree of freedom of the classes in a batch."""
+    """Return the mean chi-square per degree of freedom of the classes in a batch."""
     found, place, counts = np.unique(classes, return_inverse=True, return_counts=True)
     expected = BATCH * counts / len(classes)
     batches = place[: len(place) // BATCH * BATCH].reshape(-1, BATCH)
@@ -130,12 +132,12 @@ def unevenness(classes: NDArray[np.int64]) -> float:
 
 
 def distance(orders: list[NDArray[np.int64]], N: int) -> float:
-    """Mean way in the file from one example to the next, to N; a third for a uniform shuffle of all."""
+    """Return the mean distance in the file from one example to the next, over N (uniform: 1/3)."""
     return float(np.mean([np.abs(np.diff(order)).mean() for order in orders])) / N
 
 
 def quasi_random(pages: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """FFCV's QUASI_RANDOM order of some examples, by its own compiled code."""
+    """Return FFCV's QUASI_RANDOM order of some examples, from its compiled code."""
     from ffcv.traversal_order.quasi_random import generate_order_inner
 
     by_page = indices[np.argsort(pages[indices], kind="stable")]
@@ -149,7 +151,7 @@ def quasi_random(pages: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArra
 
 
 def measured(data: Path) -> tuple[Table, Ratio]:
-    """What two ranks read of a real file that is not in memory, by the system's own count."""
+    """Measure what two ranks read of a real file that is not in memory, as counted by Linux."""
     from benchmarks.loading import SIDE, drop
     from sadp_dist import connect
     from sadp_dist.data import open_images
@@ -185,13 +187,13 @@ def measured(data: Path) -> tuple[Table, Ratio]:
         f"{len(images)} photographs stored raw, half of them drawn, {ranks} ranks, cold: bytes from the disk",
         ["dealt out", "order", "read, MiB", "least possible, MiB", "read / least"],
         rows,
-        "The bytes are those that the system counts for the process (/proc/self/io). Blocks of 125 examples.",
+        "The operating system counts the bytes of the process (/proc/self/io). Blocks of 125 examples.",
     )
     return table, Ratio("real file: bytes read / least possible", rows[-1][-1], "lower", goal=1.25)
 
 
 def bytes_from_disk() -> int:
-    """What this process has had read from disks."""
+    """Return the bytes that this process has read from disks."""
     os.sync()
     lines = Path("/proc/self/io").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))

@@ -1,6 +1,6 @@
-"""What other projects do between two epochs, by their own programs, from checkouts beside this one.
+"""What other projects do between two epochs: their own programs, from checkouts beside this one.
 
-Each function gives a call that does the work of one rank once, and returns that rank's indices and weights.
+Each function returns a call that does the work of one rank once and returns that rank's indices and weights.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Between = Callable[[], tuple[Any, Any]]
 def infobatch(peers: Path | None, scores: NDArray[np.float32], kept: float, ranks: int) -> Between | None:
     """InfoBatch (Qin et al., ICLR 2024): prune, then its sampler's shuffled order for one of several ranks.
 
-    Its ratio is that of the examples below the mean, of which there are more than half; it is set so that in
-    all as many are kept as asked for. None without a checkout.
+    Its ratio applies to the examples below the mean, which are more than half. The ratio is set so that the
+    requested number of examples is kept. None without a checkout.
     """
     if not _found(peers, "InfoBatch", "infobatch"):
         return None
@@ -47,7 +47,7 @@ def infobatch(peers: Path | None, scores: NDArray[np.float32], kept: float, rank
 def seta(peers: Path | None, scores: NDArray[np.float32], kept: float) -> Between | None:
     """SeTa (Zhou et al., CVPR 2025): prune, by one process and without weights. None without a checkout.
 
-    Its first call keeps all that it draws by the ratio; the window that it slides later keeps half of that.
+    Its first call keeps all examples that the ratio draws; its later, sliding window keeps half of them.
     """
     if not _found(peers, "SeTa", "seta"):
         return None
@@ -64,10 +64,10 @@ def seta(peers: Path | None, scores: NDArray[np.float32], kept: float) -> Betwee
 
 
 def rcap(scores: NDArray[np.float32], labels: NDArray[np.integer], kept: float) -> Between | None:
-    """RCAP (Hassan et al., UAI 2025), of the package datacull: importances, then a draw class by class.
+    """RCAP (Hassan et al., UAI 2025), from the package datacull: importances, then a draw class by class.
 
-    Its losses are handed over in memory, not in the files of JSON lines that it reads them from; it has no
-    weights, and what it calls the pruning rate is the share that it keeps. None where it is not installed.
+    It gets its losses in memory instead of from files of JSON lines. It has no weights, and its "pruning
+    rate" is the share that it keeps. None if it is not installed.
     """
     if find_spec("datacull") is None:
         return None
@@ -93,7 +93,7 @@ def rcap(scores: NDArray[np.float32], labels: NDArray[np.integer], kept: float) 
 
 
 def _found(peers: Path | None, folder: str, module: str) -> bool:
-    """Whether there is a checkout, which can be imported from now on, or the module is installed."""
+    """Return whether the module is installed or has a checkout; this makes it importable."""
     if peers is not None and (peers / folder).is_dir():
         sys.path.insert(0, str(peers / folder))
     return find_spec(module) is not None

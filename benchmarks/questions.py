@@ -1,6 +1,7 @@
 """A training step while another process queries the store every second.
 
-The store is in Redis, with its planner beside it. Who asks, who plans and who trains share this machine.
+The store is in Redis, with its planner. The process that queries, the planner and the training share this
+machine.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ with attach(sys.argv[1], "questions") as store:
 
 
 def measure(options: Options) -> Result:
-    """Steps of a small network in turns of some seconds, with somebody who asks and without."""
+    """Measure steps of a small network in turns of some seconds, with and without queries."""
     rounds, seconds = (1, 1.0) if options.short else (6, 5.0)
     torch.set_num_threads(1)  # the other cores are the store's, as beside a GPU
     generator = np.random.default_rng(0)
@@ -81,7 +82,7 @@ def measure(options: Options) -> Result:
 
 @contextmanager
 def someone_asking(url: str) -> Iterator[None]:
-    """A process that asks; it has begun to when this yields."""
+    """Run a process that queries the store; it has begun when this yields."""
     process = subprocess.Popen([sys.executable, "-c", ASK, url], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None

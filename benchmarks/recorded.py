@@ -1,4 +1,4 @@
-"""The ratios that short runs gave when they were recorded, and whether one has become clearly worse since."""
+"""Record the ratios of short runs, and tell whether a ratio has become clearly worse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRIES = 3
 
 
 def record(results: Mapping[str, Sequence[Result]], path: Path = RECORDED) -> None:
-    """Keep the median of each ratio over some short runs; benchmarks that are not named stay as they were."""
+    """Record the median of each ratio over several short runs; benchmarks that are not named keep theirs."""
     kept = _recorded(path)
     for name, runs in results.items():
         values: dict[str, list[float]] = {}
@@ -34,17 +34,17 @@ def compare(
     console: Console,
     path: Path = RECORDED,
 ) -> int:
-    """Compare with what is recorded; a benchmark that looks worse is measured again before that counts.
+    """Compare with the recorded ratios; a benchmark that looks worse is measured again.
 
     Args:
-        results: of short runs, by the benchmark's name.
-        again: runs one again.
-        console: where it says what is worse.
-        path: of the recorded ratios.
+        results: results of short runs, by the benchmark's name.
+        again: runs a benchmark again.
+        console: prints what is worse.
+        path: the file of the recorded ratios.
 
     Returns:
-        The exit status: 0; or 1 where a ratio is worse than recorded by more than its slack in every try, or
-        is not recorded.
+        The exit status. It is 1 if a ratio is worse than recorded by more than its slack in every try, or has
+        no record; otherwise 0.
     """
     recorded = _recorded(path)
     lines: list[str] = []
@@ -75,7 +75,7 @@ def _recorded(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _worse(result: Result, kept: Mapping[str, float]) -> dict[str, str]:
-    """A line for each ratio that is clearly worse; one that is not a number is."""
+    """Return a line for each ratio that is clearly worse; NaN counts as worse."""
     return {
         ratio.name: f"{ratio.name} is {ratio.value:.3g}, recorded {kept[ratio.name]:.3g}: "
         f"worse by more than {ratio.slack:g} times"

@@ -1,8 +1,8 @@
-"""What a benchmark found, in a form that can be printed, kept as JSON and drawn.
+"""The result of a benchmark, which can be printed, saved as JSON and drawn.
 
-A benchmark is a module of this package with a docstring, whose first line is its title, and a function
-`measure(options) -> Result`. Figures that say something are ratios, against a peer or a bound that was
-measured in the same run; seconds are there to be read beside them.
+A benchmark is a module of this package. The first line of its docstring is its title, and it has a function
+`measure(options) -> Result`. Ratios, against another program or a bound that was measured in the same run,
+carry the meaning; seconds are for information.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Options:
-    """What a benchmark is asked for.
+    """Options of a benchmark.
 
     Attributes:
-        short: a check in a few seconds, not a figure.
+        short: run a check of a few seconds instead of a full measurement.
         data: folder with cifar10.zip and imagenet-sample.zip, or None.
-        peers: folder with checkouts of the projects that are measured beside this one, or None.
+        peers: folder with checkouts of the other projects, or None.
     """
 
     short: bool = False
@@ -40,8 +40,8 @@ class Table:
     Attributes:
         title: one line.
         columns: the headings, with units.
-        rows: one cell for each heading; None is shown as nothing.
-        note: what a reader has to know, a sentence or two.
+        rows: one cell per heading; None is an empty cell.
+        note: a sentence or two that the reader has to know.
     """
 
     title: str
@@ -55,9 +55,9 @@ class Plot:
     """Lines over one axis.
 
     Attributes:
-        name: of its file, without the ending.
-        title: on top.
-        x, y: what is on the axes, with units.
+        name: name of the file, without suffix.
+        title: title of the plot.
+        x, y: labels of the axes, with units.
         lines: points (x, y) by name.
         log_x, log_y: logarithmic axes.
     """
@@ -73,15 +73,15 @@ class Plot:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure that has no unit, and so can be compared between machines.
+    """A figure without a unit, which can be compared between machines.
 
     Attributes:
-        name: what is divided by what.
+        name: "numerator / denominator".
         value: the figure.
         better: "higher" or "lower".
-        goal: the bound that was promised, None for none.
-        slack: by which factor a short run may be worse than the recorded figure before that counts as a loss;
-            None where a short run does not measure it well enough to be compared.
+        goal: the promised bound, or None.
+        slack: the factor by which a short run may be worse than the recorded figure. None if a short run does
+            not measure the figure well enough to compare it.
     """
 
     name: str
@@ -92,20 +92,20 @@ class Ratio:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None without one."""
+        """Whether the goal is met; None without a goal."""
         if self.goal is None:
             return None
         return self.value >= self.goal if self.better == "higher" else self.value <= self.goal
 
     def loss(self, recorded: float) -> float:
-        """By which factor it is worse than it was; below 1 where it is better."""
+        """Return the factor by which it is worse than before; below 1 if it is better."""
         pair = (recorded, self.value) if self.better == "higher" else (self.value, recorded)
         return pair[0] / pair[1] if pair[1] > 0 else float("inf")
 
 
 @dataclass(frozen=True)
 class Result:
-    """All that a benchmark found."""
+    """The tables, ratios and plots of a benchmark."""
 
     tables: Sequence[Table] = ()
     ratios: Sequence[Ratio] = ()
@@ -113,12 +113,12 @@ class Result:
     machine: Mapping[str, Any] = field(default_factory=lambda: machine())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return plain JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Result:
-        """The reverse of `to_dict`."""
+        """Return the result from what `to_dict` returned."""
         return cls(
             [Table(**table) for table in found["tables"]],
             [Ratio(**ratio) for ratio in found["ratios"]],
@@ -131,7 +131,7 @@ Measure = Callable[[Options], Result]
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on: processor, cores, GPU with its driver, versions, and how busy it was."""
+    """Return the machine: processor, cores, GPU with its driver, versions, and load."""
     import torch
 
     facts: dict[str, Any] = {

@@ -1,8 +1,8 @@
 """Cost of the scores in a training step.
 
-A step is forward, backward, scores and SGD, without loading and without a store. Each kind of step has a
-network of its own, so that a step without scores has no hooks at all. On the CPU one thread works, and its
-processor time counts, to which other work on the machine adds little.
+A step is forward, backward, scores and SGD, without loading and without a store. Each kind of step has its
+own network, so a step without scores has no hooks. On the CPU, one thread runs and its processor time counts,
+which other work on the machine hardly changes.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ TIME_STEPS = 4
 
 
 class Step:
-    """One training step of a network, with scores or without.
+    """One training step of a network, with or without scores.
 
     Args:
         network: a name in `sadp_dist.snn.NETWORKS`; images are 32x32.
-        batch: examples a step.
-        scoring: arguments of a `SpikeAwareScorer`, None for none.
-        compile: the network by torch.compile.
-        bf16: forward under autocast.
-        channels_last: weights and images.
-        optimise_memory: SpikingJelly's, level 1: neurons are run again in the backward pass.
+        batch: examples per step.
+        scoring: arguments of a `SpikeAwareScorer`, or None for no scores.
+        compile: compile the network with torch.compile.
+        bf16: run the forward pass under autocast.
+        channels_last: memory format of weights and images.
+        optimise_memory: SpikingJelly's level 1, which runs neurons again in the backward pass.
         backend: of the neurons; "inductor" is compiled, all others are SpikingJelly's.
     """
 
@@ -82,7 +82,7 @@ class Step:
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-3, momentum=0.9)
 
     def __call__(self) -> torch.Tensor | None:
-        """Take it, and wait for it; the scores."""
+        """Run the step, wait for it, and return the scores."""
         self.optimizer.zero_grad()
         with self.scorer or nullcontext():
             with self.autocast:
@@ -97,7 +97,7 @@ class Step:
 
 
 def variants() -> dict[str, dict[str, Any]]:
-    """Ways to run a network; those that need a GPU where there is one."""
+    """Return ways to run a network, including those for a GPU if there is one."""
     ways: dict[str, dict[str, Any]] = {
         "eager, fp32": {},
         "bf16 autocast": {"bf16": True},
@@ -138,8 +138,8 @@ def measure(options: Options) -> Result:
         network, batch = ("spiking_resnet18", 128) if on_gpu else ("small_cnn", 64)
         rows = [_variant(name, way, network, batch) for name, way in variants().items()]
         note = (
-            "Each row takes turns by itself. While scores are read, a compiled network's graph ends at each "
-            "scored layer."
+            "Only the columns of a row take turns. The graph of a compiled network breaks at each scored "
+            "layer while scores are read."
         )
         columns = ["way to run it", f"{NONE}, ms", f"{LAST}, to none", f"{ALL}, to none"]
         tables.append(Table(f"Ways to run {network}, batch {batch}, {where}", columns, rows, note))

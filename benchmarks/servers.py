@@ -1,4 +1,4 @@
-"""Real servers on this machine for a benchmark: Redis with its planner, a Ray cluster."""
+"""Start real servers on this machine: Redis with its planner, a Ray cluster."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sadp_dist.errors import UsageError
 
 
 class Redis(NamedTuple):
-    """A running one.
+    """A running redis-server.
 
     Attributes:
-        url: what `connect` takes.
-        planner: process id of the `sadp-dist serve` beside it.
+        url: the URL for `connect`.
+        planner: process id of its `sadp-dist serve`.
     """
 
     url: str
@@ -30,10 +30,10 @@ class Redis(NamedTuple):
 
 @contextmanager
 def redis_server() -> Iterator[Redis]:
-    """A redis-server that keeps nothing on disk, and a planner.
+    """Run a redis-server without persistence, and a planner.
 
     Raises:
-        UsageError: there is no redis-server on this machine.
+        UsageError: redis-server is not installed.
     """
     if shutil.which("redis-server") is None:
         raise UsageError("redis-server is not on this machine's PATH: apt-get install redis-server")
@@ -59,7 +59,7 @@ def redis_server() -> Iterator[Redis]:
 
 @contextmanager
 def ray_cluster() -> Iterator[str]:
-    """A cluster of one node, which is "ray:auto" in this process and in those that it starts."""
+    """Run a cluster of one node, which is "ray:auto" in this process and its children."""
     import ray
 
     node = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")

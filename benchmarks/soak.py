@@ -1,6 +1,6 @@
 """Memory of clients, planner and Redis over many epochs with new scores for all examples.
 
-Eight processes push, `sadp-dist serve` plans. What has to stay level is each figure's largest in an epoch.
+Eight processes push, `sadp-dist serve` plans. The peak of each figure within an epoch must not grow.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BEFORE, AFTER = -1, -2  # in the place of an epoch: processes start, and end
 
 
 def measure(options: Options) -> Result:
-    """Thirty epochs of eight ranks; a short run has six of two."""
+    """Measure thirty epochs of eight ranks; a short run has six epochs of two."""
     ranks, epochs = (2, 6) if options.short else (8, 30)
     with redis_server() as server:
         largest, seconds = watch(server.url, psutil.Process(server.planner), ranks, epochs)
@@ -38,7 +38,7 @@ def measure(options: Options) -> Result:
         f"{ranks} ranks, {epochs} epochs of {N:,} scores in pushes of {BATCH}",
         ["after epoch", *FIGURES, "s"],
         [[f"{e + 1}", *(largest[figure][e] for figure in FIGURES), seconds[e]] for e in shown],
-        "Of a client's memory nearly all is torch and what else is imported.",
+        "Nearly all of a client's memory is torch and other imported libraries.",
     )
     ratios = [
         Ratio(
@@ -56,13 +56,13 @@ def measure(options: Options) -> Result:
 
 
 def growth(values: list[float]) -> float:
-    """The median of the last third over that of the middle one; in the first there are not yet two plans."""
+    """Return the median of the last third of epochs over that of the middle third; the first is settling."""
     third = len(values) // 3
     return median(values[-third:]) / median(values[third:-third])
 
 
 def push_on(rank: int, ranks: int, url: str, epochs: int, epoch_now: Any) -> None:
-    """One rank of the job: scores of its part of the examples, then the next epoch's shard."""
+    """Run one rank of the job: push scores of its part of the examples, then get the next epoch's shard."""
     generator = np.random.default_rng(rank)
     with connect(url, "soak", N, PRUNING) as store:
         for epoch in range(epochs):
@@ -82,10 +82,10 @@ def push_on(rank: int, ranks: int, url: str, epochs: int, epoch_now: Any) -> Non
 def watch(
     url: str, planner: psutil.Process, ranks: int, epochs: int
 ) -> tuple[dict[str, list[float]], list[float]]:
-    """Start the ranks and look at everybody's memory again and again until they are done.
+    """Start the ranks and poll the memory of all processes until they are done.
 
     Returns:
-        The largest of each figure in each epoch, and the seconds of each epoch.
+        The peak of each figure in each epoch, and the seconds of each epoch.
     """
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)

@@ -22,7 +22,7 @@ BATCH_SIZES = (256, 4_096, 65_536, N)
 
 
 def measure(options: Options) -> Result:
-    """Pushes of all scores beside NumPy's assignments, questions beside reading the scores once."""
+    """Measure pushes against NumPy's assignments, and queries against one pass over the scores."""
     turns = 5 if options.short else 15
     with connect("memory:", "benchmark", N, PRUNING) as store:
         pushes, push_ratios = measure_pushes(store, BATCH_SIZES[:2] if options.short else BATCH_SIZES, turns)
@@ -31,7 +31,7 @@ def measure(options: Options) -> Result:
 
 
 def measure_pushes(store: Store, sizes: tuple[int, ...], turns: int) -> tuple[Table, list[Ratio]]:
-    """All scores of an epoch in random order, by batch size, and into two plain tables."""
+    """Measure pushes of an epoch's scores in random order, by batch size, and into two plain tables."""
     scores, epochs = np.zeros(N, np.float32), np.zeros(N, np.int32)
     new = np.random.default_rng(0).lognormal(size=N).astype(np.float32)
     order = np.random.default_rng(0).permutation(N)
@@ -59,14 +59,15 @@ def measure_pushes(store: Store, sizes: tuple[int, ...], turns: int) -> tuple[Ta
         ratios.append(Ratio(f"push of {size:,} / NumPy's assignments", ratio, "lower", slack=2))
     columns = ["batch", "million scores/s", "µs a push", "NumPy, million scores/s"]
     note = (
-        "All examples in random order. NumPy assigns the same arrays to two tables, unchecked; a push checks "
-        "them, keeps the larger of two scores of an epoch, and what an example had in the epoch before."
+        "All examples in random order. NumPy assigns the same arrays to two tables without checks. A push"
+        " checks them, keeps the larger of two scores of an epoch, and keeps the score of the epoch "
+        "before."
     )
     return Table(f"Pushes, N = {N:,}", columns, rows, note), ratios
 
 
 def measure_questions(store: Store, turns: int) -> tuple[Table, list[Ratio]]:
-    """What is asked of a run with two plans, its file, and its memory."""
+    """Measure queries of a run with two plans, its file and its memory."""
     store.plan(1)
     store.plan(2)
     scores = store.scores(np.arange(N))
@@ -88,8 +89,8 @@ def measure_questions(store: Store, turns: int) -> tuple[Table, list[Ratio]]:
         size = ours.stat().st_size
     rows: list[list[Cell]] = [[name, 1e3 * median(taken)] for name, taken in seconds.items()]
     note = (
-        f"{store.stats().memory_bytes / N:.1f} bytes an example in memory, {size / N:.1f} in the file, "
-        "with two plans. A file is written beside the old one, put on the disk and then in its place."
+        f"{store.stats().memory_bytes / N:.1f} bytes per example in memory, {size / N:.1f} in the file, "
+        "with two plans. A save writes a temporary file, syncs it to disk and renames it."
     )
     beside = [
         ("top 50", "partition of the scores by NumPy", 2.0),

@@ -1,8 +1,8 @@
 """Peak memory of a training step by number of time steps, with and without reversibility.
 
-A T-RevSNN computes the past again in its backward pass; the same network left to autograd keeps it. What is
-counted is what torch holds at the peak of a forward and a backward pass, beyond the weights and their
-gradients, of which a T-RevSNN has some for each time step.
+A T-RevSNN recomputes earlier states in its backward pass. The same network under plain autograd keeps them.
+Counted is the peak of torch's memory in a forward and a backward pass, without the weights and their
+gradients. A T-RevSNN has its own weights for each time step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GOAL = 1.05  # of the peak at the most time steps to that at the fewest
 
 
 def pass_of(time_steps: int, reversible: bool, batch: int) -> tuple[nn.Module, Callable[[], None]]:
-    """A network, and what takes it forward and back."""
+    """Return a network, and a call that runs its forward and backward pass."""
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     neuron = NeuronConfig(decay=0.5, threshold=0.5, surrogate="rect")

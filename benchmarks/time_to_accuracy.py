@@ -1,8 +1,8 @@
 """Time to reach an accuracy, small scale: SADP, InfoBatch, random pruning, full data.
 
-The two-core recipe on every tenth image, three seeds. The methods of a seed take turns epoch by epoch, so
-that a machine that grows busy slows all of them. Seconds are those of training, from an epoch's plan to its
-last step; the test images, every fifth of them, are looked at between. A seed that was done is kept in
+The two-core recipe on every tenth image, three seeds. The methods of a seed take turns epoch by epoch, so a
+machine that becomes busy slows all of them. Seconds are those of training, from an epoch's plan to its last
+step. Tests, on every fifth test image, are not included. A finished seed is saved in
 runs/benchmarks/time_to_accuracy.
 """
 
@@ -44,7 +44,7 @@ Curve = list[dict[str, float]]
 
 
 def curves_of(seed: int, data: Path) -> dict[str, Curve]:
-    """Every method's curve, from the file of a run that was done, or trained and kept there."""
+    """Return every method's curve, from the file of a finished run, or trained and saved there."""
     kept = RUNS / f"seed{seed}.json"
     shared = [f"data.{split}={RUNS}/{split}.beton" for split in EVERY]
     shared += [f"seed={seed}", f"training.batch_size={BATCH}"]
@@ -84,7 +84,7 @@ def curves_of(seed: int, data: Path) -> dict[str, Curve]:
 
 
 def compile_what_is_compiled(trainer: Trainer) -> None:
-    """Forward and backward of two sizes of batch, after which weights and statistics are put back."""
+    """Run forward and backward with two batch sizes, then restore weights and statistics."""
     state = {key: value.clone() for key, value in trainer.learner.network.state_dict().items()}
     for batch in (BATCH, 16):
         images = torch.rand(batch, 3, 32, 32, device=trainer.device)
@@ -106,9 +106,9 @@ def measure(options: Options) -> Result:
     rows = [_row(name, [curves[name] for curves in by_seed], all_examples, reached[name]) for name in METHODS]
     columns = ["method", "last accuracy, %", "each seed", "examples, of full", "s", f"s to {target:.1%}"]
     note = (
-        f"5,000 images, 2,000 for testing, small_cnn, T = 4, {len(by_seed[0][FULL])} epochs, batch {BATCH}. "
-        f"{target:.1%} is what every run reaches, between epochs by a straight line. "
-        "All data are in an epoch of InfoBatch's at the beginning and at the end."
+        f"5,000 training images, 2,000 test images, small_cnn, T = 4, {len(by_seed[0][FULL])} epochs, "
+        f"batch {BATCH}. Every run reaches {target:.1%}; times are interpolated linearly between epochs. "
+        "InfoBatch trains on all data in its first and last epochs."
     )
     table = Table(f"Accuracy and time, {len(SEEDS)} seeds, mean ± sd", columns, rows, note)
     ratios = [
@@ -122,7 +122,7 @@ def measure(options: Options) -> Result:
 
 
 def seconds_to(target: float, curve: Curve) -> float:
-    """When the accuracy is first `target`, by a straight line between the epochs."""
+    """Return when the accuracy first reaches `target`, interpolated linearly between epochs."""
     before = {"seconds": 0.0, "accuracy": 0.0}
     for point in curve:
         if point["accuracy"] >= target:
@@ -133,7 +133,7 @@ def seconds_to(target: float, curve: Curve) -> float:
 
 
 def mean_curve(curves: list[Curve]) -> list[tuple[float, float]]:
-    """Seconds and accuracy after each epoch, means over the seeds."""
+    """Return seconds and accuracy after each epoch, means over the seeds."""
     return [
         (
             statistics.mean(point["seconds"] for point in points),

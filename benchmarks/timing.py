@@ -1,4 +1,4 @@
-"""Seconds that can be compared: what is compared takes turns, so that a machine that grows busy slows all."""
+"""Comparable seconds: the compared actions take turns, so a machine that becomes busy slows all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def in_turns(
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of each action in each turn, the first ones not counted; each turn begins with another one."""
+    """Return the seconds of each action in each turn, without warm-up turns; the order rotates."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     names = list(actions)
     for turn in range(-warm_up, turns):
@@ -28,5 +28,5 @@ def in_turns(
 
 
 def median_ratio(numerator: list[float], denominator: list[float]) -> float:
-    """The median over the turns of the ratio within each."""
+    """Return the median over the turns of the ratio within a turn."""
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))

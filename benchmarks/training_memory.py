@@ -1,8 +1,8 @@
 """Peak memory of training, with and without pruning and scores.
 
-What torch holds at the peak of a network's first steps, weights, gradients and momentum included: on a GPU by
-its allocator's own count, on the CPU by the profiler's, where the same step always gives the same bytes. On
-the CPU also the growth of a whole process from before its network was made, store and plan included.
+Measures the peak of torch's memory in a network's first steps, including weights, gradients and momentum. On
+a GPU the allocator counts, on the CPU the profiler, where a step always gives the same bytes. On the CPU, it
+also measures the growth of the process since before the network was created, including store and plan.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MB = 2**20
 
 
 def peak_of_torch(work: Callable[[], object]) -> int:
-    """The most bytes that torch had allocated meanwhile, beyond those it had before."""
+    """Return the peak of torch's allocated bytes during the call, minus those before."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -53,7 +53,7 @@ def peak_of_torch(work: Callable[[], object]) -> int:
 
 
 def steps(network: str, batch: int, scoring: dict[str, Any] | None) -> Callable[[], None]:
-    """Makes a network and takes some steps."""
+    """Create a network and run some steps."""
 
     def work() -> None:
         step = Step(network, batch, scoring)
@@ -64,7 +64,7 @@ def steps(network: str, batch: int, scoring: dict[str, Any] | None) -> Callable[
 
 
 def growth(network: str, batch: int, kind: str) -> float:
-    """Bytes by which a process grows that trains, with a store that plans and takes scores, if it scores."""
+    """Return the growth in bytes of a training process; if it scores, a store plans and takes the scores."""
     command = [sys.executable, "-m", "benchmarks.training_memory", network, str(batch), kind]
     # What torch frees goes back to the system at once, so that the peak is not one of malloc's habits.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
@@ -73,7 +73,7 @@ def growth(network: str, batch: int, kind: str) -> float:
 
 
 def grow(network: str, batch: int, kind: str) -> int:
-    """As `growth`, of this process."""
+    """Return the `growth` of this process."""
     torch.set_num_threads(1)
     train("small_cnn", 2, LAST, examples=100)  # what is loaded when it is first used
     before = resident("VmRSS")
@@ -83,7 +83,7 @@ def grow(network: str, batch: int, kind: str) -> int:
 
 
 def train(network: str, batch: int, kind: str, examples: int) -> None:
-    """Two epochs of some steps, with a store of so many examples if there are scores."""
+    """Train two epochs of some steps, with a store of this many examples if there are scores."""
     pruning = PruningConfig(ratio=0.5, max_ratio=0.7, min_probability=0.3, epochs=2)
     store = None
     if KINDS[kind] is not None:
@@ -98,7 +98,7 @@ def train(network: str, batch: int, kind: str, examples: int) -> None:
 
 
 def resident(field: str) -> int:
-    """Bytes of this process's memory, as Linux counts them."""
+    """Return this process's memory in bytes, as counted by Linux."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
@@ -130,7 +130,7 @@ def measure(options: Options) -> Result:
         peaks = {kind: statistics.median(of_kind) for kind, of_kind in taken.items()}
         title = f"Growth of a process, {network}, batch {batch}, {EXAMPLES:,} examples in the store"
         tables.append(
-            _table(title, peaks, "Medians of three processes; those with scores also plan and push.")
+            _table(title, peaks, "Medians of three processes. Those with scores also plan and push.")
         )
         name = f"{network}: peak growth of a process"
         ratios.append(Ratio(f"{name}, {LAST} / {NONE}", peaks[LAST] / peaks[NONE], "lower", GOAL))
