@@ -222,7 +222,7 @@ def masks_on_rank(rank: int, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_have_the_same_masks_and_weights(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(masks_on_rank, (tmp_path,), nprocs=2)
+    torch.multiprocessing.start_processes(masks_on_rank, (tmp_path,), nprocs=2, start_method="forkserver")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for name, state in ranks[0].items():
         masks = [value for key, value in state.items() if key.startswith("mask")]

@@ -15,6 +15,7 @@ import pytest
 from sadp_dist import PruningConfig, open_snapshot
 from sadp_dist.loading import write_beton
 from sadp_dist.store.wire.snapshot import Snapshot
+from tests.forked import run_forked, run_ranks
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -27,17 +28,23 @@ Run = Callable[..., list[tuple[int, float]]]
 
 @pytest.fixture
 def run(tmp_path) -> Run:
-    """Runs a command in an empty folder; gives examples trained on and test accuracy of each epoch."""
+    """Runs a command in an empty folder; gives examples trained on and test accuracy of each epoch.
 
-    def start(*command: object) -> list[tuple[int, float]]:
-        done = subprocess.run(
-            list(map(str, command)),
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
+    With `ranks`, the command is what follows `python`, and is run by so many ranks.
+    """
+
+    def start(*command: object, ranks: int | None = None) -> list[tuple[int, float]]:
+        if ranks is None:
+            done = subprocess.run(
+                list(map(str, command)),
+                cwd=tmp_path,
+                env=ENVIRONMENT,
+                capture_output=True,
+                text=True,
+                timeout=280,
+            )
+        else:
+            done = run_ranks(command, ranks, cwd=tmp_path, env=ENVIRONMENT, timeout=280)
         assert done.returncode == 0, done.stdout + done.stderr
         found = re.findall(r"epoch +(\d+): trained on (\d+), test accuracy ([\d.]+)%", done.stdout)
         by_epoch = {int(epoch): (int(count), float(accuracy)) for epoch, count, accuracy in found}
@@ -84,13 +91,13 @@ def test_accelerate(launcher, run, tmp_path):
 
 
 def test_ffcv(run, tmp_path):
-    subprocess.run([sys.executable, EXAMPLES / "digits_images.py", tmp_path / "images"], check=True)
+    assert run_forked([EXAMPLES / "digits_images.py", tmp_path / "images"]).returncode == 0
     for split in ("train", "test"):
         write_beton(tmp_path / "images", tmp_path / f"{split}.beton", split=split)
     docstring = (EXAMPLES / "ffcv_imagenet.py").read_text().split('"""')[1]
     command = re.search(r"python examples/ffcv_imagenet.py (.*?)\n\n", docstring, re.DOTALL)[1]
     options = command.replace("\\", "").split()
-    epochs = run(*TORCHRUN, EXAMPLES / "ffcv_imagenet.py", *options)
+    epochs = run(EXAMPLES / "ffcv_imagenet.py", *options, ranks=2)
     assert [count for count, _ in epochs] == sizes(1442, 0.35, 0.55)
     assert trained_on_what_was_planned(tmp_path / "ffcv_imagenet.npz", epochs)
     assert epochs[-1][1] > 80

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -21,12 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-docs", action="store_true", help="write the table of docs/reliability.md anew")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ray's cases come first: they follow each other on one cluster while the others run beside them."""
-    items.sort(key=lambda item: item.path != Path(__file__).with_name("test_ray.py"))
-
-
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Case, Future[Outcome]]]:
@@ -54,6 +48,4 @@ def check_row(request: pytest.FixtureRequest) -> Iterator[Callable[[Case, Outcom
     else:
         table: dict[Case, Outcome] = {}
         yield table.__setitem__
-        items = [item for item in request.session.items if hasattr(item, "callspec")]
-        cases = [item.callspec.params.get("case") for item in sorted(items, key=lambda item: item.path)]
-        write_rows({case: table[case] for case in cases if case in table})
+        write_rows(table)

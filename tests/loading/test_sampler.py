@@ -116,8 +116,8 @@ def report_shard(rank, folder):
 
 @pytest.mark.slow
 def test_rank_and_world_size_come_from_torch_distributed(tmp_path):
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=report_shard, args=(rank, str(tmp_path))) for rank in range(2)]
+    forkserver = multiprocessing.get_context("forkserver")
+    processes = [forkserver.Process(target=report_shard, args=(rank, str(tmp_path))) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:

@@ -58,7 +58,7 @@ def test_the_variance_of_random_pruning_is_that_of_its_formula(trained):
 @pytest.mark.parametrize("name", ["figure1", "figure4", "figure5"])
 def test_the_figures_that_look_at_networks_come_of_real_runs(name, trained, monkeypatch):
     for module in ("correlations", "gradient_variances"):
-        monkeypatch.setattr(f"sadp_dist.reproduce.{module}.EXAMPLES", 30)
+        monkeypatch.setattr(f"sadp_dist.reproduce.{module}.EXAMPLES", 12)
     experiment = EXPERIMENTS[name]
     result = experiment.result(trained, run_jobs(experiment.jobs(trained), 1, QUIET))
     assert len(result.charts) == 1

@@ -186,7 +186,7 @@ def score_on_rank(rank: int, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_each_of_two_ranks_has_the_scores_of_its_examples(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(score_on_rank, (tmp_path,), nprocs=2)
+    torch.multiprocessing.start_processes(score_on_rank, (tmp_path,), nprocs=2, start_method="forkserver")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     assert torch.equal(ranks[0]["gradient"], ranks[1]["gradient"]), "the ranks did not train together"
     images, labels, _ = batch(size=8)

@@ -68,7 +68,7 @@ def test_the_recipe_for_imagenet_trains_on_real_images_in_both_phases(tmp_path):
     beton = tmp_path / "sample.beton"
     write_beton(tmp_path / "images", beton, max_side=500)
     small = [f"data.train={beton}", f"data.test={beton}", "data.workers=1", "training.batch_size=2"]
-    small += ["training.epochs=2", f"output={tmp_path}/{{name}}"]
+    small += ["training.epochs=2", "data.image_size=64", f"output={tmp_path}/{{name}}"]
     train(load_config(CONFIGS / "imagenet-sew-resnet34.yaml", small))
     small += [f"network.weights={tmp_path}/imagenet-sew-resnet34-pretrain"]
     summary = train(load_config(CONFIGS / "imagenet-sew-resnet34-finetune.yaml", small))
