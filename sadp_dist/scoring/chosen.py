@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 
+from sadp_dist.choices import did_you_mean
 from sadp_dist.errors import UsageError
 from sadp_dist.scoring.layers import GRADIENT_NORMS, ROW_NORMS
 
@@ -36,9 +36,10 @@ def choose_layers(model: nn.Module, layers: str | Sequence[str], exact: bool) ->
             raise UsageError('layers is empty; give "last", "all" or a list of module names')
     for name in names:
         if name not in modules:
-            near = difflib.get_close_matches(name, ["last", "all", *trainable], n=1, cutoff=0)[0]
+            known = ["last", "all", *trainable]
             raise UsageError(
-                f'layers: no module {name!r}; the nearest is {near!r}, and "last" and "all" are allowed'
+                f'layers: there is no module {name!r}; use "last", "all" or names of Linear or Conv layers, '
+                f'such as "{known[-1]}"{did_you_mean(name, known)}'
             )
         kind = type(modules[name]).__name__
         if modules[name] not in ROW_NORMS:

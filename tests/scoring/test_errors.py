@@ -23,9 +23,12 @@ def frozen(*names: str) -> SpikingNetwork:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layers": ["haed"]}, "no module 'haed'; the nearest is 'head'"),
-        ({"layers": "lats"}, "no module 'lats'; the nearest is 'last'"),
-        ({"layers": ["head", "conv"]}, "no module 'conv'; the nearest is 'conv"),
+        ({"layers": ["haed"]}, 'such as "head"; did you mean "head"?'),
+        ({"layers": "lats"}, '; did you mean "last"?'),
+        (
+            {"layers": ["head", "conv"]},
+            'no module \'conv\'; use "last", "all" or names of Linear or Conv layers, such as ',
+        ),
         ({"layers": []}, 'layers is empty; give "last", "all" or a list of module names'),
         ({"layers": ["norm"]}, "'norm' is of type BatchNorm2d; name Linear or Conv layers"),
         ({"layers": ["conv1"]}, "'conv1' is frozen; name trainable layers"),

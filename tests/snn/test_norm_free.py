@@ -11,7 +11,7 @@ from torch import nn
 
 from sadp_dist.errors import UsageError
 from sadp_dist.snn import NeuronConfig, build_network
-from sadp_dist.snn.models.nf_resnet import Block
+from sadp_dist.snn.models.nf_resnet import ScaledBlock
 from sadp_dist.snn.models.standardised import GAMMA, StandardisedConv2d
 from sadp_dist.snn.models.vgg_ws import DROPOUT
 
@@ -91,7 +91,7 @@ def test_weights_have_a_mean_of_zero_and_a_variance_of_gamma_squared_by_the_fan_
 @pytest.mark.parametrize("name", ["nf_resnet34", "nf_resnet50", "nf_resnet101"])
 def test_currents_keep_the_variance_that_was_foreseen_through_depth(name):
     network = build_network(name, 10, 16, time_steps=1)
-    blocks = [module for module in network.body if isinstance(module, Block)]
+    blocks = [module for module in network.body if isinstance(module, ScaledBlock)]
     relative = []
     for block in blocks:
         block.register_forward_hook(

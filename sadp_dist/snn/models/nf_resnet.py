@@ -45,7 +45,7 @@ def build_nf_resnet101(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
     return _nf_resnet((3, 4, 23, 3), True, blueprint)
 
 
-class Block(nn.Module):
+class ScaledBlock(nn.Module):
     """x + α f(x / β), currents [T, B, C, H, W] in and out.
 
     Args:
@@ -110,7 +110,7 @@ def _nf_resnet(
         outputs = 4 * inner if bottleneck else inner
         for index in range(depth):
             stride = 2 if stage > 0 and index == 0 else 1
-            block = Block((inputs, inner, outputs), stride, bottleneck, variance, blueprint)
+            block = ScaledBlock((inputs, inner, outputs), stride, bottleneck, variance, blueprint)
             blocks.append(block)
             inputs, variance = outputs, block.variance
     body = nn.Sequential(

@@ -80,7 +80,7 @@ class Spikes(nn.Module):
         return spikes
 
 
-class Block(nn.Module):
+class ConvBlock(nn.Module):
     """x + g dw2(pw2(spikes(pw1(dw1(spikes(x)))))), [1, B, D, H, W] in and out.
 
     Args:
@@ -146,7 +146,9 @@ class Level(nn.Module):
         super().__init__()
         self.below = nn.Identity() if below is None else _fused(spikes, below, width, shrink)
         self.above = None if above is None else _fused(spikes, above, width, shrink=False)
-        self.blocks = nn.Sequential(Block(width, kernel_size, spikes), Block(width, kernel_size, spikes, end))
+        self.blocks = nn.Sequential(
+            ConvBlock(width, kernel_size, spikes), ConvBlock(width, kernel_size, spikes, end)
+        )
 
     def forward(self, below: Tensor, above: Tensor | None) -> Tensor:
         x: Tensor = self.below(below)
