@@ -18,16 +18,12 @@ from numpy.typing import NDArray
 from benchmarks import peers
 from benchmarks.result import Cell, Options, Ratio, Result, Table
 from benchmarks.timing import in_turns, median_ratio
-from sadp_dist.selection import PruningConfig, Shard, plan_epoch, selection_probabilities
-from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import LocalParts
+from sadp_dist.selection import PruningConfig, ScoreTable, Shard, plan_epoch, selection_probabilities
+from sadp_dist.selection.order import shuffled
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.reference import sorted_probabilities
-from sadp_dist.selection.rules import RULES
-from sadp_dist.selection.sampling import draw_parts
-from sadp_dist.selection.sharding import join
+from sadp_dist.selection.sharding import shard
 from sadp_dist.selection.threads import thread_count
-from sadp_dist.selection.weighting import PerProbability
 
 N = 1_281_167  # ImageNet
 KEPT = 0.65
@@ -55,14 +51,14 @@ def plan_and_shard(scores: NDArray[np.float32]) -> list[Shard]:
     return [plan.shard(rank, RANKS) for rank in range(RANKS)]
 
 
-class Stations:
+class Stages:
     """The plan of an epoch one step at a time: what each costs."""
 
     def __init__(self, scores: NDArray[np.float32]) -> None:
         self.scores = scores
         self.S = round(KEPT * len(scores))
         self.order_key = stream_key(PLANNING.seed, 0, Stream.SHUFFLE)
-        self.parts = LocalParts([Part(scores)])
+        self.table = ScoreTable.of_scores(scores)
         for step in self.steps().values():
             step()
 
@@ -75,31 +71,30 @@ class Stations:
         }
 
     def decide(self) -> None:
-        self.probability, _ = RULES["sadp"].probability(self.parts, self.S, PLANNING, 0)
+        self.p = PLANNING.rule.probabilities(self.table, self.S, 0)
 
     def draw(self) -> None:
-        self.drawn = draw_parts(self.parts, self.probability, PLANNING.seed, 0, PLANNING.scheme, "none")
+        self.drawn = PLANNING.rule.draw(self.table, self.p, 0)
 
     def keep(self) -> None:
-        weight = PerProbability(self.S / len(self.scores))
-        (self.count,) = self.parts.each("keep", 0, self.drawn, self.order_key, self.probability, weight)
+        self.indices = shuffled(self.drawn, len(self.scores), self.order_key)
+        self.weights = PLANNING.rule.weights(self.table, self.indices, self.p, self.S, 0)
 
     def shard(self) -> None:
-        self.shards = [join(self.parts.each("shard", 0, rank, RANKS, self.count)) for rank in range(RANKS)]
+        self.shards = [shard(self.indices, self.weights, rank, RANKS) for rank in range(RANKS)]
 
     def arrays(self) -> list[NDArray]:
         """What a plan reads and works out."""
-        whole = join(self.parts.each("drawn", 0))
-        return [self.scores, *whole, *(array for shard in self.shards for array in shard)]
+        return [self.scores, self.indices, self.weights, *(array for shard in self.shards for array in shard)]
 
 
-def check(scores: NDArray[np.float32], stations: Stations) -> None:
+def check(scores: NDArray[np.float32], stages: Stages) -> None:
     """Raise unless all that is timed gives the same."""
     S = KEPT * len(scores)
     expected = sorted_probabilities(scores, S)
     np.testing.assert_allclose(selection_probabilities(scores, S), expected, rtol=1e-9)
     np.testing.assert_allclose(masked_probabilities(scores, S), expected, rtol=1e-5)  # float32 products
-    for whole, stepped in zip(plan_and_shard(scores), stations.shards, strict=True):
+    for whole, stepped in zip(plan_and_shard(scores), stages.shards, strict=True):
         np.testing.assert_array_equal(whole.indices, stepped[0])
         np.testing.assert_array_equal(whole.weights, stepped[1])
 
@@ -110,9 +105,9 @@ def measure(options: Options) -> Result:
     chance = np.random.default_rng(0)
     scores = chance.lognormal(size=N).astype(np.float32)
     S = KEPT * N
-    stations = Stations(scores)
-    check(scores, stations)
-    arrays = stations.arrays()
+    stages = Stages(scores)
+    check(scores, stages)
+    arrays = stages.arrays()
     copies = [np.empty_like(array) for array in arrays]
 
     def read_and_write() -> None:
@@ -133,7 +128,7 @@ def measure(options: Options) -> Result:
             "plan": lambda: plan_and_shard(scores),
             "read and write": read_and_write,
             "read and write, new memory": lambda: [array.copy() for array in arrays],
-            **stations.steps(),
+            **stages.steps(),
         },
         turns,
         clock=process_time,

@@ -33,12 +33,12 @@ def markdown() -> str:
 def facts(config: PruningConfig, N: int, full_epoch: float | None = None) -> dict[str, str]:
     """Return what is known about a run before it starts."""
     K = config.epochs
-    beta, schedule = config.min_probability, config.schedule
-    ratios = [schedule.ratio(k) for k in range(1, K + 1)]
+    beta, r_max = config.min_probability, config.max_ratio or config.ratio
+    ratios = [config.rule.ratio(epoch) for epoch in range(K)]
     sizes = [round((1 - ratio) * N) for ratio in ratios]
     flat = next((k for k, S in enumerate(sizes, 1) if beta * N > S), None)
     found = {
-        "r, β, r_max": f"{config.ratio:g}, {beta:g}, {schedule.max_ratio:g}",
+        "r, β, r_max": f"{config.ratio:g}, {beta:g}, {r_max:g}",
         "pruned in the first epoch": f"{ratios[0]:.1%}",
         "pruned in the last epoch": f"{ratios[-1]:.1%}",
         "examples in the first epoch": f"{sizes[0]:,}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sadp_dist.reproduce.job import Job
+from sadp_dist.reproduce.methods import TRACKING_EPOCHS, with_tracking
 from sadp_dist.reproduce.small_data import CIFAR10_PART, files_of, write_missing
 from sadp_dist.training.config_file import read_sections
 
@@ -84,6 +85,7 @@ class ExperimentSetting:
             more: for the job.
         """
         files = {} if data is None else files_of(data, self.runs)
+        overrides = with_tracking(overrides, TRACKING_EPOCHS.get(file))
         return Job(self.recipes / file, overrides, seed, self.runs, files, **more)
 
     def chain(self, file: str, overrides: Mapping[str, Any], seed: int, data: str | None = None) -> list[Job]:

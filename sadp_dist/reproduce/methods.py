@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sadp_dist.reproduce.published import BETWEEN, TABLE_II
@@ -19,6 +20,21 @@ LABELS = {
 
 BASELINES = tuple(method for method in LABELS if method != "full")
 FULL: dict[str, Any] = {"pruning.method": "full"}
+
+
+TRACKING_EPOCHS = {
+    "reproduce-small.yaml": 2,
+    "tiny-imagenet-10-finetune.yaml": 1,
+    "imagenet-sew-resnet34-finetune.yaml": 1,
+    "imagenet-meta-spikeformer-31m-finetune.yaml": 1,
+}
+"""Recipe -> `pruning.tracking_epochs` of the methods that track, where it is not the default."""
+
+
+def with_tracking(overrides: Mapping[str, Any], epochs: int | None) -> dict[str, Any]:
+    """A recipe's overrides, with the epochs of tracking if their method tracks; None is the default."""
+    tracks = overrides.get("pruning.method") in ("forgetting", "el2n", "grand")
+    return {**({"pruning.tracking_epochs": epochs} if tracks and epochs is not None else {}), **overrides}
 
 
 def pruned(method: str, ratio: float, **changed: Any) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from sadp_dist.reproduce.baselines import NAMES, OF_PART
 from sadp_dist.reproduce.experiment import Experiment, register, summary_of
 from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
-from sadp_dist.reproduce.methods import FULL, LABELS, pruned
+from sadp_dist.reproduce.methods import FULL, LABELS, pruned, with_tracking
 from sadp_dist.reproduce.result import Cell, Result, ResultTable
 
 METHODS = ("forgetting", "el2n", "random", "infobatch", "sadp")
 RATIOS = (0.3, 0.5, 0.7)
-HALF = {"training.epochs": 5, "training.evaluate_every": 5, "pruning.tracking_epochs": 1}
+HALF = {"training.epochs": 5, "training.evaluate_every": 5}
 """At small scale, half as long as for the other tables: here it is seconds that count."""
 
 
@@ -35,6 +35,8 @@ class Figure3(Experiment):
 
     def _job(self, setting: ExperimentSetting, overrides: Mapping[str, Any]) -> Job:
         timed = {**(HALF if setting.small else {}), "tracking.trackers": []}
+        if setting.small:
+            overrides = with_tracking(overrides, 1)
         # A checkpoint every so often makes it another run than one that was trained beside others.
         apart = {"training.keep_checkpoints": 1}
         return setting.job(self._dataset(setting), {**overrides, **timed, **apart}, setting.seeds[0])

@@ -13,52 +13,59 @@ from numpy.typing import NDArray
 
 from sadp_dist.selection.order import index_type, shuffled
 from sadp_dist.selection.random import bits
-from sadp_dist.selection.sharding import Drawn
+from sadp_dist.selection.sharding import check_rank
 
 
-def by_block(
-    drawn: NDArray[np.uint8], n: int, key: np.uint64, part: range, block: int
-) -> tuple[NDArray[np.integer], NDArray[np.integer] | None]:
-    """As `order.shuffled`, but in a random order of blocks, and inside each as in the data set.
+def by_block(drawn: NDArray[np.uint8], n: int, key: np.uint64, block: int) -> NDArray[np.integer]:
+    """Return the drawn examples of 0..n-1 in a random order of blocks, and inside each in ascending order.
 
     Args:
         drawn: (ceil(n / 8),) packed bits, which of 0..n-1 are drawn.
         n: examples in all.
         key: of the random numbers, from `random.stream_key`.
-        part: the range whose examples are wanted; it begins and, before n, ends at a multiple of 8.
         block: examples in a block, at least 1; the last block may have fewer.
+
+    Returns:
+        Their indices, `order.index_type(n)`.
     """
-    room = int(np.bitwise_count(drawn[part.start // 8 : -(-part.stop // 8)]).sum(dtype=np.int64))
-    indices, positions = np.empty((2, room), index_type(n))
-    _walk(drawn, n, _block_order(key, -(-n // block)), block, part.start, part.stop, indices, positions)
-    return indices, None if len(part) == n else positions
+    indices = np.empty(int(np.bitwise_count(drawn).sum(dtype=np.int64)), index_type(n))
+    _walk(drawn, n, _block_order(key, -(-n // block)), block, indices)
+    return indices
 
 
-def run_of_rank(share: Drawn, rank: int, world_size: int, drawn: int, key: np.uint64) -> Drawn:
-    """What one rank has of a part's share of `drawn` examples; the positions are those in the rank's shard.
+def run_of_rank(
+    order: NDArray[np.integer], weights: NDArray[np.float64], rank: int, world_size: int, key: np.uint64
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return one rank's run of an epoch's order, shuffled.
 
-    Runs differ by one example at most; a shorter one is filled up at its end with the example before it, at
-    weight 0, which lies beside its own.
+    Runs differ by one example at most. A shorter one is padded at its end with the example before it, with
+    weight 0; that example lies beside its own.
 
     Args:
-        share: of the part, at its positions among all that are drawn.
+        order: (n,) the subset in the order of `by_block`.
+        weights: (n,) float64, theirs.
         rank: 0 <= rank < world_size.
         world_size: W >= 1.
-        drawn: n, of all parts.
         key: of the order inside a run.
+
+    Returns:
+        Indices int64 and weights float64, ceil(n / W) each.
+
+    Raises:
+        UsageError: rank or world_size out of range.
     """
-    least, longer = divmod(drawn, world_size)
+    check_rank(rank, world_size)
+    least, longer = divmod(len(order), world_size)
     begin = rank * least + min(rank, longer)
     length = least + (rank < longer)
-    positions = np.arange(drawn) if share.positions is None else share.positions
-    first, last = np.searchsorted(positions, (begin, begin + length))
     everyone = np.full(-(-length // 8), 255, np.uint8)
-    place = shuffled(everyone, length, key, range(length))[0][positions[first:last] - begin]
-    indices, weights = share.indices[first:last], share.weights[first:last]
-    if 0 < longer <= rank and first > 0 and positions[first - 1] == begin - 1:  # the fill is this part's
-        indices, weights = np.append(indices, share.indices[first - 1]), np.append(weights, 0.0)
-        place = np.append(place, length)
-    return Drawn(place, indices, weights)
+    place = shuffled(everyone, length, key)
+    padded = 0 < longer <= rank and begin > 0
+    indices, shard_weights = np.empty(length + padded, np.int64), np.empty(length + padded)
+    indices[place], shard_weights[place] = order[begin : begin + length], weights[begin : begin + length]
+    if padded:
+        indices[-1], shard_weights[-1] = order[begin - 1], 0.0
+    return indices, shard_weights
 
 
 def _block_order(key: np.uint64, blocks: int) -> NDArray[np.int64]:
@@ -75,20 +82,11 @@ def _bits_of(key: np.uint64, count: int) -> NDArray[np.uint64]:
 
 @njit(cache=True, nogil=True)
 def _walk(
-    drawn: NDArray[np.uint8],
-    n: int,
-    order: NDArray[np.int64],
-    block: int,
-    begin: int,
-    end: int,
-    indices: NDArray[np.integer],
-    positions: NDArray[np.integer],
+    drawn: NDArray[np.uint8], n: int, order: NDArray[np.int64], block: int, indices: NDArray[np.integer]
 ) -> None:
-    count, position = 0, 0
+    count = 0
     for number in order:
         for i in range(number * block, min((number + 1) * block, n)):
             if (drawn[i >> 3] >> (i & 7)) & 1:
-                if begin <= i < end:
-                    indices[count], positions[count] = i, position
-                    count += 1
-                position += 1
+                indices[count] = i
+                count += 1

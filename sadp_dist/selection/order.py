@@ -9,7 +9,7 @@ has to lie in memory. Rows know nothing of each other, so that threads can share
 from __future__ import annotations
 
 import math
-from itertools import accumulate, pairwise, starmap
+from itertools import pairwise, starmap
 
 import numpy as np
 from numba import njit
@@ -81,52 +81,35 @@ def _add(x: np.uint64, y: np.uint64, width: np.uint64) -> np.uint64:
     return min(x + y, x + y - width)
 
 
-def shuffled(
-    drawn: NDArray[np.uint8], n: int, key: np.uint64, part: range
-) -> tuple[NDArray[np.integer], NDArray[np.integer] | None]:
-    """The drawn examples of a range, in the permutation's order of all that are drawn.
+def shuffled(drawn: NDArray[np.uint8], n: int, key: np.uint64) -> NDArray[np.integer]:
+    """Return the drawn examples of 0..n-1 in the permutation's order.
 
     Whether an example is drawn moves none of the others.
 
     Args:
-        drawn: (ceil(n / 8),) which of 0..n-1 are drawn: example i is bit i % 8, from the lowest up, of byte
-            i // 8.
+        drawn: (ceil(n / 8),) packed bits: example i is bit i % 8, from the lowest up, of byte i // 8.
         n: examples in all.
         key: of the random numbers, from `random.stream_key`.
-        part: the range whose examples are wanted; it begins and, before n, ends at a multiple of 8.
 
     Returns:
-        Their indices, and their positions among all that are drawn, both (drawn in the range,) of
-        `index_type(n)` and in ascending position. None for positions that are 0, 1, 2, ..., where the range
-        is all of 0..n-1.
+        Their indices, `index_type(n)`.
     """
-    dtype, whole, row = index_type(n), len(part) == n, empty_row(n)
+    row = empty_row(n)
     width, first = len(row), first_round(key, row)
-    room = int(np.bitwise_count(drawn[part.start // 8 : -(-part.stop // 8)]).sum(dtype=np.int64)) + 1
+    room = int(np.bitwise_count(drawn).sum(dtype=np.int64)) + 1
 
-    def walk(lefts: range) -> tuple[NDArray[np.integer], NDArray[np.integer], int]:
-        indices = np.empty(min(room, len(lefts) * width), dtype)  # pages never written take no memory
-        positions = np.empty(0 if whole else len(indices), dtype)
-        args = (drawn, n, key, first, lefts.start, lefts.stop, np.empty_like(row), np.empty(width, np.uint8))
-        if whole:
-            count = passed = _walk(*args, indices)
-        else:
-            count, passed = _walk_part(*args, indices, positions, part.start, part.stop)
-            positions.resize(count, refcheck=False)
+    def walk(lefts: range) -> NDArray[np.integer]:
+        indices = np.empty(min(room, len(lefts) * width), index_type(n))  # unused pages take no memory
+        buffers = np.empty_like(row), np.empty(width, np.uint8)
+        count = _walk(drawn, n, key, first, lefts.start, lefts.stop, *buffers, indices)
         indices.resize(count, refcheck=False)
-        return indices, positions, passed
+        return indices
 
     threads = thread_count()
-    stretches = 1 if threads == 1 else min(4 * threads, max(n // _STRETCH, 1))
-    bounds = [width * stretch // stretches for stretch in range(stretches + 1)]
-    indices, positions, passed = zip(*in_threads(walk, list(starmap(range, pairwise(bounds)))), strict=True)
-    if len(indices) == 1:
-        return indices[0], None if whole else positions[0]
-    if whole:
-        return np.concatenate(indices), None
-    for of_chunk, before in zip(positions, accumulate(passed, initial=0), strict=False):
-        of_chunk += before
-    return np.concatenate(indices), np.concatenate(positions)
+    count = 1 if threads == 1 else min(4 * threads, max(n // _STRETCH, 1))
+    bounds = [width * stretch // count for stretch in range(count + 1)]
+    found = in_threads(walk, list(starmap(range, pairwise(bounds))))
+    return found[0] if count == 1 else np.concatenate(found)
 
 
 @njit(cache=True, nogil=True)
@@ -149,34 +132,6 @@ def _walk(
             indices[count] = row[j]
             count += is_drawn[j]
     return count
-
-
-@njit(cache=True, nogil=True)
-def _walk_part(
-    drawn: NDArray[np.uint8],
-    n: int,
-    key: np.uint64,
-    first: NDArray[np.unsignedinteger],
-    begin_left: int,
-    end_left: int,
-    row: NDArray[np.unsignedinteger],
-    is_drawn: NDArray[np.uint8],
-    indices: NDArray[np.integer],
-    positions: NDArray[np.integer],
-    begin: int,
-    end: int,
-) -> tuple[int, int]:
-    count = position = 0
-    for left in range(begin_left, end_left):
-        length = fill_row(left, n, key, first, row)
-        _look_up(drawn, row, length, is_drawn)
-        for j in range(length):
-            i = np.int64(row[j])
-            indices[count] = i
-            positions[count] = position
-            position += is_drawn[j]
-            count += is_drawn[j] & (begin <= i) & (i < end)
-    return count, position
 
 
 @njit(cache=True, nogil=True)

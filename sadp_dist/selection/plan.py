@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.blocks import run_of_rank
+from sadp_dist.selection.blocks import by_block, run_of_rank
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import AnyProbability, LocalParts, Parts
-from sadp_dist.selection.probabilities import Capping, block_sums, check_scores, in_ranges
+from sadp_dist.selection.order import shuffled
+from sadp_dist.selection.probabilities import check_scores
 from sadp_dist.selection.random import Stream, stream_key
-from sadp_dist.selection.sampling import draw_parts
-from sadp_dist.selection.sharding import Drawn, Shard, check_rank, join, shard
+from sadp_dist.selection.rules import Rule
+from sadp_dist.selection.sharding import Shard, shard
+from sadp_dist.selection.sums import Extremes, extremes
+from sadp_dist.selection.table import ScoreTable
 
 
 @dataclass(frozen=True)
-class PlanFigures:
-    """What there is to say about the plan of an epoch, beside the examples and their weights.
+class ProbabilityReport:
+    """What is shown about the probabilities of an epoch.
+
+    Attributes:
+        capped: number of examples with p = 1 because of their score; 0 in an epoch on all data.
+        gamma: γ >= 0, in the unit of the scores, which lifts the smallest p to the floor; None where the rule
+            has none.
+        floor_in_force: the floor is above S / N, which makes every p = S / N.
+    """
+
+    capped: int
+    gamma: float | None = None
+    floor_in_force: bool = False
+
+    @classmethod
+    def of(cls, rule: Rule, table: ScoreTable, p: NDArray[np.float64], found: Extremes) -> ProbabilityReport:
+        """Return the report on p, of which these are the extremes."""
+        capped = found.ones if rule.needs_scores and found.ones < len(p) else 0
+        in_force = rule.has_floor and 0 < found.largest < rule.config.min_probability
+        return cls(capped, rule.gamma(table, p, found), in_force)
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The subset of an epoch, whole, before it is split over ranks.
 
     Attributes:
         epoch: counted from 0.
         ratio: pruning ratio r_k.
-        subset_size: S = (1 - r_k) N rounded.
-        weighted_size: by what a weighted sum over the subset is divided to be a mean; see `Rule.weights`.
+        subset_size: S, Σ p rounded.
+        weighted_size: by what a weighted sum over the subset is divided to be a mean; see `Rule.weighting`.
         dataset_size: N.
-        drawn: n, how many examples are drawn: S for "systematic", around S for "bernoulli".
-        capping: how the probabilities came about.
+        report: on the probabilities.
+        indices: (n,) int32, or int64 where N is above 2^31, in the shuffled order.
+        weights: (n,) float64, as the rule has them.
+        run_key: of the order inside a rank's run, where the ranks have runs of blocks.
     """
 
     epoch: int
@@ -38,48 +63,25 @@ class PlanFigures:
     subset_size: int
     weighted_size: int
     dataset_size: int
-    drawn: int
-    capping: Capping
-
-    def as_shard(self, indices: NDArray[np.integer], weights: NDArray[np.float64]) -> Shard:
-        """A rank's examples as its shard."""
-        return Shard(
-            indices.astype(np.int64, copy=False),
-            weights,
-            self.weighted_size,
-            self.dataset_size,
-            self.ratio,
-            self.epoch,
-            self.drawn,
-        )
-
-
-@dataclass(frozen=True)
-class EpochPlan(PlanFigures):
-    """The subset of an epoch, whole, before it is split over ranks.
-
-    Attributes:
-        indices: (n,) int32, or int64 where N is above 2^31, in the shuffled order.
-        weights: (n,) float64, as the rule has them.
-        run_key: of the order inside a rank's run, where the ranks have runs of blocks.
-    """
-
+    report: ProbabilityReport
     indices: NDArray[np.integer]
     weights: NDArray[np.float64]
     run_key: np.uint64 | None = None
 
-    def figures(self) -> PlanFigures:
-        """The plan without its arrays."""
-        return PlanFigures(**{field.name: getattr(self, field.name) for field in fields(PlanFigures)})
+    @property
+    def drawn(self) -> int:
+        """How many examples are drawn: S for "systematic", around S for "bernoulli"."""
+        return len(self.indices)
 
     def shard(self, rank: int, world_size: int) -> Shard:
         """What `rank` of `world_size` trains on; see `sharding.shard` and `blocks.run_of_rank`."""
-        if self.run_key is not None:
-            check_rank(rank, world_size)
-            whole = Drawn(None, self.indices, self.weights)
-            run = run_of_rank(whole, rank, world_size, self.drawn, self.run_key)
-            return self.as_shard(*join([run]))
-        return self.as_shard(*shard(self.indices, self.weights, rank, world_size))
+        if self.run_key is None:
+            indices, weights = shard(self.indices, self.weights, rank, world_size)
+        else:
+            indices, weights = run_of_rank(self.indices, self.weights, rank, world_size, self.run_key)
+        return Shard(
+            indices, weights, self.weighted_size, self.dataset_size, self.ratio, self.epoch, self.drawn
+        )
 
 
 def plan_epoch(
@@ -97,91 +99,61 @@ def plan_epoch(
         UsageError: a score that is negative or infinite, an epoch out of range, labels that are missing or do
             not fit.
     """
+    table, scale = _table_of(scores, epoch, config, labels)
+    plan = plan_table(table, epoch, config)
+    gamma = plan.report.gamma
+    if scale == 1 or gamma is None:
+        return plan
+    return replace(plan, report=replace(plan.report, gamma=gamma / scale))
+
+
+def plan_table(table: ScoreTable, epoch: int, config: PruningConfig) -> EpochPlan:
+    """As `plan_epoch`, of the table of a run. A rule that keeps state of examples changes it in the table."""
+    N = len(table)
+    rule, seen, p, found = _choose(table, epoch, config)
+    S, ratio = round(found.total), rule.ratio(epoch - config.tracked_epochs * (rule is config.rule))
+    if round((1 - ratio) * N) != S:  # the rule decides by the scores how many examples it keeps
+        ratio = 1 - S / max(N, 1)
+    report = ProbabilityReport.of(rule, seen, p, found)
+    drawn = rule.draw(seen, p, epoch)
+    order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
+    if config.shard_block is None:
+        indices = shuffled(drawn, N, order_key)
+    else:
+        indices = by_block(drawn, N, order_key, config.shard_block)
+    weights = rule.weights(seen, indices, p, S, epoch - config.tracked_epochs)
+    size = rule.weighted_size(S, N, len(indices))
+    return EpochPlan(epoch, ratio, S, size, N, report, indices, weights, config.run_key(epoch))
+
+
+def epoch_probabilities(
+    scores: ArrayLike, epoch: int, config: PruningConfig, labels: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Return the probabilities with which an epoch's subset is drawn, (N,); arguments as of `plan_epoch`."""
+    table, _ = _table_of(scores, epoch, config, labels)
+    return _choose(table, epoch, config)[2]
+
+
+def _choose(
+    table: ScoreTable, epoch: int, config: PruningConfig
+) -> tuple[Rule, ScoreTable, NDArray[np.float64], Extremes]:
+    """The epoch's rule, the table as it sees it, its probabilities and their extremes."""
+    rule, k = config.rule_of(epoch)
+    S = round((1 - rule.ratio(k)) * len(table))
+    seen = table.filled(config.unseen) if rule.needs_scores and rule.fills_unseen else table
+    p = rule.probabilities(seen, S, k)
+    return rule, seen, p, extremes(p)
+
+
+def _table_of(
+    scores: ArrayLike, epoch: int, config: PruningConfig, labels: ArrayLike | None
+) -> tuple[ScoreTable, float]:
     G, scale = check_scores(scores, unseen=True)
     if not 0 <= epoch < config.run_epochs:
         raise UsageError(
             f"epoch={epoch} is outside [0, {config.run_epochs - 1}], as {config.epochs_in_words()}"
         )
-    parts = LocalParts([Part(G, labels=_check_labels(labels, len(G), config))])
-    figures = plan_parts(parts, epoch, config)
-    indices, weights = join(parts.each("drawn", epoch))
-    plan = EpochPlan(**vars(figures), indices=indices, weights=weights, run_key=config.run_key(epoch))
-    return replace(plan, capping=plan.capping.in_units_of(scale))
-
-
-def plan_parts(parts: Parts, epoch: int, config: PruningConfig) -> PlanFigures:
-    """As `plan_epoch`, over the parts of a data set, in rounds of small answers; each part keeps its share.
-
-    The same, bit for bit, for any number of parts. The one thing that is exchanged whole is which examples
-    are drawn, a bit for each.
-    """
-    N = parts.ranges[-1].stop
-    rule, ratio = config.rule_of(epoch)
-    S, probability, capping = _choose(parts, epoch, config)
-    if capping.expected is not None:
-        S = capping.expected
-        ratio = 1 - S / max(N, 1)
-    draw_epoch = 0 if rule.fixed else epoch
-    drawn = draw_parts(parts, probability, config.seed, draw_epoch, config.scheme, config.stratify)
-    order_key = stream_key(config.seed, epoch, Stream.SHUFFLE)
-    weight = rule.weight(S, N, config, epoch - config.tracked_epochs)
-    n = sum(parts.each("keep", epoch, drawn, order_key, probability, weight, config.shard_block))
-    return PlanFigures(epoch, ratio, S, rule.weighted_size(S, N, n), N, n, capping)
-
-
-def epoch_probabilities(scores: ArrayLike, epoch: int, config: PruningConfig) -> NDArray[np.float64]:
-    """The probabilities with which an epoch's subset is drawn.
-
-    Args:
-        scores: (N,) as of `plan_epoch`.
-        epoch: counted from 0.
-        config: of the run, with a method that asks for no class.
-
-    Returns:
-        (N,) p.
-    """
-    G, _ = check_scores(scores, unseen=True)
-    parts = LocalParts([Part(G)])
-    _, probability, _ = _choose(parts, epoch, config)
-    return np.concatenate(parts.each("compute", probability))
-
-
-def _choose(parts: Parts, epoch: int, config: PruningConfig) -> tuple[int, AnyProbability, Capping]:
-    """S by the schedule, and what the epoch's rule makes of it and the scores."""
-    rule, ratio = config.rule_of(epoch)
-    S = round((1 - ratio) * parts.ranges[-1].stop)
-    if any(parts.each("begin")) and rule.needs_scores and rule.fills_unseen:
-        _fill_unseen(parts, config.unseen)
-    return S, *rule.probability(parts, S, config, epoch - config.tracked_epochs)
-
-
-def _fill_unseen(parts: Parts, unseen: str) -> None:
-    """Let examples without a score take the mean (or the largest) of the scores seen; 1 where none is."""
-    sums, counts = zip(*in_ranges(parts, block_sums, math.inf, 0.0), strict=True)
-    if sum(counts) == 0:
-        stand_in = 1.0
-    elif unseen == "max":
-        stand_in = max(in_ranges(parts, largest_seen))
-    else:
-        stand_in = math.fsum(np.concatenate(sums)) / sum(counts)
-    parts.each("fill", stand_in)
-
-
-def largest_seen(scores: NDArray[np.floating]) -> float:
-    """The largest score, 0 for none."""
-    return float(np.fmax.reduce(scores, initial=0.0))
-
-
-def weight_figures(parts: Parts, epoch: int) -> tuple[float, float]:
-    """Two figures of a plan's weights; both are 0 for an empty plan.
-
-    Returns:
-        max(w), by which the gradient of an example is scaled at most; and (Σ w)² / Σ w² (Kish), the number of
-        equally weighted examples that would be worth as much.
-    """
-    sums, sums_of_squares, largest = zip(*parts.each("weight_sums", epoch), strict=True)
-    squares = math.fsum(np.concatenate(sums_of_squares))
-    return max(largest), math.fsum(np.concatenate(sums)) ** 2 / squares if squares else 0.0
+    return ScoreTable.of_scores(G, _check_labels(labels, len(G), config), config.rule.state), scale
 
 
 def _check_labels(labels: ArrayLike | None, N: int, config: PruningConfig) -> NDArray[np.integer] | None:

@@ -5,19 +5,13 @@ Every example gets p = min((G + γ) / α, 1) with Σ p = S. Written with H = G -
     p = β + (1 - β) min(H / A, 1),    Σ min(H / A, 1) = (S - β N) / (1 - β),
 
 where α = A / (1 - β) and γ = α β - min(G). So capping and smoothing settle together, as one capping problem
-whose capped set is found anew.
-
-A round of it is one pass over the scores that gives sums, in blocks, and counts. Sums over blocks are added
-exactly, so that shards of a score table that begin at a multiple of `BLOCK` give the whole table's bits.
+whose capped set is found anew. A round of it is one pass over the scores.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -25,43 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import BLOCK, LocalParts, Parts, Probability
+from sadp_dist.selection.sums import block_sums
+from sadp_dist.selection.threads import BLOCK, in_threads, slices, stretches
 
 ZERO_SCORES = ("floor", "paper")
-_COLUMNS = 256
 _SAMPLE = 65_536  # scores, from which α is guessed
-
-PartialSums = Callable[[float, float], tuple[NDArray[np.float64], int]]
-"""(threshold, offset) -> sums over blocks of H = G - offset, where H < threshold, and the count of such H."""
-
-
-@dataclass(frozen=True)
-class Capping:
-    """How probabilities came about.
-
-    Attributes:
-        alpha: α of p = min((G + γ) / α, 1), in the unit of the scores; None where p is not of that form: all
-            are S / N, or the scores of 0 share what the others leave.
-        gamma: γ >= 0, in the unit of the scores; None where `alpha` is.
-        capped: number of examples with p = 1 because of their score.
-        rounds: passes over the scores that it took.
-        floor_in_force: the floor is above S / N, which makes every p = S / N.
-        expected: Σ p, rounded, of a rule that decides by the scores how many examples it keeps; else None.
-    """
-
-    alpha: float | None
-    gamma: float | None
-    capped: int
-    rounds: int
-    floor_in_force: bool = False
-    expected: int | None = None
-
-    def in_units_of(self, scale: float) -> Capping:
-        """The record for the scores before they were multiplied by `scale`."""
-        if scale == 1 or self.alpha is None or self.gamma is None:
-            return self
-        return replace(self, alpha=self.alpha / scale, gamma=self.gamma / scale)
 
 
 def selection_probabilities(
@@ -77,8 +39,8 @@ def selection_probabilities(
         scores: (N,) G, finite and >= 0; float32 and float64 are read as they are, without a copy.
         subset_size: S = Σ p, 0 <= S <= N; may be fractional.
         min_probability: the floor β, in [0, 1]. Above S / N it makes every p = S / N.
-        zero_scores: "floor": a score of 0 is one like any other; "paper": it gets p = 0, and the floor is
-            one for the others.
+        zero_scores: "floor": a score of 0 is treated like any other; "paper": it gets p = 0, and the floor
+            applies to the others.
 
     Returns:
         (N,) float64 in [0, 1], monotone in the score.
@@ -86,100 +48,59 @@ def selection_probabilities(
     Raises:
         UsageError: a score that is NaN, infinite or negative, or an argument out of its range.
     """
-    return capped_probabilities(scores, subset_size, min_probability, zero_scores)[0]
-
-
-def capped_probabilities(
-    scores: ArrayLike, subset_size: float, min_probability: float = 0.0, zero_scores: str = "floor"
-) -> tuple[NDArray[np.float64], Capping]:
-    """As `selection_probabilities`, with the record of how they came about."""
-    G, scale = check_scores(scores)
+    G, _ = check_scores(scores)
     N = len(G)
     if not 0 <= subset_size <= N:
         raise UsageError(f"subset_size={subset_size} is outside [0, {N}], as there are {N} scores")
     if not 0 <= min_probability <= 1:
         raise UsageError(f"min_probability={min_probability} is outside [0, 1]")
     check_choice("zero_scores", zero_scores, ZERO_SCORES)
-    parts = LocalParts([Part(G)])
-    probability, capping = optimal_probability(parts, float(subset_size), float(min_probability), zero_scores)
-    return probability(G), capping.in_units_of(scale)
+    return optimal_probabilities(G, float(subset_size), float(min_probability), zero_scores)
 
 
-def optimal_probability(parts: Parts, S: float, beta: float, zero_scores: str) -> tuple[Probability, Capping]:
-    """As `capped_probabilities`, of the scores that the parts of a data set hold."""
-    N = parts.ranges[-1].stop
+def optimal_probabilities(
+    G: NDArray[np.floating], S: float, beta: float, zero_scores: str = "floor"
+) -> NDArray[np.float64]:
+    """As `selection_probabilities`, without checks."""
+    N = len(G)
     if zero_scores == "paper":
-        P = sum(in_ranges(parts, count_positive))
+        P = int(np.count_nonzero(G))
         if 0 < P < N:
-            among, capping = _with_floor(parts, min(S, P), beta, P)
-            return ZerosApart(among, max(S - P, 0.0) / (N - P)), capping
-    return _with_floor(parts, S, beta, N)
+            p = _with_floor(G, min(S, P), beta, P)
+            p[G == 0] = max(S - P, 0.0) / (N - P)
+            return p
+    return _with_floor(G, S, beta, N)
 
 
-def _with_floor(parts: Parts, S: float, beta: float, N: int) -> tuple[Probability, Capping]:
-    """For N scores: all, or all but those of 0."""
+def _with_floor(G: NDArray[np.floating], S: float, beta: float, N: int) -> NDArray[np.float64]:
+    """p of N scores: of all, or of the positive ones, where the p of the others are of no account."""
     if beta * N >= S or S == N:
-        return Uniform(S / max(N, 1)), Capping(None, None, 0, 0, floor_in_force=beta * N > S > 0)
-    zeros = parts.ranges[-1].stop - N
+        return np.full(len(G), S / max(N, 1))
+    zeros = len(G) - N
 
-    def partial_sums(threshold: float, offset: float) -> tuple[NDArray[np.float64], int]:
-        sums, counts = zip(*in_ranges(parts, block_sums, threshold, offset, zeros > 0), strict=True)
-        return np.concatenate(sums), sum(counts) - zeros
+    def sums(threshold: float, offset: float) -> tuple[float, int]:
+        total, below = block_sums(G, threshold, offset, some_below=zeros > 0)
+        return total, below - zeros
 
-    sample = _sample(parts, but_zeros=zeros > 0)
-    smoothing_rounds = 0
+    sample = _sample(G, but_zeros=zeros > 0)
     if beta > 0:
-        smallest = min(in_ranges(parts, smallest_positive if zeros else smallest_score))
+        smallest = smallest_score(G, positive=zeros > 0)
         S_above = (S - beta * N) / (1 - beta)
-        guess = _guess(sample, S_above / N, smallest)
-        A, capped, smoothing_rounds = cap(partial_sums, S_above, N, smallest, guess)
+        A, _, _ = cap(sums, S_above, N, smallest, _guess(sample, S_above / N, smallest))
         if A is not None and A * beta / (1 - beta) >= smallest:
-            alpha, gamma = A / (1 - beta), A * beta / (1 - beta) - smallest
-            return Capped(smallest, A, beta), Capping(alpha, gamma, capped, smoothing_rounds)
-    A, capped, rounds = cap(partial_sums, S, N, 0.0, _guess(sample, S / N, 0.0))
-    rounds += smoothing_rounds
+            return _probabilities(G, smallest, A, beta)
+    A, capped, _ = cap(sums, S, N, 0.0, _guess(sample, S / N, 0.0))
     if A is None:
-        return ZerosApart(Uniform(1.0), (S - capped) / (N - capped)), Capping(None, None, capped, rounds)
-    return Capped(0.0, A, 0.0), Capping(A, 0.0, capped, rounds)
-
-
-@dataclass(frozen=True)
-class Capped:
-    """p = β + (1 - β) min(H / A, 1), H = G - offset."""
-
-    offset: float
-    A: float
-    beta: float
-
-    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        p = np.empty(len(scores))
-        _write(scores, self.offset, self.A, self.beta, p)
-        return p
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """The same p for all."""
-
-    p: float
-
-    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.full(len(scores), self.p)
-
-
-@dataclass(frozen=True)
-class ZerosApart:
-    """One p for scores of 0, another rule for the others."""
-
-    of_positive: Probability
-    of_zero: float
-
-    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.where(scores > 0, self.of_positive(scores), self.of_zero)
+        return np.where(G > 0, 1.0, (S - capped) / (N - capped))
+    return _probabilities(G, 0.0, A, 0.0)
 
 
 def cap(
-    partial_sums: PartialSums, S: float, N: int, offset: float, start: float = math.inf
+    sums: Callable[[float, float], tuple[float, int]],
+    S: float,
+    N: int,
+    offset: float,
+    start: float = math.inf,
 ) -> tuple[float | None, int, int]:
     """Solve Σ min(H / α, 1) = S for H = G - offset >= 0 by the iteration of Eq. 28.
 
@@ -188,7 +109,7 @@ def cap(
     falls and R only shrinks, and it is done when R stays.
 
     Args:
-        partial_sums: one pass over all scores; of several shards, their block sums and counts together.
+        sums: one pass over the scores: (threshold, offset) -> Σ H over H < threshold, and the count of these.
         S: 0 < S < N.
         N: number of scores.
         offset: at most the smallest score.
@@ -200,11 +121,11 @@ def cap(
     """
     alpha, left, rounds = start, -1, 0
     while True:
-        sums, below = partial_sums(alpha, offset)
+        total, below = sums(alpha, offset)
         rounds += 1
         if below == left:
             return alpha, N - below, rounds
-        mass, total = S - (N - below), math.fsum(sums)
+        mass = S - (N - below)
         if left < 0 and alpha < math.inf and (mass <= 0 or total == 0):
             alpha = math.inf  # the guess was so low that it tells nothing
             continue
@@ -215,88 +136,42 @@ def cap(
         alpha, left = total / mass if left < 0 else min(alpha, total / mass), below
 
 
-def _sample(parts: Parts, but_zeros: bool) -> NDArray[np.floating]:
-    """Every 64th score, or fewer where these are many."""
+def smallest_score(G: NDArray[np.floating], positive: bool = False) -> float:
+    """Return the smallest score, or the smallest positive one; infinity for none."""
+
+    def smallest(some: slice) -> float:
+        return float(np.min(G[some], where=G[some] > 0 if positive else True, initial=np.inf))
+
+    return min(in_threads(smallest, slices(len(G))))
+
+
+def _sample(G: NDArray[np.floating], but_zeros: bool) -> NDArray[np.floating]:
+    """Return every 64th score, or fewer of many scores."""
     step = 64
-    while step < BLOCK and parts.ranges[-1].stop > step * _SAMPLE:
+    while step < BLOCK and len(G) > step * _SAMPLE:
         step *= 2
-    sample = np.concatenate(in_ranges(parts, every, step))
+    sample = np.ascontiguousarray(G[::step])
     return sample[sample > 0] if but_zeros else sample
 
 
 def _guess(sample: NDArray[np.floating], kept: float, offset: float) -> float:
-    """The α of a sample, of which the share `kept` is wanted, or infinity where it is small."""
+    """Return the α of a sample, of which the share `kept` is wanted; infinity for a small sample."""
     if len(sample) < 1000:
         return math.inf
-    alpha, _, _ = cap(partial(block_sums, sample), kept * len(sample), len(sample), offset)
+    alpha, _, _ = cap(
+        lambda threshold, offset: block_sums(sample, threshold, offset),
+        kept * len(sample),
+        len(sample),
+        offset,
+    )
     return alpha or math.inf
 
 
-def in_ranges(parts: Parts, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """function(scores, *arguments) of ranges of whole blocks: those of all parts, ascending."""
-    return [answer for of_part in parts.each("compute_in_ranges", function, *arguments) for answer in of_part]
-
-
-def every(scores: NDArray[np.floating], step: int) -> NDArray[np.floating]:
-    """Every `step`-th score."""
-    return scores[::step]
-
-
-def count_positive(scores: NDArray[np.floating]) -> int:
-    """How many scores are positive."""
-    return int(np.count_nonzero(scores > 0))
-
-
-def smallest_positive(scores: NDArray[np.floating]) -> float:
-    """The smallest positive score, infinity for none."""
-    return float(np.min(scores, where=scores > 0, initial=np.inf))
-
-
-def smallest_score(scores: NDArray[np.floating]) -> float:
-    """The smallest score, infinity for none."""
-    return float(np.min(scores, initial=np.inf))
-
-
-def block_sums(
-    scores: NDArray[np.floating], threshold: float, offset: float, some_below: bool = False
-) -> tuple[NDArray[np.float64], int]:
-    """Sums over blocks of H = G - offset, where H < threshold, and the count of such H.
-
-    NaN is left out. With `some_below`, scores may be below the offset; those have H = 0.
-    """
-    sums = np.empty(-(-len(scores) // BLOCK))
-    return sums, _sum_blocks(scores, threshold, offset, True if some_below else None, sums)
-
-
-@njit(cache=True, nogil=True)
-def _sum_blocks(
-    scores: NDArray[np.floating],
-    threshold: float,
-    offset: float,
-    some_below: bool | None,
-    sums: NDArray[np.float64],
-) -> int:
-    """One fused pass. A block is added up in columns, side by side: fast, and in the same order anywhere."""
-    total, below = np.empty(_COLUMNS), np.empty(_COLUMNS, np.int64)
-    count = 0
-    for block in range(len(sums)):
-        total[:] = 0.0
-        below[:] = 0
-        end = min((block + 1) * BLOCK, len(scores))
-        for begin in range(block * BLOCK, end, _COLUMNS):
-            row = scores[begin : min(begin + _COLUMNS, end)]
-            for k in range(len(row)):
-                H = np.float64(row[k]) - offset
-                if some_below is not None:  # decided when this is compiled
-                    H = np.float64(0) if H < 0 else H
-                is_below = H < threshold  # noqa: SIM300
-                total[k] += H if is_below else 0.0
-                below[k] += is_below
-        sums[block] = 0.0
-        for k in range(_COLUMNS):
-            sums[block] += total[k]
-            count += below[k]
-    return count
+def _probabilities(G: NDArray[np.floating], offset: float, A: float, beta: float) -> NDArray[np.float64]:
+    """p = β + (1 - β) min(H / A, 1), H = G - offset."""
+    p = np.empty(len(G))
+    in_threads(lambda some: _write(G[some], offset, A, beta, p[some]), stretches(len(G)))
+    return p
 
 
 @njit(cache=True, nogil=True)
@@ -310,7 +185,7 @@ def _write(
 
 
 def check_scores(scores: ArrayLike, unseen: bool = False) -> tuple[NDArray[np.floating], float]:
-    """Scores as floats whose sums float64 can hold, and the power of 2 that they were multiplied by for that.
+    """Return scores as floats whose sums float64 can hold, and the power of 2 that they are multiplied by.
 
     Raises:
         UsageError: one that is negative or infinite, or NaN where there may be no unseen ones.

@@ -26,6 +26,19 @@ def check_schedule(ratio: float, max_ratio: float | None, epochs: int) -> None:
         raise UsageError(f"epochs={epochs} is not a whole number of at least 1")
 
 
+def ratio_of_epoch(r: float, r_max: float, K: int, k: int) -> float:
+    """r_k = 2r - r_max + k (2 r_max - 2r) / K, for epoch k = 1..K (Eq. 42)."""
+    # Written around r_max so that the last ratio is r_max and a constant one is r, without rounding.
+    return max(0.0, r_max - (K - k) * (2 * r_max - 2 * r) / K)
+
+
+def warn_of_empty_epochs(last_ratio: float, constant: bool, epochs: int) -> None:
+    """Warn if the last ratio is 1: that epoch trains on no example."""
+    if last_ratio == 1:
+        which = "every epoch trains" if constant else f"the last of {epochs} epochs trains"
+        warnings.warn(f"a pruning ratio of 1 keeps no example: {which} on nothing", stacklevel=3)
+
+
 class PruningSchedule:
     """A pruning ratio that grows linearly to r_max in the last epoch while its mean stays near r.
 
@@ -44,9 +57,7 @@ class PruningSchedule:
         self.mean_ratio = float(ratio)
         self.max_ratio = self.mean_ratio if max_ratio is None else float(max_ratio)
         self.epochs = int(epochs)
-        if self.max_ratio == 1:
-            which = "every epoch trains" if ratio == 1 else f"the last of {epochs} epochs trains"
-            warnings.warn(f"a pruning ratio of 1 keeps no example: {which} on nothing", stacklevel=2)
+        warn_of_empty_epochs(self.max_ratio, ratio == 1, epochs)
 
     def ratio(self, k: int) -> float:
         """r_k = 2r - r_max + k (2 r_max - 2r) / K, for epoch k = 1..K (Eq. 42).
@@ -56,6 +67,4 @@ class PruningSchedule:
         """
         if not 1 <= k <= self.epochs:
             raise UsageError(f"k={k} is not one of the schedule's epochs, 1..{self.epochs}")
-        r, r_max, K = self.mean_ratio, self.max_ratio, self.epochs
-        # Written around r_max so that the last ratio is r_max and a constant one is r, without rounding.
-        return max(0.0, r_max - (K - k) * (2 * r_max - 2 * r) / K)
+        return ratio_of_epoch(self.mean_ratio, self.max_ratio, self.epochs, k)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.threads import in_threads
+from sadp_dist.selection.threads import in_threads, slices
 
 _COPY = 2**20  # examples of a shard that a thread copies in one go
 
@@ -21,13 +19,13 @@ class Shard:
 
     Attributes:
         indices: (n,) int64, in the order of training; every rank of the epoch has the same n.
-        weights: (n,) float64, 0 where the example is a repeat that fills the shard.
+        weights: (n,) float64, 0 where the example is a repeat that pads the shard.
         subset_size: S in the weights: Σ w x / S over all shards is the rule's mean of x, for most rules an
             estimate of that over the dataset (`Rule.weights`); with weights 1 / p it is N.
         dataset_size: N.
         ratio: pruning ratio of the epoch.
         epoch: counted from 0.
-        drawn: how many examples all shards have together, fills not counted.
+        drawn: how many examples all shards have together, padding not counted.
     """
 
     indices: NDArray[np.int64]
@@ -42,10 +40,10 @@ class Shard:
 def shard(
     order: NDArray[np.integer], weights: NDArray[np.float64], rank: int, world_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Positions rank, rank + W, rank + 2W, ... of the epoch's order, filled up so that all have as many.
+    """Positions rank, rank + W, rank + 2W, ... of the epoch's order, padded so that all have as many.
 
     Where W does not divide the n examples, the last positions wrap around to the first examples, with
-    weight 0. A fill is never an example that its rank has already; with n = 0 every shard is empty.
+    weight 0. Padding is never an example that its rank has already; with n = 0 every shard is empty.
 
     Args:
         order: (n,) integers, the subset in its shuffled order.
@@ -70,7 +68,7 @@ def shard(
             taken = whole[every]
             mine[some.start : some.start + len(taken)] = taken
 
-    in_threads(copy, [slice(begin, begin + _COPY) for begin in range(0, length, _COPY)])
+    in_threads(copy, slices(length, _COPY))
     last = rank + (length - 1) * world_size
     if last >= n > 0:
         indices[-1], shard_weights[-1] = order[last % n], 0.0
@@ -83,46 +81,3 @@ def check_rank(rank: int, world_size: int) -> None:
         raise UsageError(f"world_size={world_size} is not a number of ranks: at least 1")
     if not 0 <= rank < world_size:
         raise UsageError(f"rank={rank} is outside [0, {world_size - 1}], as world_size={world_size}")
-
-
-class Drawn(NamedTuple):
-    """Drawn examples of one part of the data set, in the order of training.
-
-    Attributes:
-        positions: (n,) integers, ascending: where each stands among those of all parts; None: 0, 1, 2, ...
-        indices: (n,) integers: of a plan of `order.index_type`, of a shard int64.
-        weights: (n,) float64.
-    """
-
-    positions: NDArray[np.integer] | None
-    indices: NDArray[np.integer]
-    weights: NDArray[np.float64]
-
-    def within(self, examples: range) -> Drawn:
-        """Those of a range, where these are all."""
-        mine = np.flatnonzero((self.indices >= examples.start) & (self.indices < examples.stop))
-        return Drawn(mine, self.indices[mine], self.weights[mine])
-
-    def shard(self, rank: int, world_size: int, drawn: int) -> Drawn:
-        """Those of one rank; as `shard`, of the part's share in the order of `drawn` examples."""
-        if self.positions is None:
-            return Drawn(None, *shard(self.indices, self.weights, rank, world_size))
-        mine = np.flatnonzero(self.positions % world_size == rank)
-        place, weights = self.positions[mine] // world_size, self.weights[mine]
-        last = rank + (-(-drawn // world_size) - 1) * world_size
-        if last >= drawn > 0:  # the fill, if this part has it
-            first = np.flatnonzero(self.positions == last % drawn)
-            mine, place = np.append(mine, first), np.append(place, np.full(len(first), last // world_size))
-            weights = np.append(weights, np.zeros(len(first)))
-        return Drawn(place, self.indices[mine].astype(np.int64), weights)
-
-
-def join(pieces: Sequence[Drawn]) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
-    """The indices and weights of all parts, each at its position; what is in order already is not copied."""
-    if len(pieces) == 1 and pieces[0].positions is None:
-        return pieces[0].indices, pieces[0].weights
-    length = sum(len(piece.indices) for piece in pieces)
-    indices, weights = np.empty(length, pieces[0].indices.dtype), np.empty(length)
-    for piece in pieces:
-        indices[piece.positions], weights[piece.positions] = piece.indices, piece.weights
-    return indices, weights

@@ -2,8 +2,8 @@
 
 The walk goes through the blocks in ascending order, and through each in a random order of its own; with
 strata it does so for one stratum after the other. Sums are kept modulo 1, as integers in units of 2^-62: such
-sums are exact in any order, so that no drift over millions of terms can add or lose an example, and each part
-of the data set can walk its own stretch once the sums of those before it are known.
+sums are exact in any order, so that no drift over millions of terms can add or lose an example, and each
+thread can walk its own stretch once the sums of those before it are known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FRACTION = np.uint64(2**62 - 1)
 
 @njit(cache=True, nogil=True)
 def add_steps(p: NDArray[np.float64], sums: NDArray[np.uint64]) -> None:
-    """Add the probabilities of a block to sums[0]."""
+    """Add probabilities to sums[0]."""
     total = np.uint64(0)
     for q in p:
         total += np.uint64(q * _UNIT)
@@ -34,7 +34,7 @@ def add_steps(p: NDArray[np.float64], sums: NDArray[np.uint64]) -> None:
 def add_steps_by_stratum(
     p: NDArray[np.float64], stratum: NDArray[np.int64], sums: NDArray[np.uint64]
 ) -> None:
-    """Add the probabilities of a block to the sums of their strata."""
+    """Add probabilities to the sums of their strata."""
     for i in range(len(p)):
         sums[stratum[i]] += np.uint64(p[i] * _UNIT)
 
@@ -89,10 +89,23 @@ def walk_strata(
             positions[stratum[i]] = position & _FRACTION
 
 
+def start_positions(sums: NDArray[np.uint64], dataset_size: int, random_bits: int) -> NDArray[np.uint64]:
+    """Return where the walk through each stratum begins, (K,).
+
+    Args:
+        sums: (K,) of the probabilities in each stratum, in the order of the walk.
+        dataset_size: N.
+        random_bits: 64 of them, for the one random start.
+    """
+    ends = np.cumsum(sums, dtype=np.uint64)
+    total = int(ends[-1] & _FRACTION) if len(ends) else 0
+    return (ends - sums + np.uint64(_start(total, dataset_size, random_bits))) & _FRACTION
+
+
 def positions_after(
     positions: NDArray[np.uint64], sums: Sequence[NDArray[np.uint64]]
 ) -> list[NDArray[np.uint64]]:
-    """Where the walk through each of several stretches begins, in each stratum.
+    """Return where the walk through each of several stretches begins, in each stratum.
 
     Args:
         positions: where that through the first one does.
@@ -102,30 +115,6 @@ def positions_after(
     for of_stretch in sums[:-1]:
         begins.append((begins[-1] + of_stretch) & _FRACTION)
     return [begin.copy() for begin in begins]  # a walk moves them along
-
-
-def start_positions(
-    sums: Sequence[tuple[NDArray[np.int64], NDArray[np.uint64]]], dataset_size: int, random_bits: int
-) -> list[NDArray[np.uint64]]:
-    """Where each part's walk begins, in each of its strata.
-
-    Args:
-        sums: of every part, its strata, ascending, and the sum of the probabilities in each.
-        dataset_size: N.
-        random_bits: 64 of them, for the one random start.
-
-    Returns:
-        For every part (its strata,) positions.
-    """
-    strata = np.unique(np.concatenate([of_part for of_part, _ in sums]))
-    table = np.zeros((len(strata), len(sums)), np.uint64)  # the walk goes along its rows
-    for part, (of_part, its) in enumerate(sums):
-        table[np.searchsorted(strata, of_part), part] = its
-    ends = np.cumsum(table.ravel(), dtype=np.uint64)
-    total = int(ends[-1] & _FRACTION) if len(ends) else 0
-    begins = (ends - table.ravel() + np.uint64(_start(total, dataset_size, random_bits))) & _FRACTION
-    begins = begins.reshape(table.shape)
-    return [begins[np.searchsorted(strata, of_part), part] for part, (of_part, _) in enumerate(sums)]
 
 
 def _start(total: int, dataset_size: int, random_bits: int) -> int:

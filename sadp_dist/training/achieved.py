@@ -24,8 +24,8 @@ def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: in
     """
     kept = totals["examples"] - totals.get("tracking_examples", 0)
     return {
-        "asked_ratio": pruning.asked_ratio,
-        "planned_ratio": None if pruning.asked_ratio is None else pruning.planned_ratio,
+        "asked_ratio": pruning.rule.asked_ratio,
+        "planned_ratio": None if pruning.rule.asked_ratio is None else pruning.planned_ratio,
         "achieved_ratio": 1 - kept / (dataset_size * pruning.epochs),
     }
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from sadp_dist.choices import check_choice, did_you_mean
+from sadp_dist.choices import check_choice
 from sadp_dist.data.registry import DATASETS
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
@@ -212,16 +211,6 @@ class TrainConfig(Section):
         import_modules(own_modules(values))
         return follow(values)
 
-    @field_validator("pruning", mode="before")
-    @classmethod
-    def _check_pruning(cls, values: Any) -> Any:
-        """Check the section while it is a dataclass, which ignores keys that it does not know."""
-        known = [field.name for field in dataclasses.fields(PruningConfig)]
-        for key in values if isinstance(values, Mapping) else ():
-            if key not in known:
-                raise UsageError(f"unknown key {key!r}{did_you_mean(key, known)}")
-        return values
-
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         rule, score = self.pruning.rule, self.scoring.score
@@ -231,7 +220,7 @@ class TrainConfig(Section):
                 f'which needs "{rule.score}"; remove scoring.score'
             )
         training = self.training
-        self.compression.check_epochs(self.pruning.schedule.epochs)
+        self.compression.check_epochs(self.pruning.rule.epochs)
         if self.compression.needs_momentum and training.optimizer == "sgd" and training.momentum == 0:
             raise UsageError(
                 f'compression.method="{self.compression.method}" needs the momentum of the optimizer; '
@@ -253,8 +242,6 @@ class TrainConfig(Section):
     def to_dict(self) -> dict[str, Any]:
         """Return plain mappings, lists, strings and numbers, as `parse_config` reads them; no password."""
         plain = super().to_dict()
-        if dataclasses.is_dataclass(self.pruning):
-            plain["pruning"] = dataclasses.asdict(self.pruning)
         plain["store"]["url"] = without_password(self.store.url)
         return plain
 

@@ -105,7 +105,7 @@ def dry_run(config: TrainConfig) -> DryRun:
         loss = trainer.take_step()
         on_gpu = process.device.type == "cuda"
         trainer.store.close()
-        schedule = config.pruning.schedule
+        rule = config.pruning.rule
         N, scorer = trainer.data.size, trainer.learner.scorer
         return DryRun(
             config=config,
@@ -116,7 +116,7 @@ def dry_run(config: TrainConfig) -> DryRun:
             score=trainer.score,
             layers=scorer.layers if scorer is not None else (),
             tracking=trainer.phases.tracking,
-            subset_sizes=tuple(round((1 - schedule.ratio(k)) * N) for k in range(1, schedule.epochs + 1)),
+            subset_sizes=tuple(round((1 - rule.ratio(epoch)) * N) for epoch in range(rule.epochs)),
             loss=loss,
             step_seconds=time.perf_counter() - started,
             memory=torch.cuda.max_memory_allocated(process.device) if on_gpu else None,

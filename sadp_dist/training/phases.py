@@ -26,7 +26,7 @@ class Phases:
     @classmethod
     def of(cls, pruning: PruningConfig) -> Phases:
         """Those of a run."""
-        return cls(pruning.tracked_epochs, pruning.schedule.epochs, pruning.epochs, pruning.rule.fixed)
+        return cls(pruning.tracked_epochs, pruning.rule.epochs, pruning.epochs, pruning.rule.fixed)
 
     @property
     def epochs(self) -> int:

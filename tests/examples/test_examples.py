@@ -62,13 +62,13 @@ def trained_on_what_was_planned(scores: Path, epochs: list[tuple[int, float]]) -
     assert planned == [count for count, _ in epochs]
     # In all as many scores as examples drawn; in the last epoch those, and no others, have a new one.
     assert store.stats().pushed_scores == sum(planned)
-    (scored,) = np.nonzero(saved.state.score_epochs == 9)
+    (scored,) = np.nonzero(saved.table.score_epochs == 9)
     return np.array_equal(scored, np.sort(saved.plans[-1].indices))
 
 
 def sizes(dataset_size: int, ratio: float, max_ratio: float) -> list[int]:
-    schedule = PruningConfig(ratio=ratio, max_ratio=max_ratio, epochs=10).schedule
-    return [round((1 - schedule.ratio(k)) * dataset_size) for k in range(1, 11)]
+    rule = PruningConfig(ratio=ratio, max_ratio=max_ratio, epochs=10).rule
+    return [round((1 - rule.ratio(epoch)) * dataset_size) for epoch in range(10)]
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -24,7 +24,7 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"train": "-", "test": "-", "image_size": 8, "classes": 10},
         "network": {"name": "small_cnn", "time_steps": 1},
         "training": {"epochs": 3, "batch_size": 128, "optimizer": "adamw", "learning_rate": 0.01},
-        "pruning": {"scheme": "bernoulli", "tracking_epochs": 1},
+        "pruning": {"scheme": "bernoulli"},
         "tracking": {"trackers": []},
     }
     field = ("field-small", "field-small-digits", "field-small-events", "field-small-sounds")

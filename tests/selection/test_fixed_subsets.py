@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,19 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection import RULES, PruningConfig, plan_epoch
-from sadp_dist.selection.largest import keep_largest
-from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import BLOCK, LocalParts
-from sadp_dist.selection.plan import plan_parts
-from sadp_dist.selection.rules.forgetting import NEVER_LEARNED, forgetting_events
-from sadp_dist.selection.sharding import join
+from sadp_dist.selection import RULES, PruningConfig, ScoreTable, plan_epoch
+from sadp_dist.selection.rules.forgetting import NEVER_LEARNED
 
 TRACKED = ["el2n", "grand", "forgetting"]
 
 
 def config(method: str, **settings: Any) -> PruningConfig:
-    return PruningConfig(method=method, **{"epochs": 4, "tracking_epochs": 2, **settings})
+    tracking = {"tracking_epochs": 2} if method in TRACKED else {}
+    return PruningConfig(method=method, **{"epochs": 4, **tracking, **settings})
 
 
 SCORES = st.lists(
@@ -37,13 +31,11 @@ SCORES = st.lists(
 def test_the_largest_are_kept_and_equal_ones_share(scores, data, dtype):
     G = np.array(scores, dtype)
     S = data.draw(st.integers(0, len(G)))
-    probability, capping = keep_largest(LocalParts([Part(G)]), S)
-    p = pickle.loads(pickle.dumps(probability))(G)
+    p = config("el2n").rule.probabilities(ScoreTable.of_scores(G), S, 0)
     ranked = sorted(G.tolist(), reverse=True)
     for score, chance in zip(G.tolist(), p.tolist(), strict=True):
         places = [place for place, other in enumerate(ranked) if other == score]
         assert chance == pytest.approx(sum(place < S for place in places) / len(places))
-    assert capping.capped == np.count_nonzero(p == 1)
 
 
 @pytest.mark.parametrize("method", TRACKED)
@@ -77,19 +69,9 @@ def test_equal_examples_are_chosen_by_the_seed_and_all_alike():
     assert (abs(often[20:] - 200) < 5 * np.sqrt(400 * 0.25)).all()
 
 
-@pytest.mark.parametrize("method", TRACKED)
-def test_the_subset_has_the_same_bits_over_one_part_and_over_three(method):
-    G = np.random.default_rng(0).integers(0, 50, 2 * BLOCK + 100).astype(np.float32) / 2
-    pruning = config(method, ratio=0.4)
-    whole = plan_epoch(G, 3, pruning)
-    bounds = [0, BLOCK, 2 * BLOCK, len(G)]
-    parts = LocalParts([Part(G[a:b], a, len(G)) for a, b in pairwise(bounds)])
-    assert plan_parts(parts, 3, pruning) == whole.figures()
-    np.testing.assert_array_equal(join(parts.each("drawn", 3))[0], whole.indices)
-
-
 def combined(method: str, given_scores: list[float], **settings: Any) -> float:
-    pruning = config(method, tracking_epochs=max(len(given_scores), 1), **settings)
+    tracking = {"tracking_epochs": max(len(given_scores), 1)} if method in TRACKED else {}
+    pruning = config(method, **tracking, **settings)
     score = np.array([np.nan], np.float32)
     for epoch, new in enumerate(given_scores):
         score = np.float32(pruning.combine(score, np.array([new], np.float32), epoch))
@@ -104,7 +86,7 @@ def test_forgetting_counts_how_often_right_became_wrong(right):
         assert score == NEVER_LEARNED
     else:
         story = "".join("r" if was else "w" for was in right)
-        assert forgetting_events(np.array([score])) == story.count("rw")
+        assert config("forgetting").rule.rank(np.array([score])) == story.count("rw")
         assert score % 1 == (0.5 if story.endswith("w") else 0)
 
 
@@ -167,5 +149,5 @@ def test_batch_losses_are_pruned_by_as_infobatch_prunes_losses():
 
 
 def test_tracking_takes_an_epoch_at_least():
-    with pytest.raises(UsageError, match="tracking_epochs=0 is not a whole number of at least 1"):
+    with pytest.raises(UsageError, match="tracking_epochs=0 is not an integer of at least 1"):
         config("el2n", tracking_epochs=0)

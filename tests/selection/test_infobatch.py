@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection import RULES, PruningConfig, plan_epoch
-from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import LocalParts
+from sadp_dist.selection import PruningConfig, ScoreTable, plan_epoch
 from tests.selection.peers import code_of_authors
 
 LOSSES = np.random.default_rng(3).gamma(0.5, size=1000).astype(np.float32)
@@ -37,14 +35,14 @@ def config(**settings: Any) -> PruningConfig:
 def test_probabilities_with_a_given_z_are_those_of_the_definition(n: int, percent: int, seed: int) -> None:
     losses = np.random.default_rng(seed).gamma(0.5, size=n)
     z = percent / 100
-    parts = LocalParts([Part(losses)])
-    probability, capping = RULES["infobatch"].probability(
-        parts, n, config(keep_probability=z, epochs=8), epoch=1
-    )
+    rule = config(keep_probability=z, epochs=8)
     expected, _ = definition(losses, z)
-    np.testing.assert_allclose(probability(losses), expected, rtol=1e-12)
-    assert capping.expected == pytest.approx(expected.sum(), abs=0.5 + 1e-9)
-    assert capping.capped == np.count_nonzero(losses >= losses.mean())
+    p = rule.rule.probabilities(ScoreTable.of_scores(losses), n, epoch=1)
+    np.testing.assert_allclose(p, expected, rtol=1e-12)
+    plan = plan_epoch(losses, 1, rule)
+    assert plan.subset_size == pytest.approx(expected.sum(), abs=0.5 + 1e-9)
+    if z < 1:
+        assert plan.report.capped == np.count_nonzero(losses >= losses.mean())
 
 
 @settings(max_examples=60, deadline=None)
@@ -54,9 +52,7 @@ def test_a_ratio_is_met_by_the_one_z_that_meets_it_or_none_below_the_mean_is_kep
 ) -> None:
     losses = np.random.default_rng(seed).gamma(0.5, size=n)
     S = round((1 - ratio) * n)
-    parts = LocalParts([Part(losses)])
-    probability, capping = RULES["infobatch"].probability(parts, S, config(epochs=8), epoch=1)
-    p = probability(losses)
+    p = config(epochs=8).rule.probabilities(ScoreTable.of_scores(losses), S, epoch=1)
     below = losses < losses.mean()
     assert (p[~below] == 1).all()
     assert np.unique(p[below]).size == 1
@@ -64,7 +60,6 @@ def test_a_ratio_is_met_by_the_one_z_that_meets_it_or_none_below_the_mean_is_kep
         assert p.sum() == pytest.approx(S)
     else:
         assert (p[below] == 0).all()
-    assert capping.expected == round(p.sum())
 
 
 @settings(max_examples=40, deadline=None)
@@ -97,13 +92,13 @@ def test_the_weighted_mean_is_unbiased(scheme: str) -> None:
 
 @pytest.mark.parametrize(("epochs", "pruned"), [(8, 7), (10, 8), (16, 14), (200, 175), (2, 1), (1, 0)])
 def test_the_first_epoch_and_the_last_eighth_have_all_data(epochs: int, pruned: int) -> None:
-    schedule = config(ratio=0.3, epochs=epochs).schedule
-    found = [schedule.ratio(k) for k in range(1, epochs + 1)]
+    rule = config(ratio=0.3, epochs=epochs).rule
+    found = [rule.ratio(epoch) for epoch in range(epochs)]
     between = max(pruned - 1, 0)
     expected = [0.0] + [0.3 * epochs / max(between, 1)] * between + [0.0] * (epochs - between - 1)
     assert found == pytest.approx(expected)
-    given_z = config(keep_probability=0.7, ratio=0.9, epochs=epochs).schedule
-    found = [given_z.ratio(k) for k in range(1, epochs + 1)]
+    given_z = config(keep_probability=0.7, ratio=0.9, epochs=epochs).rule
+    found = [given_z.ratio(epoch) for epoch in range(epochs)]
     assert found == pytest.approx([0.3] * pruned + [0.0] * (epochs - pruned))
     last = plan_epoch(LOSSES, epochs - 1, config(ratio=0.3, epochs=epochs))
     assert (last.drawn, last.ratio) == (1000, 0)
@@ -154,7 +149,7 @@ def test_an_example_without_a_loss_is_not_below_the_mean() -> None:
 def test_the_floor_of_sadp_has_no_say_and_a_ratio_of_1_is_refused() -> None:
     with pytest.raises(UsageError, match='ratio=1 with method="infobatch" .*; use a ratio below 1'):
         config(ratio=1)
-    assert config(ratio=1, keep_probability=0.5).schedule.ratio(1) == 0
+    assert config(ratio=1, keep_probability=0.5).rule.ratio(0) == 0
     plans = [
         plan_epoch(LOSSES, 1, config(ratio=0.6, min_probability=floor, epochs=8)) for floor in (0.0, 0.5)
     ]

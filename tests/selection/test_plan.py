@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection import RULES, EpochPlan, PruningConfig, Rule, Shard, plan_epoch, register
-from sadp_dist.selection.parts import Parts, Probability
-from sadp_dist.selection.probabilities import Capping, Uniform, selection_probabilities
-from sadp_dist.selection.weighting import Weight
+from sadp_dist.selection import (
+    RULES,
+    EpochPlan,
+    PruningConfig,
+    Rule,
+    ScoreTable,
+    Shard,
+    plan_epoch,
+    selection_probabilities,
+)
 
 RNG = np.random.default_rng(11)
 SCORES = RNG.lognormal(size=61).astype(np.float32)
@@ -38,12 +44,12 @@ def test_the_weighted_mean_of_all_shards_is_unbiased(draws: dict[str, Any], worl
     epochs = 2000
     config = PruningConfig(ratio=0.59, epochs=epochs, min_probability=0.1, seed=5, **draws)
     x = SCORES * np.random.default_rng(0).normal(1, 1, len(SCORES))
-    estimates, fills = np.empty(epochs), 0
+    estimates, padding = np.empty(epochs), 0
     for epoch in range(epochs):
         shards = shards_of(plan_epoch(SCORES, epoch, config, LABELS), world_size)
         estimates[epoch] = estimate(shards, x)
-        fills += sum(np.count_nonzero(s.weights == 0) for s in shards)
-    assert (fills > 0) == (world_size > 1)
+        padding += sum(np.count_nonzero(s.weights == 0) for s in shards)
+    assert (padding > 0) == (world_size > 1)
     standard_error = estimates.std(ddof=1) / np.sqrt(epochs)
     assert abs(estimates.mean() - x.mean()) < 3 * standard_error
     assert standard_error < 0.05 * abs(x).mean()
@@ -77,10 +83,10 @@ def test_every_world_size_gets_the_same_examples_and_weights(
 def test_a_plan_is_a_function_of_its_arguments() -> None:
     config = PruningConfig(ratio=0.5, epochs=3, seed=1)
     plan = plan_epoch(SCORES, 1, config)
-    again = plan_epoch(SCORES.copy(), 1, dataclasses.replace(config))
+    again = plan_epoch(SCORES.copy(), 1, config.replace())
     np.testing.assert_array_equal(again.indices, plan.indices)
     np.testing.assert_array_equal(again.weights, plan.weights)
-    for other in (plan_epoch(SCORES, 2, config), plan_epoch(SCORES, 1, dataclasses.replace(config, seed=2))):
+    for other in (plan_epoch(SCORES, 2, config), plan_epoch(SCORES, 1, config.replace(seed=2))):
         assert not np.array_equal(np.sort(other.indices), np.sort(plan.indices))
 
 
@@ -103,7 +109,7 @@ def test_indices_weights_and_sizes_are_what_they_say() -> None:
     assert len(set(plan.indices)) == plan.drawn == S
     np.testing.assert_allclose(plan.weights, S / (61 * p[plan.indices]))
     assert plan.weights.max() <= S / 61 / 0.25
-    assert plan.capping.gamma > 0 and not plan.capping.floor_in_force
+    assert plan.report.gamma > 0 and not plan.report.floor_in_force
 
 
 def test_unseen_examples_take_the_mean_or_the_max_of_the_seen() -> None:
@@ -137,7 +143,7 @@ def test_an_epoch_that_prunes_everything_is_empty() -> None:
     config = PruningConfig(ratio=0.5, max_ratio=1.0, epochs=4, min_probability=0.2)
     plan = plan_epoch(SCORES, 3, config)
     assert plan.drawn == plan.subset_size == 0
-    assert not plan.capping.floor_in_force
+    assert not plan.report.floor_in_force
     for s in shards_of(plan, 3):
         assert len(s.indices) == len(s.weights) == 0
 
@@ -154,7 +160,7 @@ def test_one_example_and_fewer_examples_than_ranks(scheme: str) -> None:
 
 def test_a_floor_above_the_kept_share_is_recorded() -> None:
     plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.8, min_probability=0.5))
-    assert plan.capping.floor_in_force
+    assert plan.report.floor_in_force
     np.testing.assert_allclose(plan.weights, 1)
 
 
@@ -204,48 +210,33 @@ def test_full_data_is_every_example_with_weight_one() -> None:
     assert not np.array_equal(plan.indices, np.arange(61)), "it is not shuffled"
 
 
-def test_a_new_rule_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RULES, "the-best-ones", RULES["full"])  # so that the name is gone after the test
-
-    @register("the-best-ones")
-    class BestOnes(Rule):
-        def probability(
-            self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-        ) -> tuple[Probability, Capping]:
-            best = np.sort(np.concatenate(parts.each("compute", np.sort)))[-subset_size]
-            return (lambda scores: (scores >= best).astype(float)), Capping(None, None, capped=0, rounds=0)
-
-    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.5, method="the-best-ones"))
-    np.testing.assert_array_equal(np.sort(plan.indices), np.sort(np.argsort(SCORES)[-30:]))
-
-
 class Half(Rule):
     """p = S / N for all, with the weights and the draw that a test asks for."""
 
-    def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-    ) -> tuple[Probability, Capping]:
-        return Uniform(subset_size / parts.ranges[-1].stop), Capping(None, None, capped=0, rounds=0)
+    def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> np.ndarray:
+        return np.full(len(table), subset_size / len(table))
 
 
 class ScoreTimesTen(Half):
     """Weights of its own, and a fixed subset."""
 
-    weights = "one"
+    weighting = "one"
     fixed = True
 
-    def weight(self, subset_size: int, dataset_size: int, config: PruningConfig, epoch: int) -> Weight:
-        return lambda scores, p: 10.0 * scores
+    def weights(
+        self, table: ScoreTable, drawn: np.ndarray, p: np.ndarray, subset_size: int, epoch: int
+    ) -> np.ndarray:
+        return 10.0 * table.scores[drawn]
 
 
 @pytest.mark.parametrize(
-    ("weights", "w", "of"), [("importance", 1.0, 30), ("inverse", 61 / 30, 61), ("one", 1.0, 30)]
+    ("weighting", "w", "of"), [("importance", 1.0, 30), ("inverse", 61 / 30, 61), ("one", 1.0, 30)]
 )
 def test_weights_and_what_a_weighted_sum_is_divided_by_are_the_rules(
-    monkeypatch: pytest.MonkeyPatch, weights: str, w: float, of: int
+    monkeypatch: pytest.MonkeyPatch, weighting: str, w: float, of: int
 ) -> None:
-    monkeypatch.setitem(RULES, "half", Half())
-    monkeypatch.setattr(Half, "weights", weights)
+    monkeypatch.setitem(RULES, "half", Half)
+    monkeypatch.setattr(Half, "weighting", weighting)
     plan = plan_epoch(SCORES, 0, PruningConfig(ratio=31 / 61, method="half"))
     np.testing.assert_allclose(plan.weights, w)
     shard = plan.shard(0, 1)
@@ -255,7 +246,7 @@ def test_weights_and_what_a_weighted_sum_is_divided_by_are_the_rules(
 def test_a_rule_may_weigh_by_the_score_and_draw_the_same_subset_in_every_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(RULES, "half", ScoreTimesTen())
+    monkeypatch.setitem(RULES, "half", ScoreTimesTen)
     pruning = PruningConfig(ratio=0.5, method="half", epochs=4, seed=5)
     first, *others = (plan_epoch(SCORES, epoch, pruning) for epoch in range(4))
     np.testing.assert_array_equal(first.weights, 10 * SCORES[first.indices])
@@ -293,16 +284,25 @@ def test_what_does_not_fit_a_plan_is_refused(arguments: dict[str, Any], message:
         ({"scheme": "bernuolli"}, r"did you mean \"bernoulli\"\?"),
         ({"stratify": "clas"}, r"did you mean \"class\"\?"),
         ({"zero_scores": "flor"}, r"did you mean \"floor\"\?"),
-        ({"unseen": "median"}, r"unseen='median' is not known; use one of \"mean\", \"max\""),
+        ({"unseen": "median"}, r"unseen='median' is not one of \"mean\", \"max\""),
         ({"min_probability": -0.1}, r"min_probability=-0.1 is not a number in \[0, 1\]"),
         ({"min_probability": float("nan")}, r"min_probability=nan is not a number in"),
         ({"seed": -1}, r"seed=-1 is not an integer in"),
         ({"seed": 2**64}, r"is not an integer in"),
-        ({"keep_probability": 0}, r"keep_probability=0 is not a number in \(0, 1\]"),
-        ({"delta": 1.5}, r"delta=1.5 is not a number in \[0, 1\]"),
-        ({"groups": 0}, r"groups=0 is not a whole number of at least 1"),
-        ({"window_scale": True}, r"window_scale=True is not a number in \(0, 1\]"),
-        ({"temperature": 0}, r"temperature=0 is not a number in \[0.05, 1000\]"),
+        (
+            {"method": "infobatch", "keep_probability": 0},
+            r"keep_probability=0 is not a number in \(0, 1\]",
+        ),
+        ({"method": "repb", "delta": 1.5}, r"delta=1.5 is not a number in \[0, 1\]"),
+        ({"method": "seta", "groups": 0}, r"groups=0 is not an integer of at least 1"),
+        ({"method": "seta", "window_scale": True}, r"window_scale=True is not a number in \(0, 1\]"),
+        ({"method": "rcap", "temperature": 0}, r"temperature=0 is not a number in \[0.05, 1000\]"),
+        ({"temperature": 5}, r"temperature is an option of method=\"rcap\", and method is \"sadp\"; remove"),
+        (
+            {"method": "random", "tracking_epochs": 3},
+            r"tracking_epochs is an option of method=\"forgetting\" or method=\"el2n\" or method=\"grand\"",
+        ),
+        ({"temprature": 5, "method": "rcap"}, r"'temprature'.*did you mean \"temperature\"\?"),
         ({"scheme": "bernoulli", "stratify": "class"}, r"stratify=\"class\" needs scheme=\"systematic\""),
     ],
 )
@@ -310,3 +310,17 @@ def test_a_wrong_setting_is_refused_with_what_is_allowed(setting: dict[str, Any]
     with pytest.raises(UsageError, match=message) as refused:
         PruningConfig(**setting)
     assert "\n" not in str(refused.value)
+
+
+def test_a_configuration_is_compared_pickled_and_copied_with_the_options_of_its_rule() -> None:
+    config = PruningConfig(method="seta", ratio=0.3, groups=9)
+    assert config.to_dict()["groups"] == 9
+    assert config.rule.config is config
+    assert pickle.loads(pickle.dumps(config)) == config == PruningConfig.parse(config.to_dict())
+    assert config != config.replace(groups=8) == PruningConfig(method="seta", ratio=0.3, groups=8)
+    with pytest.raises(UsageError, match='groups is an option of method="seta"'):
+        config.replace(method="sadp")
+
+
+def test_options_of_other_rules_that_a_file_of_version_0_2_has_are_left_out() -> None:
+    assert PruningConfig(temperature=None, groups=None, tracking_epochs=None) == PruningConfig()

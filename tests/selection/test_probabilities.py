@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection import selection_probabilities
-from sadp_dist.selection.parts import BLOCK
-from sadp_dist.selection.probabilities import block_sums, cap, capped_probabilities
+from sadp_dist.selection import PruningConfig, plan_epoch, probabilities, selection_probabilities
+from sadp_dist.selection.probabilities import cap
 from sadp_dist.selection.reference import sorted_probabilities
+from sadp_dist.selection.sums import block_sums
 from tests.selection.exact import exact_probabilities
 
 CASES = json.loads((Path(__file__).parent / "cases.json").read_text())
@@ -106,25 +106,52 @@ def test_a_million_examples_agree_with_the_sorted_form(kind: str, kept: float) -
     assert p.sum() == pytest.approx(S, rel=1e-9)
 
 
-def test_the_record_gives_the_probabilities_back() -> None:
+def test_the_report_has_gamma_and_how_many_are_capped() -> None:
     G = np.random.default_rng(0).lognormal(size=10_000)
     for floor in (0.0, 0.3):
-        p, capping = capped_probabilities(G, 5000, floor)
-        assert (capping.gamma > 0) == (floor > 0)
-        np.testing.assert_allclose(np.minimum((G + capping.gamma) / capping.alpha, 1), p, rtol=1e-12)
-        assert capping.capped == np.count_nonzero(p == 1) > 0
-        assert 1 < capping.rounds < 20
-        assert not capping.floor_in_force
+        p = selection_probabilities(G, 5000, floor)
+        report = plan_epoch(G, 0, PruningConfig(ratio=0.5, min_probability=floor)).report
+        assert (report.gamma > 0) == (floor > 0)
+        i = int(np.argmax(p * (p < 1)))
+        alpha = (G[i] + report.gamma) / p[i]
+        np.testing.assert_allclose(np.minimum((G + report.gamma) / alpha, 1), p, rtol=1e-9)
+        assert report.capped == np.count_nonzero(p == 1) > 0
+        assert not report.floor_in_force
     assert p.min() == pytest.approx(0.3, rel=1e-12)
 
 
-def test_a_floor_above_the_kept_share_makes_all_equal_and_is_recorded() -> None:
-    p, capping = capped_probabilities([1.0, 2.0, 30.0, 4.0], 1, 0.3)
-    np.testing.assert_array_equal(p, 0.25)
-    assert capping.floor_in_force
-    assert not capped_probabilities([1.0, 2.0, 30.0, 4.0], 0, 0.3)[1].floor_in_force, (
-        "an empty epoch has none"
-    )
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.5, 2.0, 4.0, 9.0]), min_size=1, max_size=40),
+    st.sampled_from([0.1, 0.5, 0.8]),
+    st.sampled_from([0.0, 0.05, 0.3]),
+    zero_modes,
+)
+def test_gamma_gives_the_probabilities_back(
+    scores: list[float], kept: float, floor: float, zero_scores: str
+) -> None:
+    G = np.array(scores, np.float32)
+    config = PruningConfig(ratio=1 - kept, min_probability=floor, zero_scores=zero_scores)
+    plan = plan_epoch(G, 0, config)
+    p = selection_probabilities(G, plan.subset_size, floor, zero_scores)
+    gamma = plan.report.gamma
+    if gamma is None:  # p = 1, p = S / N, or the zeros share what the positive scores leave
+        assert len(np.unique(p[G > 0])) <= 1
+    else:
+        taking_part = G > 0 if zero_scores == "paper" and G.any() else np.full(len(G), True)
+        H, q = G[taking_part].astype(float) + gamma, p[taking_part]
+        i = int(np.argmax(q * (q < 1)))
+        if 0 < q[i] < 1:
+            np.testing.assert_allclose(np.minimum(H * q[i] / H[i], 1), q, rtol=1e-9, atol=1e-12)
+
+
+def test_a_floor_above_the_kept_share_makes_all_equal_and_is_reported() -> None:
+    scores = [1.0, 2.0, 30.0, 4.0]
+    np.testing.assert_array_equal(selection_probabilities(scores, 1, 0.3), 0.25)
+    assert plan_epoch(scores, 0, PruningConfig(ratio=0.75, min_probability=0.3)).report.floor_in_force
+    with pytest.warns(UserWarning):
+        empty = PruningConfig(ratio=1, min_probability=0.3)
+    assert not plan_epoch(scores, 0, empty).report.floor_in_force
 
 
 def test_scores_of_zero_are_lifted_by_default_and_left_out_as_in_the_paper() -> None:
@@ -141,23 +168,6 @@ def test_zeros_share_what_the_positive_scores_leave(zero_scores: str) -> None:
     np.testing.assert_allclose(p, [1 / 3, 1, 1 / 3, 1 / 3, 1], rtol=1e-15)
 
 
-def test_shards_of_whole_blocks_give_the_whole_tables_bits() -> None:
-    rng = np.random.default_rng(1)
-    G = rng.lognormal(sigma=2, size=5 * BLOCK + 77).astype(np.float32)
-    shards = [partial(block_sums, part) for part in np.split(G, [BLOCK, 4 * BLOCK])]
-
-    def together(threshold: float, offset: float) -> tuple[np.ndarray, int]:
-        sums, counts = zip(*(shard(threshold, offset) for shard in reversed(shards)), strict=True)
-        return np.concatenate(sums), sum(counts)
-
-    N, S = len(G), 0.4 * len(G)
-    for offset in (0.0, float(G.min())):
-        assert cap(together, S, N, offset) == cap(partial(block_sums, G), S, N, offset)
-    alpha = cap(together, S, N, 0.0)[0]
-    p = np.where(alpha > G, G.astype(np.float64) * (1 / alpha), 1)
-    np.testing.assert_array_equal(p, selection_probabilities(G, S))
-
-
 @settings(max_examples=300, deadline=None)
 @given(tables, st.floats(0.01, 0.99), st.one_of(score, st.just(float("inf"))))
 def test_any_first_guess_comes_to_the_same_end(scores: list[float], kept: float, guess: float) -> None:
@@ -171,12 +181,21 @@ def test_any_first_guess_comes_to_the_same_end(scores: list[float], kept: float,
         np.testing.assert_allclose(q, p, rtol=1e-12)
 
 
-def test_a_guess_from_a_sample_saves_rounds() -> None:
+def test_a_guess_from_a_sample_saves_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     G = np.random.default_rng(0).lognormal(size=200_000)
-    _, capping = capped_probabilities(G, 100_000)
-    from_infinity = cap(partial(block_sums, G), 100_000, len(G), 0.0)
-    assert capping.rounds < from_infinity[2]
-    assert (capping.alpha, capping.capped) == from_infinity[:2]
+    passes = 0
+
+    def counted(scores: np.ndarray, *arguments: float, **settings: bool) -> tuple[float, int]:
+        nonlocal passes
+        passes += len(scores) == len(G)
+        return block_sums(scores, *arguments, **settings)
+
+    monkeypatch.setattr(probabilities, "block_sums", counted)
+    p = selection_probabilities(G, 100_000)
+    alpha, capped, rounds = cap(partial(block_sums, G), 100_000, len(G), 0.0)
+    assert 0 < passes < rounds
+    np.testing.assert_allclose(p, np.minimum(G / alpha, 1), rtol=1e-12)
+    assert capped == np.count_nonzero(p == 1)
 
 
 def test_scores_beyond_float32_are_no_trouble() -> None:

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection import RULES, PruningConfig, plan_epoch
-from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import LocalParts
+from sadp_dist.selection import PruningConfig, ScoreTable, plan_epoch
 from sadp_dist.selection.rules.rcap import STEPS
 from sadp_dist.store.engine.run import Run
 
@@ -60,9 +58,7 @@ def definition(
 
 
 def probabilities(losses: NDArray[np.floating], labels: NDArray[np.integer], S: int, T: float) -> Any:
-    parts = LocalParts([Part(losses, labels=labels)])
-    probability, _ = RULES["rcap"].probability(parts, S, config(temperature=T), epoch=1)
-    return probability(losses, labels)
+    return config(temperature=T).rule.probabilities(ScoreTable.of_scores(losses, labels), S, epoch=1)
 
 
 @settings(max_examples=80, deadline=None)
@@ -115,8 +111,8 @@ def test_a_class_of_larger_loss_gets_more_and_a_small_one_more_than_its_share() 
 
 
 def test_every_epoch_keeps_the_ratio() -> None:
-    schedule = config(ratio=0.7, max_ratio=0.9, epochs=20).schedule
-    assert [schedule.ratio(k) for k in range(1, 21)] == pytest.approx([0.7] * 20)
+    rule = config(ratio=0.7, max_ratio=0.9, epochs=20).rule
+    assert [rule.ratio(epoch) for epoch in range(20)] == pytest.approx([0.7] * 20)
 
 
 def test_it_needs_the_classes() -> None:

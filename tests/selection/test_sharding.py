@@ -1,4 +1,4 @@
-"""Sharding: every rank as many, nothing lost, fills weigh nothing."""
+"""Sharding: every rank as many, nothing lost, padding weighs nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_shards_are_as_long_as_each_other_and_hold_everything_once(n: int, world
     assert set(indices) <= set(order)
 
 
-def test_ranks_take_turns_and_the_fill_starts_over() -> None:
+def test_ranks_take_turns_and_the_padding_starts_over() -> None:
     order, weights = np.arange(10, 17), np.full(7, 2.0)
     for rank, expected in enumerate([[10, 13, 16], [11, 14, 10], [12, 15, 11]]):
         indices, w = shard(order, weights, rank, 3)

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import tracemalloc
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sadp_dist.selection import PruningConfig, plan_epoch
-from sadp_dist.selection.part import Part
-from sadp_dist.selection.parts import BLOCK, LocalParts
-from sadp_dist.selection.plan import plan_parts
-from sadp_dist.selection.sharding import join
-from sadp_dist.selection.threads import in_threads, thread_count
+from sadp_dist.selection import RULES, PruningConfig, plan_epoch
+from sadp_dist.selection.sums import weight_figures
+from sadp_dist.selection.threads import BLOCK, in_threads, slices, stretches, thread_count
 
 N = 100 * BLOCK + 777
 RNG = np.random.default_rng(12)
@@ -45,19 +41,46 @@ def test_any_number_of_threads_plans_as_one_does_bit_for_bit(
     for count in (2, 5):
         have_cores(monkeypatch, count)
         plan = plan_epoch(SCORES, 0, config, LABELS)
-        assert plan.figures() == expected.figures()
+        assert (plan.ratio, plan.subset_size, plan.report) == (
+            expected.ratio,
+            expected.subset_size,
+            expected.report,
+        )
+        assert weight_figures(plan.weights) == weight_figures(expected.weights)
         np.testing.assert_array_equal(plan.indices, expected.indices)
         np.testing.assert_array_equal(plan.weights, expected.weights)
-        bounds = [0, 30 * BLOCK, 90 * BLOCK, N]
-        parts = LocalParts([Part(SCORES[a:b], a, N, LABELS[a:b]) for a, b in pairwise(bounds)])
-        drawn = plan_parts(parts, 0, config).drawn
         for rank, shard in enumerate(shards):
             again = plan.shard(rank, 3)
-            of_parts = join(parts.each("shard", 0, rank, 3, drawn))
-            for indices, weights in ((again.indices, again.weights), of_parts):
-                np.testing.assert_array_equal(indices, shard.indices)
-                np.testing.assert_array_equal(weights, shard.weights)
-                assert indices.dtype == np.int64
+            np.testing.assert_array_equal(again.indices, shard.indices)
+            np.testing.assert_array_equal(again.weights, shard.weights)
+            assert again.indices.dtype == np.int64
+
+
+@pytest.mark.parametrize("method", list(RULES))
+@pytest.mark.parametrize("seen", ["some", "all", "none"])
+def test_every_rule_plans_the_same_with_any_number_of_threads(
+    method: str, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {"some": SCORES, "all": np.nan_to_num(SCORES), "none": np.full(N, np.nan, np.float32)}[seen]
+    config = PruningConfig(method=method, ratio=0.4, epochs=4, min_probability=0.2, seed=3)
+    epoch = config.run_epochs - 1 if config.tracked_epochs else min(1, config.run_epochs - 1)
+    plans = []
+    for count in (1, 3):
+        have_cores(monkeypatch, count)
+        plans.append(plan_epoch(scores, epoch, config, LABELS))
+    np.testing.assert_array_equal(plans[0].indices, plans[1].indices)
+    np.testing.assert_array_equal(plans[0].weights, plans[1].weights)
+    assert plans[0].report == plans[1].report
+
+
+@pytest.mark.parametrize("length", [0, 1, BLOCK, 40 * BLOCK + 5])
+def test_slices_and_stretches_cover_everything_once(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    have_cores(monkeypatch, 3)
+    for found in (slices(length), slices(length, BLOCK), stretches(length), stretches(length, BLOCK)):
+        assert (found[0].start, found[-1].stop) == (0, length)
+        assert [part.start for part in found[1:]] == [part.stop for part in found[:-1]]
+        assert all(part.start % BLOCK == 0 for part in found)
+    assert len(stretches(length, BLOCK)) == min(3, max(-(-length // BLOCK), 1))
 
 
 def test_items_are_shared_by_threads_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,20 +124,19 @@ def test_the_ranks_of_a_node_share_its_cores(
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("seen", ["all", "some"])
-def test_a_plan_and_its_shards_take_at_most_twenty_bytes_an_example_beside_the_scores(
+def test_a_plan_and_its_shards_take_at_most_28_bytes_an_example_beside_the_scores(
     seen: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     have_cores(monkeypatch, count)
     config = PruningConfig(ratio=0.35, min_probability=0.25)
     scores = np.nan_to_num(SCORES) if seen == "all" else SCORES
-    plan_parts(LocalParts([Part(scores)]), 0, config)  # compiled
-    parts = LocalParts([Part(scores)])
+    plan_epoch(scores, 0, config)  # compiled
     tracemalloc.start()
     try:
-        drawn = plan_parts(parts, 0, config).drawn
-        shards = [parts.each("shard", 0, rank, 8, drawn) for rank in range(8)]
+        plan = plan_epoch(scores, 0, config)
+        shards = [plan.shard(rank, 8) for rank in range(8)]
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert len(shards) == 8
-    assert peak < 20 * N
+    assert peak < 28 * N

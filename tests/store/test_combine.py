@@ -10,39 +10,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sadp_dist.selection import RULES, PruningConfig, Rule
-from sadp_dist.selection.parts import BLOCK, LocalParts, split
-from sadp_dist.selection.probabilities import Capping, Uniform
 from sadp_dist.store import StoreOptions
 from sadp_dist.store.client import journal
 from sadp_dist.store.client.journal import Journal
 from sadp_dist.store.client.remote import RemoteStore
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run
-from sadp_dist.store.engine.table import ScoreTable
 from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import Frame
 from sadp_dist.store.wire.snapshot import Snapshot
 from tests.store.nearby import Backend, Nearby
 
-N = 2 * BLOCK + 10
-PLACES = [0, 7, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 9]
+N = 300
+PLACES = [0, 7, 150, 151, 298, 299]
 EPOCHS = 6
 
 
 class HalfOfBefore(Rule):
     """s <- s / 2 + new * (epoch + 1), from 0."""
 
-    def combine(self, before, new, epoch, config):
-        assert config.method == "half of before"
+    def combine(self, before, new, epoch):
+        assert self.config.method == "half of before"
         return np.nan_to_num(before) / 2 + new * (epoch + 1)
 
-    def probability(self, parts, subset_size, config, epoch):
-        return Uniform(subset_size / parts.ranges[-1].stop), Capping(None, None, capped=0, rounds=0)
+    def probabilities(self, table, subset_size, epoch):
+        return np.full(len(table), subset_size / len(table))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def rule() -> Iterator[None]:
-    RULES["half of before"] = HalfOfBefore()
+    RULES["half of before"] = HalfOfBefore
     yield
     del RULES["half of before"]
 
@@ -68,11 +65,9 @@ PUSHES = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
-@given(PUSHES, st.sampled_from([1, 3]), st.randoms(use_true_random=False))
-def test_repeats_order_and_tables_change_nothing(pushed, tables, chance):
-    run = a_run()
-    parts = [ScoreTable(r, N, combine=run.pruning.combine) for r in split(N, tables)]
-    engine = Engine(run, LocalParts(parts))
+@given(PUSHES, st.randoms(use_true_random=False))
+def test_repeats_and_order_change_nothing(pushed, chance):
+    engine = Engine(a_run())
     for epoch, of_examples in enumerate(pushed):
         pairs = [(i, score) for i, scores in of_examples.items() for score in scores] * 2
         chance.shuffle(pairs)
@@ -80,7 +75,7 @@ def test_repeats_order_and_tables_change_nothing(pushed, tables, chance):
         for some in (pairs[:cut], pairs[cut:], pairs[:cut]):
             indices = np.array([i for i, _ in some], np.int64)
             engine.apply(Records(indices, np.array([score for _, score in some], np.float32), epoch))
-        if epoch == 1:  # and through a file, whose arrays go on in other tables
+        if epoch == 1:  # and through a file
             engine = Engine.from_snapshot(Snapshot.from_bytes(engine.snapshot().to_bytes(), "it"))
             if epoch < len(pushed) and pairs:
                 i, score = pairs[0]
@@ -88,25 +83,6 @@ def test_repeats_order_and_tables_change_nothing(pushed, tables, chance):
     found = engine.scores(PLACES)
     expected = expected_scores(pushed)
     np.testing.assert_array_equal(found, [np.float32(expected.get(i, np.nan)) for i in PLACES])
-
-
-@pytest.mark.parametrize("method", [name for name in RULES if name != "half of before"])
-def test_every_rule_plans_the_same_over_one_table_and_over_several(method):
-    pruning = PruningConfig(method=method, epochs=4, ratio=0.4, tracking_epochs=2)
-    rng = np.random.default_rng(0)
-    run = Run("every rule", N, pruning, labels=rng.integers(0, 10, N))
-    one = Engine(run)
-    tables = [ScoreTable(r, N, run.labels[r.start : r.stop], pruning.combine) for r in split(N, 3)]
-    several = Engine(run, LocalParts(tables))
-    for epoch in range(min(pruning.run_epochs, 4)):
-        indices = rng.permutation(N)
-        scores = rng.integers(0, 2 if method == "forgetting" else 50, N).astype(np.float32)
-        shards = [engine.shard(epoch, 1, 2) for engine in (one, several)]
-        np.testing.assert_array_equal(*(shard.indices for shard in shards))
-        np.testing.assert_array_equal(*(shard.weights for shard in shards))
-        assert shards[0].subset_size == shards[1].subset_size
-        for engine in (one, several):
-            engine.apply(Records(indices, scores, epoch))
 
 
 def test_a_journal_keeps_what_every_epoch_gave(monkeypatch):

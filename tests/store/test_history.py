@@ -1,7 +1,6 @@
 """What a store keeps for those who watch: epochs, what was recorded of them, classes, changes of scores."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,14 +9,14 @@ from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
-from sadp_dist.selection.parts import BLOCK, LocalParts, split
+from sadp_dist.selection.table import ScoreTable
 from sadp_dist.store import ClassFigures, Store, connect, open_snapshot
 from sadp_dist.store.engine.classes import MAX_CLASSES
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.history import MAX_FIGURES, Figures
 from sadp_dist.store.engine.run import Run
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.engine.table import ScoreTable
+from sadp_dist.store.engine.table import merge
 from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import Frame, encode
 
@@ -155,16 +154,14 @@ def test_a_run_that_begins_anew_has_no_history():
     assert store.classes().epoch is None
 
 
-@pytest.mark.parametrize("tables", [1, 3])
-def test_classes_are_counted_as_the_arrays_say(tables):
-    n = 3 * BLOCK + 17
+def test_classes_are_counted_as_the_arrays_say():
+    n = 50_017
     chance = np.random.default_rng(3)
     labels = chance.integers(0, 11, n).astype(np.int32)
     labels[labels == 9] = 10  # a class without examples
     scores = chance.lognormal(size=n).astype(np.float32)
     seen = np.flatnonzero((chance.random(n) < 0.7) & (labels != 5))  # and one without scores
-    parts = [ScoreTable(r, n, labels[r.start : r.stop]) for r in split(n, tables)]
-    engine = Engine(Run("test", n, PRUNING, labels), LocalParts(parts))
+    engine = Engine(Run("test", n, PRUNING, labels))
     engine.apply(Records(seen, scores[seen], 0))
     assert engine.classes().drawn == [0] * 11 and engine.classes().epoch is None
     drawn = engine.shard(1, 0, 1).indices
@@ -203,12 +200,12 @@ def test_a_change_is_the_score_of_the_latest_epoch_less_that_of_the_one_scored_b
         epoch += later
         by_epoch.setdefault(epoch, []).append(rows)
     scored: dict[int, dict[int, float]] = {}
-    table = ScoreTable(range(10), 10)
+    table = ScoreTable.empty(10)
     for epoch, batches in by_epoch.items():
         repeats = data.draw(st.lists(st.sampled_from(batches), max_size=3))
         for rows in data.draw(st.permutations(batches + repeats)):
             indices = np.array([index for index, _ in rows], np.int64)
-            table.merge(indices, np.array([score for _, score in rows], np.float32), epoch)
+            merge(table, indices, np.array([score for _, score in rows], np.float32), epoch)
             for index, score in rows:
                 of = scored.setdefault(index, {})
                 of[epoch] = max(of.get(epoch, 0.0), score)
@@ -217,7 +214,7 @@ def test_a_change_is_the_score_of_the_latest_epoch_less_that_of_the_one_scored_b
         if len(of) > 1:
             *_, before, latest = (of[epoch] for epoch in sorted(of))
             expected[index] = np.float32(latest) - np.float32(before)
-    np.testing.assert_array_equal(table.changes, expected)
+    np.testing.assert_array_equal(table.scores - table.scores_before, expected)
 
 
 def test_what_comes_of_an_epoch_that_is_over_changes_nothing():
@@ -234,12 +231,9 @@ def test_what_comes_of_an_epoch_that_is_over_changes_nothing():
     ),
     st.integers(0, 25),
     st.booleans(),
-    st.sampled_from([1, 2]),
 )
-def test_top_by_change_is_ordered_by_size_and_has_the_sign(pushed, k, lowest, tables):
-    n = 20 + (tables - 1) * BLOCK
-    pushed = {index + (BLOCK if index % 2 and tables == 2 else 0): scores for index, scores in pushed.items()}
-    engine = Engine(Run("test", n, PRUNING), LocalParts([ScoreTable(r, n) for r in split(n, tables)]))
+def test_top_by_change_is_ordered_by_size_and_has_the_sign(pushed, k, lowest):
+    engine = Engine(Run("test", 20, PRUNING))
     for index, scores in pushed.items():
         for epoch, score in enumerate(scores):
             engine.apply(Records(np.array([index]), np.array([score], np.float32), epoch))
@@ -300,7 +294,7 @@ def test_a_store_knows_for_which_epoch_each_rank_of_the_present_job_has_asked():
 
 def test_a_history_as_long_as_training_lasts_is_written_at_once():
     """Of a thousand epochs; each is put into words once."""
-    engine = Engine(Run("test", N, replace(PRUNING, epochs=1000)))
+    engine = Engine(Run("test", N, PRUNING.replace(epochs=1000)))
     for epoch in range(1000):
         engine.plan(epoch)
         engine.record(Figures(epoch, {f"figure{number}": epoch / 7 for number in range(10)}))

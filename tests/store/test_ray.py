@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +108,7 @@ class Job:
 
 @pytest.mark.parametrize(("world_size", "block"), [(1, None), (2, None), (4, 300)])
 def test_plans_are_those_of_the_embedded_store(run, tmp_path, world_size, block):
-    job = Job(run, world_size, tmp_path, pruning=replace(PRUNING, shard_block=block))
+    job = Job(run, world_size, tmp_path, pruning=PRUNING.replace(shard_block=block))
     job.assert_same_plan(0)
     for epoch in range(3):
         job.push(epoch)
@@ -248,7 +247,7 @@ def test_who_disagrees_is_refused_with_the_difference(run, tmp_path):
     with pytest.raises(UsageError, match=r"already .* another run: dataset_size=40000 \(here 5\)"):
         connect("ray:auto", run, 5, PRUNING, LABELS[:5])
     with pytest.raises(UsageError, match=r"pruning.seed=3 \(here 4\), labels="):
-        connect("ray:auto", run, N, replace(PRUNING, seed=4), LABELS[::-1])
+        connect("ray:auto", run, N, PRUNING.replace(seed=4), LABELS[::-1])
 
 
 def test_a_job_that_begins_on_the_run_of_an_old_one_is_told(run, tmp_path):

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,7 +68,7 @@ def assert_same(shard: Shard, expected: Shard) -> None:
 
 @pytest.mark.parametrize(("world_size", "block"), [(1, None), (2, 50), (4, None)])
 def test_plans_are_the_embedded_stores_for_any_number_of_ranks_order_and_repeats(redis, world_size, block):
-    pruning = replace(PRUNING, shard_block=block)
+    pruning = PRUNING.replace(shard_block=block)
     expected, chance = embedded(pruning), np.random.default_rng(world_size)
     with ExitStack() as stack, ThreadPoolExecutor(world_size) as pool:
         first = rank_of(redis, f"worlds-{world_size}", "rank0", pruning)

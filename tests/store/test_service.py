@@ -187,7 +187,7 @@ def test_what_is_not_of_this_run_is_counted_by_its_reason_and_touches_nothing_el
     service.receive(frame_of([(4, 2.0)]))
     service.ask(1, 0, 2)
     before = service.snapshot()
-    scores = before.state.scores.copy()
+    scores = before.table.scores.copy()
     whole = frame_of([(4, 3.0), (5, 3.0)], sequence=2)
     foreign = encode(Frame(1, 3, 1, Records(np.array([4]), np.ones(1, np.float32), 0)), TOKEN + 1, N)
     inputs = {

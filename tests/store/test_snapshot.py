@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_a_snapshot_travels_as_bytes_with_what_its_backend_knows(saved):
     arrived = Snapshot.from_bytes(data, "the snapshot")
     assert arrived.service == snapshot.service
     assert arrived.run.facts() == snapshot.run.facts()
-    np.testing.assert_array_equal(arrived.state.scores, snapshot.state.scores)
+    np.testing.assert_array_equal(arrived.table.scores, snapshot.table.scores)
     for plan, sent in zip(arrived.plans, snapshot.plans, strict=True):
         np.testing.assert_array_equal(plan.weights, sent.weights)
     with pytest.raises(UsageError, match="^the snapshot is not a saved store, or was cut short"):
@@ -189,13 +190,31 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     assert_refused(tmp_path / "none.npz", "none.npz' does not exist")
 
 
+@pytest.mark.parametrize("method", ["sadp", "seta"])
+def test_a_file_of_version_1_is_read_and_plans_go_on(method):
+    """Written by release 0.2: the options of all rules are in it, and those of others did nothing."""
+    options = {"sadp": {"min_probability": 0.1, "stratify": "class"}, "seta": {"groups": 4}}[method]
+    pruning = PruningConfig(method=method, ratio=0.5, epochs=6, seed=4, **options)
+    store = connect("memory:", "test", 60, pruning, labels=np.arange(60) % 5)
+    store.load(Path(__file__).parent / f"version1-{method}.npz")
+    expected = connect("memory:", "test", 60, pruning, labels=np.arange(60) % 5)
+    for epoch in range(3):
+        if epoch:
+            expected.plan(epoch)
+        expected.push(np.arange(epoch, 60), np.random.default_rng(epoch).lognormal(size=60)[epoch:], epoch)
+    np.testing.assert_array_equal(store.scores(range(60)), expected.scores(range(60)))
+    assert [record.epoch for record in store.history()] == [1, 2]
+    for epoch in (1, 2, 3):
+        assert_same_shard(store.plan(epoch), expected.plan(epoch))
+
+
 def test_another_version_is_refused(saved):
     with np.load(saved) as file:
         arrays = dict(file)
     header = json.loads(arrays["header"].tobytes())
-    arrays["header"] = np.frombuffer(json.dumps({**header, "version": 2}).encode(), np.uint8)
+    arrays["header"] = np.frombuffer(json.dumps({**header, "version": 3}).encode(), np.uint8)
     np.savez(saved, **arrays)
-    assert_refused(saved, "is a saved store of version 2; version 1 is needed")
+    assert_refused(saved, "is a saved store of version 3; this release reads versions 1 and 2")
 
 
 def test_another_dataset_size_is_refused(tmp_path):

@@ -9,18 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection import PruningConfig
-from sadp_dist.selection.parts import BLOCK, LocalParts, split
+from sadp_dist.selection import PruningConfig, ScoreTable
 from sadp_dist.store import connect
 from sadp_dist.store.engine.stats import BINS, QUANTILES, score_figures, staleness_figures
-from sadp_dist.store.engine.table import ScoreTable
+from sadp_dist.store.engine.table import merge, top
 
 N = 1000
 
 
 def table_of(scores) -> ScoreTable:
-    table = ScoreTable(range(len(scores)), len(scores))
-    table.merge(np.arange(len(scores)), scores, epoch=0)
+    table = ScoreTable.empty(len(scores))
+    merge(table, np.arange(len(scores)), scores, epoch=0)
     return table
 
 
@@ -75,28 +74,11 @@ def test_stats_agree_with_the_arrays(store, scores):
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
-class ManyAlike:
-    """Parts of which each answers as the one that is there."""
-
-    def __init__(self, part: ScoreTable, count: int) -> None:
-        self._part, self._count = part, count
-
-    def each(self, method, *arguments):
-        return [getattr(self._part, method)(*arguments)] * self._count
-
-
-def test_more_equal_scores_than_32_bits_count_are_counted():
-    size, count = 2**20, 2**12 + 1
-    quantiles, histogram = score_figures(ManyAlike(table_of(np.full(size, 3.0, np.float32)), count))
-    assert histogram.counts == (size * count,)
-    assert set(quantiles.values()) == {3.0}
-
-
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(0, width=32, allow_infinity=False), max_size=30))
 def test_the_histogram_holds_every_score_once_between_bounds_that_grow(values):
     scores = np.array(values, np.float32)
-    found = score_figures(LocalParts([table_of(scores)]))[1]
+    found = score_figures(table_of(scores).scores)[1]
     assert found.zeros + sum(found.counts) == len(scores)
     assert list(found.edges) == sorted(found.edges)
     positive = scores[scores > 0]
@@ -120,7 +102,6 @@ def sorted_histogram(scores: np.ndarray) -> tuple[int, list[float], list[int]]:
     return len(scores) - len(positive), edges.tolist(), np.diff(below).tolist()
 
 
-@pytest.mark.parametrize("tables", [1, 3])
 @pytest.mark.parametrize(
     "draw",
     [
@@ -132,19 +113,15 @@ def sorted_histogram(scores: np.ndarray) -> tuple[int, list[float], list[int]]:
     ],
     ids=["lognormal", "ties", "narrow", "all of float32's range", "zeros"],
 )
-def test_counting_finds_what_sorting_finds(tables, draw):
-    n = 3 * BLOCK + 11
+def test_counting_finds_what_sorting_finds(draw):
+    n = 50_011
     rng = np.random.default_rng(4)
     scores = draw(rng, n).astype(np.float32)
     seen = rng.random(n) < 0.9
     seen[-3:] = True
-    parts = []
-    for examples in split(n, tables):
-        part = ScoreTable(examples, n)
-        indices = np.flatnonzero(seen[examples.start : examples.stop]) + examples.start
-        part.merge(indices, scores[indices], epoch=0)
-        parts.append(part)
-    found_quantiles, found_histogram = score_figures(LocalParts(parts))
+    table = ScoreTable.empty(n)
+    merge(table, np.flatnonzero(seen), scores[seen], epoch=0)
+    found_quantiles, found_histogram = score_figures(table.scores)
     assert found_quantiles == sorted_quantiles(scores[seen])
     zeros, edges, counts = sorted_histogram(scores[seen])
     assert (found_histogram.zeros, list(found_histogram.edges)) == (zeros, edges)
@@ -158,10 +135,10 @@ def test_top_of_many_is_the_sorted_order(k, lowest, ties):
     scores = np.random.default_rng(1).lognormal(size=50_000).round(6 - ties).astype(np.float32)
     scores[::9] = np.nan
     seen = np.flatnonzero(~np.isnan(scores))
-    table = ScoreTable(range(50_000), 50_000)
-    table.merge(seen, scores[seen], epoch=0)
+    table = ScoreTable.empty(50_000)
+    merge(table, seen, scores[seen], epoch=0)
     expected = seen[np.argsort(scores[seen] if lowest else -scores[seen], kind="stable")[:k]]
-    indices, values = table.top(k, lowest)
+    indices, values = top(table, k, lowest)
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_array_equal(values, scores[expected])
 
@@ -172,10 +149,8 @@ def test_top_of_many_is_the_sorted_order(k, lowest, ties):
     st.one_of(st.none(), st.integers(0, 6000)),
 )
 def test_staleness_is_that_of_every_scored_example(epochs, planned):
-    table = ScoreTable(range(len(epochs)), len(epochs))
-    table.score_epochs[:] = epochs
     scored = np.array([epoch for epoch in epochs if epoch >= 0], np.int64)
-    mean, found = staleness_figures(LocalParts([table]), planned)
+    mean, found = staleness_figures(np.array(epochs, np.int32), planned)
     if len(scored) == 0:
         assert (mean, found) == (None, None)
     else:

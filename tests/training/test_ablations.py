@@ -29,16 +29,16 @@ def test_without_the_spike_aware_score_it_goes_by_the_loss(recipe):
 
 def test_without_the_schedule_every_epoch_has_the_mean_ratio(recipe):
     pruning = parse_config(recipe(pruning={"max_ratio": None}, training={"epochs": 7})).pruning
-    assert [pruning.schedule.ratio(k) for k in range(1, 8)] == [0.5] * 7
+    assert [pruning.rule.ratio(epoch) for epoch in range(7)] == [0.5] * 7
     plans = [plan_epoch(SCORES, epoch, pruning, LABELS) for epoch in range(7)]
     assert {plan.subset_size for plan in plans} == {150}
-    assert all(plan.capping.gamma is not None and plan.capping.gamma > 0 for plan in plans)
+    assert all(plan.report.gamma is not None and plan.report.gamma > 0 for plan in plans)
 
 
 def test_without_smoothing_probabilities_are_those_of_the_scores_alone(recipe):
     pruning = parse_config(recipe(pruning={"min_probability": 0}, training={"epochs": 7})).pruning
     plan = plan_epoch(SCORES, 3, pruning, LABELS)
-    assert plan.capping.gamma == 0
+    assert plan.report.gamma == 0
     p = np.array(exact_probabilities(SCORES.tolist(), plan.subset_size))  # Eqs. 13-16
     assert p.min() < 0.3
     np.testing.assert_allclose(plan.weights, plan.subset_size / 300 / p[plan.indices], rtol=1e-9)

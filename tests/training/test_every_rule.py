@@ -15,11 +15,12 @@ from sadp_dist.training import parse_config, read_metrics
 from tests.forked import run_ranks
 from tests.store.redis_server import RedisServer
 from tests.training.conftest import environment
+from tests.training.every_rule import TRACKING, tracks
 from tests.training.test_resume import TIMES
 
 pytestmark = pytest.mark.timeout(900)  # all runs are made before the first test
 SCRIPT = Path(__file__).with_name("every_rule.py")
-N, K, TRACKING, R = 160, 3, 2, 0.5
+N, K, R = 160, 3, 0.5
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def folders(few_digits: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
                 },
                 "network": {"name": "small_cnn", "time_steps": 1},
                 "training": {"epochs": K, "batch_size": 32, "optimizer": "adamw", "learning_rate": 0.002},
-                "pruning": {"ratio": R, "tracking_epochs": TRACKING},
+                "pruning": {"ratio": R},
                 "tracking": {"trackers": []},
                 "store": store,
             }
@@ -60,7 +61,8 @@ def test_it_keeps_what_its_definition_says_and_the_home_of_the_scores_changes_no
         for folder in folders.values()
     )
     assert there == here
-    pruning = PruningConfig(method=method, ratio=R, epochs=K, tracking_epochs=TRACKING)
+    tracking = {"tracking_epochs": TRACKING} if tracks(method) else {}
+    pruning = PruningConfig(method=method, ratio=R, epochs=K, **tracking)
     *epochs, end = here
     assert len(epochs) == pruning.run_epochs
     tracking, proper = epochs[: pruning.tracked_epochs], epochs[pruning.tracked_epochs :]
@@ -75,14 +77,14 @@ def test_it_keeps_what_its_definition_says_and_the_home_of_the_scores_changes_no
     for one, other in zip(*(store.plans for store in stores), strict=True):
         np.testing.assert_array_equal(one.indices, other.indices)
         np.testing.assert_array_equal(one.weights, other.weights)
-    np.testing.assert_array_equal(*(store.state.scores for store in stores))
+    np.testing.assert_array_equal(*(store.table.scores for store in stores))
     if pruning.tracked_epochs:
         assert all(row["examples"] == N // 2 for row in proper)
         one, other = (set(plan.indices.tolist()) for plan in stores[0].plans)
         assert one == other
-        rank = pruning.rule.rank(stores[0].state.scores)
+        rank = pruning.rule.rank(stores[0].table.scores)
         assert rank[list(one)].min() >= rank[list(set(range(N)) - one)].max()
-        assert (stores[0].state.score_epochs == TRACKING - 1).all()  # none was pushed after tracking
+        assert (stores[0].table.score_epochs == TRACKING - 1).all()  # none was pushed after tracking
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def test_sadp_learns_the_digits_on_the_examples_that_its_schedule_allows(recipe,
     epochs = epochs_of(config)
     assert summary["test_accuracy"] > 0.85
     assert summary["test_examples"] == 355
-    schedule = config.pruning.schedule
-    assert [e["examples"] for e in epochs] == [round((1 - schedule.ratio(k)) * 1442) for k in range(1, 7)]
+    rule = config.pruning.rule
+    assert [e["examples"] for e in epochs] == [round((1 - rule.ratio(epoch)) * 1442) for epoch in range(6)]
     assert epochs[-1]["loss"] < epochs[0]["loss"]
     assert read_metrics(config.run_dir)[-1]["event"] == "end"
     assert list((config.run_dir / "tensorboard").iterdir())

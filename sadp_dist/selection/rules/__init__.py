@@ -1,34 +1,30 @@
-"""The pruning rules by name. A new one is a new file with a registered class, imported below."""
+"""The pruning rules by name. A new rule is one new file with a registered class."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.selection.parts import AnyProbability, Parts
-from sadp_dist.selection.probabilities import Capping
-from sadp_dist.selection.schedule import PruningSchedule
-from sadp_dist.selection.weighting import One, PerProbability, Weight
+from sadp_dist.registry import Registry
+from sadp_dist.selection.sampling import draw_packed, inverse_probabilities
 
 if TYPE_CHECKING:
     from sadp_dist.selection.config import PruningConfig
+    from sadp_dist.selection.sums import Extremes
+    from sadp_dist.selection.table import ScoreTable
 
 
 class Combine(Protocol):
-    """What an example's score becomes when another epoch gives a new one."""
+    """What an example's score becomes when a later epoch gives a new one."""
 
     def __call__(
-        self,
-        before: NDArray[np.float32],
-        new: NDArray[np.float32],
-        epoch: int,
-        config: PruningConfig,
+        self, before: NDArray[np.float32], new: NDArray[np.float32], epoch: int
     ) -> NDArray[np.floating]:
-        """The scores to keep, finite and >= 0.
+        """Return the scores to keep, finite and >= 0.
 
         Never smaller for a larger `new`: an epoch that gives several keeps the largest, and neither the order
         in which they come nor a repeat changes that.
@@ -37,113 +33,158 @@ class Combine(Protocol):
             before: (n,) of the epoch scored before this one, NaN where there is none.
             new: (n,) of this epoch.
             epoch: counted from 0, that of the tracking included.
-            config: of the run.
         """
         ...
 
 
 class Rule(ABC):
-    """What a pruning rule decides: how much of an epoch is kept, and each example's probability and weight.
+    """Decides how much of an epoch is kept, and each example's probability and weight.
+
+    Args:
+        config: of the run. A rule with options of its own gets them as further attributes of it.
 
     Attributes:
         needs_scores: it looks at scores, which training then has to give.
         fills_unseen: examples without a score get one before the rule is asked, see `PruningConfig.unseen`;
             else it sees NaN for them.
         needs_labels: it looks at the classes too.
-        has_keep_probability: `keep_probability`, where it is given, takes the place of `ratio`.
-        has_floor: `min_probability` is the least probability that it gives.
+        has_floor: `min_probability` is the smallest probability that it gives.
         score: what it is defined with, a name of `sadp_dist.scoring`: "gradient" (Eq. 29), "loss" and others.
             A configuration may choose another one.
         only_its_score: it may not.
-        weights: "importance": w = S / (N p), so that Σ w x / S over the subset estimates the mean of x over
+        weighting: "importance": w = S / (N p), so that Σ w x / S over the subset estimates the mean of x over
             the data set; "inverse": w = 1 / p, where Σ w x / N does; "one": w = 1, a mean over the subset.
         fixed: the draw's random numbers do not depend on the epoch: equal scores give the same subset in
-            every one. Only the order of training is another one.
-        combine: what a score becomes when another epoch gives a new one; None: the new one.
+            every one. Only the order of training changes.
+        state: name -> dtype of arrays that it keeps, one entry for each example, 0 at first. They are
+            `ScoreTable.state`; a snapshot of the run includes them.
+        combine: what a score becomes when a later epoch gives a new one; None: the new one.
     """
 
-    needs_scores: bool = True
-    fills_unseen: bool = True
-    needs_labels: bool = False
-    has_keep_probability: bool = False
-    has_floor: bool = False
-    score: str = "gradient"
-    only_its_score: bool = False
-    weights: str = "importance"
-    fixed: bool = False
+    needs_scores: ClassVar[bool] = True
+    fills_unseen: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
+    has_floor: ClassVar[bool] = False
+    score: ClassVar[str] = "gradient"
+    only_its_score: ClassVar[bool] = False
+    weighting: ClassVar[str] = "importance"
+    fixed: ClassVar[bool] = False
+    state: ClassVar[Mapping[str, type]] = {}
     combine: Combine | None = None
 
-    def tracking(self, config: PruningConfig) -> int:
+    def __init__(self, config: PruningConfig) -> None:
+        self.config: Any = config
+
+    @property
+    def tracked_epochs(self) -> int:
         """Epochs on all data, each with weight 1, that come before the run proper and give it its scores.
 
         After them the network is trained anew.
         """
         return 0
 
-    def schedule(self, config: PruningConfig) -> PruningSchedule:
-        """The pruning ratio of every epoch of the run proper, and how many there are: `ratio` in all K."""
-        return PruningSchedule(config.ratio, config.ratio, config.epochs)
+    @property
+    def epochs(self) -> int:
+        """Epochs of the run proper."""
+        return int(self.config.epochs)
+
+    @property
+    def asked_ratio(self) -> float | None:
+        """What a run is to leave out of K epochs; None where another option than `ratio` decides."""
+        return float(self.config.ratio)
+
+    def ratio(self, epoch: int) -> float:
+        """Return the pruning ratio of an epoch of the run proper, from 0."""
+        return float(self.config.ratio)
 
     @abstractmethod
-    def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-    ) -> tuple[AnyProbability, Capping]:
-        """Each example's probability as a function of its score, adding up to `subset_size`.
+    def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> NDArray[np.float64]:
+        """Return each example's probability, (N,) float64.
 
-        A rule whose probabilities add up to something else, that depends on the scores, says so by
-        `Capping.expected`; then that is the S of the epoch.
+        They add up to `subset_size`. Where a rule decides by the scores how many examples it keeps, they add
+        up to something else, which is then the S of the epoch.
 
-        Scores are looked at by `parts.each("compute", function, ...)`: function(scores, ...) of every part,
-        which sends back something small; "compute_in_ranges" asks so of ranges of every part, in threads, and
-        gives a list for each part, and "compute_by_class" calls function(scores, labels, ...). Parts may be
-        in other processes, so the function, and the one that is returned, are such that can be pickled; the
-        latter is called from several threads, with some scores.
-
-        `epoch` is of the run proper, from 0, as `k` - 1 is in `schedule`.
-
-        Returns:
-            The probability (of the score, or with `needs_labels` of the score and the class), and how it came
-            about.
+        Args:
+            table: what is known about each example.
+            subset_size: S = (1 - ratio(epoch)) N, rounded.
+            epoch: of the run proper, from 0.
         """
 
-    def weight(self, subset_size: int, dataset_size: int, config: PruningConfig, epoch: int) -> Weight:
-        """The weight of a drawn example; a rule with its own returns that, which can be pickled.
+    def draw(self, table: ScoreTable, p: NDArray[np.float64], epoch: int) -> NDArray[np.uint8]:
+        """Return which examples are drawn, (ceil(N / 8),) packed bits.
 
-        `weights` says all the same by what a weighted sum is to be divided.
+        Example i is bit i % 8, from the lowest up, of byte i // 8: `np.packbits(..., bitorder="little")`.
+        A rule that carries draws over epochs changes its `table.state` here; it is called once an epoch.
+
+        Args:
+            table: as of `probabilities`.
+            p: (N,) what `probabilities` returned.
+            epoch: of the run, that of the tracking included.
         """
-        if self.weights == "one":
-            return One()
-        return PerProbability(1.0 if self.weights == "inverse" else subset_size / max(dataset_size, 1))
+        config = self.config
+        draw_epoch = 0 if self.fixed else epoch
+        return draw_packed(p, config.seed, draw_epoch, config.scheme, config.stratify, table.labels)
+
+    def weights(
+        self,
+        table: ScoreTable,
+        drawn: NDArray[np.integer],
+        p: NDArray[np.float64],
+        subset_size: int,
+        epoch: int,
+    ) -> NDArray[np.float64]:
+        """Return the weights of the drawn examples, (n,) float64, as `weighting` says.
+
+        Args:
+            table: as of `probabilities`.
+            drawn: (n,) indices.
+            p: (N,) what `probabilities` returned.
+            subset_size: S = Σ p, rounded.
+            epoch: of the run proper, from 0.
+        """
+        if self.weighting == "one":
+            return np.ones(len(drawn))
+        scale = 1.0 if self.weighting == "inverse" else subset_size / max(len(p), 1)
+        return inverse_probabilities(p, drawn, scale)
 
     def weighted_size(self, subset_size: int, dataset_size: int, drawn: int) -> int:
-        """By what a weighted sum over the subset is divided to be a mean: S, N or the number drawn."""
-        return {"importance": subset_size, "inverse": dataset_size, "one": drawn}[self.weights]
+        """Return by what a weighted sum over the subset is divided to be a mean: S, N or the number drawn."""
+        return {"importance": subset_size, "inverse": dataset_size, "one": drawn}[self.weighting]
+
+    def gamma(self, table: ScoreTable, p: NDArray[np.float64], found: Extremes) -> float | None:
+        """Return γ, which lifted the smallest p to the floor; None for a rule that has none."""
+        return None
 
 
-RULES: dict[str, Rule] = {}
+_SHIPPED = {
+    "sadp": "sadp",
+    "infobatch": "infobatch:InfoBatchConfig",
+    "batch-loss": "batch_loss:InfoBatchConfig",
+    "seta": "seta:SeTaConfig",
+    "rcap": "rcap:RCAPConfig",
+    "repb": "repb:InfoBatchConfig",
+    "forgetting": "forgetting:TrackedConfig",
+    "el2n": "el2n:TrackedConfig",
+    "grand": "grand:TrackedConfig",
+    "random": "random",
+    "reduced-epoch": "reduced_epoch",
+    "full": "full",
+}
 
-
-def register(name: str) -> Callable[[type[Rule]], type[Rule]]:
-    """Make a rule known under `name`, which is then what `method` may be."""
-
-    def add(rule: type[Rule]) -> type[Rule]:
-        RULES[name] = rule()
-        return rule
-
-    return add
-
-
-from sadp_dist.selection.rules import (  # noqa: E402, F401
-    batch_loss,
-    el2n,
-    forgetting,
-    full,
-    grand,
-    infobatch,
-    random,
-    rcap,
-    reduced_epoch,
-    repb,
-    sadp,
-    seta,
+RULES: Registry[type[Rule]] = Registry(
+    "pruning rule", {name: f"sadp_dist.selection.rules.{place}" for name, place in _SHIPPED.items()}
 )
+"""Name -> class."""
+
+
+def register(name: str, options: type[PruningConfig] | None = None) -> Callable[[type[Rule]], type[Rule]]:
+    """Register a rule under `name`, which is then what `method` may be.
+
+    Args:
+        name: of the rule.
+        options: a subclass of `PruningConfig` that adds the rule's own options.
+
+    Raises:
+        UsageError: the name belongs to another rule.
+    """
+    return RULES.register(name, options)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.selection.rules import register
-from sadp_dist.selection.rules.infobatch import InfoBatch
-
-if TYPE_CHECKING:
-    from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.rules.infobatch import InfoBatch, InfoBatchConfig
 
 ALPHA = 0.9
 """Of the moving average (α), as in the authors' recipes; their own example of use has 0.7."""
 
 
-@register("batch-loss")
+@register("batch-loss", InfoBatchConfig)
 class BatchLoss(InfoBatch):
     """Zhou et al., CVPR 2026: s <- α s + (1 - α) L(batch) in every epoch that trains on an example, from 0.
 
@@ -29,7 +24,7 @@ class BatchLoss(InfoBatch):
     score = "batch-loss"
 
     def combine(
-        self, before: NDArray[np.float32], new: NDArray[np.float32], epoch: int, config: PruningConfig
+        self, before: NDArray[np.float32], new: NDArray[np.float32], epoch: int
     ) -> NDArray[np.floating]:
         """α s + (1 - α) L."""
         s, α = np.nan_to_num(before), np.float32(ALPHA)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sadp_dist.selection.rules import register
-from sadp_dist.selection.rules.tracked import TrackedSubset
+from sadp_dist.selection.rules.tracked import TrackedConfig, TrackedSubset
 
 
-@register("el2n")
+@register("el2n", TrackedConfig)
 class EL2N(TrackedSubset):
     """Paul et al., NeurIPS 2021: the S largest of the mean ‖softmax(logits) - onehot(label)‖.
 

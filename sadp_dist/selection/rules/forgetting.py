@@ -6,18 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.selection.rules import register
-from sadp_dist.selection.rules.tracked import TrackedSubset
+from sadp_dist.selection.rules.tracked import TrackedConfig, TrackedSubset
 
 NEVER_LEARNED = 2.0**20
 """The score of an example that has not been right yet: more than any count."""
 
 
-def forgetting_events(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The count of forgetting events in a score: a whole number, and another half while it is wrong."""
-    return np.floor(scores.astype(np.float64))
-
-
-@register("forgetting")
+@register("forgetting", TrackedConfig)
 class Forgetting(TrackedSubset):
     """Toneva et al., ICLR 2019: the S examples with most forgetting events, from right to wrong.
 
@@ -27,7 +22,11 @@ class Forgetting(TrackedSubset):
 
     score = "error"
     only_its_score = True
-    rank = staticmethod(forgetting_events)
+
+    def rank(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        """The count of forgetting events in a score: a whole number, and another half while it is wrong."""
+        events: NDArray[np.floating] = np.floor(scores)
+        return events
 
     def track(
         self, before: NDArray[np.float32], new: NDArray[np.float32], epoch: int

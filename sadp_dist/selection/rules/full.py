@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+from numpy.typing import NDArray
 
-from sadp_dist.selection.parts import Parts, Probability
-from sadp_dist.selection.probabilities import Capping, Uniform
 from sadp_dist.selection.rules import Rule, register
-from sadp_dist.selection.schedule import PruningSchedule
-
-if TYPE_CHECKING:
-    from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.table import ScoreTable
 
 
 @register("full")
 class FullData(Rule):
-    """Ratio 0, whatever `ratio` is."""
+    """Ratio 0 and p = 1, whatever `ratio` is."""
 
     needs_scores = False
 
-    def schedule(self, config: PruningConfig) -> PruningSchedule:
-        """0 in every epoch."""
-        return PruningSchedule(0.0, 0.0, config.epochs)
+    @property
+    def asked_ratio(self) -> float:
+        """0."""
+        return 0.0
 
-    def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-    ) -> tuple[Probability, Capping]:
-        """1 for all."""
-        return Uniform(1.0), Capping(None, None, capped=0, rounds=0)
+    def ratio(self, epoch: int) -> float:
+        """0 in every epoch."""
+        return 0.0
+
+    def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> NDArray[np.float64]:
+        """p = 1."""
+        return np.ones(len(table))

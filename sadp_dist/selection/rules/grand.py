@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sadp_dist.selection.rules import register
-from sadp_dist.selection.rules.tracked import TrackedSubset
+from sadp_dist.selection.rules.tracked import TrackedConfig, TrackedSubset
 
 
-@register("grand")
+@register("grand", TrackedConfig)
 class GraNd(TrackedSubset):
     """Paul et al., NeurIPS 2021: the S largest of the mean norm of an example's gradient.
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+from numpy.typing import NDArray
 
-from sadp_dist.selection.parts import Parts, Probability
-from sadp_dist.selection.probabilities import Capping, Uniform
 from sadp_dist.selection.rules import Rule, register
-
-if TYPE_CHECKING:
-    from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.table import ScoreTable
 
 
 @register("random")
 class RandomPruning(Rule):
-    """p = S / N; the schedule stays at the mean ratio, whatever `max_ratio` is."""
+    """p = S / N; the ratio stays at `ratio`, whatever `max_ratio` is."""
 
     needs_scores = False
 
-    def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-    ) -> tuple[Probability, Capping]:
-        """S / N for all."""
-        share = subset_size / max(parts.ranges[-1].stop, 1)
-        return Uniform(share), Capping(None, None, capped=0, rounds=0)
+    def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> NDArray[np.float64]:
+        """p = S / N."""
+        return np.full(len(table), subset_size / max(len(table), 1))

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from sadp_dist.selection.parts import Parts, ProbabilityByClass
-from sadp_dist.selection.probabilities import Capping
+from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.rules import Rule, register
+from sadp_dist.selection.table import ScoreTable
 
-if TYPE_CHECKING:
-    from sadp_dist.selection.config import PruningConfig
-
-TEMPERATURE = 1.0
 STEPS = 256
-"""Into which the losses from 0 to log C are rounded: so a class is a row of counts, which parts add up."""
+"""Into which the losses from 0 to log C are rounded, so that a class is a row of counts."""
 
 
-@register("rcap")
+class RCAPConfig(PruningConfig):
+    """Options of RCAP.
+
+    Attributes:
+        temperature: T of the losses, in [0.05, 1000]; the lower, the more the largest are preferred.
+    """
+
+    temperature: Annotated[float, Field(ge=0.05, le=1000)] = 1.0
+
+
+@register("rcap", RCAPConfig)
 class RCAP(Rule):
     """Hassan, Khare and Paik, UAI 2025: class-aware, probabilistic pruning for a good worst class.
 
@@ -30,43 +36,30 @@ class RCAP(Rule):
     exp(ℓ / T), where T is `temperature`, up to p = 1. Losses count as log C at most, what chance has with C
     classes, and examples without a loss count as that. Every epoch keeps 1 - r; the weights are 1.
 
-    What differs from the authors' package `datacull`: L_c is there the share of the class's Σ exp(ℓ / T) that
+    Differences from the authors' package `datacull`: L_c is there the share of the class's Σ exp(ℓ / T) that
     the examples drawn last had, which a plan made of scores alone does not know. n_c is rounded up there, and
     not at all here. There examples are drawn one after the other without replacement; here the probabilities
     of being among the n_c are themselves proportional. Losses are rounded to log C / 256.
     """
 
     score = "loss"
-    weights = "one"
+    weighting = "one"
     fills_unseen = False
     needs_labels = True
 
-    def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-    ) -> tuple[ProbabilityByClass, Capping]:
-        """min(exp(ℓ / T) / α_c, 1), which adds up to n_c in each class."""
-        sizes = sum_by_class(parts.each("compute_by_class", count_classes))
+    def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> NDArray[np.float64]:
+        """p = min(exp(ℓ / T) / α_c, 1), which adds up to n_c in each class."""
+        labels = table.labels
+        assert labels is not None, "a rule by class where there are no labels"
+        sizes = np.bincount(labels)
         clip = math.log(max(int(np.count_nonzero(sizes)), 2))
-        counts = sum_by_class(parts.each("compute_by_class", count_losses, clip))
+        steps = _steps(table.scores, clip)
+        place = labels.astype(np.int64) * STEPS + steps
+        counts = np.bincount(place, minlength=len(sizes) * STEPS).reshape(len(sizes), STEPS)
         wanted = class_sizes(counts @ losses(clip) / np.maximum(sizes, 1), sizes, subset_size)
-        importance = np.exp((losses(clip) - clip) / (config.temperature or TEMPERATURE))
+        importance = np.exp((losses(clip) - clip) / self.config.temperature)
         alpha = thresholds(importance, counts, wanted)
-        capped = int(counts[importance >= alpha[:, None]].sum())
-        return ByClass(importance, alpha, clip), Capping(None, None, capped, rounds=1)
-
-
-@dataclass(frozen=True)
-class ByClass(ProbabilityByClass):
-    """min(importance / α_c, 1), from the loss in steps up to `clip` and the class c."""
-
-    importance: NDArray[np.float64]
-    alpha: NDArray[np.float64]
-    clip: float
-
-    def __call__(self, scores: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-        p: NDArray[np.float64] = np.minimum(
-            self.importance[_steps(scores, self.clip)] / self.alpha[labels], 1.0
-        )
+        p: NDArray[np.float64] = np.minimum(importance[steps] / alpha[labels], 1.0)
         return p
 
 
@@ -76,30 +69,9 @@ def losses(clip: float) -> NDArray[np.float64]:
     return middles
 
 
-def count_classes(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """How many examples each class has, up to the last one found."""
-    return np.bincount(labels)
-
-
-def count_losses(scores: NDArray[np.floating], labels: NDArray[np.integer], clip: float) -> NDArray[np.int64]:
-    """How many examples of each class (up to the last one found) have a loss in which step; (C, STEPS)."""
-    classes = int(labels.max(initial=-1)) + 1
-    place = labels.astype(np.int64) * STEPS + _steps(scores, clip)
-    return np.bincount(place, minlength=classes * STEPS).reshape(classes, STEPS)
-
-
 def _steps(scores: NDArray[np.floating], clip: float) -> NDArray[np.int64]:
     steps = np.fmin(scores.astype(np.float64), clip) * (STEPS / clip)  # of NaN and clip, that is clip
     return np.minimum(steps.astype(np.int64), STEPS - 1)
-
-
-def sum_by_class(counts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The sum of arrays by class, of which some end before the last class."""
-    classes = max(len(of_part) for of_part in counts)
-    total = np.zeros((classes, *counts[0].shape[1:]), np.int64)
-    for of_part in counts:
-        total[: len(of_part)] += of_part
-    return total
 
 
 def class_sizes(

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+from numpy.typing import NDArray
 
-from sadp_dist.selection.parts import Parts, Probability
-from sadp_dist.selection.probabilities import Capping, optimal_probability
+from sadp_dist.selection.probabilities import optimal_probabilities, smallest_score
 from sadp_dist.selection.rules import Rule, register
-from sadp_dist.selection.schedule import PruningSchedule
-
-if TYPE_CHECKING:
-    from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.schedule import ratio_of_epoch
+from sadp_dist.selection.sums import Extremes
+from sadp_dist.selection.table import ScoreTable
 
 
 @register("sadp")
-class SpikeAwarePruning(Rule):
+class SADP(Rule):
     """The paper's rule (Algorithm 1)."""
 
     has_floor = True
 
-    def schedule(self, config: PruningConfig) -> PruningSchedule:
-        """Eq. 42."""
-        return PruningSchedule(config.ratio, config.max_ratio, config.epochs)
+    def ratio(self, epoch: int) -> float:
+        """r_k of Eq. 42, with k = epoch + 1."""
+        r, r_max, K = self.config.ratio, self.config.max_ratio, self.config.epochs
+        return ratio_of_epoch(r, r if r_max is None else r_max, K, epoch + 1)
 
-    def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-    ) -> tuple[Probability, Capping]:
-        """Eqs. 40 and 41."""
-        return optimal_probability(parts, subset_size, config.min_probability, config.zero_scores)
+    def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> NDArray[np.float64]:
+        """p = min((G + γ) / α, 1) with Σ p = S (Eqs. 40 and 41)."""
+        beta, zero_scores = self.config.min_probability, self.config.zero_scores
+        return optimal_probabilities(table.scores, subset_size, beta, zero_scores)
+
+    def gamma(self, table: ScoreTable, p: NDArray[np.float64], found: Extremes) -> float | None:
+        """γ = α β - min(G), where the smallest p is the floor β; else 0. None where p has another form."""
+        G, beta = table.scores, self.config.min_probability
+        positive = self.config.zero_scores == "paper" and bool((G > 0).any())
+        G_min = smallest_score(G, positive)
+        p_min = float(np.min(p, where=G > 0, initial=np.inf)) if positive else found.smallest
+        if p_min == 1 or found.largest < beta:  # p = 1 or p = S / N for all
+            return None
+        if p_min > beta:
+            return 0.0 if G_min > 0 else None  # the zeros share what the positive scores leave
+        if beta == 0:
+            return 0.0
+        i = int(np.argmax(np.where(p < 1, p, 0.0)))  # the largest p that is not capped
+        if p[i] == beta:
+            i = int(np.argmin(np.where(p == 1, G, np.inf)))  # the smallest score that is
+        alpha = (float(G[i]) - G_min) / (p[i] - beta)
+        return float(alpha * beta - G_min)

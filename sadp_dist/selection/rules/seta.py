@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from sadp_dist.selection.clusters import bin_of, group_ends, histogram
-from sadp_dist.selection.parts import Parts, Probability
-from sadp_dist.selection.probabilities import Capping, in_ranges
 from sadp_dist.selection.rules import Rule, register
-
-if TYPE_CHECKING:
-    from sadp_dist.selection.config import PruningConfig
-
-GROUPS = 5
-WINDOW_SCALE = 0.9
+from sadp_dist.selection.rules.infobatch import InfoBatchConfig
+from sadp_dist.selection.table import ScoreTable
 
 
-@register("seta")
+class SeTaConfig(InfoBatchConfig):
+    """Options of SeTa.
+
+    Attributes:
+        keep_probability: q, with which an example in the window is kept, in (0, 1]; `ratio` is then not used.
+            None: the q that meets `ratio`.
+        delta: the share δ of the epochs in which the window moves, in [0, 1].
+        groups: number of groups of like loss.
+        window_scale: share of the groups that take part in an epoch, in (0, 1].
+    """
+
+    groups: Annotated[int, Field(ge=1)] = 5
+    window_scale: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
+@register("seta", SeTaConfig)
 class SeTa(Rule):
     """Zhou, Gao and Wang, CVPR 2025: leave out at random, and what is too easy or too hard for now.
 
@@ -30,53 +39,36 @@ class SeTa(Rule):
     (1 - δ) K have all groups. The weights are 1.
 
     q is such that an epoch has 1 - r of the data set; where the window has less, all of it is trained on, and
-    the epoch's ratio is above r. With `keep_probability` q is that, as in the authors' code, `ratio` has no
-    say, and what an epoch leaves out is what comes of it.
+    the epoch's ratio is above r. With `keep_probability` q is that, as in the authors' code; `ratio` is then
+    not used, and the share that an epoch leaves out depends on the scores.
 
-    What differs from the authors' code: the groups are made of all losses and not of a random share, and they
+    Differences from the authors' code: the groups are made of all losses and not of a random share, and they
     are the best solution of k-means, not one that depends on where it begins.
     """
 
     score = "loss"
-    weights = "one"
-    has_keep_probability = True
+    weighting = "one"
 
-    def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-    ) -> tuple[Probability, Capping]:
-        """q for the groups in the window, 0 for the others."""
-        N = parts.ranges[-1].stop
-        counts = np.sum(in_ranges(parts, histogram), axis=0)
-        ends = group_ends(counts, config.groups or GROUPS)
-        first, last = window(epoch, len(ends), config)
-        begin = int(ends[first - 1]) if first else 0
-        end = int(ends[last - 1]) if last else 0
+    @property
+    def asked_ratio(self) -> float | None:
+        """r, unless q is given."""
+        return self.config.ratio if self.config.keep_probability is None else None
+
+    def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> NDArray[np.float64]:
+        """p = q for the groups in the window, 0 for the others."""
+        counts = histogram(table.scores)
+        ends = group_ends(counts, self.config.groups)
+        first, last = self.window(epoch, len(ends))
+        begin, end = (int(ends[group - 1]) if group else 0 for group in (first, last))
         inside = int(counts[begin:end].sum())
-        if config.keep_probability is not None:
-            q = config.keep_probability
-        else:
-            q = min(subset_size / max(inside, 1), 1.0)
-        expected = None if N == 0 else round(q * inside)
-        return Within(begin, end, q), Capping(None, None, capped=0, rounds=1, expected=expected)
+        q = self.config.keep_probability or min(subset_size / max(inside, 1), 1.0)
+        bins = bin_of(table.scores)
+        return np.where((bins >= begin) & (bins < end), q, 0.0)
 
-
-def window(epoch: int, groups: int, config: PruningConfig) -> tuple[int, int]:
-    """Which of so many groups take part in an epoch: the first one, and the one after the last."""
-    if epoch == 0 or epoch >= config.pruned_epochs:
-        return 0, groups
-    size = min(max(round(groups * (config.window_scale or WINDOW_SCALE)), 1), groups)
-    first = epoch % (groups - size + 1)
-    return first, first + size
-
-
-@dataclass(frozen=True)
-class Within:
-    """q where the score is in bins from `begin` to before `end`, else 0."""
-
-    begin: int
-    end: int
-    q: float
-
-    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        bins = bin_of(scores)
-        return np.where((bins >= self.begin) & (bins < self.end), self.q, 0.0)
+    def window(self, epoch: int, groups: int) -> tuple[int, int]:
+        """Return which of so many groups take part: the first one, and the one after the last."""
+        if epoch == 0 or epoch >= self.config.pruned_epochs:
+            return 0, groups
+        size = min(max(round(groups * self.config.window_scale), 1), groups)
+        first = epoch % (groups - size + 1)
+        return first, first + size

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from sadp_dist.selection.largest import Rank, as_they_are, keep_largest
-from sadp_dist.selection.parts import Parts, Probability
-from sadp_dist.selection.probabilities import Capping
+from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.rules import Rule
+from sadp_dist.selection.table import ScoreTable
 
-if TYPE_CHECKING:
-    from sadp_dist.selection.config import PruningConfig
 
-EPOCHS = 10
-"""Of tracking, unless the configuration says otherwise."""
+class TrackedConfig(PruningConfig):
+    """Options of rules that track.
+
+    Attributes:
+        tracking_epochs: epochs on all data that come before the run proper and give it its scores.
+    """
+
+    tracking_epochs: Annotated[int, Field(ge=1)] = 10
 
 
 class TrackedSubset(Rule):
@@ -25,30 +29,36 @@ class TrackedSubset(Rule):
     The network is trained anew on them, each with weight 1: the gradient is that of the subset, not an
     estimate of that of the data set. Examples that are equal at the threshold are drawn at random, by `seed`.
     `max_ratio`, `min_probability` and `zero_scores` change nothing.
-
-    Attributes:
-        rank: by what examples are compared, from their scores.
     """
 
-    weights = "one"
+    weighting = "one"
     fixed = True
-    rank: Rank = staticmethod(as_they_are)
 
-    def tracking(self, config: PruningConfig) -> int:
-        """`tracking_epochs`, or `EPOCHS`."""
-        return EPOCHS if config.tracking_epochs is None else config.tracking_epochs
+    @property
+    def tracked_epochs(self) -> int:
+        """`tracking_epochs`."""
+        return int(self.config.tracking_epochs)
 
-    def probability(
-        self, parts: Parts, subset_size: int, config: PruningConfig, epoch: int
-    ) -> tuple[Probability, Capping]:
-        """1 for the largest, 0 for the others."""
-        return keep_largest(parts, subset_size, self.rank)
+    def rank(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return by what examples are compared, numbers >= 0: their scores."""
+        return scores
+
+    def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> NDArray[np.float64]:
+        """1 above the S-th largest score, 0 below it; those that are equal to it share what is left."""
+        G, N, S = self.rank(table.scores), len(table), subset_size
+        if S in (0, N):
+            return np.full(N, float(S > 0))
+        threshold = np.partition(G, N - S)[N - S]
+        above, equal = np.count_nonzero(threshold < G), np.count_nonzero(threshold == G)
+        p: NDArray[np.float64] = (threshold < G).astype(np.float64)
+        p[threshold == G] = (S - above) / equal
+        return p
 
     def combine(
-        self, before: NDArray[np.float32], new: NDArray[np.float32], epoch: int, config: PruningConfig
+        self, before: NDArray[np.float32], new: NDArray[np.float32], epoch: int
     ) -> NDArray[np.floating]:
         """The score of the tracking so far; it stays when that is over."""
-        if epoch >= self.tracking(config):
+        if epoch >= self.tracked_epochs:
             return np.where(np.isnan(before), new, before)
         return self.track(before, new, epoch)
 

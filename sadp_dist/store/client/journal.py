@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.selection.table import ScoreTable
 from sadp_dist.store.engine.history import Figures
-from sadp_dist.store.engine.table import State, merge
+from sadp_dist.store.engine.table import merge
 from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import MAX_COUNT, Frame
 
@@ -59,22 +60,22 @@ class Journal:
 
 
 def _condensed(
-    frames: list[Frame], dataset_size: int, condense: Callable[[Sequence[Records], int], Iterable[State]]
+    frames: list[Frame], dataset_size: int, condense: Callable[[Sequence[Records], int], Iterable[ScoreTable]]
 ) -> list[Frame]:
     """Fewer frames that leave a store with the same scores and previous scores.
 
     They keep the latest sequence numbers, so the counts of pushes become approximate.
     """
     records = [frame.content for frame in frames if isinstance(frame.content, Records)]
-    states = list(condense(records, dataset_size))
+    tables = list(condense(records, dataset_size))
     pushes: dict[int, int] = {}
     for frame in frames:
         pushes[frame.content.epoch] = pushes.get(frame.content.epoch, 0) + frame.pushes
     parts = []
     for epoch in sorted(pushes):
-        found = [(state, np.flatnonzero(state.score_epochs == epoch)) for state in states]
+        found = [(table, np.flatnonzero(table.score_epochs == epoch)) for table in tables]
         indices = np.concatenate([mine for _, mine in found]).astype(records[0].indices.dtype)
-        scores = np.concatenate([state.scores[mine] for state, mine in found])
+        scores = np.concatenate([table.scores[mine] for table, mine in found])
         for start in range(0, len(indices), MAX_COUNT):
             part = slice(start, start + MAX_COUNT)
             parts.append((Records(indices[part], scores[part], epoch), pushes.pop(epoch, 0)))
@@ -85,23 +86,23 @@ def _condensed(
     ]
 
 
-def _two_latest(records: Sequence[Records], dataset_size: int) -> Iterable[State]:
+def _two_latest(records: Sequence[Records], dataset_size: int) -> Iterable[ScoreTable]:
     """The scores of each example's latest two epochs."""
     latest = _merged(records, dataset_size)
     return _merged(_of_before(records, latest.score_epochs), dataset_size), latest
 
 
-def _each_epoch(records: Sequence[Records], dataset_size: int) -> Iterable[State]:
+def _each_epoch(records: Sequence[Records], dataset_size: int) -> Iterable[ScoreTable]:
     """The scores of every epoch."""
     for epoch in {some.epoch for some in records}:
         yield _merged((some for some in records if some.epoch == epoch), dataset_size)
 
 
-def _merged(records: Iterable[Records], dataset_size: int) -> State:
-    state = State.empty(dataset_size)
+def _merged(records: Iterable[Records], dataset_size: int) -> ScoreTable:
+    table = ScoreTable.empty(dataset_size)
     for some in records:
-        merge(*state, some.indices, some.scores, some.epoch)
-    return state
+        merge(table, some.indices, some.scores, some.epoch)
+    return table
 
 
 def _of_before(records: Sequence[Records], latest: NDArray[np.int32]) -> Iterator[Records]:

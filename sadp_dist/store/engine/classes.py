@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -35,24 +34,18 @@ class ClassFigures:
         return asdict(self)
 
 
-class ClassSums(NamedTuple):
-    """Of one part of the data set: what there is of each class, all (C,)."""
+def class_figures(
+    labels: NDArray[np.integer], scores: NDArray[np.float32], epoch: int | None, drawn: NDArray[np.integer]
+) -> ClassFigures | None:
+    """Count a data set by class.
 
-    examples: NDArray[np.int64]
-    drawn: NDArray[np.int64]
-    scored: NDArray[np.int64]
-    scores: NDArray[np.float64]
-
-
-def class_sums(
-    labels: NDArray[np.integer], scores: NDArray[np.float32], drawn: NDArray[np.integer]
-) -> ClassSums | None:
-    """Count a part of the data set by class.
+    A mean is rounded to float32, as scores are.
 
     Args:
-        labels: (n,) the class of each example.
-        scores: (n,) NaN where there is none.
-        drawn: (m,) examples that are drawn, from 0.
+        labels: (N,) the class of each example.
+        scores: (N,) NaN where there is none.
+        epoch: of the latest plan; None before the first.
+        drawn: (n,) examples that are drawn in it.
 
     Returns:
         None where a class is beyond `MAX_CLASSES`.
@@ -61,25 +54,12 @@ def class_sums(
     if classes > MAX_CLASSES:
         return None
     examples, drawn_of, scored = (np.zeros(classes, np.int64) for _ in range(3))
-    sums = ClassSums(examples, drawn_of, scored, np.zeros(classes))
-    _count(labels, scores, drawn, *sums)
-    return sums
-
-
-def class_figures(epoch: int | None, parts: Sequence[ClassSums]) -> ClassFigures:
-    """The figures of a data set from the counts of its parts.
-
-    A mean is rounded to float32, as scores are: the order in which the parts were added is not seen in it.
-    """
-    classes = max(len(part.examples) for part in parts)
-    examples, drawn, scored, scores = (
-        np.sum([np.pad(counts, (0, classes - len(counts))) for counts in of_parts], axis=0)
-        for of_parts in zip(*parts, strict=True)
-    )
+    sums = np.zeros(classes)
+    _count(labels, scores, drawn, examples, drawn_of, scored, sums)
     means = [
-        float(np.float32(s / n)) if n else None for s, n in zip(scores.tolist(), scored.tolist(), strict=True)
+        float(np.float32(s / n)) if n else None for s, n in zip(sums.tolist(), scored.tolist(), strict=True)
     ]
-    return ClassFigures(epoch, examples.tolist(), drawn.tolist(), means)
+    return ClassFigures(epoch, examples.tolist(), drawn_of.tolist(), means)
 
 
 @numba.njit(cache=True, nogil=True)

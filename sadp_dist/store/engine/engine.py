@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.parts import LocalParts, Parts
-from sadp_dist.selection.plan import PlanFigures, plan_parts, weight_figures
-from sadp_dist.selection.sharding import Shard, join
+from sadp_dist.selection.plan import EpochPlan, plan_table
+from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.sums import weight_figures
+from sadp_dist.selection.table import NOT_SCORED, ScoreTable
 from sadp_dist.store.engine.classes import ClassFigures, class_figures
 from sadp_dist.store.engine.history import EpochRecord, Figures, History, record_of
 from sadp_dist.store.engine.run import Run, check_rank, differences, is_integer
 from sadp_dist.store.engine.stats import StoreStats, score_figures, staleness_figures
-from sadp_dist.store.engine.table import RANKINGS, ScoreTable, best
+from sadp_dist.store.engine.table import RANKINGS, merge, top
 from sadp_dist.store.engine.validation import Records, check_indices, in_range
-from sadp_dist.store.wire.pieces import Outline, Pieces
 from sadp_dist.store.wire.snapshot import Snapshot
 
 PLANS_KEPT = 2
@@ -28,23 +29,17 @@ QUERIES = ("stats", "history", "classes", "top", "scores")
 
 
 class Engine:
-    """What a store answers, without threads, processes or files: a home gives it those.
-
-    The scores lie in tables, each of a range of examples: one in this process, or several wherever the home
-    has put them. The engine splits what comes in and puts together what comes back.
+    """What a store answers, without threads, processes or files: a backend adds those.
 
     Args:
         run: what the scores are of.
-        tables: empty `ScoreTable`s over the run's data set; by default one, here.
     """
 
-    def __init__(self, run: Run, tables: Parts | None = None) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self._tables = tables or LocalParts(
-            [ScoreTable(range(run.dataset_size), run.dataset_size, run.labels, run.pruning.combine)]
-        )
+        self.table = ScoreTable.empty(run.dataset_size, run.labels, run.pruning.rule.state)
         self._seen = 0
-        self._plans: dict[int, PlanFigures] = {}
+        self._plans: dict[int, EpochPlan] = {}
         self._history = History()
         self._pushes = 0
         self._pushed_scores = 0
@@ -65,11 +60,7 @@ class Engine:
             repeat: they came before and have been counted.
         """
         indices, scores, epoch = records
-        self._seen += sum(
-            self._tables.each_its(
-                "merge", [(indices[mine], scores[mine], epoch) for mine in self._of_each_table(indices)]
-            )
-        )
+        self._seen += merge(self.table, indices, scores, epoch, self.run.pruning.combine)
         if not repeat:
             self._pushes += pushes
             self._pushed_scores += len(indices)
@@ -78,7 +69,7 @@ class Engine:
         """Count pushes that were refused, here or on their way."""
         self._rejected_pushes += pushes
 
-    def plan(self, epoch: int) -> PlanFigures:
+    def plan(self, epoch: int) -> EpochPlan:
         """The plan of an epoch: made from the scores at the first call, the same ever after.
 
         The two made last are kept. The first in which `min_probability` is above S/N warns of it.
@@ -90,11 +81,10 @@ class Engine:
         if epoch not in self._plans:
             for old in list(self._plans)[: -(PLANS_KEPT - 1)]:  # first, for there may be memory for no more
                 del self._plans[old]
-                self._tables.each("forget", old)
-            plan = plan_parts(self._tables, epoch, self.run.pruning)
+            plan = plan_table(self.table, epoch, self.run.pruning)
             self._plans[epoch] = plan
-            self._history.add(record_of(plan, self._seen, self._tables))
-            if plan.capping.floor_in_force and not self._told_of_floor:
+            self._history.add(record_of(plan, self._seen, self.table))
+            if plan.report.floor_in_force and not self._told_of_floor:
                 self._told_of_floor = True
                 warnings.warn(
                     f"epoch {epoch}: min_probability={self.run.pruning.min_probability} is above "
@@ -121,9 +111,7 @@ class Engine:
         """
         epoch = self.run.check_epoch(epoch)
         rank, world_size = check_rank(rank, world_size)
-        plan = self.plan(epoch)
-        asked = epoch, rank, world_size, plan.drawn, self.run.pruning.run_key(epoch)
-        return plan.as_shard(*join(self._tables.each("shard", *asked)))
+        return self.plan(epoch).shard(rank, world_size)
 
     def answer(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Return the answer to one of `QUERIES`: what the method of that name returns."""
@@ -132,8 +120,9 @@ class Engine:
 
     def stats(self) -> StoreStats:
         """Figures about the scores and the latest plan."""
-        score_quantiles, score_histogram = score_figures(self._tables)
-        staleness_mean, staleness_quantiles = staleness_figures(self._tables, max(self._plans, default=None))
+        score_quantiles, score_histogram = score_figures(self.table.scores)
+        latest = max(self._plans, default=None)
+        staleness_mean, staleness_quantiles = staleness_figures(self.table.score_epochs, latest)
         return StoreStats(
             run=self.run.name,
             dataset_size=self.run.dataset_size,
@@ -149,7 +138,7 @@ class Engine:
             pushes=self._pushes,
             pushed_scores=self._pushed_scores,
             rejected_pushes=self._rejected_pushes,
-            memory_bytes=sum(self._tables.each("memory_bytes")),
+            memory_bytes=self.memory_bytes(),
             bytes_received=0,
             bad_frames={},
             waiting_ranks=[],
@@ -172,9 +161,11 @@ class Engine:
 
     def classes(self) -> ClassFigures | None:
         """See `Store.classes`."""
-        epoch = self.latest_epoch
-        parts = self._tables.each("class_sums", epoch)
-        return None if any(part is None for part in parts) else class_figures(epoch, parts)
+        labels, epoch = self.table.labels, self.latest_epoch
+        if labels is None:
+            return None
+        drawn = np.empty(0, np.int32) if epoch is None else self._plans[epoch].indices
+        return class_figures(labels, self.table.scores, epoch, drawn)
 
     def top(
         self, k: int, lowest: bool = False, by: str = "score"
@@ -183,45 +174,30 @@ class Engine:
         check_choice("by", by, RANKINGS)
         if not is_integer(k) or k < 0:
             raise UsageError(f"k={k!r} is not a number of examples: an integer, 0 or more")
-        indices, scores = zip(*self._tables.each("top", k, lowest, by), strict=True)
-        return best(np.concatenate(indices), np.concatenate(scores), k, lowest)
+        return top(self.table, k, lowest, by)
 
     def scores(self, indices: ArrayLike) -> NDArray[np.float32]:
         """See `Store.scores`."""
         asked = in_range(check_indices(indices), self.run.dataset_size)
-        places = list(self._of_each_table(asked))
-        answers = self._tables.each_its("scores_of", [(asked[mine],) for mine in places])
-        scores = np.empty(len(asked), np.float32)
-        for mine, answer in zip(places, answers, strict=True):
-            scores[mine] = answer
-        return scores
+        return self.table.scores[asked]
 
-    def outline(self) -> Outline:
-        """Everything but what lies in the tables."""
+    def memory_bytes(self) -> int:
+        """Bytes of the scores, the labels and the plans that are kept."""
+        plans = sum(plan.indices.nbytes + plan.weights.nbytes for plan in self._plans.values())
+        return self.table.memory_bytes() + plans
+
+    def snapshot(self) -> Snapshot:
+        """Everything the engine knows; it shares memory with the engine."""
         counters = {
             "pushes": self._pushes,
             "pushed_scores": self._pushed_scores,
             "rejected_pushes": self._rejected_pushes,
         }
-        return Outline(self._seen, counters, tuple(self._plans.values()), self._history)
-
-    def resume(self, outline: Outline) -> None:
-        """Go on where an engine was that had tables such as these are now."""
-        self._seen = outline.seen
-        self._plans = {plan.epoch: plan for plan in outline.plans}
-        self._history = outline.history
-        self._pushes = outline.counters["pushes"]
-        self._pushed_scores = outline.counters["pushed_scores"]
-        self._rejected_pushes = outline.counters["rejected_pushes"]
-
-    def snapshot(self) -> Snapshot:
-        """Everything the engine knows, in this process; with one table here, it shares memory with it."""
-        drawn = [self._tables.each("drawn", epoch) for epoch in self._plans]
-        return Pieces(self.outline(), self._tables.each("state"), drawn).snapshot(self.run)
+        return Snapshot(self.run, self.table, counters, tuple(self._plans.values()), self._history)
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Engine:
-        """An engine in the state of a snapshot, whose arrays it takes over, with one table, here."""
+        """An engine in the state of a snapshot, whose arrays it takes over."""
         engine = cls(snapshot.run)
         engine.restore(snapshot)
         return engine
@@ -235,23 +211,13 @@ class Engine:
         unlike = differences(snapshot.run.facts(), self.run.facts())
         if unlike:
             raise UsageError(f"the saved store is of another run: {unlike}")
-        self.take_over(Pieces.of(snapshot, self._tables.ranges))
-
-    def take_over(self, pieces: Pieces) -> None:
-        """Go to a state that is already in pieces, one for each table."""
-        self._tables.each_its("restore", pieces.states)
-        for plan, shares in zip(pieces.outline.plans, pieces.drawn, strict=True):
-            self._tables.each_its("take", [(plan.epoch, share) for share in shares])
-        self.resume(pieces.outline)
-
-    def _of_each_table(self, indices: NDArray[np.int64]) -> Iterator[slice | NDArray[np.int64]]:
-        """For each table, where in `indices` its examples are."""
-        if len(self._tables.ranges) == 1:
-            yield slice(None)
-            return
-        table = np.searchsorted([examples.stop for examples in self._tables.ranges], indices, side="right")
-        for number in range(len(self._tables.ranges)):
-            yield np.flatnonzero(table == number)
+        self.table = replace(snapshot.table, labels=self.run.labels)
+        self._seen = int(np.count_nonzero(self.table.score_epochs != NOT_SCORED))
+        self._plans = {plan.epoch: plan for plan in snapshot.plans}
+        self._history = snapshot.history
+        self._pushes = snapshot.counters["pushes"]
+        self._pushed_scores = snapshot.counters["pushed_scores"]
+        self._rejected_pushes = snapshot.counters["rejected_pushes"]
 
     def _plan_stats(self) -> dict[str, Any]:
         if not self._plans:
@@ -260,7 +226,7 @@ class Engine:
         plan = self._plans[next(reversed(self._plans))]
         record = self._history.get(plan.epoch)
         if record is None:  # of a file from before there was a history
-            largest_weight, effective_sample_size = weight_figures(self._tables, plan.epoch)
+            largest_weight, effective_sample_size = weight_figures(plan.weights)
         else:
             largest_weight, effective_sample_size = record.largest_weight, record.effective_sample_size
         floor = min(self.run.pruning.min_probability, plan.subset_size / plan.dataset_size)
@@ -269,10 +235,10 @@ class Engine:
             "ratio": plan.ratio,
             "subset_size": plan.subset_size,
             "drawn": plan.drawn,
-            "capped": plan.capping.capped,
+            "capped": plan.report.capped,
             "floor": floor if self.run.pruning.rule.has_floor else None,
-            "floor_in_force": plan.capping.floor_in_force,
-            "gamma": plan.capping.gamma,
+            "floor_in_force": plan.report.floor_in_force,
+            "gamma": plan.report.gamma,
             "largest_weight": largest_weight,
             "effective_sample_size": effective_sample_size,
         }

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.parts import Parts
-from sadp_dist.selection.plan import PlanFigures, weight_figures
+from sadp_dist.selection.plan import EpochPlan
+from sadp_dist.selection.sums import weight_figures
+from sadp_dist.selection.table import ScoreTable
 from sadp_dist.store.engine.stats import score_figures, staleness_figures
 
 MAX_FIGURES = 64
@@ -74,7 +75,7 @@ class EpochRecord:
         subset_size: S_k.
         drawn: examples drawn; under "bernoulli" not exactly S_k.
         gamma: γ, which lifts the smallest probability to the floor; None where the method has none.
-        capped: examples with probability 1.
+        capped: examples with probability 1 because of their score; 0 in an epoch on all data.
         largest_weight: max w_i of those drawn.
         effective_sample_size: (Σ w)² / Σ w² of those drawn.
         seen: examples that had a score when the epoch was planned, as are the next three.
@@ -103,18 +104,18 @@ class EpochRecord:
         return asdict(self)
 
 
-def record_of(plan: PlanFigures, seen: int, tables: Parts) -> EpochRecord:
-    """A plan that has just been made from these tables, as the history keeps it."""
-    quantiles, histogram = score_figures(tables)
-    staleness_mean, _ = staleness_figures(tables, plan.epoch)
-    largest_weight, effective_sample_size = weight_figures(tables, plan.epoch)
+def record_of(plan: EpochPlan, seen: int, table: ScoreTable) -> EpochRecord:
+    """Return a plan that has just been made from this table, as the history keeps it."""
+    quantiles, histogram = score_figures(table.scores)
+    staleness_mean, _ = staleness_figures(table.score_epochs, plan.epoch)
+    largest_weight, effective_sample_size = weight_figures(plan.weights)
     return EpochRecord(
         epoch=plan.epoch,
         ratio=plan.ratio,
         subset_size=plan.subset_size,
         drawn=plan.drawn,
-        gamma=plan.capping.gamma,
-        capped=plan.capping.capped,
+        gamma=plan.report.gamma,
+        capped=plan.report.capped,
         largest_weight=largest_weight,
         effective_sample_size=effective_sample_size,
         seen=seen,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class Run:
         labels = None if self.labels is None else f"crc32:{zlib.crc32(self.labels.tobytes()):08x}"
         return {
             "dataset_size": self.dataset_size,
-            **{f"pruning.{key}": value for key, value in asdict(self.pruning).items()},
+            **{f"pruning.{key}": value for key, value in self.pruning.to_dict().items()},
             "labels": labels,
         }
 
@@ -75,12 +75,12 @@ class Run:
 def differences(theirs: dict[str, Any], ours: dict[str, Any], here: str = "here") -> str:
     """The facts in which two runs differ, "key=theirs (here ours)", in one line; empty if there is none.
 
-    Labels are compared where both have them. What only one of them knows of, another release added or took
-    away.
+    Labels are compared where both have them. An option that one of them does not know is None there: another
+    release added or removed it.
     """
 
     def value(facts: dict[str, Any], key: str) -> str:
-        return repr(facts[key]) if key in facts else "unknown"
+        return repr(facts.get(key))
 
     differ = [key for key in {**ours, **theirs} if value(theirs, key) != value(ours, key)]
     if theirs.get("labels") is None or ours.get("labels") is None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-
-from sadp_dist.selection.parts import Parts
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 BINS = 20
@@ -53,7 +50,7 @@ class StoreStats:
         ratio: r_k.
         subset_size: S_k.
         drawn: examples drawn; under "bernoulli" not exactly S_k.
-        capped: examples with probability 1.
+        capped: examples with probability 1 because of their score; 0 in an epoch on all data.
         floor: smallest probability allowed, min(β, S/N); None where the method has none.
         floor_in_force: whether β is above S/N, so that every example has the same probability.
         gamma: γ, which lifts the smallest probability to the floor; None where the method has none.
@@ -111,7 +108,7 @@ class StoreStats:
         return {**asdict(self), "score_histogram": self.score_histogram.to_dict()}
 
 
-def score_figures(parts: Parts) -> tuple[dict[str, float] | None, Histogram]:
+def score_figures(scores: NDArray[np.float32]) -> tuple[dict[str, float] | None, Histogram]:
     """The quantiles of the scores, each one that occurs (None without scores), and their histogram; exact.
 
     By counting instead of sorting: floats >= 0 read as unsigned integers keep their order. The first pass
@@ -119,19 +116,17 @@ def score_figures(parts: Parts) -> tuple[dict[str, float] | None, Histogram]:
     of the histogram's bins.
 
     Args:
-        parts: `ScoreTable`s.
+        scores: (N,) NaN where there is none.
     """
-    counts, least, largest = zip(*parts.each("look", "scores", count_by_upper_bits), strict=True)
-    upper = sum(counts)
+    upper, least, largest = count_by_upper_bits(scores)
     up_to = np.cumsum(upper)
     n = int(up_to[-1])
     if n == 0:
         return None, Histogram(0, (), ())
-    edges = _edges(min(least), max(largest))
+    edges = _edges(least, largest)
     places = np.array([max(math.ceil(share * n), 1) for share in QUANTILES])
     groups, group_of = np.unique(np.searchsorted(up_to, places), return_inverse=True)
-    found = parts.each("look", "scores", count_within, groups, _first_scores_from(edges[:-1]))
-    lower, (zeros, *bins) = (sum(counts) for counts in zip(*found, strict=True))
+    lower, (zeros, *bins) = count_within(scores, groups, _first_scores_from(edges[:-1]))
     inside = places - (up_to - upper)[groups][group_of]
     low = [np.searchsorted(np.cumsum(lower[g]), place) for g, place in zip(group_of, inside, strict=True)]
     values = ((groups[group_of] << 16) + low).astype(np.uint32).view(np.float32)
@@ -139,19 +134,19 @@ def score_figures(parts: Parts) -> tuple[dict[str, float] | None, Histogram]:
     return _by_share(values), histogram
 
 
-def staleness_figures(parts: Parts, epoch: int | None) -> tuple[float | None, dict[str, float] | None]:
+def staleness_figures(
+    score_epochs: NDArray[np.int32], epoch: int | None
+) -> tuple[float | None, dict[str, float] | None]:
     """Mean and quantiles of the number of epochs since the examples were scored; None without scores.
 
     Args:
-        parts: `ScoreTable`s.
+        score_epochs: (N,) the epoch of each score, -1 where there is none.
         epoch: of the latest plan. That is now, unless there are scores of a later one.
     """
-    counts: Counter[int] = Counter()
-    for of_part in parts.each("look", "score_epochs", count_epochs):
-        counts.update(of_part)
+    counts = count_epochs(score_epochs)
     if not counts:
         return None, None
-    n, scored = counts.total(), np.array(sorted(counts, reverse=True))
+    n, scored = sum(counts.values()), np.array(sorted(counts, reverse=True))
     staleness = max(scored[0], -1 if epoch is None else epoch) - scored
     up_to = np.cumsum([counts[int(e)] for e in scored])
     mean = float(staleness @ np.diff(up_to, prepend=0)) / n

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 
 from sadp_dist.atomic_write import atomic_write
 from sadp_dist.errors import UsageError
+from sadp_dist.sections import options_of_kinds
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.plan import EpochPlan
-from sadp_dist.selection.probabilities import Capping
+from sadp_dist.selection.plan import EpochPlan, ProbabilityReport
+from sadp_dist.selection.table import ScoreTable
 from sadp_dist.store.engine.history import History
 from sadp_dist.store.engine.run import Run
-from sadp_dist.store.engine.table import State
 
 FORMAT = "sadp_dist store"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Versions that can be read."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,16 @@ class Snapshot:
 
     Attributes:
         run: what the scores are of.
-        state: of all examples.
+        table: what is known about each example; its labels are those of `run`.
         counters: pushes and the like, by name.
         plans: the latest ones, oldest first. Scores move on while an epoch trains, so a run resumed in the
             middle of it needs the plan itself.
         history: of the epochs so far.
-        service: what a home knows beside the engine, plain JSON.
+        service: what a backend knows beside the engine, plain JSON.
     """
 
     run: Run
-    state: State
+    table: ScoreTable
     counters: dict[str, int]
     plans: tuple[EpochPlan, ...]
     history: History = field(default_factory=History)
@@ -52,7 +54,7 @@ class Snapshot:
         plans = tuple(
             replace(plan, indices=plan.indices.copy(), weights=plan.weights.copy()) for plan in self.plans
         )
-        return replace(self, state=self.state.copy(), plans=plans)
+        return replace(self, table=self.table.copy(), plans=plans)
 
     def write(self, file: IO[bytes]) -> None:
         """Write to a seekable binary file."""
@@ -61,15 +63,18 @@ class Snapshot:
             "version": VERSION,
             "run": self.run.name,
             "dataset_size": self.run.dataset_size,
-            "pruning": asdict(self.run.pruning),
+            "pruning": self.run.pruning.to_dict(),
             "counters": self.counters,
-            "plans": [_plan_figures(plan) for plan in self.plans],
+            "plans": [_plan_header(plan) for plan in self.plans],
             "service": self.service,
         }
         arrays: dict[str, NDArray[Any]] = {
             "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
             "history": self.history.lines(),
-            **self.state._asdict(),
+            "scores": self.table.scores,
+            "score_epochs": self.table.score_epochs,
+            "scores_before": self.table.scores_before,
+            **{f"state_{name}": array for name, array in self.table.state.items()},
         }
         if self.run.labels is not None:
             arrays["labels"] = self.run.labels
@@ -139,7 +144,7 @@ class Snapshot:
             header = json.loads(arrays["header"].tobytes())
             if header["format"] != FORMAT:
                 raise ValueError(f"its format is {header['format']!r}")
-            if header["version"] == VERSION:
+            if header["version"] in READABLE:
                 return cls._from_arrays(header, dict(arrays))
         except Exception as error:  # a damaged archive raises nearly anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -147,37 +152,59 @@ class Snapshot:
                 f"{name} is not a saved store, or was cut short ({reason}); use an older one"
             ) from error
         raise UsageError(
-            f"{name} is a saved store of version {header['version']}; version {VERSION} is needed"
+            f"{name} is a saved store of version {header['version']}; this release reads versions "
+            f"{' and '.join(map(str, READABLE))}"
         )
 
     @classmethod
     def _from_arrays(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Snapshot:
-        pruning = PruningConfig(**header["pruning"])
+        pruning = PruningConfig.parse(_options_in_use(header["pruning"]))
         run = Run(header["run"], header["dataset_size"], pruning, arrays.get("labels"))
         plans = tuple(
-            _plan(figures, arrays[f"plan{number}_indices"], arrays[f"plan{number}_weights"])
+            _plan(figures, arrays[f"plan{number}_indices"], arrays[f"plan{number}_weights"], pruning)
             for number, figures in enumerate(header["plans"])
         )
-        state = State.of(arrays)
-        for array, dtype in zip(state, (np.float32, np.int32, np.float32), strict=True):
+        scores = arrays["scores"]
+        before = arrays.get("scores_before", np.full_like(scores, np.nan))  # older files have none
+        state = {name: arrays[f"state_{name}"] for name in pruning.rule.state}
+        table = ScoreTable(scores, arrays["score_epochs"], before, run.labels, state)
+        dtypes = np.float32, np.int32, np.float32, *pruning.rule.state.values()
+        for array, dtype in zip(table.arrays().values(), dtypes, strict=True):
             if array.shape != (run.dataset_size,) or array.dtype != dtype:
                 raise ValueError(f"it holds {array.dtype} {array.shape} for {run.dataset_size} examples")
         history, service = History.of(arrays), header.get("service", {})  # older files have neither
-        return cls(run, state, header["counters"], plans, history, service)
+        return cls(run, table, header["counters"], plans, history, service)
 
 
-def _plan_figures(plan: EpochPlan) -> dict[str, Any]:
+def _options_in_use(pruning: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the options of other rules, which files of version 1 have and which did nothing."""
+    known = PruningConfig.kind_of(pruning).model_fields
+    foreign = options_of_kinds(PruningConfig).keys() - known.keys()
+    return {key: value for key, value in pruning.items() if key not in foreign}
+
+
+def _plan_header(plan: EpochPlan) -> dict[str, Any]:
     return {
         "epoch": plan.epoch,
         "ratio": plan.ratio,
         "subset_size": plan.subset_size,
         "weighted_size": plan.weighted_size,
         "dataset_size": plan.dataset_size,
-        "capping": asdict(plan.capping),
+        "report": asdict(plan.report),
     }
 
 
-def _plan(figures: dict[str, Any], indices: NDArray[np.int64], weights: NDArray[np.float64]) -> EpochPlan:
-    capping = Capping(**figures.pop("capping"))
-    figures.setdefault("weighted_size", figures["subset_size"])  # older files have none
-    return EpochPlan(**figures, drawn=len(indices), capping=capping, indices=indices, weights=weights)
+def _plan(
+    header: dict[str, Any],
+    indices: NDArray[np.integer],
+    weights: NDArray[np.float64],
+    pruning: PruningConfig,
+) -> EpochPlan:
+    if "capping" in header:  # version 1
+        header["report"] = header.pop("capping")
+    fields = {key: header["report"][key] for key in ("capped", "gamma", "floor_in_force")}
+    header.setdefault("weighted_size", header["subset_size"])  # older files have none
+    run_key = pruning.run_key(header["epoch"])
+    return EpochPlan(
+        **{**header, "report": ProbabilityReport(**fields)}, indices=indices, weights=weights, run_key=run_key
+    )

@@ -1,0 +1,123 @@
+"""Sums over an array in one pass, in threads, with the same bits for any number of threads.
+
+An array is added up in blocks, and the sums of the blocks are added exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sadp_dist.selection.threads import BLOCK, in_threads, slices
+
+_COLUMNS = 256
+
+
+def block_sums(
+    scores: NDArray[np.floating], threshold: float = math.inf, offset: float = 0.0, some_below: bool = False
+) -> tuple[float, int]:
+    """Return the sum of H = G - offset over H < threshold, and the count of such H.
+
+    NaN is left out. With `some_below`, scores may be below the offset; those have H = 0.
+    """
+
+    def sums_of(some: slice) -> tuple[NDArray[np.float64], int]:
+        part = scores[some]
+        sums = np.empty(-(-len(part) // BLOCK))
+        return sums, _sum_blocks(part, threshold, offset, True if some_below else None, sums)
+
+    sums, counts = zip(*in_threads(sums_of, slices(len(scores))), strict=True)
+    return math.fsum(np.concatenate(sums)), sum(counts)
+
+
+@njit(cache=True, nogil=True)
+def _sum_blocks(
+    scores: NDArray[np.floating],
+    threshold: float,
+    offset: float,
+    some_below: bool | None,
+    sums: NDArray[np.float64],
+) -> int:
+    """One fused pass. A block is added up in columns, side by side: fast, and in the same order anywhere."""
+    total, below = np.empty(_COLUMNS), np.empty(_COLUMNS, np.int64)
+    count = 0
+    for block in range(len(sums)):
+        total[:] = 0.0
+        below[:] = 0
+        end = min((block + 1) * BLOCK, len(scores))
+        for begin in range(block * BLOCK, end, _COLUMNS):
+            row = scores[begin : min(begin + _COLUMNS, end)]
+            for k in range(len(row)):
+                H = np.float64(row[k]) - offset
+                if some_below is not None:  # decided when this is compiled
+                    H = np.float64(0) if H < 0 else H
+                is_below = H < threshold  # noqa: SIM300
+                total[k] += H if is_below else 0.0
+                below[k] += is_below
+        sums[block] = 0.0
+        for k in range(_COLUMNS):
+            sums[block] += total[k]
+            count += below[k]
+    return count
+
+
+class Extremes(NamedTuple):
+    """Figures of some probabilities.
+
+    Attributes:
+        total: Σ p.
+        ones: number of p that are 1.
+        smallest: smallest p; infinity for none.
+        largest: largest p; 0 for none.
+    """
+
+    total: float
+    ones: int
+    smallest: float
+    largest: float
+
+
+def extremes(p: NDArray[np.float64]) -> Extremes:
+    """Return Σ p, how many p are 1, and the smallest and the largest p, in one pass."""
+    parts = in_threads(lambda some: _extremes(p[some]), slices(len(p)))
+    totals, ones, smallest, largest = zip(*parts, strict=True)
+    return Extremes(math.fsum(totals), sum(ones), min(smallest), max(largest))
+
+
+@njit(cache=True, nogil=True)
+def _extremes(p: NDArray[np.float64]) -> tuple[float, int, float, float]:
+    total, ones, smallest, largest = np.zeros(8), 0, np.inf, 0.0
+    for i in range(len(p)):
+        q = p[i]
+        total[i & 7] += q  # side by side, so that no sum waits for the one before
+        ones += q == 1.0
+        smallest = min(smallest, q)
+        largest = max(largest, q)
+    return total.sum(), ones, smallest, largest
+
+
+def weight_figures(weights: NDArray[np.float64]) -> tuple[float, float]:
+    """Return two figures of a plan's weights; both are 0 for an empty plan.
+
+    Returns:
+        max(w), by which the gradient of an example is scaled at most; and (Σ w)² / Σ w² (Kish), the number of
+        equally weighted examples with as much information.
+    """
+    parts = in_threads(lambda some: _powers(weights[some]), slices(len(weights)))
+    sums, squares, largest = zip(*parts, strict=True)
+    total = math.fsum(squares)
+    return max(largest), math.fsum(sums) ** 2 / total if total else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _powers(weights: NDArray[np.float64]) -> tuple[float, float, float]:
+    total, squares, largest = 0.0, 0.0, 0.0
+    for w in weights:
+        total += w
+        squares += w * w
+        largest = max(largest, w)
+    return total, squares, largest
