@@ -171,10 +171,10 @@ def test_what_numpy_calls_numbers_is_one_run_with_what_python_does(tmp_path):
         ({"labels": -np.arange(10)}, "labels go from -9 to 0"),
         ({"pruning": PruningConfig(stratify="class")}, 'labels are needed for stratify="class"'),
         ({"run": "a\ud800"}, r"run='a\\ud800' is not a name: it has a character that is not Unicode's"),
-        ({"timeout": "5"}, "timeout='5' is not a number of seconds above 0"),
+        ({"timeout": "x"}, "timeout='x' is not a number above 0"),
         ({"timeout": None}, "timeout=None is not a number"),
-        ({"snapshot": 3}, "snapshot=3 is not the path of a folder"),
-        ({"patience": 3}, "option='patience' is not known"),
+        ({"snapshot": 3}, "snapshot=3 is not a string or null"),
+        ({"patience": 3}, "unknown key 'patience'; known keys: planner"),
     ],
 )
 def test_connecting_with_a_wrong_argument_names_it(changed, message):
