@@ -42,13 +42,13 @@ _runs = count(1)
 
 
 class Wire(NamedTuple):
-    """Bytes of an epoch at the host that most of them pass: rank 0's, Redis', the Ray actor's.
+    """Bytes of an epoch at the busiest host: that of rank 0, of Redis or of the Ray actor.
 
     Attributes:
         into: from the ranks.
         out: to the ranks.
-        planner_into: from a planner of a run in Redis.
-        planner_out: to it. Both stay in the host where the planner runs beside Redis.
+        planner_into: from the planner of a run in Redis.
+        planner_out: to that planner. Both stay within the host if the planner runs beside Redis.
     """
 
     into: float
@@ -58,18 +58,21 @@ class Wire(NamedTuple):
 
 
 def embedded_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
-    """Ranks other than 0 hand over int64 indices and float32 scores, and get int64 indices and float64
-    weights."""
+    """Return the bytes of the embedded store.
+
+    Ranks other than 0 send int64 indices and float32 scores, and get int64 indices and float64 weights.
+    """
     elsewhere = subset_size * (ranks - 1) / ranks
     return Wire(12 * elsewhere, 16 * elsewhere)
 
 
 def redis_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
-    """Frames of scores go in and on to the planner, shards come from it and go out, and it writes snapshots.
+    """Return the bytes of a run in Redis.
 
-    A snapshot holds scores, epochs and the scores before, 12 bytes an example, and two plans, of indices as
-    short as they can be and float64 weights. There is one after each plan, and one whenever the log is longer
-    than that.
+    Frames of scores go to Redis and on to the planner. Shards go the other way. The planner also writes
+    snapshots: one after each plan, and one whenever the log is longer than a snapshot. A snapshot has scores,
+    their epochs and the scores before, 12 bytes per example, and two plans, with indices of the smallest
+    dtype and float64 weights.
     """
     index = index_dtype(dataset_size).itemsize
     frames, shards = subset_size * (index + 4), subset_size * (index + 8)
@@ -79,7 +82,7 @@ def redis_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
 
 
 def ray_wire(dataset_size: int, subset_size: float, ranks: int) -> Wire:
-    """The same frames; shards of int64 indices and float64 weights. All ranks are on other nodes."""
+    """Return the bytes of a run in Ray: the same frames, and shards; all ranks are on other nodes."""
     return Wire(subset_size * (index_dtype(dataset_size).itemsize + 4), subset_size * 16)
 
 
@@ -91,12 +94,12 @@ WIRES: dict[str, Callable[[int, float, int], Wire]] = {
 
 
 def features(dataset_size: NDArray[np.floating], ranks: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(n, 3): what the seconds between epochs are a sum of: a constant, examples, ranks."""
+    """Return the terms of the seconds between epochs, (n, 3): a constant, examples, ranks."""
     return np.column_stack([np.ones(len(ranks)), dataset_size, ranks]).astype(np.float64)
 
 
 def fit(points: Sequence[tuple[int, int, float]]) -> NDArray[np.float64]:
-    """(3,) coefficients >= 0 of `features` with the least squares of relative errors.
+    """Return coefficients >= 0 of `features`, (3,), with least squares of relative errors.
 
     Args:
         points: (N, ranks, seconds) of each job.
@@ -107,14 +110,15 @@ def fit(points: Sequence[tuple[int, int, float]]) -> NDArray[np.float64]:
 
 
 def predict(coefficients: NDArray[np.float64], dataset_size: int, ranks: int) -> float:
-    """Seconds between epochs."""
+    """Return the seconds between epochs."""
     return float(features(np.array([dataset_size]), np.array([ranks]))[0] @ coefficients)
 
 
 def on_cluster(backend: str, coefficients: NDArray[np.float64], dataset_size: int, ranks: int) -> float:
-    """Seconds between epochs with the network between the ranks: what has to travel then comes on top.
+    """Return the seconds between epochs on a cluster, with the time to transfer the data.
 
-    That is a shard for each rank, and in the embedded store the scores, which wait there for the next plan.
+    The data are a shard for each rank and, for the embedded store, the scores, which are sent before the next
+    plan.
     """
     wire = WIRES[backend](dataset_size, KEPT * dataset_size, ranks)
     travelling = wire.out + (wire.into if backend == "embedded" else 0.0)
@@ -122,11 +126,11 @@ def on_cluster(backend: str, coefficients: NDArray[np.float64], dataset_size: in
 
 
 class Counted(NamedTuple):
-    """An epoch of a job.
+    """Measurements of an epoch of a job.
 
     Attributes:
         seconds: from the slowest rank's last push to its next index.
-        into: bytes that the busiest host got, by those who count them.
+        into: bytes that the busiest host received, by who counted them.
         out: bytes that it sent.
     """
 
@@ -136,8 +140,7 @@ class Counted(NamedTuple):
 
 
 def measure(options: Options) -> Result:
-    """A grid of jobs, a fit, a job that it has not seen, and what would be on clusters; a short run counts
-    bytes."""
+    """Measure a grid of jobs, fit, test on a held-out job, and extrapolate; a short run only counts bytes."""
     if options.short:
         with ExitStack() as open_now:
             backends = {"embedded": "memory:", "Redis": open_now.enter_context(redis_server()).url}
@@ -170,7 +173,7 @@ def measure(options: Options) -> Result:
 
 
 def epoch_of(job: Job, backend: str, url: str, dataset_size: int, ranks: int, rounds: int) -> Counted:
-    """Medians over some epochs of one job."""
+    """Return medians over some epochs of one job."""
     run = f"cluster-{next(_runs)}"
     every = job.run(train_epochs, ranks, backend, url, run, dataset_size, rounds)
     if backend != "embedded":
@@ -183,7 +186,7 @@ def epoch_of(job: Job, backend: str, url: str, dataset_size: int, ranks: int, ro
 def train_epochs(
     rank: int, world_size: int, backend: str, url: str, run: str, dataset_size: int, rounds: int
 ) -> tuple[list[float], list[tuple[int, int]]]:
-    """Of each epoch the seconds to the next one, and the bytes that this process counts meanwhile."""
+    """Return, for each epoch, the seconds to the next one and the bytes that this process counts."""
     scores = np.random.default_rng(rank).lognormal(size=FRAME).astype(np.float32)
     seconds, counted = [], []
     with (
@@ -213,9 +216,10 @@ def train_epochs(
 
 @contextmanager
 def counter(backend: str, url: str, run: str, rank: int) -> Iterator[Callable[[int], tuple[int, int]]]:
-    """Bytes into and out of the busiest host until an epoch is planned, with its snapshot in Redis.
+    """Return a counter of the bytes into and out of the busiest host.
 
-    Rank 0 knows; for Ray nobody counts.
+    It counts until an epoch is planned and, in Redis, its snapshot is written. Only rank 0 counts. Nothing
+    counts Ray's bytes.
     """
     if rank != 0 or backend == "Ray":
         yield lambda epoch: (0, 0)
@@ -241,14 +245,14 @@ Found = dict[str, dict[tuple[int, int], Counted]]
 
 
 def arrays_of(backend: str, point: tuple[int, int]) -> tuple[float, float]:
-    """Bytes of the arrays that go into the busiest host in an epoch, and out of it."""
+    """Return the bytes of the arrays that enter and leave the busiest host in an epoch."""
     size, ranks = point
     wire = WIRES[backend](size, KEPT * size, ranks)
     return wire.into + wire.planner_into, wire.out + wire.planner_out
 
 
 def bytes_table(found: Found) -> Table:
-    """What was counted beside what the arrays have."""
+    """Return a table of counted bytes and those of the arrays."""
     rows = []
     for backend in ("embedded", "Redis"):
         for point, counted in found[backend].items():
@@ -265,16 +269,16 @@ def bytes_table(found: Found) -> Table:
             )
     columns = ["store", "N", "ranks", "into, MB", "of the arrays'", "out, MB", "of the arrays'"]
     note = (
-        "Of an epoch: into and out of rank 0, whose connections Linux counts (gloo's, with the benchmark's "
-        "barriers), or of Redis, which counts all its clients: ranks, planner, this benchmark. What is above "
-        "the arrays' bytes are headers, questions and answers. In Ray on one node arrays are in shared "
-        "memory: nobody counts."
+        "Bytes per epoch. For the embedded store, Linux counts rank 0's connections (gloo's, with the "
+        "benchmark's barriers). Redis counts all its clients: ranks, planner and this benchmark. The rest"
+        " beyond the arrays are headers, queries and replies. Ray on one node keeps arrays in shared "
+        "memory, so nothing is counted."
     )
     return Table(f"Bytes on the wire, S = {KEPT} N", columns, rows, note)
 
 
 def bytes_ratios(found: Found) -> Iterator[Ratio]:
-    """The largest job's, in which least is lost to what does not grow with it."""
+    """Return the ratios of the largest job, where constant costs matter least."""
     for backend in ("embedded", "Redis"):
         point = max(found[backend])
         into, out = arrays_of(backend, point)
@@ -284,7 +288,7 @@ def bytes_ratios(found: Found) -> Iterator[Ratio]:
 
 
 def seconds_table(found: Found, fits: dict[str, NDArray[np.float64]]) -> Table:
-    """What was measured beside what the fit says."""
+    """Return a table of measured and fitted seconds."""
     rows = []
     for backend, theirs in found.items():
         for point, counted in theirs.items():
@@ -297,13 +301,13 @@ def seconds_table(found: Found, fits: dict[str, NDArray[np.float64]]) -> Table:
         f"{backend} {1e3 * constant:.3g} ms + {1e9 * examples:.3g} ns N + {1e3 * ranks:.3g} ms ranks"
         for backend, (constant, examples, ranks) in fits.items()
     )
-    note = f"Fits: {said}. Relative errors have least squares, coefficients are at least 0."
+    note = f"Fits: {said}. Least squares of relative errors, with coefficients of at least 0."
     columns = ["store", "N", "ranks", "measured, ms", "model, ms", "model / measured", ""]
     return Table("Between epochs, on this machine", columns, rows, note)
 
 
 def fit_ratios(found: Found, fits: dict[str, NDArray[np.float64]]) -> Iterator[Ratio]:
-    """How far the model is from the job that it has not seen."""
+    """Return the error of the model on the held-out job."""
     for backend, theirs in found.items():
         error = predict(fits[backend], *HELD_OUT) / theirs[HELD_OUT].seconds
         name = f"{backend}: the job held out, model and measured, larger / smaller"
@@ -311,7 +315,7 @@ def fit_ratios(found: Found, fits: dict[str, NDArray[np.float64]]) -> Iterator[R
 
 
 def cluster_table(fits: dict[str, NDArray[np.float64]]) -> Table:
-    """The model at sizes that this machine does not have."""
+    """Return a table of the model at sizes beyond this machine."""
     rows = []
     for size, ranks in CLUSTERS:
         row: list[float | int] = [size, ranks]
@@ -326,10 +330,10 @@ def cluster_table(fits: dict[str, NDArray[np.float64]]) -> Table:
     for backend in fits:
         columns += [f"{backend}, GB", *(["to its planner, GB"] if backend == "Redis" else []), "s"]
     note = (
-        "Extrapolated, not measured. GB of an epoch between the ranks and rank 0, Redis or the Ray actor; "
-        f"seconds between two epochs: the fit, and what has to travel then at {NETWORK * 8e-9:g} Gbit/s, an "
-        "assumption about that host's network. What the fit says of a rank comes from processes that shared "
-        "this machine's cores, and what it says of an example has loopback's copies in it. Whether a node "
-        "has the memory is not asked here: scores and plans take 28 bytes an example."
+        "Extrapolated, not measured. GB are those of an epoch between the ranks and rank 0, Redis or the "
+        "Ray actor. Seconds between two epochs are the fit plus the time to transfer the data at "
+        f"{NETWORK * 8e-9:g} Gbit/s, an assumption about that host's network. The fit's time per rank comes "
+        "from processes that share this machine's cores, and its time per example includes copies over "
+        "loopback. Memory is not considered: scores and plans take 28 bytes per example."
     )
     return Table(f"On a cluster, S = {KEPT} N", columns, rows, note)

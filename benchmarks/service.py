@@ -1,10 +1,9 @@
 """Push, apply, plan and turnover of every store, by batch size, ranks and N.
 
-A job of real processes scores all N examples twice, again and again: each rank its part, in batches. Timed
-are the calls of `push`; from the first of them until the next plan is there, which shows that all is applied;
-a plan with nothing new before it; and the turnover, from the last push of an epoch to the first index of the
-next one. Beside them stand the same arrays by the bare transport: gloo into NumPy's tables, Redis' SET, calls
-of a Ray actor.
+A job of real processes scores all N examples twice, in batches, each rank its part. Four times are measured:
+the calls of `push`; from the first push to the next plan, when all scores are applied; a plan without new
+scores; and the turnover, from the last push of an epoch to the first index of the next. For comparison, the
+bare transport moves the same arrays: gloo into NumPy's tables, Redis' SET, calls of a Ray actor.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _runs = count(1)
 
 
 class Setting(NamedTuple):
-    """A job: its ranks, N, and how many scores go in a push."""
+    """A job: its ranks, N, and the number of scores per push."""
 
     ranks: int
     dataset_size: int
@@ -51,12 +50,12 @@ class Figures(NamedTuple):
     """Seconds of the slowest rank, medians over the rounds.
 
     Attributes:
-        push: in the calls of `push` that score each example once.
-        applied: from the first push until N scores are applied: until the next plan, less `plan`.
-        plan: of an epoch before which nothing was pushed.
+        push: all calls of `push` that score each example once.
+        applied: from the first push until N scores are applied: until the next plan, minus `plan`.
+        plan: an epoch's plan without pushes before it.
         turnover: from an epoch's last push to the first index of the next.
-        bare: of the bare transport with the same arrays, as many in a call as in a full frame.
-        bare_batches: as many as in a push; None where that was not measured.
+        bare: the bare transport with the same arrays, as many per call as in a full frame.
+        bare_batches: the bare transport, as many per call as in a push; None if not measured.
     """
 
     push: float
@@ -68,7 +67,7 @@ class Figures(NamedTuple):
 
 
 def measure(options: Options) -> Result:
-    """Every backend; in a short run Ray is left out, which takes long to start."""
+    """Measure every backend; a short run leaves out Ray, which takes long to start."""
     short = options.short
     size, rounds = (300_000, 3) if short else (IMAGENET, 4)
     ranks = (2,) if short else (1, 2, 4, 8, 16)
@@ -103,8 +102,8 @@ def measure(options: Options) -> Result:
                 ["DistributedSampler: its list of all examples", 1e3 * samplers[size]],
                 ["InfoBatch: prune and order, in its steps", 1e3 * infobatch],
             ],
-            "Everything on loopback on the same cores. With more processes than these, times grow with what "
-            "ranks wait for each other.",
+            "Everything runs over loopback on the same cores. With more processes than cores, times "
+            "include the ranks' waits for each other.",
         )
     )
     ratios = [*ratios_of(found, base, samplers[size], infobatch, by_hash, batches)]
@@ -112,7 +111,7 @@ def measure(options: Options) -> Result:
 
 
 def figures_of(job: Job, backend: str, url: str, setting: Setting, rounds: int) -> Figures:
-    """One job, and the bare transport in the same processes."""
+    """Measure a job, and the bare transport in the same processes."""
     ranks, dataset_size, batch_size = setting
     run = f"service-{next(_runs)}"
     rounds = rounds if dataset_size <= IMAGENET else 3
@@ -135,7 +134,7 @@ def figures_of(job: Job, backend: str, url: str, setting: Setting, rounds: int) 
 def score_epochs(
     rank: int, world_size: int, url: str, run: str, dataset_size: int, batch_size: int, rounds: int
 ) -> list[list[float]]:
-    """Seconds of a rank in each round: pushes; first push to next plan; a plan; turnover."""
+    """Return the seconds of a rank in each round: pushes; first push to next plan; a plan; turnover."""
     batches = scores_of(rank, world_size, dataset_size, batch_size)
     epochs = count(1)
     clock = time.perf_counter
@@ -178,7 +177,7 @@ def score_epochs(
 
 
 def table_of(backend: str, found: Mapping[Setting, Figures], samplers: Mapping[int, float]) -> Table:
-    """A row for each job."""
+    """Return a table with a row for each job."""
     rows: list[list[Cell]] = []
     for (ranks, size, batch), figures in sorted(found.items()):
         pushes = ceil(size / ranks / batch)
@@ -201,9 +200,9 @@ def table_of(backend: str, found: Mapping[Setting, Figures], samplers: Mapping[i
     columns += ["share of bare frames", "of bare batches", "plan, ms", "turnover, ms"]
     columns.append("sampler, ms")
     note = (
-        "Shares are of the scores a second that the bare transport takes from the same ranks: frames of "
-        f"{FRAME:,} scores, and batches as they are pushed. Beside the turnover is torch's "
-        "DistributedSampler, which makes its list of all examples."
+        "Shares are relative to the bare transport's scores per second from the same ranks: frames of "
+        f"{FRAME:,} scores, and batches as they are pushed. For comparison with the turnover, torch's "
+        "DistributedSampler makes its list of all examples."
     )
     return Table(
         f"Scores in {backend}" if backend != "embedded" else "The embedded store", columns, rows, note
@@ -218,7 +217,7 @@ def ratios_of(
     by_hash: float,
     batches: tuple[int, ...],
 ) -> Iterator[Ratio]:
-    """What is compared with what."""
+    """Return the ratios."""
     least = {"embedded": None, "Redis": 1 / 3, "Ray": 1 / 2}
     for backend, theirs in found.items():
         for batch in batches:
@@ -242,7 +241,7 @@ def ratios_of(
 def plots_of(
     found: Mapping[str, Mapping[Setting, Figures]], ranks: tuple[int, ...], sizes: tuple[int, ...]
 ) -> list[Plot]:
-    """By ranks and by N."""
+    """Return plots by ranks and by N."""
     by_ranks = {
         backend: [(float(n), IMAGENET / theirs[Setting(n, IMAGENET, BATCH)].applied / 1e6) for n in ranks]
         for backend, theirs in found.items()

@@ -1,9 +1,9 @@
 """Time per step that the training thread spends in the store and the sampler.
 
-A step takes the next indices from the sampler, looks their weights up and hands their scores to the store.
-What the scorer's hooks cost is another benchmark's. It is measured between steps of two kinds, since most of
-it is waiting for what the step has driven out of the processor's caches: steps that only dispatch, as the
-thread does beside a GPU, and steps of a spiking network that this very processor computes.
+A step takes the next indices from the sampler, looks up their weights and pushes their scores. The cost of
+the scorer's hooks is not included. Most of the time is waiting for data that a step has evicted from the
+processor's caches, so there are two kinds of steps: dispatching steps, like those of a thread that drives a
+GPU, and computing steps of a spiking network on this processor.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PARTS = ("iteration", "weights", "push")
 
 
 def measure(options: Options) -> Result:
-    """Steps over every backend."""
+    """Measure steps with every backend."""
     torch.set_num_threads(1)  # the other cores are the store's, as beside a GPU
     steps = 300 if options.short else 3_000
     rows: list[list[str | float]] = []
@@ -56,22 +56,22 @@ def measure(options: Options) -> Result:
     columns = ["store", "steps between", *(f"{part}, µs" for part in PARTS)]
     columns += ["all, µs", "99 %, µs", "plain, µs", "the step itself, ms"]
     note = (
-        f"Batches of {BATCH} from N = {N:,} on the CPU; {steps:,} steps that dispatch, a 200th of that "
-        "many that compute. Medians, of all parts together also the 99th percentile. Plain is what the same "
-        "takes without a store: as many integers from a list, and copies of the step's indices and scores."
+        f"Batches of {BATCH} from N = {N:,} on the CPU; {steps:,} dispatching steps, and a 200th as many "
+        "computing steps. Medians; the sum of all parts also has the 99th percentile. Plain is the same "
+        "work without a store: as many integers from a list, and copies of the step's indices and scores."
     )
     return Result([Table("Of the training thread, a step", columns, rows, note)], ratios)
 
 
 def dispatching() -> Callable[[], Any]:
-    """A step of many small operations, in which the thread runs Python and torch and moves no data."""
+    """Run a step of many small operations, in which the thread runs Python and torch but moves no data."""
     network = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(40)))
     images = torch.randn(2, 8)
     return lambda: network(images).sum().backward()
 
 
 def computing() -> Callable[[], Any]:
-    """A step of the small spiking network on a whole batch."""
+    """Run a step of the small spiking network on a batch."""
     from sadp_dist.snn import build_network  # takes longer to import than a short run to measure
 
     network = build_network("small_cnn", num_classes=10, time_steps=4)
@@ -83,9 +83,9 @@ class Spent(NamedTuple):
     """Microseconds of the steps.
 
     Attributes:
-        parts: (steps, 3), of `PARTS`.
-        plains: (steps,), of taking a batch from a list and copying the same arrays.
-        steps: (steps,), of the training step itself.
+        parts: (steps, 3), time of each of `PARTS`.
+        plains: (steps,), time to take a batch from a list and copy the same arrays.
+        steps: (steps,), time of the training step itself.
     """
 
     parts: np.ndarray
@@ -94,7 +94,7 @@ class Spent(NamedTuple):
 
     @property
     def step(self) -> float:
-        """The median of all parts together."""
+        """The median of the sum of all parts."""
         return float(np.median(self.parts.sum(axis=1)))
 
     @property
@@ -112,7 +112,7 @@ class Spent(NamedTuple):
 
 
 def spend(url: str, train: Callable[[], Any], steps: int, warm_up: int = 5) -> Spent:
-    """Train so many steps on batches of a plan, and hand their scores over."""
+    """Train this many steps on batches of a plan, and push their scores."""
     pruning = PruningConfig(ratio=0.35, epochs=100, min_probability=0.25)
     scores = torch.rand(BATCH)
     clock = time.perf_counter

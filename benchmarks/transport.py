@@ -1,4 +1,4 @@
-"""What the bare transports do with the same arrays, by ranks of a job: gloo, Redis, a Ray actor."""
+"""Send the same arrays from the ranks of a job with bare transports: gloo, Redis, a Ray actor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 def scores_of(rank: int, world_size: int, dataset_size: int, batch_size: int) -> list[Batch]:
-    """A rank's part of all examples in random order, with lognormal scores, in batches."""
+    """Return a rank's part of all examples in random order, with lognormal scores, in batches."""
     mine = np.random.default_rng(0).permutation(dataset_size)[rank::world_size].copy()
     scores = np.random.default_rng(rank).lognormal(size=len(mine)).astype(np.float32)
     starts = range(0, len(mine), batch_size)
@@ -26,7 +26,7 @@ def scores_of(rank: int, world_size: int, dataset_size: int, batch_size: int) ->
 def send_bare(
     rank: int, world_size: int, backend: str, url: str, dataset_size: int, batch_size: int, rounds: int
 ) -> list[float]:
-    """Seconds until all ranks' batches are where a store would have them, round by round."""
+    """Return the seconds until all ranks' batches are where a store would have them, for each round."""
     batches = scores_of(rank, world_size, dataset_size, batch_size)
     send = {"embedded": _over_gloo, "Redis": _over_redis, "Ray": _over_ray}[backend]
     with send(rank, world_size, url, dataset_size, batches) as action:
@@ -44,7 +44,7 @@ def send_bare(
 def _over_gloo(
     rank: int, world_size: int, url: str, dataset_size: int, batches: list[Batch]
 ) -> Iterator[Any]:
-    """To rank 0's memory, and into two tables there by NumPy."""
+    """Send to rank 0's memory, and assign to two NumPy tables there."""
     import torch
     import torch.distributed as dist
 
@@ -76,7 +76,7 @@ def _over_gloo(
 def _over_redis(
     rank: int, world_size: int, url: str, dataset_size: int, batches: list[Batch]
 ) -> Iterator[Any]:
-    """A SET of each batch's bytes, indices as narrow as in a frame."""
+    """SET the bytes of each batch, with indices as narrow as in a frame."""
     import redis
 
     with redis.Redis.from_url(url) as client:
@@ -91,7 +91,7 @@ def _over_redis(
 
 @contextmanager
 def _over_ray(rank: int, world_size: int, url: str, dataset_size: int, batches: list[Batch]) -> Iterator[Any]:
-    """A call of an actor with each batch's arrays, all of them under way at once."""
+    """Call an actor with the arrays of each batch, all calls at once."""
     import ray
 
     from sadp_dist.store.backends.ray import cluster
@@ -117,7 +117,7 @@ def _over_ray(rank: int, world_size: int, url: str, dataset_size: int, batches: 
 
 
 def hash_per_second(url: str, dataset_size: int, scores: int) -> float:
-    """Scores a second by HSET of each example, 4,096 of them in a pipeline: what one would write by hand."""
+    """Return scores per second for one HSET per example, 4,096 per pipeline, as in hand-written code."""
     import redis
 
     batches = scores_of(0, 1, dataset_size, 4_096)[: max(scores // 4_096, 1)]
