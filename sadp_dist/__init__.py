@@ -1,6 +1,6 @@
 """Distributed spike-aware data pruning (SADP) for training spiking neural networks.
 
-Parts are imported at their first use: the command line, or a job that needs one part, pays for no others.
+Each subpackage is imported at its first use, so a program loads only the parts that it uses.
 """
 
 from __future__ import annotations

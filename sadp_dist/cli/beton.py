@@ -25,34 +25,37 @@ def beton(
     source: Annotated[
         str,
         typer.Argument(
-            help="ImageFolder folder, .zip of one, parquet; with --dataset, a download or its folder.",
+            help="Image folder (CLASS/IMAGE), a .zip of one, or parquet. With --dataset: its download.",
             metavar="SOURCE",
         ),
     ],
     out: Annotated[Path, typer.Argument(help="The .beton file to write.", metavar="OUT.beton")],
-    split: Annotated[str | None, typer.Option(help="Sub-folder of SOURCE, such as train.")] = None,
+    split: Annotated[str | None, typer.Option(help="Subfolder of SOURCE to read, such as train.")] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Public dataset that SOURCE holds, such as cifar10.", metavar="NAME"),
+        typer.Option(help="Name of the public dataset in SOURCE, such as cifar10.", metavar="NAME"),
     ] = None,
     verify: Annotated[
-        bool, typer.Option(help="With --dataset: check the files' MD5 sums and the number of examples.")
+        bool, typer.Option(help="With --dataset: check MD5 sums and the number of examples.")
     ] = True,
     image_format: Annotated[
         ImageFormat,
-        typer.Option("--format", help="raw pixels, JPEG, or smart: raw where the image is small."),
+        typer.Option("--format", help="Store raw pixels or JPEG; smart stores small images raw."),
     ] = ImageFormat.smart,
     max_side: Annotated[
-        int | None, typer.Option(help="Shrink images whose longer side has more pixels than this.")
+        int | None, typer.Option(help="Shrink images whose longer side exceeds this, in pixels.")
     ] = None,
     quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = QUALITY,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that read and encode; as many as cores if left out.")
+        int | None,
+        typer.Option(help="Processes that read and encode.", show_default="one per CPU core"),
     ] = None,
 ) -> None:
-    """Write images or frames to a .beton file, FFCV's format, with the index of each example in it.
+    """Convert a dataset to a .beton file, the format that FFCV reads.
 
-    CIFAR-10:
+    The file holds each example's image (or frames), label and index.
+
+    CIFAR-10 from a .zip of images:
 
         sadp-dist beton cifar10.zip train.beton --split train
 
@@ -60,11 +63,11 @@ def beton(
 
         sadp-dist beton cifar-100-python.tar.gz train.beton --dataset cifar100 --split train
 
-    CIFAR10-DVS, as frames, from the folder of its event files:
+    CIFAR10-DVS, converted to frames, from the folder of its event files:
 
         sadp-dist beton cifar10-dvs train.beton --dataset cifar10-dvs --split train
 
-    ImageNet as in FFCV's recipe:
+    ImageNet with the image size of FFCV's recipe:
 
         sadp-dist beton imagenet train.beton --split train --max-side 500
     """
@@ -74,7 +77,7 @@ def beton(
     examples: Examples
     if dataset is None:
         if not verify:
-            raise UsageError("--no-verify: only a --dataset is verified; leave it out")
+            raise UsageError("--no-verify needs --dataset: other sources are not verified; leave it out")
         examples = open_images(source, split)
     elif split is None:
         raise UsageError("--dataset needs --split, such as --split train")
@@ -83,13 +86,13 @@ def beton(
     images = dataset is None or DATASETS[dataset].kind == "images"
     if not images and (image_format, max_side, quality) != (ImageFormat.smart, None, QUALITY):
         raise UsageError(
-            f"--format, --max-side and --quality are for images; {dataset} has none, leave them out"
+            f"--format, --max-side and --quality are for images; {dataset} has no images; leave them out"
         )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"{out.parent} cannot be made ({error.strerror}); choose another OUT.beton"
+            f"the folder {out.parent} cannot be created ({error.strerror}); choose another OUT.beton"
         ) from None
     console = Console(highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:

@@ -18,16 +18,18 @@ def check(
     overwrite: Overwrite = False,
     imports: Imports = None,
     nnodes: Annotated[
-        str, typer.Option("--nnodes", help="Nodes of the job, as torchrun's.", metavar="N|MIN:MAX")
+        str,
+        typer.Option("--nnodes", help="Number of nodes, as for torchrun.", metavar="N|MIN:MAX"),
     ] = "1",
     nproc_per_node: Annotated[
-        int, typer.Option("--nproc-per-node", help="Processes on each node, as torchrun's.", min=1)
+        int,
+        typer.Option("--nproc-per-node", help="Processes on each node, as for torchrun.", min=1),
     ] = 1,
 ) -> None:
-    """See whether a training run can start here: its configuration, directory, GPUs, data and store.
+    """Check that a training run can start: its configuration, run directory, GPUs, data and store.
 
-    Takes what `sadp-dist train` takes, and changes nothing. What cannot work is said in one line, before
-    torchrun says it at length; launch/torchrun.sh asks this first:
+    Takes the arguments of `sadp-dist train` and changes nothing. An error is one line, where torchrun would
+    print a traceback of every rank. launch/torchrun.sh runs this check first:
 
         sadp-dist check configs/digits.yaml store.url=redis://scores --nnodes 1:3 --nproc-per-node 2
     """
@@ -36,7 +38,7 @@ def check(
     from sadp_dist.training.stages import load_stages
 
     stages = load_stages(config, overrides or [], imports or [], resume)
-    from sadp_dist.training.check import check as check_run  # needs torch, for which a mistake did not wait
+    from sadp_dist.training.check import check as check_run  # imports torch, which takes seconds
 
     for run in stages:
         check_run(run, existing, nodes, nproc_per_node)
@@ -49,4 +51,4 @@ def _range(nnodes: str) -> range:
         fewest, most = int(found[1]), int(found[2] or found[1])
         if 1 <= fewest <= most:
             return range(fewest, most + 1)
-    raise UsageError(f"--nnodes {nnodes!r} must be a number of nodes such as 4, or MIN:MAX such as 1:4")
+    raise UsageError(f"--nnodes {nnodes!r} must be a number of nodes, such as 4, or MIN:MAX, such as 1:4")

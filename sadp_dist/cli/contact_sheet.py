@@ -1,4 +1,4 @@
-"""A picture of the examples that a store ranks highest or lowest."""
+"""A picture of the examples with the highest or lowest scores."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 def draw_contact_sheet(
     source: str, split: str | None, indices: NDArray[np.int64], scores: NDArray[np.float32], out: Path
 ) -> list[str]:
-    """Draw images in reading order with label and score above each.
+    """Draw images in reading order, each under its label and score.
 
     Args:
-        source, split: as for ``open_images``, or a .beton; must hold the data set that was trained on.
-        indices: (k,) which examples.
-        scores: (k,) their scores.
-        out: the image file to write; its ending names the format.
+        source, split: as for ``open_images``, or a .beton file. It must hold the dataset of the run.
+        indices: (k,) of the examples.
+        scores: (k,) of the examples.
+        out: the image file to write; its suffix selects the format.
 
     Returns:
-        the label of each example, as the class's name, or its number where the source has no names.
+        The label of each example: the class name, or the class number if the source has no names.
+
+    Raises:
+        UsageError: the source is another dataset, or ``out`` cannot be written.
     """
     from sadp_dist.report.contact_sheet import contact_sheet
     from sadp_dist.report.hardest_examples import class_names
@@ -35,8 +38,8 @@ def draw_contact_sheet(
     dataset = _open(source, split)
     if len(indices) and indices.max() >= len(dataset):
         raise UsageError(
-            f"--images {source} holds {len(dataset):,} images, but example {indices.max()} was scored; "
-            "give the source and split that were trained on"
+            f"--images {source} holds {len(dataset):,} images, but the run scored example {indices.max()}; "
+            "give the source and split that the run trained on"
         )
     examples = [dataset[int(index)] for index in indices]
     names = class_names(dataset)
@@ -54,7 +57,7 @@ def _open(source: str, split: str | None) -> TrainingImages:
     if not source.endswith(".beton"):
         return open_images(source, split)
     if split is not None:
-        raise UsageError(f"--split {split}: a .beton holds one split; leave it out")
+        raise UsageError(f"--split {split}: a .beton file holds one split; leave it out")
     from sadp_dist.loading.beton_images import BetonImages
 
     return BetonImages(source)

@@ -20,45 +20,54 @@ if TYPE_CHECKING:
     from sadp_dist.doctor import Finding
 
 STYLES = {"ok": "green", "absent": "dim", "skipped": "dim", "warning": "yellow", "broken": "bold red"}
-MENDING = {"absent": "to have it", "warning": "better", "broken": "mend it"}
+ADVICE = {"absent": "to install", "warning": "to improve", "broken": "to fix"}
 
 
 def doctor(
     config: Annotated[
-        Path | None, typer.Argument(help="Look at what this run needs, too.", metavar="CONFIG.yaml")
+        Path | None,
+        typer.Argument(help="Also check what this configuration needs.", metavar="CONFIG.yaml"),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="Values that replace the file's, as with train.", metavar="SECTION.KEY=VALUE"),
+        typer.Argument(help="Values that override the file, as in train.", metavar="SECTION.KEY=VALUE"),
     ] = None,
     store: Annotated[
         str | None,
         typer.Option(
-            "--store", help="Look at the store at this URL: redis://, rediss:// or ray:.", metavar="URL"
+            "--store", help="Check the store at this URL: redis://, rediss:// or ray:.", metavar="URL"
         ),
     ] = None,
     dataset_size: Annotated[
-        int | None, typer.Option("--dataset-size", help="N: has the store room for so many examples?", min=1)
+        int | None,
+        typer.Option("--dataset-size", help="Check that the store has memory for N examples.", min=1),
     ] = None,
     beton: Annotated[
         list[Path] | None,
-        typer.Option("--beton", help="Look at this .beton file; may be repeated.", metavar="FILE"),
+        typer.Option("--beton", help="Check this .beton file; may be repeated.", metavar="FILE"),
     ] = None,
     nproc_per_node: Annotated[
         int | None,
-        typer.Option("--nproc-per-node", help="Processes of the run on this machine, as torchrun's.", min=1),
+        typer.Option(
+            "--nproc-per-node",
+            help="Processes of the run on this machine, as for torchrun.",
+            show_default="one per GPU, or 1",
+            min=1,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="Make this check alone, by its name; may be repeated.", metavar="CHECK"),
+        typer.Option("--only", help="Run only the check of this name; may be repeated.", metavar="CHECK"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Say what is installed and works, what is missing or broken, and the command that mends it.
+    """Report what works, what is missing or broken, and the command that fixes it.
 
-    This Python and this machine; beside them what a run, a store or a file needs:
+    Check this Python and this machine:
 
         sadp-dist doctor
+
+    Check also what a configuration, a store or a .beton file needs:
 
         sadp-dist doctor configs/digits.yaml store.url=redis://localhost:6379 --nproc-per-node 2
 
@@ -68,30 +77,30 @@ def doctor(
 
         sadp-dist doctor --only "shared memory"
 
-    To look at a Redis, a run of 16 examples is begun there and removed again. Exit status 1 if something is
-    broken that is needed, 0 if all is well or only not as good as it could be.
+    Checking Redis creates a run of 16 examples there and removes it. The exit status is 1 if something that
+    you need is broken, else 0; warnings do not change it.
     """
     from sadp_dist.doctor import CHECKS, DoctorOptions, Status, run_checks
 
     known = [check.name for check in CHECKS]
     for name in only or known:
         if name not in known:
-            raise UsageError(f"--only {name!r} is not a check; there are: {', '.join(known)}")
+            raise UsageError(f"--only {name!r} is not a check; choose from: {', '.join(known)}")
     options = DoctorOptions(
         config, tuple(overrides or ()), store, dataset_size, tuple(beton or ()), nproc_per_node
     )
     console = Console(highlight=False, soft_wrap=True)
-    looking = run_checks(options, [check for check in CHECKS if check.name in (only or known)])
-    findings = list(looking if as_json else _printed(looking, console))
+    found = run_checks(options, [check for check in CHECKS if check.name in (only or known)])
+    findings = list(found if as_json else _printed(found, console))
     if not findings:
-        raise UsageError("--only names nothing that can be looked at without --store, --beton or CONFIG.yaml")
+        raise UsageError("--only: these checks need CONFIG.yaml, --store or --beton; give what to check")
     if as_json:
-        about = {
+        system = {
             "sadp_dist": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
         }
-        console.print_json(data={**about, "checks": [asdict(finding) for finding in findings]})
+        console.print_json(data={**system, "checks": [asdict(finding) for finding in findings]})
     else:
         counts = Counter(finding.state for finding in findings)
         console.print(
@@ -102,12 +111,12 @@ def doctor(
 
 
 def _printed(findings: Iterator[Finding], console: Console) -> Iterator[Finding]:
-    """Each finding, once it has been printed."""
+    """Print each finding and pass it on."""
     for finding in findings:
         style = STYLES[finding.state]
         console.print(
             f"[{style}]{finding.state:>8}[/]  [bold]{escape(finding.name)}[/]: {escape(finding.found)}"
         )
         if finding.mend is not None:
-            console.print(f"{MENDING[finding.state]:>18}: {escape(finding.mend)}")
+            console.print(f"{ADVICE[finding.state]:>18}: {escape(finding.mend)}")
         yield finding

@@ -14,7 +14,7 @@ from sadp_dist.training.dry_run import DryRun, dry_run
 
 
 def show_dry_run(config: TrainConfig) -> None:
-    """Take the step and print the table; rank 0 prints."""
+    """Take one training step and print a table of what the run will do, on rank 0."""
     found = dry_run(config)
     if os.environ.get("RANK", "0") != "0":
         return
@@ -25,7 +25,7 @@ def show_dry_run(config: TrainConfig) -> None:
 
 
 def dry_run_table(found: DryRun) -> Table:
-    """Two columns: what, and how much of it."""
+    """Return the table of a dry run: names and values."""
     training, pruning = found.config.training, found.config.pruning
     sizes, N = found.subset_sizes, found.dataset_size
     saved = "saved" if found.time_saved >= 0 else "more"
@@ -36,20 +36,20 @@ def dry_run_table(found: DryRun) -> Table:
         "method": f"{pruning.method}{_hyperparameters(found)}",
         "learning": _learning(found),
         "compression": found.config.compression.method,
-        "scored": _scored(found),
-        "batch": f"{training.batch_size:,}",
+        "score": _scored(found),
+        "batch size": f"{training.batch_size:,}",
         "epochs": f"{found.tracking} of tracking, then {len(sizes):,}"
         if found.tracking
         else f"{len(sizes):,}",
-        "examples an epoch": _range(sizes),
-        "steps an epoch": _range([found.steps(size) for size in sizes]),
-        "steps in all": f"{found.steps_in_all:,}",
-        "trained on in all": f"{found.examples:,}, full data {found.examples_of_full_data:,}",
-        "time, to full data": f"about {abs(found.time_saved):.1%} {saved}, by the number of examples",
-        "one step": f"{_loss(found)}{found.step_seconds:.1f} s the first time",
+        "examples per epoch": _range(sizes),
+        "steps per epoch": _range([found.steps(size) for size in sizes]),
+        "total steps": f"{found.steps_in_all:,}",
+        "total examples": f"{found.examples:,}, on full data {found.examples_of_full_data:,}",
+        "time against full data": f"about {abs(found.time_saved):.1%} {saved}, by the number of examples",
+        "first step": f"{_loss(found)}{found.step_seconds:.1f} s",
     }
     if found.memory is not None:
-        rows["GPU memory"] = f"{found.memory / 2**30:.2f} GiB at most"
+        rows["peak GPU memory"] = f"{found.memory / 2**30:.2f} GiB"
     table = Table(
         title=escape(f"Dry run of {found.config.name}"),
         title_justify="left",
@@ -62,7 +62,7 @@ def dry_run_table(found: DryRun) -> Table:
 
 
 def _learning(found: DryRun) -> str:
-    """The rule, and what is set for it."""
+    """Return the learning rule and its options."""
     learning = found.config.learning.to_dict()
     rule = learning.pop("rule")
     return ", ".join([rule, *(f"{key}={value}" for key, value in learning.items() if value is not None)])
@@ -79,7 +79,7 @@ def _hyperparameters(found: DryRun) -> str:
 
 def _scored(found: DryRun) -> str:
     if found.score is None:
-        return "nothing"
+        return "none"
     if not found.layers:
         return found.score
     layers = found.layers
@@ -89,8 +89,8 @@ def _scored(found: DryRun) -> str:
 
 def _range(numbers: list[int] | tuple[int, ...]) -> str:
     first, last = numbers[0], numbers[-1]
-    return f"{first:,}" if min(numbers) == max(numbers) else f"{first:,} in the first, {last:,} in the last"
+    return f"{first:,}" if min(numbers) == max(numbers) else f"{first:,} (first) to {last:,} (last)"
 
 
 def _loss(found: DryRun) -> str:
-    return "no example in the first epoch, " if found.loss is None else f"loss {found.loss:.3f}, "
+    return "the first epoch is empty, " if found.loss is None else f"loss {found.loss:.3f}, "

@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 
 
 def export(
-    run_dir: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN_DIR")],
-    out: Annotated[Path, typer.Argument(help="The file to write.", metavar="OUT.npz")],
+    run_dir: Annotated[Path, typer.Argument(help="Run directory.", metavar="RUN_DIR")],
+    out: Annotated[Path, typer.Argument(help="The .npz file to write.", metavar="OUT.npz")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Write a run's network with weights of 8 bits or less, and compare its size and accuracy.
+    """Export a run's network with weights of at most 8 bits, and compare its size and test accuracy.
 
-    A run that trained with `compression.method=qat` has the levels it trained with. Any other gets 8 bits
-    here, after its training:
+    The weights come from the newest checkpoint:
 
         sadp-dist export runs/digits digits.npz
 
-    The network is that of the newest checkpoint. Both accuracies are of the whole test set, which has to be
-    where the run found it.
+    A run with `compression.method=qat` keeps the quantisation levels it trained with. The weights of any
+    other run are quantised to 8 bits now. The test set must still be where the run read it.
     """
     from sadp_dist.training.export import export_run
 
@@ -41,8 +40,8 @@ def export(
     console.print(_table(exported))
     if not exported.trained_so:
         console.print(
-            "The run trained without quantisation: its weights got 8 bits afterwards. Where that costs too "
-            "much accuracy, train with compression.method=qat.",
+            "The run trained without quantisation; its weights were quantised to 8 bits after training. If "
+            "that loses too much accuracy, train with compression.method=qat.",
             soft_wrap=True,
         )
     console.print(f"wrote {out}", markup=False, soft_wrap=True)
@@ -52,7 +51,7 @@ def _table(exported: Exported) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("network", "bytes", "size ratio", "test accuracy"):
         table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
-    table.add_row("in float32", f"{exported.float_bytes:,}", "1.000", f"{exported.float_accuracy:.2%}")
+    table.add_row("float32", f"{exported.float_bytes:,}", "1.000", f"{exported.float_accuracy:.2%}")
     ratio = exported.bytes / exported.float_bytes
     table.add_row("exported", f"{exported.bytes:,}", f"{ratio:.3f}", f"{exported.accuracy:.2%}")
     return table

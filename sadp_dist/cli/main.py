@@ -1,6 +1,6 @@
-"""The ``sadp-dist`` command: its subcommands, and what becomes of errors.
+"""The ``sadp-dist`` command: its subcommands, error messages and exit status.
 
-Each command imports what it needs when it runs, so ``--help`` and mistakes answer at once.
+Each command imports its dependencies when it runs, so ``--help`` and usage errors are fast.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sadp_dist.errors import AgreedError, StoreUnavailable, TrainingDiverged, Us
 
 app = typer.Typer(
     name="sadp-dist",
-    help="Train spiking neural networks in less time, each epoch on the examples that matter most (SADP).",
+    help="Train spiking neural networks faster: each epoch uses the examples that matter most (SADP).",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -73,7 +73,7 @@ app.command()(doctor.doctor)
 
 
 def main() -> None:
-    """Run a command. Exit status: 0 done; 2 typed or configured wrongly, said in one line; 1 the rest."""
+    """Run a command. Exit status: 0 success, 2 usage or configuration error, 1 any other error."""
     warnings.showwarning = _warn
     command: Any = typer.main.get_command(app)
     assert isinstance(command, TyperGroup)
@@ -93,18 +93,17 @@ def main() -> None:
     except ImportError as error:  # one of an extra is a UsageError
         if (error.name or "").startswith("sadp_dist"):
             raise
-        _complain(f"{error}: a package is missing or broken; sadp-dist doctor says how to mend it")
+        _complain(f"{error}: a package is missing or broken; run sadp-dist doctor to see how to fix it")
         sys.exit(1)
-    except typer.Abort:  # Ctrl-C at a question
+    except typer.Abort:  # Ctrl-C at a prompt
         sys.exit(130)
     except Exception as error:
-        # An unknown option or a missing argument; typer keeps the class of these errors to itself.
+        # An unknown option or a missing argument. typer does not export the class of these errors.
         if not hasattr(error, "format_message"):
             raise
-        if (
-            error.format_message() and _is_first_here()
-        ):  # empty: there were no arguments, and help was printed
-            _complain(error.format_message())
+        message = error.format_message()  # empty after the help of a call without arguments
+        if message and _is_first_here():
+            _complain(message)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -123,7 +122,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning of ours is one line from one rank; one of a library stays as it is."""
+    """Print a warning of sadp_dist as one line on one rank; leave those of libraries as they are."""
     if "sadp_dist" not in filename:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
     elif _is_first_here():

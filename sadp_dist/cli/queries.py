@@ -1,4 +1,4 @@
-"""``sadp-dist stats`` and ``sadp-dist top``: questions to a run's store, while it trains or saved."""
+"""``sadp-dist stats`` and ``sadp-dist top``: query the store of a live or saved run."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from sadp_dist.store import RunView
 
 TIMEOUT = 10.0
-"""Seconds that a store may take to answer a person."""
+"""Seconds to wait for a store's answer."""
 
 StoreOption = Annotated[
     str,
     typer.Option(
         "--store",
-        help="ray:auto, ray://HOST:PORT, redis://HOST:PORT/DB; a run directory; or a file that a run saved.",
+        help="ray:auto, ray://HOST:PORT, redis://HOST:PORT/DB, a run directory, or a saved store (.npz).",
         metavar="URL|RUN_DIR|FILE",
     ),
 ]
-RunOption = Annotated[str | None, typer.Option("--run", help="The run's name, where --store holds several.")]
+RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run, if --store holds several.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -40,73 +40,75 @@ def stats(
     store: StoreOption,
     run: RunOption = None,
     as_json: JsonOption = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds, until Ctrl-C.")] = False,
 ) -> None:
-    """Show what a run's store knows: examples scored, how the last epoch was drawn, the spread of the scores.
+    """Show a run's statistics: examples scored, the latest plan, and the distribution of the scores.
 
-    Of a run whose store is in Ray or Redis, as it is now:
+    A live run, whose store is in Ray or Redis:
 
         sadp-dist stats --store redis://localhost:6379 --run digits-sadp --watch
 
-    Any run saves its store with every checkpoint; of a directory, the newest one is shown:
+    A run directory. Every checkpoint contains the store; the newest one is shown:
 
         sadp-dist stats --store runs/digits-sadp
 
         sadp-dist stats --store runs --run digits-sadp --json
     """
     if watch and as_json:
-        raise UsageError("--watch shows a table; leave out --json")
+        raise UsageError("--watch and --json exclude each other; give one")
     console = Console(highlight=False)
-    with _looking_at(store, run) as look:
+    with _opener(store, run) as open_store:
         if as_json:
-            console.print_json(data=look().stats().to_dict())
+            console.print_json(data=open_store().stats().to_dict())
             return
         if not watch:
-            console.print(_table(look()))
+            console.print(_table(open_store()))
             return
-        with Live(_table(look()), console=console, auto_refresh=False) as live:
+        with Live(_table(open_store()), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(2)
-                live.update(_table(look()), refresh=True)
+                live.update(_table(open_store()), refresh=True)
 
 
 def top(
     store: StoreOption,
     run: RunOption = None,
-    k: Annotated[int, typer.Option("-k", help="How many examples.", min=1)] = 10,
+    k: Annotated[int, typer.Option("-k", help="Number of examples.", min=1)] = 10,
     lowest: Annotated[
-        bool, typer.Option("--lowest", help="The lowest scores instead of the highest.")
+        bool, typer.Option("--lowest", help="List the lowest values instead of the highest.")
     ] = False,
     changed: Annotated[
         bool,
-        typer.Option("--changed", help="Those whose score has changed most since they were scored before."),
+        typer.Option("--changed", help="Rank by the change since the previous score, not by the score."),
     ] = False,
     as_json: JsonOption = False,
     images: Annotated[
         str | None,
-        typer.Option(help="What was trained on: folder, .zip, parquet or .beton.", metavar="SOURCE"),
+        typer.Option(help="Training images: folder, .zip, parquet or .beton.", metavar="SOURCE"),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Sub-folder of SOURCE, such as train.")] = None,
+    split: Annotated[str | None, typer.Option(help="Subfolder of SOURCE, such as train.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Draw the images on a contact sheet.", metavar="SHEET.png")
+        Path | None,
+        typer.Option(help="With --images: draw the images on this contact sheet.", metavar="SHEET.png"),
     ] = None,
 ) -> None:
-    """List the examples with the highest (or lowest) scores, or those that changed most, and draw them.
+    """List the examples with the highest scores, the lowest, or the largest changes.
 
-    A number of them, or on a contact sheet with their images, labels and scores:
+    The 20 highest scores, and the 10 largest changes since the previous score:
 
         sadp-dist top --store runs/digits-sadp -k 20
 
         sadp-dist top --store runs/digits-sadp --changed
 
+    A contact sheet of the images with their labels and scores:
+
         sadp-dist top --store runs/cifar10 -k 50 --images cifar10.zip --split train --out hardest.png
     """
     if (images is None) != (out is None):
-        raise UsageError("--images and --out go together: where the images are, and where the sheet goes")
-    with _looking_at(store, run) as look:
-        opened, by = look(), "change" if changed else "score"
+        given, missing = ("--images", "--out") if out is None else ("--out", "--images")
+        raise UsageError(f"{given} needs {missing}; give both --images SOURCE and --out SHEET.png")
+    with _opener(store, run) as open_store:
+        opened, by = open_store(), "change" if changed else "score"
         indices, values = opened.top(k, lowest=lowest, by=by)
         scores = opened.scores(indices)
     rows: list[dict[str, Any]] = [
@@ -131,7 +133,7 @@ def top(
         table.add_row(*(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
     if out is not None:
-        console.print(f"drew {len(rows)} images on {out}", markup=False)
+        console.print(f"wrote {len(rows)} images to {out}", markup=False)
 
 
 def _table(store: RunView) -> Group:
@@ -140,15 +142,15 @@ def _table(store: RunView) -> Group:
 
 
 @contextmanager
-def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], RunView]]:
-    """Gives the store at each call: a run's in other processes stays open, of saved ones it is the newest."""
+def _opener(store: str, run: str | None) -> Iterator[Callable[[], RunView]]:
+    """Yield a function that returns the run's store: one open connection, or the newest saved file."""
     from sadp_dist.passwords import without_password
     from sadp_dist.store import BACKENDS, attach, list_runs, open_snapshot
 
     if "://" in store or store.partition(":")[0] in BACKENDS:
         if run is None:
             names = [found["run"] for found in list_runs(store)]
-            raise UsageError(f"--run is needed; {runs_there(names)}")
+            raise UsageError(f"--store {without_password(store)} needs --run NAME; {runs_there(names)}")
         with attach(store, run, timeout=TIMEOUT) as attached:
             yield lambda: attached
         return
@@ -156,15 +158,15 @@ def _looking_at(store: str, run: str | None) -> Iterator[Callable[[], RunView]]:
     path = Path(store)
     if not path.exists():
         raise UsageError(
-            f"--store {without_password(store)} is neither a URL, such as redis://HOST, nor a run "
-            "directory or saved file that exists"
+            f"--store {without_password(store)} does not exist; give a URL such as redis://HOST, a run "
+            "directory or a saved store"
         )
 
     def newest() -> RunView:
         opened = open_snapshot(path / run if run is not None and (path / run).exists() else path)
         name = opened.stats().run
         if run is not None and run != name:
-            raise UsageError(f"--store {store} holds the run {name!r}, not {run!r}")
+            raise UsageError(f"--store {store} holds the run {name!r}, not --run {run!r}")
         return opened
 
     yield newest

@@ -1,4 +1,4 @@
-"""``sadp-dist rendezvous``: where the nodes of an elastic torchrun job meet, on none of them."""
+"""``sadp-dist rendezvous``: a rendezvous server for elastic torchrun jobs, outside of their nodes."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ if TYPE_CHECKING:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 JOB = "torch.rendezvous."
-"""torchrun's c10d backend keeps who takes part in a job in one key: this and the ``--rdzv-id``."""
+"""Prefix of the key in which torchrun's c10d backend keeps a job's members; the ``--rdzv-id`` follows."""
 
 ROUND = re.compile(r"torch\.rendezvous\..*\.\d+/")
-"""What the agents tell each other in each round is in keys of its own below that."""
+"""Keys with the messages of a rendezvous round, below a job's key."""
 
 FORGET_AFTER = 30.0
-"""Seconds. Agents that live renew their job's key every 5 s (torchrun's ``keep_alive_interval``)."""
+"""Seconds without a renewal after which a job is deleted. Agents renew its key every 5 s (torchrun's
+``keep_alive_interval``)."""
 
 
 def rendezvous(
-    host: Annotated[str, typer.Option("--host", help="Address of this machine to listen at.")] = "0.0.0.0",
-    port: Annotated[int, typer.Option("--port", help="Port to listen at.", min=1, max=65535)] = 29400,
+    host: Annotated[str, typer.Option("--host", help="Address of this machine to listen on.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.", min=1, max=65535)] = 29400,
 ) -> None:
-    """Hold the meeting point of elastic torchrun jobs, until Ctrl-C or SIGTERM.
+    """Run a rendezvous server for elastic torchrun jobs, until Ctrl-C or SIGTERM.
 
-    Without it torchrun's first node holds it, and the job ends with that node. With it any node may die and
-    come back. Jobs differ by their --rdzv-id. Nobody is asked for a password, and who reaches it can make the
-    nodes run code: listen on a network that you trust.
+    Without it, torchrun's first node hosts the rendezvous, and the job ends when that node fails. With it,
+    any node may fail and come back. Several jobs can share the server; each has its own --rdzv-id.
+
+    There is no password, and anyone who can connect can run code on the nodes: listen only on a trusted
+    network.
 
         sadp-dist rendezvous --port 29400
 
-    And on every node, where meet.example is the machine that runs this:
+    On every node, if meet.example is the machine that runs the server:
 
         torchrun --rdzv-backend c10d --rdzv-endpoint meet.example:29400 --rdzv-conf is_host=false ...
     """
@@ -47,7 +50,7 @@ def rendezvous(
         signal.signal(number, lambda *_: stopped.set())
     store = _open_store(host, port)
     print(
-        f"rendezvous at {host}:{port}; torchrun joins with --rdzv-backend c10d --rdzv-conf is_host=false",
+        f"rendezvous at {host}:{port}; run torchrun with --rdzv-backend c10d --rdzv-conf is_host=false",
         flush=True,
     )
     seen: dict[str, bytes] = {}
@@ -56,10 +59,10 @@ def rendezvous(
 
 
 def _open_store(host: str, port: int) -> TCPStore:
-    """Listen at an address and serve a TCPStore there.
+    """Return a TCPStore that listens on an address of this machine.
 
     Raises:
-        UsageError: the port is taken, or the address is not one of this machine.
+        UsageError: the port is in use or not permitted, or the address is not one of this machine.
     """
     try:
         listener = socket.create_server(
@@ -67,26 +70,26 @@ def _open_store(host: str, port: int) -> TCPStore:
         )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"--port={port} is taken on this machine: choose another one") from error
+            raise UsageError(f"--port={port} is in use on this machine; choose another port") from error
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise UsageError(f"--port={port} is not allowed to this user: choose one from 1024 on") from error
+            raise UsageError(f"--port={port} requires root; choose a port from 1024 to 65535") from error
         raise UsageError(
-            f"--host={host!r} is not an address of this machine: 0.0.0.0 stands for all that it has"
+            f"--host={host!r} is not an address of this machine; give one, or 0.0.0.0 for all of them"
         ) from error
-    # After what is wrong was said: torch takes a second.
+    # Importing torch takes a second: report errors first.
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     reached_at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    # TCPStore would listen on all addresses; so it is given what listens at one.
+    # TCPStore itself would listen on all addresses, so pass it a socket that listens on one.
     return TCPStore(
         reached_at, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()
     )
 
 
 def _forget_ended_jobs(store: TCPStore, seen: dict[str, bytes]) -> dict[str, bytes]:
-    """Delete the jobs whose agents have been silent since they were last `seen`, and return those left.
+    """Delete the jobs that have not changed since they were `seen`, and return the other jobs.
 
-    torchrun closes a job's rendezvous for ever when it ends; forgotten, a job may start again by its name.
+    When a job ends, torchrun closes its rendezvous for good. Deleting it lets a job of that name start again.
     """
     keys = store.list_keys()
     present = {job: store.get(job) for job in keys if job.startswith(JOB) and not ROUND.match(job)}

@@ -13,44 +13,47 @@ from rich.markup import escape
 from rich.table import Table
 
 CAPTION = (
-    "trained on: examples over all epochs; wall time: planning and training, without start-up, evaluation "
-    "and checkpoints"
+    "trained on: examples of all epochs. wall time: planning and training, without start-up, evaluation and "
+    "checkpoints."
 )
 
 
 def report(
     run_dirs: Annotated[
-        list[Path], typer.Argument(help="Run directories, compared with the first.", metavar="RUN_DIR...")
+        list[Path],
+        typer.Argument(help="Run directories; all are compared with the first.", metavar="RUN_DIR..."),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for report.html and the figures; by default report/ in the first run directory.",
+            help="Folder for report.html and the figures.",
             metavar="DIR",
+            show_default="report/ in the first run directory",
         ),
     ] = None,
     images: Annotated[
         str | None,
         typer.Option(
-            help="The images that were trained on: folder, .zip or parquet. By default the runs' own.",
+            help="Training images: folder, .zip or parquet.",
             metavar="SOURCE",
+            show_default="data.train of each run",
         ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Sub-folder of SOURCE, such as train.")] = None,
+    split: Annotated[str | None, typer.Option(help="Subfolder of SOURCE, such as train.")] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of a table; no page unless --out is given.")
+        bool, typer.Option("--json", help="Print JSON instead of a table; write a page only with --out.")
     ] = False,
-    no_html: Annotated[bool, typer.Option("--no-html", help="Print the table alone.")] = False,
+    no_html: Annotated[bool, typer.Option("--no-html", help="Print the table and write no page.")] = False,
 ) -> None:
-    """Compare runs: accuracy, examples trained on and time as a table; all figures as a page and PNG files.
+    """Compare runs: print a table, and write an HTML page and PNG files of all figures.
 
-    Ratios and differences are to the first run. Runs that differ in their seed alone are shown as one, mean
-    and deviation:
+    Ratios and differences refer to the first run. Runs that differ only in their seed are combined, with mean
+    and standard deviation:
 
         sadp-dist report runs/digits-full runs/digits-sadp
 
-    The page is one file that can be sent around. The hardest examples are shown with their images where
-    these are still where the run found them, or are named:
+    The page is a single file that you can send. It shows the images of the hardest examples if the training
+    images are available; name them if they have moved:
 
         sadp-dist report runs/cifar10 --images cifar10.zip --split train --out report
     """
@@ -67,7 +70,7 @@ def report(
         return
     console.print(_table(rows))
     if page is not None:
-        console.print(f"wrote {page}, and its figures beside it", markup=False, soft_wrap=True)
+        console.print(f"wrote {page} and its figures as PNG files", markup=False, soft_wrap=True)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -20,47 +20,51 @@ class Scale(StrEnum):
 def reproduce(
     names: Annotated[
         list[str],
-        typer.Argument(help="Tables and figures, such as table3 figure5 sltt.", metavar="NAME..."),
+        typer.Argument(help="Names of tables and figures, such as table3 figure5 sltt.", metavar="NAME..."),
     ],
     scale: Annotated[
-        Scale, typer.Option(help="The paper's recipes, or ones that fit two CPU cores.")
+        Scale, typer.Option(help="Run the paper's recipes, or small ones that fit two CPU cores.")
     ] = Scale.paper,
     data: Annotated[
         Path,
         typer.Option(
-            help="At small scale, the folder with cifar10.zip or its official archive, and for table4 "
+            help="With --scale small: folder with cifar10.zip or its official archive, and for table4 "
             "tiny-imagenet-10.zip.",
             envvar="SADP_DIST_DATA",
             metavar="DIR",
         ),
     ] = Path(),
-    runs: Annotated[Path, typer.Option(help="Folder of the runs.", metavar="DIR")] = Path("runs/reproduce"),
+    runs: Annotated[Path, typer.Option(help="Folder for the run directories.", metavar="DIR")] = Path(
+        "runs/reproduce"
+    ),
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for JSON, Markdown and SVG; by default results/ in that of the runs.", metavar="DIR"
+            help="Folder for the results as JSON, Markdown and SVG.",
+            metavar="DIR",
+            show_default="results/ in the folder of --runs",
         ),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Of the runs, with commas between.")] = "0,1,2",
-    jobs: Annotated[int, typer.Option(help="Runs at once, each in a process of its own.", min=1)] = 1,
+    seeds: Annotated[str, typer.Option(help="Seeds of the runs, separated by commas.")] = "0,1,2",
+    jobs: Annotated[int, typer.Option(help="Number of runs to train at the same time.", min=1)] = 1,
     configs: Annotated[Path, typer.Option(help="Folder with the recipes.", metavar="DIR")] = Path("configs"),
     list_runs: Annotated[
-        bool, typer.Option("--list", help="Print the command of every run that is not done, and train none.")
+        bool, typer.Option("--list", help="Print the commands of the missing runs and train nothing.")
     ] = False,
 ) -> None:
-    """Make a table or figure of the paper, beside the paper's figures: its runs, and what comes of them.
+    """Reproduce tables and figures of the paper: train their runs and compare the results with the paper.
 
-    On two CPU cores, on a tenth of CIFAR-10:
+    On two CPU cores, with a tenth of CIFAR-10:
 
         sadp-dist reproduce table3 --scale small --data DIR --jobs 2
 
-    With the paper's recipes, on GPUs; runs go to the GPUs in turn:
+    With the paper's recipes, on 8 GPUs, one run on each at a time:
 
         sadp-dist reproduce table3 --jobs 8
 
-    Each run is one of `sadp-dist train` in a folder named by its configuration: tables that need the same run
-    share it, one that is done is not trained again, and one that was stopped goes on. For a cluster, --list
-    prints the runs as commands, for torchrun or a queue; when they are done, the same call makes the table.
+    Each run is an ordinary run of `sadp-dist train`, in a folder named after its configuration. Tables share
+    runs. A finished run is not trained again, and an interrupted run resumes. On a cluster, --list prints the
+    commands of the runs for your queue; call reproduce again when they are done.
     """
     from sadp_dist.choices import check_choice
     from sadp_dist.reproduce import EXPERIMENTS
@@ -77,7 +81,7 @@ def reproduce(
         experiment = EXPERIMENTS[name]
         needed = experiment.jobs(setting)
         for job in needed:
-            _ = job.config  # a mistake in the last recipe is said before the first run
+            _ = job.config  # report an error in any recipe before the first run
         setting.prepare(needed)
         if list_runs:
             for job in {job.name: job for job in needed}.values():
@@ -89,7 +93,7 @@ def reproduce(
         show(result, console)
         folder = out or runs / "results"
         write(result, name, setting, needed, folder)
-        console.print(f"wrote {folder / name}.json, {name}.md and its figures", markup=False, soft_wrap=True)
+        console.print(f"wrote {folder / name}.json, {name}.md and figures", markup=False, soft_wrap=True)
 
 
 def _numbers(text: str) -> list[int]:
@@ -98,5 +102,5 @@ def _numbers(text: str) -> list[int]:
     except ValueError:
         seeds = []
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise UsageError(f"--seeds {text!r} must be different integers of at least 0, such as 0,1,2")
+        raise UsageError(f"--seeds {text!r} must be distinct integers >= 0, such as 0,1,2")
     return seeds

@@ -1,4 +1,4 @@
-"""``sadp-dist runs`` and ``sadp-dist rm``: the runs that a store in other processes holds."""
+"""``sadp-dist runs`` and ``sadp-dist rm``: list and remove the runs in Redis or Ray."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ def runs(
     store: StoreUrl,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the runs in a store, and how far each is.
+    """List the runs in a store, with the epoch of each.
 
-    sadp-dist runs --store redis://localhost:6379
+    The runs in a Redis server:
+
+        sadp-dist runs --store redis://localhost:6379
     """
     from sadp_dist.passwords import without_password
     from sadp_dist.store import list_runs
@@ -49,21 +51,25 @@ def runs(
 
 def remove(
     store: StoreUrl,
-    run: Annotated[str, typer.Option("--run", help="The run's name.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    run: Annotated[str, typer.Option("--run", help="Name of the run to remove.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove a run from a store: its scores, plans and snapshots there. Checkpoints stay.
+    """Remove a run from a store: its scores, plans and snapshots.
 
-    sadp-dist rm --store redis://localhost:6379 --run digits-sadp
+    The run directory and its checkpoints are kept:
+
+        sadp-dist rm --store redis://localhost:6379 --run digits-sadp
     """
     from sadp_dist.store import list_runs, remove_run
 
     known = {found["run"]: found for found in list_runs(store)}
     if run not in known:
-        raise UsageError(f"there is no run {run!r}; {runs_there(known)}")
+        raise UsageError(f"--run {run!r} does not exist; {runs_there(known)}")
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError(f"rm asks before it removes {run!r}, and there is no one to ask; add --yes")
+            raise UsageError(
+                f"removing the run {run!r} needs confirmation, and the input is not a terminal; add --yes"
+            )
         facts = known[run]
         progress = f"N = {show(facts['dataset_size'])}, epoch {show(facts['epoch'])}"
         if not typer.confirm(f"Remove the run {run} ({progress}) and all its scores?"):
@@ -73,7 +79,7 @@ def remove(
 
 
 def runs_there(names: Iterable[str]) -> str:
-    """The end of a line about a run that is not there."""
+    """Return which runs a store holds, as the end of a message about a missing run."""
     known = ", ".join(sorted(names))
     return f"the store holds {known}" if known else "the store holds no runs"
 

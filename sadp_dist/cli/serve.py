@@ -1,4 +1,4 @@
-"""``sadp-dist serve``: the planner beside a store in Redis."""
+"""``sadp-dist serve``: a planner process for the runs in Redis."""
 
 from __future__ import annotations
 
@@ -9,24 +9,34 @@ from typing import Annotated
 import typer
 
 from sadp_dist.errors import UsageError
+from sadp_dist.passwords import without_password
 
 
 def serve(
     store: Annotated[
         str,
-        typer.Option("--store", help="The Redis.", metavar="redis://HOST[:PORT][/DB]", show_default=False),
+        typer.Option(
+            "--store", help="URL of the Redis server.", metavar="redis://HOST[:PORT][/DB]", show_default=False
+        ),
     ],
-    run: Annotated[str | None, typer.Option("--run", help="Plan this run alone; by default all.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Plan only this run.", show_default="all runs")
+    ] = None,
 ) -> None:
-    """Plan the epochs of the runs in a Redis, until Ctrl-C or SIGTERM.
+    """Plan the epochs of the runs in a Redis server, until Ctrl-C or SIGTERM.
 
-    Without it rank 0 of each job does that (store.planner). User, password and the authority behind a TLS
-    certificate may come from SADP_DIST_REDIS_USERNAME, SADP_DIST_REDIS_PASSWORD and SADP_DIST_REDIS_CA:
+    Without it, rank 0 of each job plans (store.planner):
 
         sadp-dist serve --store redis://redis.example:6379/0
+
+    SADP_DIST_REDIS_USERNAME, SADP_DIST_REDIS_PASSWORD and SADP_DIST_REDIS_CA set the user, the password and
+    the CA certificate for TLS.
     """
     if store.partition(":")[0] not in ("redis", "rediss"):
-        raise UsageError("--store is not a redis:// or rediss:// URL; other stores plan by themselves")
+        raise UsageError(
+            f"--store {without_password(store)} must be a redis:// or rediss:// URL; other stores plan "
+            "without sadp-dist serve"
+        )
     from sadp_dist.store.backends.redis.serving import serve
 
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""A run's figures as a person reads them."""
+"""The terminal table of `sadp-dist stats`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ QUANTILE_NAMES = {"0": "min", "0.5": "median", "1": "max"}
 
 
 def figures_table(figures: dict[str, Any], recorded: EpochRecord | None = None) -> Group:
-    """What ``StoreStats.to_dict`` gives, to fit on a terminal: examples and plan, the store, the scores.
+    """Return the table of a run's statistics: its plan, its store and its scores.
 
     Args:
-        figures: of the store.
-        recorded: the latest epoch of which training has recorded something.
+        figures: from ``StoreStats.to_dict``.
+        recorded: the latest epoch for which training recorded metrics.
     """
     groups = Table.grid(padding=(0, 4, 0, 0))
     run = {**_examples(figures), **_plan(figures)}
@@ -34,7 +34,7 @@ def figures_table(figures: dict[str, Any], recorded: EpochRecord | None = None) 
 
 
 def show(value: Any) -> str:
-    """A figure in at most six digits, with thousands apart; "-" for what is not known."""
+    """Format a value with at most six digits and thousands separators; None is "-"."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, float):
@@ -43,7 +43,7 @@ def show(value: Any) -> str:
 
 
 def ago(moment: float | None) -> str:
-    """How long a moment is past, in whole seconds, minutes, hours or days."""
+    """Return how long ago a Unix time is, such as "5 min ago"; None is "-"."""
     if moment is None:
         return "-"
     seconds = max(time.time() - moment, 0)
@@ -106,7 +106,7 @@ def _training(figures: dict[str, Any], recorded: EpochRecord | None) -> dict[str
 
 
 def _ranks(epochs: list[int]) -> str:
-    """The epoch of the foremost rank, and who is behind."""
+    """Return the epoch of the most advanced rank, and the ranks behind it."""
     latest = max(epochs)
     behind = [
         f"{rank} at {epoch}" if epoch >= 0 else f"{rank} not yet"
@@ -148,7 +148,7 @@ def _quantiles(figures: dict[str, Any]) -> Table | Text:
 
 
 def _histogram(histogram: dict[str, Any]) -> Text:
-    """Columns over the logarithm of the score, two characters wide and `BAR_ROWS` high."""
+    """Draw a histogram over the logarithm of the score, two characters a bin, `BAR_ROWS` high."""
     counts = histogram["counts"]
     zeros = f"{histogram['zeros']:,} scores are 0"
     if not any(counts):
@@ -159,5 +159,5 @@ def _histogram(histogram: dict[str, Any]) -> Text:
         for row in reversed(range(BAR_ROWS))
     ]
     low, high = (f"{edge:.3g}" for edge in (histogram["edges"][0], histogram["edges"][-1]))
-    axis = f"{low}{high.rjust(2 * len(counts) - len(low))}  score, logarithmic"
+    axis = f"{low}{high.rjust(2 * len(counts) - len(low))}  score, log scale"
     return Text("\n".join([f"{rows[0]}  {max(counts):,} at most", *rows[1:], f"{axis}; {zeros}"]))

@@ -10,27 +10,28 @@ import typer
 from sadp_dist.errors import AgreedError, UsageError
 
 Config = Annotated[
-    Path, typer.Argument(help="The run's YAML file; configs/ holds ready ones.", metavar="CONFIG.yaml")
+    Path,
+    typer.Argument(help="Configuration of the run; configs/ has ready ones.", metavar="CONFIG.yaml"),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Values that replace the file's, such as pruning.ratio=0.7 seed=1.",
+        help="Values that override the file, such as pruning.ratio=0.7 seed=1.",
         metavar="SECTION.KEY=VALUE",
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on from the run's newest checkpoint, if it has one.")
+    bool, typer.Option("--resume", help="Continue from the newest checkpoint, if there is one.")
 ]
 Imports = Annotated[
     list[str] | None,
     typer.Option(
         "--imports",
-        help="A module of your own that registers rules, scores, networks and so on; give it once for each.",
+        help="Import your module that registers rules, scores, networks and so on; may be repeated.",
         metavar="MODULE",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run that the directory holds.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete the run that is in the run directory.")]
 
 
 def train(
@@ -40,16 +41,16 @@ def train(
     overwrite: Overwrite = False,
     imports: Imports = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build everything and take one step; write nothing.")
+        bool, typer.Option("--dry-run", help="Build the run and take one step; write nothing.")
     ] = False,
 ) -> None:
-    """Train a network, each epoch on the subset that the scores of the last ones select.
+    """Train a network, each epoch on the subset that the scores select.
 
     One process:
 
         sadp-dist train configs/digits.yaml
 
-    Two processes on this machine (one per GPU, where there are GPUs):
+    Two processes on this machine, one per GPU if there are GPUs:
 
         torchrun --nproc-per-node 2 -m sadp_dist train configs/digits.yaml
 
@@ -59,17 +60,17 @@ def train(
 
         sadp-dist train configs/digits.yaml name=digits-random pruning.method=random
 
-    What a run will be, and one step of it; random examples stand in for a public dataset that is not here:
+    Show what a run will do, and take one step. Random data replaces a public dataset that is missing:
 
         sadp-dist train configs/cifar10-resnet18.yaml --dry-run
 
-    A file with `stages:` names several runs, each from the weights of the one before. Values are for all of
-    them, or for one:
+    A file with `stages:` lists several runs; each starts from the weights of the one before. An override
+    applies to all stages, or to the stage that it names:
 
         sadp-dist train configs/imagenet-sew-resnet34-chain.yaml finetune.training.epochs=5
 
-    After a crash or a kill, the same command with --resume goes on in the middle of the epoch. Look at a run
-    with `sadp-dist report RUN_DIR`, `sadp-dist stats --store RUN_DIR` and `tensorboard --logdir RUN_DIR`.
+    After a crash, the same command with --resume continues in the middle of the epoch. To view a run, use
+    `sadp-dist report RUN_DIR`, `sadp-dist stats --store RUN_DIR` or `tensorboard --logdir RUN_DIR`.
     """
     existing = existing_run(resume, overwrite)
     from sadp_dist.training.stages import load_stages
@@ -84,13 +85,13 @@ def train(
         for stage in stages:
             show_dry_run(stage)
         return
-    from sadp_dist.training.run import train_stages  # needs torch, for which a mistake did not wait
+    from sadp_dist.training.run import train_stages  # imports torch, which takes seconds
 
     train_stages(stages, existing)
 
 
 def existing_run(resume: bool, overwrite: bool) -> Literal["refuse", "resume", "overwrite"]:
-    """What the options say about a run that the directory already holds."""
+    """Return what to do with a run that is already in the run directory."""
     if resume and overwrite:
         raise AgreedError("--resume and --overwrite exclude each other; give one")
     return "resume" if resume else "overwrite" if overwrite else "refuse"

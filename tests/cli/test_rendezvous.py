@@ -155,7 +155,10 @@ def test_it_listens_at_the_address_it_is_given_and_at_no_other(rendezvous):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host", "192.0.2.1"], "--host='192.0.2.1' is not an address of this machine: 0.0.0.0 stands for"),
+        (
+            ["--host", "192.0.2.1"],
+            "--host='192.0.2.1' is not an address of this machine; give one, or 0.0.0.0",
+        ),
         (["--host", "nowhere.invalid"], "--host='nowhere.invalid' is not an address of this machine"),
         (["--port", "0"], "Invalid value for '--port'"),
     ],
@@ -168,4 +171,4 @@ def test_a_port_that_is_taken_is_said_in_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = refused(sadp_dist_command("rendezvous", "--host", "127.0.0.1", "--port", port))
-    assert f"--port={port} is taken on this machine: choose another one" in line
+    assert f"--port={port} is in use on this machine; choose another port" in line

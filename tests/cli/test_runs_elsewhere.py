@@ -109,7 +109,7 @@ def test_runs_lists_what_there_is_and_rm_removes_one_if_one_says_so(server, trai
     assert "finished" in sadp_dist_command("runs", "--store", server.url).stdout
     assert answered(b"y\n", *remove, "finished") == 0
     line = refused(sadp_dist_command(*remove, "finished", "--yes"))
-    assert line == "sadp-dist: there is no run 'finished'; the store holds digits\n"
+    assert line == "sadp-dist: --run 'finished' does not exist; the store holds digits\n"
 
 
 def answered(answer: bytes, *arguments: str) -> int:
@@ -124,7 +124,7 @@ def test_a_run_that_is_not_there_is_a_line_with_those_that_are(server, training)
     line = refused(sadp_dist_command("stats", "--store", server.url, "--run", "nothing"))
     assert "nothing" in line and "digits" in line
     line = refused(sadp_dist_command("top", "--store", server.url))
-    assert line.startswith("sadp-dist: --run is needed; the store holds digits")
+    assert "needs --run NAME; the store holds digits" in line
 
 
 def test_a_store_that_cannot_be_reached_is_one_line_without_the_password():

@@ -166,7 +166,7 @@ def test_without_torch_there_is_help_and_doctor_says_what_is_missing(light):
     done = call(light, "doctor")
     assert done.returncode == 1, done.stderr
     assert "broken  torch: torch is not installed" in done.stdout
-    assert "mend it: `pip install sadp_dist`" in done.stdout
+    assert "to fix: `pip install sadp_dist`" in done.stdout
     assert "absent  ray: ray is not installed" in done.stdout
     assert "to have it: `pip install 'sadp_dist[ray]'`" in done.stdout
     assert "ok  numba: " in done.stdout
@@ -199,4 +199,4 @@ def test_without_torch_training_stops_with_one_line(light):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "No module named 'torch'" in done.stderr
-    assert "sadp-dist doctor says how to mend it" in done.stderr
+    assert "run sadp-dist doctor to see how to fix it" in done.stderr
