@@ -1,6 +1,6 @@
-"""What this Python, this machine and the places that a run needs are like, and how to mend what is wrong.
+"""Checks of this Python, this machine, a store and a run's configuration, with a fix for every problem.
 
-`CHECKS` is also where the documents' page of troubles comes from: each says what it means and how to mend it.
+The documentation's troubleshooting page is generated from `CHECKS`.
 """
 
 # Each module registers its checks, packages first.

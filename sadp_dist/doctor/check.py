@@ -1,4 +1,4 @@
-"""A check: a small function that looks at one thing, with what it means and how to mend it."""
+"""A check: a function that examines one thing, with an explanation and a fix."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from sadp_dist.doctor.options import DoctorOptions
 
 PATIENCE = 30.0
-"""Seconds that a check may take."""
+"""Seconds until a check is considered broken."""
 
 
 class Status(StrEnum):
-    """How a thing is.
+    """The result of a check.
 
     Attributes:
-        OK: as it should be.
-        ABSENT: not there, and nothing that was asked for needs it.
-        SKIPPED: not looked at, since something that this needs is broken or absent.
-        WARNING: training works, but not as well or as safely as it could.
-        BROKEN: what was asked for does not work.
+        OK: it works.
+        ABSENT: not installed, and nothing that the user asked for needs it.
+        SKIPPED: not checked, because something that it needs is broken or absent.
+        WARNING: training works, but slower or less safely than it could.
+        BROKEN: something that the user asked for does not work.
     """
 
     OK = "ok"
@@ -38,9 +38,9 @@ class Finding:
 
     Attributes:
         name: of the check.
-        state: how it is.
-        found: what is there, on one line.
-        mend: the command or the change that mends it; None where nothing is wrong.
+        state: its result.
+        found: what the check saw, in one line.
+        mend: the command or change that fixes the problem; None if there is none.
     """
 
     name: str
@@ -50,21 +50,21 @@ class Finding:
 
 
 Look = Callable[["DoctorOptions"], tuple[Status, str] | tuple[Status, str, str]]
-"""State, what was found, and perhaps how to mend just that."""
+"""Returns the status, what was found, and optionally a more exact fix than that of the check."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to look at.
+    """One thing to check.
 
     Attributes:
         name: a few words, unique.
-        meaning: what it is, and what goes wrong where it is not as it should be; Markdown.
-        mending: what to type or change, with capitals where a value goes; a finding may say it more exactly.
-        look: looks at it.
-        applies: whether there is anything to look at.
-        needs: names of checks without which this one cannot look.
-        patience: seconds after which it counts as broken.
+        meaning: what is checked, and what fails if it is wrong; Markdown.
+        mending: what to type or change, with placeholders in capitals. A finding may give a more exact fix.
+        look: the function that checks it.
+        applies: whether the check makes sense for the user's options.
+        needs: names of the checks that must pass first.
+        patience: seconds until the check is considered broken.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Check:
 
 
 CHECKS: list[Check] = []
-"""All, in the order in which they look."""
+"""All checks, in the order in which they run."""
 
 
 def check(
@@ -88,7 +88,7 @@ def check(
     needs: tuple[str, ...] = (),
     patience: float = PATIENCE,
 ) -> Callable[[Look], Look]:
-    """Decorator: a new check is a new function."""
+    """Register the decorated function as a check."""
 
     def register(look: Look) -> Look:
         CHECKS.append(Check(name, meaning, mending, look, applies, needs, patience))

@@ -1,4 +1,4 @@
-"""What a run's configuration needs: processes, data, a network, room; and .beton files by themselves."""
+"""Checks of what a run's configuration needs: processes, data, network, disk space; and of .beton files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from sadp_dist.training.datasets import TrainingData
 
 STATE_BYTES = 48
-"""Of a saved store, an example: its score, the epoch of that and the score before, two plans, labels."""
+"""Bytes per example of a saved store: two scores, an epoch, two plans and a label."""
 DATA_PATIENCE = 600.0
-"""Seconds to list a large dataset's files and read its labels."""
+"""Seconds to list the files of a large dataset and read its labels."""
 
 
 def _has_config(options: DoctorOptions) -> bool:
@@ -29,21 +29,22 @@ def _has_config(options: DoctorOptions) -> bool:
 
 @check(
     "configuration",
-    "The run's YAML file can be read. A mistake in it is said at once, and the exit status is 2.",
-    "Mend the packages that are broken; reading a configuration takes numba, pydantic and PyYAML.",
+    "The run's YAML file is valid. If it is not, the command prints the error and exits with status 2.",
+    "Fix the broken packages: reading a configuration needs numba, pydantic and PyYAML.",
     applies=_has_config,
 )
 def configuration(options: DoctorOptions) -> tuple[Status, str]:
     if options.config is None:
-        return Status.SKIPPED, "cannot be read until numba, pydantic and PyYAML work"
+        return Status.SKIPPED, "needs numba, pydantic and PyYAML"
     return Status.OK, f"{options.config_file}: run {options.config.name!r}"
 
 
 @check(
     "processes",
-    "Each process of this machine gets a GPU of its own, or all take the CPU, and the batch divides among "
-    "them.",
-    "Change torchrun's `--nproc-per-node` or `training.batch_size`; `CUDA_VISIBLE_DEVICES=` takes the CPU.",
+    "Each process on this machine has its own GPU, or all use the CPU. The batch size is a multiple of the "
+    "number of processes.",
+    "Change torchrun's `--nproc-per-node` or `training.batch_size`. To use the CPU, set "
+    "`CUDA_VISIBLE_DEVICES=`.",
     applies=_has_config,
     needs=("configuration", "torch", "spikingjelly"),
     patience=120,
@@ -58,15 +59,15 @@ def processes(options: DoctorOptions) -> tuple[Status, str]:
         batch = batch_of_a_rank(config.training, number)
     except UsageError as error:
         return Status.BROKEN, str(error)
-    return Status.OK, f"{number} on {device.type}, {batch} examples each in a batch"
+    return Status.OK, f"{number} on {device.type}, {batch} examples per process and batch"
 
 
 @check(
     "data",
-    "The training and test data are there and whole, their images have the configured size, and their "
-    "labels fit the number of classes.",
-    "`sadp-dist beton SOURCE OUT.beton` writes .beton files; `data.train`, `data.test` and "
-    "`data.image_size` say what is read.",
+    "The training and test data exist and are complete, the images have the configured size, and the labels "
+    "match the number of classes.",
+    "Write .beton files with `sadp-dist beton SOURCE OUT.beton`, or change `data.train`, `data.test` or "
+    "`data.image_size`.",
     applies=_has_config,
     needs=("configuration", "processes"),
     patience=DATA_PATIENCE,
@@ -81,9 +82,9 @@ def data(options: DoctorOptions) -> tuple[Status, str]:
 
 @check(
     "network",
-    "The configured network can be built for the data's classes and image size.",
-    "`network.name` is one of those that `sadp_dist.snn.NETWORKS` holds; deeper ones need larger images "
-    "(`data.image_size`).",
+    "The configured network can be built for the classes and the image size of the data.",
+    "Set `network.name` to a key of `sadp_dist.snn.NETWORKS`, or increase `data.image_size`: deep networks "
+    "need larger images.",
     applies=_has_config,
     needs=("data",),
     patience=120,
@@ -99,9 +100,9 @@ def network(options: DoctorOptions) -> tuple[Status, str]:
 
 @check(
     "checkpoints",
-    "The run's directory can be written to, and its disk has room for the checkpoints that are kept and the "
-    "one that is being written.",
-    "Make room, choose another place with `output=DIR`, or keep fewer with `training.keep_checkpoints`.",
+    "The run directory is writable, and its disk has space for the checkpoints to keep and the one that is "
+    "being written.",
+    "Free disk space, set another directory with `output=DIR`, or lower `training.keep_checkpoints`.",
     applies=_has_config,
     needs=("network",),
 )
@@ -111,22 +112,22 @@ def checkpoints(options: DoctorOptions) -> tuple[Status, str]:
         path for path in (config.run_dir.resolve(), *config.run_dir.resolve().parents) if path.exists()
     )
     if not os.access(folder, os.W_OK):
-        return Status.BROKEN, f"{folder} cannot be written to"
+        return Status.BROKEN, f"{folder} is not writable"
     weights = sum(value.nbytes for value in _network(options).state_dict().values())
     moments = 2 if config.training.optimizer == "adamw" else 1
     needed = (config.training.keep_checkpoints + 1) * (
         (1 + moments) * weights + STATE_BYTES * _data(options).size
     )
     free = shutil.disk_usage(folder).free
-    found = f"{size(free)} free for {size(needed)} at {folder}"
+    found = f"{size(free)} free at {folder}, {size(needed)} needed"
     return Status.OK if free >= needed else Status.BROKEN, found
 
 
 @check(
     ".beton",
-    "A .beton file is whole, of this version of FFCV, and has the fields `image` or `frames`, `label` and "
-    "`index`.",
-    "`sadp-dist beton SOURCE OUT.beton` writes it anew.",
+    "The .beton file is complete, was written by a compatible version of FFCV, and has the fields `image` or "
+    "`frames`, `label` and `index`.",
+    "Write it again with `sadp-dist beton SOURCE OUT.beton`.",
     applies=lambda options: bool(options.betons),
     needs=("ffcv",),
     patience=DATA_PATIENCE,
@@ -142,13 +143,13 @@ def betons(options: DoctorOptions) -> tuple[Status, str]:
         except UsageError as error:
             return Status.BROKEN, str(error)
         classes, kind = len(set(labels.tolist())), "images" if shape is None else "arrays"
-        of = f"of {' x '.join(map(str, sizes[0]))}" if len(sizes) == 1 else "of many sizes"
+        of = f"of {' x '.join(map(str, sizes[0]))}" if len(sizes) == 1 else "of different sizes"
         found.append(f"{path}: {len(labels):,} {kind} {of}, {classes} classes")
     return Status.OK, "; ".join(found)
 
 
 def _config(options: DoctorOptions) -> TrainConfig:
-    assert options.config is not None  # the check "configuration" has looked
+    assert options.config is not None  # the check "configuration" has passed
     return options.config
 
 
@@ -189,7 +190,7 @@ def _network(options: DoctorOptions) -> SpikingNetwork:
 
 
 def examples_of(options: DoctorOptions) -> int | None:
-    """N, if it was said or the data are there to say it."""
+    """Return N from the option or the data; None if neither gives it."""
     if options.dataset_size is None and options.config is not None:
         try:
             return _data(options).size

@@ -1,4 +1,4 @@
-"""What a person wants to have looked at."""
+"""The options of `sadp-dist doctor`, and the configuration and store that they name."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """What was typed; all of it may be left out.
+    """The options of the command; all are optional.
 
     Attributes:
-        config_file: a run's YAML file, whose needs are looked at.
-        overrides: "section.key=value", instead of the file's.
-        store_url: where the scores are to live, instead of the file's.
-        dataset_size: N, for which the store has to have room.
-        betons: .beton files.
-        processes: of a run on this machine; None is one per GPU, or one.
+        config_file: the YAML file of a run to check.
+        overrides: "section.key=value" overrides of the file.
+        store_url: the store to check; by default that of the file.
+        dataset_size: N that the store must have memory for.
+        betons: .beton files to check.
+        processes: number of processes of the run on this machine; None: one per GPU, or 1.
     """
 
     config_file: Path | None = None
     overrides: tuple[str, ...] = ()
-    store_url: str | None = field(default=None, repr=False)  # a password may be in it
+    store_url: str | None = field(default=None, repr=False)  # it may contain a password
     dataset_size: int | None = None
     betons: tuple[Path, ...] = ()
     processes: int | None = None
 
     @cached_property
     def config(self) -> TrainConfig | None:
-        """The run's configuration; None without a file, or where a package that reads it is broken.
+        """The run's configuration; None without a file, or if a package that reads it is broken.
 
         Raises:
-            UsageError: it is not there, or wrong.
+            UsageError: the file does not exist or is not valid.
         """
         if self.config_file is None:
             return None
         try:
             from sadp_dist.training.config_file import load_config
-        except Exception:  # whatever a broken package does; the package's own check says it
+        except Exception:  # a broken package can raise anything; its own check reports it
             return None
         return load_config(self.config_file, self.overrides)
 
     def check(self) -> None:
-        """Refuse what was typed wrongly.
+        """Check the options.
 
         Raises:
-            UsageError: the configuration or the store's URL is wrong, or a file is not there.
+            UsageError: the configuration or the store's URL is not valid, or a file does not exist.
         """
         for beton in self.betons:
             if not beton.is_file():
                 raise UsageError(
-                    f"--beton {beton} does not exist; write it with: sadp-dist beton SOURCE {beton}"
+                    f"--beton {beton} does not exist; create it with: sadp-dist beton SOURCE {beton}"
                 )
-        if self.store is not None:  # which reads the configuration
+        if self.store is not None:  # this reads the configuration
             self._check_url(self.store)
 
     def _check_url(self, url: str) -> None:
@@ -69,28 +69,28 @@ class DoctorOptions:
 
             if self.store_kind == "redis":
                 from sadp_dist.store.backends.redis.address import Address
-        except Exception:  # a package is missing or broken, which its own check says
+        except Exception:  # a missing or broken package; its own check reports it
             return
         if self.store_kind not in BACKENDS:
-            known = ", ".join(f'"{scheme}:"' for scheme in BACKENDS)
-            raise UsageError(f"--store {without_password(url)} is not a store: it has to start with {known}")
+            known = ", ".join(f'"{backend}:"' for backend in BACKENDS)
+            raise UsageError(f"--store {without_password(url)} is not a store; it must start with {known}")
         if self.store_kind == "redis":
             Address.parse(url)
 
     @property
     def store(self) -> str | None:
-        """Where the scores are to live; None if nobody said."""
+        """URL of the store; None if neither an option nor a configuration gives it."""
         if self.store_url is None and self.config is not None:
             return self.config.store.url
         return self.store_url
 
     @property
     def store_kind(self) -> str | None:
-        """Scheme of that URL, "redis" also for "rediss"."""
+        """Scheme of the store's URL, "redis" also for "rediss"."""
         return None if self.store is None else self.store.partition(":")[0].replace("rediss", "redis")
 
     def wants(self, extra: str) -> bool:
-        """Whether what was asked for needs an extra of this project."""
+        """Return whether the options need an extra of this project."""
         data = None if self.config is None else self.config.data
         if extra == "ffcv":
             return bool(self.betons) or (data is not None and data.loader == "ffcv")

@@ -1,4 +1,4 @@
-"""Python, and the packages that sadp_dist is built on or can do more with."""
+"""Checks of Python and of the required and optional packages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sadp_dist.doctor.check import Status, check
 from sadp_dist.doctor.options import DoctorOptions
 
 PATIENCE = 120.0
-"""Seconds for an import: from a cold network disk torch takes a minute."""
+"""Seconds for an import. From a cold network disk, torch takes a minute."""
 
 
 @check(
     "Python",
-    "sadp_dist is written for Python 3.11 and later.",
-    "Make an environment of a newer one: `python3.11 -m venv .venv`.",
+    "sadp_dist requires Python 3.11 or later.",
+    "Create an environment with a newer Python: `python3.11 -m venv .venv`.",
 )
 def python(options: DoctorOptions) -> tuple[Status, str]:
     state = Status.OK if sys.version_info >= (3, 11) else Status.BROKEN
@@ -29,16 +29,16 @@ def python(options: DoctorOptions) -> tuple[Status, str]:
 
 @dataclass(frozen=True)
 class Package:
-    """A package to look at, with others that are used together with it.
+    """A package to check, or several that are used together.
 
     Attributes:
         name: of the check.
         used_for: what does not work without it.
-        imports: by the names that pip knows, what is imported to see whether it works; by default, its name.
-        extra: which extra of sadp_dist installs it; None is the core, without which nothing trains.
-        optional: of the core, but one can train without it.
-        needs: packages without which it cannot be imported.
-        first: what has to be done before pip can install it.
+        imports: the module to import by the name of its pip package; by default ``name`` for both.
+        extra: the extra of sadp_dist that installs it; None for a package of the core.
+        optional: whether training works without this package of the core.
+        needs: names of the checks of packages that it imports.
+        first: shell command to run before pip can install it.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Package:
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """What is imported, by the names that pip knows."""
+        """The module to import by the name of its pip package."""
         return self.imports or {self.name: self.name}
 
     def register(self) -> None:
-        """Make it a check."""
+        """Register the check of this package."""
         pip = f"pip install 'sadp_dist[{self.extra}]'" if self.extra else "pip install sadp_dist"
         check(
             self.name,
@@ -76,15 +76,15 @@ class Package:
                 return Status.BROKEN if needed else Status.ABSENT, missing
             try:
                 importlib.import_module(module)
-            except Exception as error:  # a broken binary package fails in any way it likes
-                problem = f"{name} {version} does not import: {str(error) or type(error).__name__}"
+            except Exception as error:  # a broken binary package can raise anything
+                problem = f"{name} {version} cannot be imported: {str(error) or type(error).__name__}"
                 again = f"`{self.first}pip install --force-reinstall {name}`"
                 return Status.BROKEN if needed else Status.WARNING, problem, again
             wanted = _other_version_wanted(name, version)
             if wanted is not None:
                 return (
                     Status.WARNING,
-                    f"{name} {version}; sadp_dist is for {wanted}",
+                    f"{name} {version}; sadp_dist requires {wanted}",
                     f"`pip install '{wanted}'`",
                 )
             found.append(version if name == self.name else f"{name} {version}")
@@ -92,7 +92,7 @@ class Package:
 
 
 def _other_version_wanted(name: str, version: str) -> str | None:
-    """The requirement of sadp_dist that an installed version does not meet, such as "torch>=2.6"."""
+    """Return the requirement that the installed version violates, such as "torch>=2.6", else None."""
     try:
         requirements = importlib.metadata.requires("sadp_dist") or []
         packaging: Any = importlib.import_module("packaging.requirements")
@@ -106,12 +106,10 @@ def _other_version_wanted(name: str, version: str) -> str | None:
 
 
 PACKAGES = (
-    Package("numpy", "all arithmetic outside of the network"),
-    Package("numba", "the compiled parts of selection and store"),
+    Package("numpy", "selection and the store"),
+    Package("numba", "the compiled parts of selection and the store"),
     Package("torch", "networks, scores and training", {"torch": "torch.distributed"}),
-    Package(
-        "torchvision", "`data.loader: torch` and networks but `small_cnn`", optional=True, needs=("torch",)
-    ),
+    Package("torchvision", "`data.loader: torch` and most networks", optional=True, needs=("torch",)),
     Package(
         "spikingjelly",
         "spiking neurons and networks",
@@ -120,7 +118,7 @@ PACKAGES = (
     ),
     Package(
         "tensorboard",
-        "curves of a run while it trains",
+        "live training curves",
         {"tensorboard": "torch.utils.tensorboard"},
         needs=("torch",),
     ),
@@ -151,17 +149,17 @@ PACKAGES = (
         },
         extra="dashboard",
     ),
-    Package("lightning", "training loops of Lightning", extra="lightning", needs=("torch",)),
-    Package("shd", "Spiking Heidelberg Digits", {"h5py": "h5py"}, extra="shd"),
-    Package("parquet", "parquet sources", {"pyarrow": "pyarrow.parquet"}, extra="parquet"),
-    Package("wandb", "curves at Weights & Biases", extra="wandb"),
+    Package("lightning", "the Lightning callback", extra="lightning", needs=("torch",)),
+    Package("shd", "the dataset Spiking Heidelberg Digits", {"h5py": "h5py"}, extra="shd"),
+    Package("parquet", "parquet datasets", {"pyarrow": "pyarrow.parquet"}, extra="parquet"),
+    Package("wandb", "training curves in Weights & Biases", extra="wandb"),
     Package(
         "mlflow",
-        "curves in MLflow",
+        "training curves in MLflow",
         {"mlflow-skinny": "mlflow", "alembic": "alembic", "sqlalchemy": "sqlalchemy"},
         extra="mlflow",
     ),
-    Package("digits", "the images of the demo", {"scikit-learn": "sklearn.datasets"}, extra="digits"),
+    Package("digits", "the demo's images", {"scikit-learn": "sklearn.datasets"}, extra="digits"),
 )
 
 for package in PACKAGES:

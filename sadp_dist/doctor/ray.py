@@ -1,4 +1,4 @@
-"""A Ray cluster as the backend of the store."""
+"""The check of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sadp_dist.errors import StoreUnavailable
 @check(
     "Ray cluster",
     "A Ray cluster answers at the store's URL.",
-    "`ray start --head` starts one; `RAY_ADDRESS=HOST:PORT` names one for `ray:auto`.",
+    "Start one with `ray start --head`, or set `RAY_ADDRESS=HOST:PORT` for `ray:auto`.",
     applies=lambda options: options.store_kind == "ray",
     needs=("ray", "torch"),
     patience=90,
@@ -23,4 +23,4 @@ def cluster(options: DoctorOptions) -> tuple[Status, str]:
         runs = list_runs(options.store)
     except StoreUnavailable as error:
         return Status.BROKEN, str(error)
-    return Status.OK, f"answers, and has {len(runs)} run(s)"
+    return Status.OK, f"answers and holds {len(runs)} run(s)"

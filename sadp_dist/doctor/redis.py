@@ -1,4 +1,4 @@
-"""The check of a Redis server: reachable, persistent, large enough, and open to what the store does."""
+"""Checks of a Redis server: connection, version, persistence, memory and permissions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 OLDEST = (6, 2)
 BYTES_OF_AN_EXAMPLE = 200
-"""What a run needs in Redis at most; docker/redis.conf says the same."""
+"""The most that a run needs in Redis per example; docker/redis.conf has the same number."""
 SLOW = 0.1
-"""Seconds of a round trip, above which a rank notices it at the start of an epoch."""
+"""Seconds of a round trip above which the start of an epoch is noticeably slower."""
 SKEW = 5.0
-"""Seconds that two clocks may differ before records are hard to compare."""
+"""Seconds by which two clocks may differ before a warning."""
 TIMEOUT = 10.0
-"""Seconds for each step of the rehearsal."""
-REHEARSAL = 60.0
+"""Seconds for each step of the test run."""
+TEST_RUN_TIMEOUT = 60.0
 
 
 def _is_redis(options: DoctorOptions) -> bool:
@@ -36,9 +36,9 @@ def _is_redis(options: DoctorOptions) -> bool:
 
 @check(
     "Redis reached",
-    "A server answers at the store's URL, and takes the user and the password.",
-    "Start one with docker/redis.conf, or name another with `--store redis://HOST:PORT/DB`; user and "
-    "password go into `SADP_DIST_REDIS_USERNAME` and `SADP_DIST_REDIS_PASSWORD`.",
+    "A server answers at the store's URL and accepts the user and the password.",
+    "Start a server with docker/redis.conf, or give another with `--store redis://HOST:PORT/DB`. Set the "
+    "user and the password in `SADP_DIST_REDIS_USERNAME` and `SADP_DIST_REDIS_PASSWORD`.",
     applies=_is_redis,
     needs=("redis",),
 )
@@ -54,15 +54,15 @@ def reached(options: DoctorOptions) -> tuple[Status, str]:
             times.append(time.perf_counter() - started)
     except (Unreachable, StoreUnavailable, UsageError) as error:
         return Status.BROKEN, str(error)
-    latency = statistics.median(times[1:])  # the first one opened the connection
+    latency = statistics.median(times[1:])  # the first one includes connecting
     found = f"{server.address} answers in {1000 * latency:.2g} ms"
     return Status.OK if latency < SLOW else Status.WARNING, found
 
 
 @check(
     "Redis version",
-    "The store needs Redis 6.2 or later, or Valkey.",
-    "`sudo apt-get install redis-server`, or the image `redis:7`.",
+    "The store requires Redis 6.2 or later, or Valkey.",
+    "`sudo apt-get install redis-server`, or use the image `redis:7`.",
     applies=_is_redis,
     needs=("Redis reached",),
 )
@@ -74,8 +74,8 @@ def version(options: DoctorOptions) -> tuple[Status, str]:
 
 @check(
     "Redis persistence",
-    "With `appendonly yes` what Redis has acknowledged is there after a crash. Without, a server that is "
-    "killed comes back empty, and a job survives that only while its planner does.",
+    "With `appendonly yes`, acknowledged writes survive a crash of Redis. Without it, a killed server "
+    "restarts empty, and a job survives only if its planner still runs.",
     "`redis-cli -h HOST -p PORT config set appendonly yes`, and `appendonly yes` in its redis.conf.",
     applies=_is_redis,
     needs=("Redis reached",),
@@ -85,15 +85,15 @@ def persistence(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, st
     if not info["aof_enabled"]:
         return Status.WARNING, "appendonly is off", _cli(options, "config set appendonly yes")
     if info["aof_last_write_status"] != "ok" or info["aof_last_bgrewrite_status"] != "ok":
-        mend = "Make room on Redis's disk, and look at its log."
-        return Status.BROKEN, "appendonly is on, but it cannot write its file", mend
+        mend = "Free space on the disk of Redis, and read its log."
+        return Status.BROKEN, "appendonly is on, but Redis cannot write the file", mend
     return Status.OK, "appendonly is on"
 
 
 @check(
     "Redis eviction",
-    "With `noeviction` Redis refuses writes when its memory is full, and training waits. With any other "
-    "policy it throws scores away.",
+    "With `noeviction`, Redis refuses writes when its memory is full, and training waits. With any other "
+    "policy, Redis deletes scores.",
     "`redis-cli -h HOST -p PORT config set maxmemory-policy noeviction`, and the same in its redis.conf.",
     applies=_is_redis,
     needs=("Redis reached",),
@@ -103,13 +103,13 @@ def eviction(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, 
     policy = info["maxmemory_policy"]
     if policy == "noeviction":
         return Status.OK, policy
-    state = Status.BROKEN if info["maxmemory"] else Status.WARNING  # without a limit nothing is evicted yet
+    state = Status.BROKEN if info["maxmemory"] else Status.WARNING  # without a limit Redis evicts nothing
     return state, f"maxmemory-policy is {policy}", _cli(options, "config set maxmemory-policy noeviction")
 
 
 @check(
     "Redis memory",
-    "A run needs up to 200 bytes an example. Where memory runs out, training waits until there is room.",
+    "A run needs up to 200 bytes per example. If the memory is full, training waits until there is space.",
     "`redis-cli -h HOST -p PORT config set maxmemory 4gb`, and the same in its redis.conf; or remove runs "
     "with `sadp-dist rm`.",
     applies=_is_redis,
@@ -121,15 +121,15 @@ def memory(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, st
     try:
         examples, runs = _examples(options)
     except (StoreUnavailable, UsageError) as error:
-        return Status.BROKEN, str(error), "Give the user the rights of docker/redis.conf."
+        return Status.BROKEN, str(error), "Give the user the permissions in docker/redis.conf."
     needed = BYTES_OF_AN_EXAMPLE * examples
     used, limit = info["used_memory"], info["maxmemory"] or info.get("total_system_memory", 0)
-    of = "maxmemory" if info["maxmemory"] else "its machine's memory"
-    found = f"{runs} need {size(needed)} of {size(limit)} ({of}), of which {size(used)} are in use"
+    of = "maxmemory" if info["maxmemory"] else "the machine's memory"
+    found = f"{runs} need {size(needed)} of {size(limit)} ({of}); {size(used)} are in use"
     if max(needed, used) <= limit or not limit:
         return Status.OK, found
     if not info["maxmemory"]:
-        return Status.BROKEN, found, "Give Redis a larger machine, or remove runs with `sadp-dist rm`."
+        return Status.BROKEN, found, "Use a machine with more memory, or remove runs with `sadp-dist rm`."
     return (
         Status.BROKEN,
         found,
@@ -139,8 +139,7 @@ def memory(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, st
 
 @check(
     "Redis clock",
-    "Lists of runs say how long ago something was, by this machine's clock. What the store decides does not "
-    "depend on it.",
+    "Run lists compare times of Redis with this machine's clock. Plans and scores do not depend on clocks.",
     "`sudo timedatectl set-ntp true` on both machines.",
     applies=_is_redis,
     needs=("Redis reached",),
@@ -148,38 +147,39 @@ def memory(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, st
 def clock(options: DoctorOptions) -> tuple[Status, str]:
     now = _server(options).redis.info("server").get("server_time_usec")
     if now is None:
-        return Status.OK, "this version does not tell its time"
+        return Status.OK, "this Redis version does not report its time"
     ahead = now / 1e6 - time.time()
     found = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
     return Status.OK if abs(ahead) < SKEW else Status.WARNING, found
 
 
 @check(
-    "Redis rehearsal",
-    "A run of 16 examples is begun, planned and removed again, so the user may do what the store does.",
-    "Give the user the rights of docker/redis.conf.",
+    "Redis permissions",
+    "A test run of 16 examples is created, planned and removed. This shows that the user has all permissions "
+    "that the store needs.",
+    "Give the user the permissions in docker/redis.conf.",
     applies=_is_redis,
     needs=("Redis reached", "torch"),
-    patience=REHEARSAL,
+    patience=TEST_RUN_TIMEOUT,
 )
-def rehearsal(options: DoctorOptions) -> tuple[Status, str]:
+def permissions(options: DoctorOptions) -> tuple[Status, str]:
     from sadp_dist.store import remove_run
 
     assert options.store is not None
     run = f"doctor-{secrets.token_hex(4)}"
     started = time.perf_counter()
     try:
-        _rehearse(options.store, run)
+        _test_run(options.store, run)
         remove_run(options.store, run)
     except (StoreUnavailable, UsageError) as error:
         with suppress(StoreUnavailable, UsageError):
             remove_run(options.store, run)
         return Status.BROKEN, str(error)
-    return Status.OK, f"a run was begun, planned and removed in {time.perf_counter() - started:.1f} s"
+    return Status.OK, f"test run created, planned and removed in {time.perf_counter() - started:.1f} s"
 
 
-def _rehearse(url: str, run: str) -> None:
-    """What a rank does in two epochs."""
+def _test_run(url: str, run: str) -> None:
+    """Do what a rank does in two epochs."""
     from sadp_dist.selection import PruningConfig
     from sadp_dist.store import connect
 
@@ -207,20 +207,20 @@ def _info(options: DoctorOptions) -> dict[str, Any]:
 
 
 def _examples(options: DoctorOptions) -> tuple[int, str]:
-    """The examples of the runs that the server has, and of the one that is to come; and whose they are."""
+    """Return the number of examples of all runs, with the one to be trained, and their description."""
     from sadp_dist.store import list_runs
 
     assert options.store is not None
     held = {run["run"]: run["dataset_size"] or 0 for run in list_runs(options.store)}
-    coming = examples_of(options)
-    whose = f"its {len(held)} run(s)"
-    if coming is not None and (options.config is None or options.config.name not in held):
-        return sum(held.values()) + coming, f"{whose} and one of {coming:,} examples"
-    return sum(held.values()), whose
+    new = examples_of(options)
+    runs = f"its {len(held)} run(s)"
+    if new is not None and (options.config is None or options.config.name not in held):
+        return sum(held.values()) + new, f"{runs} and a new one of {new:,} examples"
+    return sum(held.values()), runs
 
 
 def _cli(options: DoctorOptions, command: str) -> str:
-    """A command for the server, as its administrator types it."""
+    """Return a command for the server's administrator, in Markdown."""
     address = _server(options).address
     tls = " --tls" if address.tls else ""
     setting = command.removeprefix("config set ")

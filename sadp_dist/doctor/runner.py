@@ -1,4 +1,4 @@
-"""All checks, one after another, in a process of their own: one that hangs or crashes is a finding, too."""
+"""Runs the checks in a child process, so that a check that hangs or crashes is a finding."""
 
 from __future__ import annotations
 
@@ -18,65 +18,68 @@ from sadp_dist.doctor.options import DoctorOptions
 from sadp_dist.errors import UsageError
 
 FAILED = (Status.BROKEN, Status.ABSENT, Status.SKIPPED)
-"""What others that need it cannot look behind."""
+"""States of a check after which the checks that need it are skipped."""
 
 
 def run_checks(options: DoctorOptions, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
-    """What each check finds that has something to look at, as soon as it does.
+    """Run the checks that apply, and yield each finding as soon as it is known.
 
     Args:
-        options: what was typed.
-        checks: the checks to make, in this order.
+        options: of the command.
+        checks: to run, in this order.
 
     Raises:
-        UsageError: what was typed is wrong.
+        UsageError: an option is wrong.
     """
     waiting = list(checks)
     failed: set[str] = set()
     while waiting:
-        looking = _Looking(waiting, options, failed)
+        child = _Child(waiting, options, failed)
         try:
             for check in list(waiting):
-                finding = looking.finding(check)
+                finding = child.finding(check)
                 waiting.remove(check)
                 if finding is None:
                     continue
                 yield finding
                 if finding.state in FAILED:
                     failed.add(check.name)
-                if looking.over:
+                if child.ended:
                     break
         finally:
-            looking.end()
+            child.end()
 
 
-class _Looking:
-    """A child process that makes checks, and answers each with a line of JSON."""
+class _Child:
+    """A child process that runs checks and answers each with a line of JSON.
+
+    Attributes:
+        ended: whether a check hung or crashed, so that no more answers follow.
+    """
 
     def __init__(self, checks: list[Check], options: DoctorOptions, failed: set[str]) -> None:
-        self.over = False
+        self.ended = False
         self._unread = b""
         self._answers, answers = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._answers)
-            _look_and_exit(checks, options, set(failed), answers)
+            _run_and_exit(checks, options, set(failed), answers)
         os.close(answers)
 
     def finding(self, check: Check) -> Finding | None:
-        """Of the check whose turn it is; after one that hangs or crashes it is `over`.
+        """Return the finding of the next check; None if the check does not apply.
 
         Raises:
-            UsageError: what the person typed is wrong.
+            UsageError: an option is wrong.
         """
         line = self._line(time.monotonic() + check.patience)
         if line is None:
-            self.over = True
-            return Finding(
-                check.name, Status.BROKEN, f"does not end within {check.patience:g} s", check.mending
-            )
+            self.ended = True
+            found = f"does not finish within {check.patience:g} s"
+            return Finding(check.name, Status.BROKEN, found, check.mending)
         if not line:
-            self.over = True
+            self.ended = True
             return Finding(check.name, Status.BROKEN, self._end_of_child(), check.mending)
         answer: dict[str, Any] = json.loads(line)
         if "usage" in answer:
@@ -84,14 +87,14 @@ class _Looking:
         return Finding(**{**answer, "state": Status(answer["state"])}) if answer else None
 
     def end(self) -> None:
-        """Leave no process behind, and wait for none: the kernel may hold it, say at a disk that is gone."""
+        """Kill the child without waiting for it: the kernel may block it, say on a lost network disk."""
         os.close(self._answers)
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, os.WNOHANG)
 
     def _line(self, deadline: float) -> bytes | None:
-        """The next line; empty when the child has ended, None when the time is over."""
+        """Return the next line; empty if the child has ended, None after the deadline."""
         while b"\n" not in self._unread:
             ready, _, _ = select.select([self._answers], [], [], max(deadline - time.monotonic(), 0))
             if not ready:
@@ -107,11 +110,11 @@ class _Looking:
         _, status = os.waitpid(self._pid, 0)
         self._pid = 0
         code = os.waitstatus_to_exitcode(status)
-        return f"ends its process with {signal.Signals(-code).name if code < 0 else f'status {code}'}"
+        return f"crashes with {signal.Signals(-code).name if code < 0 else f'exit status {code}'}"
 
 
-def _look_and_exit(checks: list[Check], options: DoctorOptions, failed: set[str], answers: int) -> NoReturn:
-    """The child: what libraries print goes nowhere, and what they would do at the exit is left out."""
+def _run_and_exit(checks: list[Check], options: DoctorOptions, failed: set[str], answers: int) -> NoReturn:
+    """Run the checks in the child, without the output and the exit handlers of libraries."""
     try:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
@@ -119,7 +122,7 @@ def _look_and_exit(checks: list[Check], options: DoctorOptions, failed: set[str]
         try:
             options.check()
             for check in checks:
-                finding = _look(check, options, failed)
+                finding = _run(check, options, failed)
                 if finding is not None and finding.state in FAILED:
                     failed.add(check.name)
                 _send(answers, {} if finding is None else asdict(finding))
@@ -133,7 +136,7 @@ def _send(answers: int, answer: dict[str, Any]) -> None:
     os.write(answers, json.dumps(answer).encode() + b"\n")
 
 
-def _look(check: Check, options: DoctorOptions, failed: set[str]) -> Finding | None:
+def _run(check: Check, options: DoctorOptions, failed: set[str]) -> Finding | None:
     if not check.applies(options):
         return None
     missing = [name for name in check.needs if name in failed]
@@ -141,9 +144,9 @@ def _look(check: Check, options: DoctorOptions, failed: set[str]) -> Finding | N
         return Finding(check.name, Status.SKIPPED, f"needs {', '.join(missing)}")
     try:
         state, found, *mend = check.look(options)
-    except Exception as error:  # not its text, in which a password may be
+    except Exception as error:  # without its text, which may contain a password
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} at {Path(where.filename).name}, line {where.lineno}"
-        return Finding(check.name, Status.BROKEN, f"cannot be looked at ({place})", check.mending)
+        return Finding(check.name, Status.BROKEN, f"the check fails ({place})", check.mending)
     mending = None if state in (Status.OK, Status.SKIPPED) else mend[0] if mend else check.mending
     return Finding(check.name, state, " ".join(found.split()), mending)

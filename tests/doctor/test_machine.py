@@ -96,7 +96,7 @@ def test_a_check_that_hangs_is_a_finding_and_the_next_one_is_made():
     )
     found = list(run_checks(DoctorOptions(), [hangs, ends, hangs]))
     assert [finding.state for finding in found] == ["broken", "ok", "broken"]
-    assert found[0].found == "does not end within 0.5 s"
+    assert found[0].found == "does not finish within 0.5 s"
     assert found[0].mend == "Do not."
 
 
@@ -161,15 +161,15 @@ def test_lines_for_people_name_the_state_the_check_and_how_to_mend_it():
     done = run("--only", "open files", "--only", "clock", inside="ulimit -n 50")
     assert done.returncode == 1
     assert "broken  open files: at most 50" in done.stdout
-    assert "mend it: `ulimit -n 65536`" in done.stdout
+    assert "to fix: `ulimit -n 65536`" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 ok, 1 broken"
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--only", "clocks"], "--only 'clocks' is not a check; there are: Python, "),
-        (["--only", "Redis memory"], "--only names nothing that can be looked at without --store"),
+        (["--only", "clocks"], "--only 'clocks' is not a check; choose from: Python, "),
+        (["--only", "Redis memory"], "--only: these checks need CONFIG.yaml, --store or --beton"),
         (["nowhere.yaml"], "configuration nowhere.yaml does not exist"),
         (["--store", "http://user:hunter2@host"], "--store http://***@host is not a store"),
         (["--store", "redis://user:hunter2@host:port"], "has a host or port that cannot be read"),

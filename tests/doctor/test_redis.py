@@ -15,7 +15,7 @@ from tests.doctor.command import Answer, doctor
 from tests.store.redis_server import PASSWORD, ROOT, USER, RedisServer, free_port
 
 ABOUT_REDIS = tuple(check.name for check in CHECKS if check.name.startswith("Redis "))
-QUICK = tuple(name for name in ABOUT_REDIS if name != "Redis rehearsal")
+QUICK = tuple(name for name in ABOUT_REDIS if name != "Redis permissions")
 LOGIN = {"SADP_DIST_REDIS_USERNAME": USER, "SADP_DIST_REDIS_PASSWORD": PASSWORD}
 
 
@@ -121,9 +121,9 @@ def test_a_user_that_may_read_alone(plain):
             "ACL", "SETUSER", USER, "on", f">{PASSWORD}", "~*", "+@read", "+info", "+select"
         )
     answer = look_at(plain.url, only=ABOUT_REDIS, **LOGIN)
-    assert answer.states == {**dict.fromkeys(ABOUT_REDIS, "ok"), "Redis rehearsal": "broken"}
-    assert "rights" in answer.found["Redis rehearsal"]
-    assert "docker/redis.conf" in answer.mend["Redis rehearsal"]
+    assert answer.states == {**dict.fromkeys(ABOUT_REDIS, "ok"), "Redis permissions": "broken"}
+    assert "rights" in answer.found["Redis permissions"]
+    assert "docker/redis.conf" in answer.mend["Redis permissions"]
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def test_a_run_that_can_start_is_well(folder):
     assert set(answer.states.values()) == {"ok"}, answer.found
     assert answer.status == 0
     assert "355 training examples of 10 classes" in answer.found["data"]
-    assert "2 on cpu, 32 examples each" in answer.found["processes"]
+    assert "2 on cpu, 32 examples per process" in answer.found["processes"]
     assert "small_cnn" in answer.found["network"]
     assert answer.found[".beton"].endswith("test.beton: 355 images of 8 x 8, 10 classes")
     assert not (folder / "out").exists()
@@ -48,7 +48,7 @@ def test_a_run_that_can_start_is_well(folder):
     [
         ("training.batch_size=31", "processes", "must be a multiple of 2"),
         ("data.image_size=32", "data", "has images of 8 x 8"),
-        ("output=/proc/run", "checkpoints", "0 MiB free for 2 MiB at /proc"),
+        ("output=/proc/run", "checkpoints", "0 MiB free at /proc, 2 MiB needed"),
     ],
 )
 def test_what_a_run_lacks_is_broken_and_what_needs_it_is_not_looked_at(folder, override, check, expected):
@@ -74,7 +74,7 @@ def test_workers_that_need_more_shared_memory_than_there_is(folder):
     overrides = ["data.loader=torch", "data.workers=4", "data.image_size=64"]
     answer = look_at(folder, *overrides, only=("shared memory",), inside=small)
     assert answer.states == {"shared memory": "broken"}
-    assert "the workers' batches of this run need 6 MiB" in answer.found["shared memory"]
+    assert "the batches of this run's workers need 6 MiB" in answer.found["shared memory"]
 
 
 def test_a_beton_that_is_cut_short(folder):
