@@ -1,4 +1,4 @@
-"""A page that shows whether pruning works, and the JSON API, images and metrics behind it."""
+"""The dashboard: a web page that shows runs live, with a JSON API, images and metrics."""
 
 from __future__ import annotations
 

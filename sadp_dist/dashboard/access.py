@@ -1,4 +1,4 @@
-"""Who may see the dashboard, and what a browser may do with what it gets."""
+"""Access control: the token, the login cookie and the security headers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PUBLIC, PUBLIC_FOLDER = ("/", "/healthz"), "/static/"
-"""What anybody may ask for: the page with the login form and its files, which have nothing of a run."""
+"""Paths without a token: the page with the login form and its files, which contain no data of a run."""
 LOGGED_IN_FOR = 30 * 86400
-"""Seconds that a browser stays logged in, unless the dashboard gets another token."""
+"""Seconds until a login expires. A new token of the dashboard ends it at once."""
 LONGEST_FORM = 4096  # bytes
 MOST_WRONG = 10
-"""Wrong tokens that an address may send within `WINDOW` before it is refused whatever it sends."""
+"""Wrong tokens that an address may send within `WINDOW`; after that, all its tokens are refused."""
 WINDOW = 60.0  # seconds
 
 HEADERS = {
@@ -29,25 +29,25 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-# Charts set styles of their own, and make images of themselves.
+# Plotly sets inline styles and creates images.
 CONTENT = (
     "default-src 'none'; script-src 'self'{scripts}; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
 WITH_A_SCRIPT = ("/docs",)
-"""Pages that bring a script in their text, which is the same for everybody."""
+"""Pages with an inline script, which is the same for every user."""
 
 
 class Access:
-    """Lets those through who know the token, and all where there is none.
+    """Middleware that requires the token, if there is one.
 
-    The token comes as `Authorization: Bearer`, or once in the page's form (POST /login); from then on a
-    cookie stands for it, which cannot be turned back into it.
+    A request carries the token as `Authorization: Bearer`, or a cookie that the page's login form (POST
+    /login) sets. The token cannot be computed from the cookie.
 
     Args:
-        app: what is behind it.
-        token: None lets everybody in.
+        app: the application to protect.
+        token: None allows every request.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -55,7 +55,7 @@ class Access:
         self._wrong = WrongTokens()
         if token is not None:
             self._cookie = hmac.new(token.encode(), b"sadp-dist dashboard", hashlib.sha256).hexdigest()
-            # Two dashboards of one host share its cookies, whatever their ports.
+            # Cookies ignore the port: two dashboards on one host need different names.
             self._cookie_name = f"sadp_dist_{hashlib.sha256(self._cookie.encode()).hexdigest()[:8]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,8 +76,8 @@ class Access:
         await (response or self._app)(scope, receive, send_guarded)
 
     async def _respond(self, request: Request) -> Response | None:
-        """The answer, unless it is up to the app."""
-        path = request.scope["path"]  # request.url is made with the Host header, which may say anything
+        """Return the response to a login or a refused request; None if the app answers."""
+        path = request.scope["path"]  # request.url is built from the Host header, which can be anything
         if (request.method, path) == ("POST", "/login"):
             return await self._log_in(request)
         if (
@@ -90,10 +90,10 @@ class Access:
         scheme, _, sent = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._judge(request, sent.strip())
-        return _refusal("a token is needed: log in on the page, or send Authorization: Bearer TOKEN")
+        return _refusal("a token is required; log in on the page, or send Authorization: Bearer TOKEN")
 
     def _judge(self, request: Request, sent: str) -> Response | None:
-        """The refusal of a wrong token, or of one too many; None for the right one."""
+        """Return the refusal of a wrong token, or of too many; None for the right token."""
         sender = request.client.host if request.client is not None else ""
         if self._wrong.too_many(sender):
             wait = {"retry-after": f"{WINDOW:.0f}"}
@@ -117,7 +117,7 @@ class Access:
         async for part in request.stream():
             form += part
             if len(form) > LONGEST_FORM:
-                return JSONResponse({"detail": "the form is too long"}, 413)
+                return JSONResponse({"detail": f"the form has more than {LONGEST_FORM} bytes"}, 413)
         sent = parse_qs(form.decode(errors="replace")).get("token", [""])[0]
         refused = self._judge(request, sent.strip())
         if refused is not None:
@@ -134,7 +134,7 @@ class Access:
 
 
 class WrongTokens:
-    """How many wrong tokens each address has sent since the present minute began."""
+    """Counts the wrong tokens of each address in the current minute."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The JSON API: what there is to know about runs, for the page and for programs."""
+"""The JSON API, for the page and for other programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RunName = Annotated[str, PathParameter(description="The run's name, percent-enco
 
 
 class Document(NamedTuple):
-    """JSON that is made once for all who ask."""
+    """An encoded JSON response with its ETag, shared by all requests for it."""
 
     body: bytes
     tag: str
@@ -38,11 +38,11 @@ class Document(NamedTuple):
 
 
 def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
-    """The API over some runs.
+    """Return the routes of the API.
 
     Args:
-        runs: what is shown.
-        images: of the data set that they train on.
+        runs: to show.
+        images: of the dataset that the runs train on.
     """
 
     def describes(problem: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
 
     router = APIRouter(
         prefix="/api",
-        # Access is checked before anything gets here; this says so on the OpenAPI page.
+        # `Access` checks the token; this only documents it on the OpenAPI page.
         dependencies=[Depends(HTTPBearer(auto_error=False, description="The dashboard's token."))],
         responses={401: describes("No token, or a wrong one")},
     )
@@ -68,7 +68,7 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
 
     @router.get("/health")
     async def health() -> Health:
-        """Whether the dashboard gets at its runs, and if not, why."""
+        """Return whether the dashboard can reach its runs, and if not, why."""
         problem = None
         try:
             await runs.list()
@@ -84,21 +84,21 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
 
     @router.get("/runs", responses={503: of_a_run[503]}, response_model_exclude_none=False)
     async def list_runs() -> list[RunSummary]:
-        """The runs that there are, by name."""
+        """Return the runs, sorted by name."""
         return [RunSummary.model_validate(found) for found in await runs.list()]
 
     @router.get("/runs/{run:path}/stats", responses=of_a_run, response_model=Stats)
     async def stats(request: Request, run: RunName) -> Response:
-        """A run's figures as they are now: examples scored, the latest plan, the store, the scores."""
+        """Return a run's current statistics: the latest plan, the store and the scores."""
         return await answer(request, run, "stats", _stats)
 
     @router.get("/runs/{run:path}/history", responses=of_a_run, response_model=list[EpochRecord])
     async def history(
         request: Request,
         run: RunName,
-        since: Annotated[int, Query(ge=0, description="The first epoch that is of interest.")] = 0,
+        since: Annotated[int, Query(ge=0, description="The first epoch to return.")] = 0,
     ) -> Response:
-        """Every epoch that was planned, oldest first, with what training measured in it."""
+        """Return every planned epoch, oldest first, with its training metrics."""
 
         def records(store: RunView) -> list[dict[str, Any]]:
             return [record.to_dict() for record in store.history() if record.epoch >= since]
@@ -107,20 +107,20 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
 
     @router.get("/runs/{run:path}/classes", responses=of_a_run, response_model=Classes | None)
     async def classes(request: Request, run: RunName) -> Response:
-        """How much of each class the latest plan draws; null where the run knows no labels."""
+        """Return how much of each class the latest plan draws; null if the run has no labels."""
         return await answer(request, run, "classes", lambda store: _classes(store, images))
 
     @router.get("/runs/{run:path}/top", responses=of_a_run, response_model=list[TopExample])
     async def top(
         request: Request,
         run: RunName,
-        k: Annotated[int, Query(ge=1, le=MOST_EXAMPLES, description="How many.")] = 24,
+        k: Annotated[int, Query(ge=1, le=MOST_EXAMPLES, description="Number of examples.")] = 24,
         by: Annotated[
-            Literal["score", "change"], Query(description="The score, or how much it has changed.")
+            Literal["score", "change"], Query(description="Rank by the score, or by its last change.")
         ] = "score",
-        lowest: Annotated[bool, Query(description="The lowest, or the least changed, first.")] = False,
+        lowest: Annotated[bool, Query(description="Return the lowest values, lowest first.")] = False,
     ) -> Response:
-        """The examples of highest (or lowest) score, or whose score has changed most (or least)."""
+        """Return the examples with the highest or lowest scores or changes."""
         return await answer(
             request, run, ("top", k, by, lowest), lambda store: _top(store, images, k, by, lowest)
         )
@@ -129,21 +129,22 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
         "/images/{index}",
         responses={
             200: {"content": {"image/png": {}}, "description": "The image"},
-            404: describes("No such image, or no --images"),
+            404: describes("No such image, or the dashboard runs without --images"),
             422: of_a_run[422],
-            503: describes("The image cannot be read in time"),
+            503: describes("Reading the image takes too long"),
         },
         response_class=Response,
     )
     async def image(
-        index: Annotated[int, PathParameter(description="Of the training example.")],
+        index: Annotated[int, PathParameter(description="Index of the training example.")],
         size: Annotated[
-            int, Query(ge=SMALLEST, le=LARGEST, description="Pixels each way at most; none is enlarged.")
+            int,
+            Query(ge=SMALLEST, le=LARGEST, description="Maximum width and height in pixels."),
         ] = 96,
     ) -> Response:
-        """A training example's image as PNG."""
+        """Return a training example's image as PNG. Small images are not enlarged."""
         if images is None:
-            raise NoSuchImage("the dashboard was started without --images")
+            raise NoSuchImage("the dashboard runs without --images; start it with --images SOURCE")
         png = await images.thumbnail(index, size)
         return Response(png, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
 
@@ -151,7 +152,7 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
 
 
 def respond(request: Request, document: Document) -> Response:
-    """JSON, or 304 where the browser has it."""
+    """Return the JSON, or status 304 if the browser already has it."""
     headers = {"etag": document.tag, "cache-control": "private, no-cache"}
     if document.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

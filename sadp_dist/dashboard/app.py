@@ -1,10 +1,10 @@
-"""The dashboard as one application: its page, the API behind it, metrics, and who gets in."""
+"""The dashboard's ASGI application: page, API, metrics and access control."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from reprlib import repr  # a long value is cut in the middle
+from reprlib import repr  # shortens long values
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -30,12 +30,12 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 def create_app(runs: Runs, images: Thumbnails | None = None, token: str | None = None) -> ASGIApp:
-    """The dashboard.
+    """Return the dashboard's application.
 
     Args:
-        runs: what is shown.
-        images: of the data set that they train on.
-        token: who knows it gets in; None lets in everybody who calls this machine by a name of its loopback.
+        runs: to show.
+        images: of the dataset that the runs train on.
+        token: required of every request; None allows every request that names a loopback host.
     """
     app: FastAPI = FastAPIOffline(
         title="sadp-dist dashboard",
@@ -49,7 +49,7 @@ def create_app(runs: Runs, images: Thumbnails | None = None, token: str | None =
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
     guarded: ASGIApp = Access(app, token)
     if token is None:
-        # A foreign page whose name has come to mean this machine would read all that the browser may.
+        # Against DNS rebinding: another site's page whose name now points to this machine.
         guarded = TrustedHostMiddleware(guarded, LOOPBACK_NAMES, www_redirect=False)
     return guarded
 
@@ -77,12 +77,12 @@ def _add_pages(app: FastAPI, runs: Runs) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error is {"detail": "one line"}."""
+    """Return every error as {"detail": "one line"}."""
     statuses: dict[type[Exception], int] = {
         NoSuchRun: 404,
         NoSuchImage: 404,
         StoreUnavailable: 503,
-        # What the request says has been checked; what is wrong now is how the store is reached.
+        # The request has been validated, so this is about the connection to the store.
         UsageError: 503,
     }
 
@@ -96,7 +96,7 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse({"detail": "; ".join(wrong)}, 422)
 
     async def failed(request: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": "the dashboard failed; its output says why"}, 500)
+        return JSONResponse({"detail": "internal error; see the output of sadp-dist dashboard"}, 500)
 
     for kind in statuses:
         app.add_exception_handler(kind, problem)

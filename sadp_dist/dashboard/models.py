@@ -1,4 +1,4 @@
-"""What the API's answers look like; the OpenAPI page is made of it."""
+"""The response models of the API, from which the OpenAPI page is generated."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sadp_dist.store import StoreStats
 
 
 class Problem(BaseModel):
-    """Why there is no answer."""
+    """An error."""
 
-    detail: str = Field(description="One line.")
+    detail: str = Field(description="What is wrong, in one line.")
 
 
 class RunSummary(BaseModel):
@@ -21,20 +21,20 @@ class RunSummary(BaseModel):
     run: str
     dataset_size: int | None = Field(None, description="N.")
     method: str | None = Field(None, description="The pruning rule.")
-    epoch: int | None = Field(None, description="Of the latest plan, from 0.")
-    created: float | None = Field(None, description="Seconds since 1970.")
-    last_snapshot: float | None = Field(None, description="Seconds since 1970.")
-    planner: str | None = Field(None, description="The process that plans; null where none does now.")
+    epoch: int | None = Field(None, description="Epoch of the latest plan, from 0.")
+    created: float | None = Field(None, description="Unix time in seconds.")
+    last_snapshot: float | None = Field(None, description="Unix time in seconds.")
+    planner: str | None = Field(None, description="The process that plans; null if there is none.")
     problem: str | None = Field(None, description="Why the run cannot be read.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stats(StoreStats):
-    """A run at one moment. What nothing is known about yet is null.
+    """The statistics of a run at one moment. Unknown values are null.
 
     Attributes:
         answered_in: seconds that the store took to answer.
-        at: when it answered, in seconds since 1970.
+        at: Unix time of the answer, in seconds.
     """
 
     answered_in: float
@@ -42,39 +42,39 @@ class Stats(StoreStats):
 
 
 class ClassRow(BaseModel):
-    """A class, as the latest plan draws it."""
+    """A class in the latest plan."""
 
     label: int
-    name: str | None = Field(description="Known where --images is given.")
+    name: str | None = Field(description="Null without --images.")
     examples: int
     drawn: int
     keep_rate: float | None = Field(description="drawn / examples.")
-    score_mean: float | None = Field(description="Of those that have a score.")
+    score_mean: float | None = Field(description="Mean over the examples that have a score.")
 
 
 class Classes(BaseModel):
     """All classes, by label."""
 
-    epoch: int | None = Field(description="Of the latest plan, from 0.")
+    epoch: int | None = Field(description="Epoch of the latest plan, from 0.")
     classes: list[ClassRow]
 
 
 class TopExample(BaseModel):
-    """A training example among the first by score, or by its change."""
+    """A training example in a ranking by score or by change."""
 
     index: int
-    value: float = Field(description="What the order is by: the score, or its change.")
+    value: float = Field(description="The ranked value: the score or its change.")
     score: float
-    label: int | None = Field(description="Known where --images is given.")
-    name: str | None = Field(description="Of its class; known where --images is given.")
-    image: str | None = Field(description="Path of its image, where --images is given.")
+    label: int | None = Field(description="Null without --images.")
+    name: str | None = Field(description="Class name; null without --images.")
+    image: str | None = Field(description="Path of the image; null without --images.")
 
 
 class Health(BaseModel):
-    """Whether the dashboard gets at its runs."""
+    """Whether the dashboard can reach its runs."""
 
     reachable: bool
-    problem: str | None = Field(description="Why not.")
+    problem: str | None = Field(description="Why the runs cannot be reached.")
     store: str = Field(description="The store's URL without password, or the folder.")
     version: str
     images: bool = Field(description="Whether --images is given.")

@@ -1,4 +1,4 @@
-"""The runs of a place, kept open as long as they are looked at."""
+"""The runs of a source, which stay open while they are queried."""
 
 from __future__ import annotations
 
@@ -12,97 +12,97 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import RunView
 
 UNUSED_FOR = 600.0
-"""Seconds after which a run that nobody has looked at is let go of."""
+"""Seconds without a query after which a run is closed."""
 
 T = TypeVar("T")
 
 
 class NoSuchRun(LookupError):
-    """There is no run of this name, now."""
+    """There is no run with this name."""
 
 
 class Runs:
-    """What the dashboard asks of a place and of its runs, each in a thread of its own.
+    """Runs queries on a source and its runs, each run in its own thread.
 
-    A run that hangs holds up nobody but those who ask about it, and they wait a few seconds at most. It
-    belongs to one event loop.
+    A run that hangs delays only its own queries, by a few seconds at most. An instance belongs to one event
+    loop.
 
     Args:
-        source: the place.
+        source: of the runs.
     """
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
         self._source = source
         self._directory = QueryCache(source.name)
-        self._watched: dict[str, _Watched] = {}
+        self._open: dict[str, _QueriedRun] = {}
 
     async def list(self) -> list[dict[str, Any]]:
-        """What runs there are, by name; those gone, and those that nobody looks at, are let go of.
+        """Return the runs, sorted by name, and close the runs that are gone or unused.
 
         Raises:
-            StoreUnavailable: the place cannot be reached.
-            UsageError: it does not let one in.
+            StoreUnavailable: the source cannot be reached.
+            UsageError: the source refuses the user.
         """
         runs = sorted(await self._directory.ask("runs", self._source.runs), key=lambda run: str(run["run"]))
         names = {run["run"] for run in runs}
         long_ago = time.monotonic() - UNUSED_FOR
-        for name, watched in list(self._watched.items()):
-            if name not in names or watched.asked < long_ago:
-                self._let_go(name, watched)
+        for name, opened in list(self._open.items()):
+            if name not in names or opened.last_query < long_ago:
+                self._close(name, opened)
         return runs
 
     async def ask(self, run: str, key: Hashable, question: Callable[[RunView], T]) -> T:
-        """The answer to a question about a run, now or a moment ago.
+        """Return the answer to a query on a run, from the cache if it is recent.
 
         Args:
-            run: its name.
-            key: what is asked; two questions of the same key are the same.
-            question: gets the run's store.
+            run: name of the run.
+            key: of the query; queries with the same key share an answer.
+            question: the query, called with the run's store.
 
         Raises:
-            NoSuchRun: there is none.
-            StoreUnavailable: the place, or this run there, cannot be reached.
-            UsageError: it does not let one in, or its checkpoint cannot be read.
+            NoSuchRun: there is no such run.
+            StoreUnavailable: the source or the run cannot be reached.
+            UsageError: the source refuses the user, or the checkpoint cannot be read.
         """
-        if run not in self._watched:
+        if run not in self._open:
             if all(found["run"] != run for found in await self.list()):
-                raise NoSuchRun(f"there is no run {run!r} at {self.name}")
-            if run not in self._watched:  # another one may have come to this line meanwhile
-                self._watched[run] = _Watched(f"run {run!r} at {self.name}", self._source.open(run))
-        watched = self._watched[run]
+                raise NoSuchRun(f"run {run!r} does not exist at {self.name}")
+            if run not in self._open:  # another request may have opened it meanwhile
+                self._open[run] = _QueriedRun(f"run {run!r} at {self.name}", self._source.open(run))
+        opened = self._open[run]
         try:
-            return await watched.ask(key, question)
+            return await opened.ask(key, question)
         except (StoreUnavailable, UsageError):
-            if watched.failed and self._watched.get(run) is watched:
-                self._let_go(run, watched)  # it may be gone, or come back as another
+            if opened.failed and self._open.get(run) is opened:
+                self._close(run, opened)  # open it again at the next query: it may be another run then
             raise
 
-    def _let_go(self, run: str, watched: _Watched) -> None:
-        del self._watched[run]
-        watched.close()
+    def _close(self, run: str, opened: _QueriedRun) -> None:
+        del self._open[run]
+        opened.close()
 
 
-class _Watched:
-    """A run that is looked at.
+class _QueriedRun:
+    """An open run with its cache.
 
     Attributes:
-        asked: when somebody looked last, in seconds of the monotonic clock.
-        failed: whether it could not be reached, or was not there, the last time; to take long is no failure.
+        last_query: time of the latest query, in seconds of the monotonic clock.
+        failed: whether the run was missing or unreachable the last time. A slow answer is not a failure.
     """
 
     def __init__(self, name: str, run: OpenRun) -> None:
         self._run = run
-        self._asker = QueryCache(name)
-        self.asked = time.monotonic()
+        self._cache = QueryCache(name)
+        self.last_query = time.monotonic()
         self.failed = False
 
     async def ask(self, key: Hashable, question: Callable[[RunView], T]) -> T:
-        self.asked = time.monotonic()
-        return await self._asker.ask(key, lambda: self._answer(question))
+        self.last_query = time.monotonic()
+        return await self._cache.ask(key, lambda: self._answer(question))
 
     def close(self) -> None:
-        self._asker.close(last=self._run.close)
+        self._cache.close(last=self._run.close)
 
     def _answer(self, question: Callable[[RunView], T]) -> T:
         self.failed = False

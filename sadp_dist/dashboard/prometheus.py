@@ -1,4 +1,4 @@
-"""The runs' figures for Prometheus."""
+"""The metrics of runs in Prometheus's text format."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ GAUGES = {
     "subset_size": ("subset_size", "Subset size S of the latest plan"),
     "dataset_size": ("dataset_size", "Dataset size N"),
     "seen_examples": ("seen", "Examples that have a score"),
-    "largest_weight": ("largest_weight", "Largest weight of those drawn"),
-    "effective_sample_size": ("effective_sample_size", "Effective sample size of those drawn"),
-    "gamma": ("gamma", "Smoothing that lifts the smallest probability to the floor"),
+    "largest_weight": ("largest_weight", "Largest weight of the drawn examples"),
+    "effective_sample_size": ("effective_sample_size", "Effective sample size of the drawn examples"),
+    "gamma": ("gamma", "Smoothing that raises the smallest probability to the floor"),
     "capped_examples": ("capped", "Examples with probability 1"),
     "staleness_mean_epochs": ("staleness_mean", "Mean number of epochs since a seen example was scored"),
-    "memory_bytes": ("memory_bytes", "Host memory that scores, labels and plans take"),
+    "memory_bytes": ("memory_bytes", "Host memory of scores, labels and plans"),
 }
-"""Name after sadp_dist_ -> attribute of `StoreStats`, help."""
+"""Metric name without sadp_dist_ -> attribute of `StoreStats`, help."""
 COUNTERS = {
     "pushes": ("pushes", "Pushes stored"),
-    "pushed_scores": ("pushed_scores", "Scores in them"),
-    "rejected_pushes": ("rejected_pushes", "Pushes refused"),
-    "received_bytes": ("bytes_received", "Bytes of scores that came from other processes"),
+    "pushed_scores": ("pushed_scores", "Scores in the stored pushes"),
+    "rejected_pushes": ("rejected_pushes", "Pushes rejected"),
+    "received_bytes": ("bytes_received", "Bytes of scores received from other processes"),
 }
 
 
 class RunMetrics(NamedTuple):
-    """What is measured of a run.
+    """The metrics of a run.
 
     Attributes:
-        stats: as they are.
-        training: what training measured in the latest epoch for which it did.
+        stats: the current statistics.
+        training: the latest training metrics.
     """
 
     stats: StoreStats
@@ -49,7 +49,7 @@ class RunMetrics(NamedTuple):
 
 
 async def metrics(runs: Runs) -> bytes:
-    """All runs' figures in Prometheus's text format. A run that does not answer is left out."""
+    """Return the metrics of all runs that answer, in Prometheus's text format."""
     try:
         found = await runs.list()
     except (StoreUnavailable, UsageError):
@@ -82,7 +82,7 @@ class _Collector(Collector):
         self._up, self._figures = up, figures
 
     def describe(self) -> list[Metric]:
-        """Nothing: it stands alone in its registry."""
+        """Return nothing: the registry has no other collector to conflict with."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -104,16 +104,16 @@ class _Collector(Collector):
 
     def _others(self) -> Iterator[Metric]:
         bad = CounterMetricFamily(
-            "sadp_dist_bad_frames", "Batches of scores that could not be read", labels=["run", "reason"]
+            "sadp_dist_bad_frames", "Frames of scores that could not be read", labels=["run", "reason"]
         )
         waiting = GaugeMetricFamily(
-            "sadp_dist_waiting_ranks", "Ranks that a plan is held up by", labels=["run"]
+            "sadp_dist_waiting_ranks", "Ranks that the next plan waits for", labels=["run"]
         )
-        ranks = GaugeMetricFamily("sadp_dist_ranks", "Ranks of the job that asks now", labels=["run"])
-        planner = GaugeMetricFamily("sadp_dist_planner_up", "Whether a planner is at work", labels=["run"])
+        ranks = GaugeMetricFamily("sadp_dist_ranks", "Ranks of the current job", labels=["run"])
+        planner = GaugeMetricFamily("sadp_dist_planner_up", "Whether a planner is running", labels=["run"])
         score = GaugeMetricFamily("sadp_dist_score", "Quantiles of the scores", labels=["run", "quantile"])
         training = GaugeMetricFamily(
-            "sadp_dist_training", "What training measured in its latest epoch", labels=["run", "figure"]
+            "sadp_dist_training", "Training metrics of the latest epoch", labels=["run", "figure"]
         )
         for run, (stats, measured) in self._figures.items():
             for reason, count in stats.bad_frames.items():

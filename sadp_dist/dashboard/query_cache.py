@@ -1,4 +1,4 @@
-"""Questions to a place that may take its time, or never answer, from a server that must do neither."""
+"""Asynchronous queries with a cache, to a source that may be slow or never answer."""
 
 from __future__ import annotations
 
@@ -14,86 +14,86 @@ from typing import Any, TypeVar
 from sadp_dist.errors import StoreUnavailable
 
 PATIENCE = 5.0
-"""Seconds that somebody waits for an answer."""
+"""Seconds to wait for an answer."""
 NO_PATIENCE = 0.2
-"""Seconds that somebody waits for a place that has not answered the last one."""
+"""Seconds to wait for a source that did not answer the previous query."""
 KEPT, LONGEST_KEPT = 1.0, 4.0
-"""Seconds for which an answer is good, at least and at most."""
+"""Minimum and maximum seconds to cache an answer."""
 PAUSE = 4
-"""An answer is good for this many times as long as it took, so that asking takes a small part of the time."""
+"""An answer is cached for this many times the seconds it took, so that a slow source is mostly idle."""
 MOST_WAITING = 64
-"""Questions that may be waiting at once."""
+"""Maximum number of queries that wait at the same time."""
 
 T = TypeVar("T")
 
 
 class QueryCache:
-    """Asks a place one thing at a time, in a thread of its own, and keeps each answer for a moment.
+    """Runs queries one at a time in its own daemon thread and caches the answers.
 
-    All who ask the same meanwhile share the answer, so many open pages cost as much as one. Its thread does
-    not hold up the end of the process. It belongs to one event loop.
+    Requests with the same key share one query, so many open pages cost as much as one. A cache belongs to one
+    event loop.
 
     Args:
-        place: what is asked, as the errors name it.
+        source: name of what is queried, for error messages.
     """
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, source: str) -> None:
+        self._source = source
         self._problem: str | None = None
         self._answers: dict[Hashable, _Answer] = {}
-        self._questions: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name=f"asks {place}", daemon=True).start()
+        self._pending: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=f"queries {source}", daemon=True).start()
 
     async def ask(self, key: Hashable, call: Callable[[], T]) -> T:
-        """What a call returns or raises, now or a moment ago.
+        """Return or raise what a call returns or raises, from the cache if it is recent.
 
         Args:
-            key: what is asked; two calls of the same key are the same question.
-            call: asks it, in the thread.
+            key: of the query; calls with the same key share an answer.
+            call: runs the query, in the thread.
 
         Raises:
-            StoreUnavailable: the answer did not come in time; it goes on being waited for.
+            StoreUnavailable: there was no answer in time. The query goes on, and its answer is cached.
         """
         now = time.monotonic()
         self._answers = {each: answer for each, answer in self._answers.items() if answer.good_until > now}
         answer = self._answers.get(key)
         if answer is None:
             if sum(not each.future.done() for each in self._answers.values()) >= MOST_WAITING:
-                raise StoreUnavailable(f"{self._place} is being asked too much at once; try again in a while")
+                raise StoreUnavailable(f"{self._source} has {MOST_WAITING} waiting queries; try again later")
             answer = self._answers[key] = _Answer(call)
-            self._questions.put(answer)
+            self._pending.put(answer)
         patience = PATIENCE if self._problem is None else NO_PATIENCE
         try:
-            # Shielded: others wait for it, too.
+            # Shielded, because other requests may wait for the same future.
             result: T = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answer.future)), patience)
         except TimeoutError:
             if self._problem is None:
-                self._problem = f"{self._place} has not answered within {PATIENCE:g} s"
+                self._problem = f"{self._source} did not answer within {PATIENCE:g} s"
             raise StoreUnavailable(self._problem) from None
         return result
 
     def close(self, last: Callable[[], None]) -> None:
-        """End the thread, once it has answered what it has been asked.
+        """End the thread after the pending queries.
 
         Args:
-            last: what it does in the end.
+            last: called in the thread at the end.
         """
-        self._questions.put(_Answer(last))
-        self._questions.put(None)
+        self._pending.put(_Answer(last))
+        self._pending.put(None)
 
     def _work(self) -> None:
-        while (answer := self._questions.get()) is not None:
-            answer.find()
+        while (answer := self._pending.get()) is not None:
+            answer.compute()
             error = answer.future.exception()
             self._problem = str(error) if isinstance(error, StoreUnavailable) else None
 
 
 class _Answer:
-    """An answer that is looked for, or has been found.
+    """A pending or cached answer.
 
     Attributes:
         future: the answer.
-        good_until: in seconds of the monotonic clock; for ever while it is looked for.
+        good_until: expiry in seconds of the monotonic clock; infinity while the query is pending.
     """
 
     def __init__(self, call: Callable[[], Any]) -> None:
@@ -101,7 +101,7 @@ class _Answer:
         self.future: Future[Any] = Future()
         self.good_until = math.inf
 
-    def find(self) -> None:
+    def compute(self) -> None:
         began = time.monotonic()
         try:
             result = self._call()

@@ -1,4 +1,4 @@
-"""A socket, and uvicorn behind it until Ctrl-C or SIGTERM."""
+"""Serves the dashboard with uvicorn until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine gets at an address, by whatever name it is called.
+    """Return whether an address can be reached only from this machine.
 
     Raises:
-        UsageError: there is no such address.
+        UsageError: the host has no address.
     """
     return all(ipaddress.ip_address(address).is_loopback for _, address in _addresses(host))
 
@@ -33,12 +33,12 @@ def serve(app: ASGIApp, runs: Runs, host: str, port: int, say: Callable[[str], N
 
     Args:
         app: from `create_app`.
-        runs: which it shows. A store that cannot be reached yet is warned of.
-        host, port: where to listen; port 0 takes a free one.
-        say: gets the line with the address.
+        runs: that it shows. If the store cannot be reached, a warning is printed.
+        host, port: where to listen; port 0 selects a free one.
+        say: called with the line that contains the address.
 
     Raises:
-        UsageError: the address cannot be listened at, or the store does not let one in.
+        UsageError: it cannot listen on the address, or the store refuses the user.
     """
     _on_signals(lambda: sys.exit(0))
     asyncio.run(_serve(app, runs, _listen(host, port), say))
@@ -56,16 +56,16 @@ async def _serve(app: ASGIApp, runs: Runs, listener: socket.socket, say: Callabl
     try:
         await runs.list()
     except StoreUnavailable as error:
-        warnings.warn(f"{error}; the page is there, and shows the runs once it can", stacklevel=1)
+        warnings.warn(f"{error}; the page shows the runs when the store can be reached", stacklevel=1)
     host, port = listener.getsockname()[:2]
     say(f"dashboard of {runs.name}: http://{f'[{host}]' if ':' in host else host}:{port}")
-    _on_signals(lambda: None)  # uvicorn has its own, and sends the signal once more when it has ended
+    _on_signals(lambda: None)  # uvicorn has its own handlers, and repeats the signal at its end
     await _Server(config).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, and cut off who still waits for a store: that is no error to be told of."""
+        """End without error messages for the requests that still wait for a store."""
         logging.disable()
         await super().shutdown(sockets)
 
@@ -82,9 +82,11 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise UsageError(
-            f"--host {host} --port {port} cannot be listened at ({reason}); choose another one"
+            f"cannot listen on --host {host} --port {port} ({reason}); choose another host or port"
         ) from None
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each answer waits 40 ms for an ACK
+    listener.setsockopt(
+        socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    )  # otherwise each response waits 40 ms for an ACK
     return listener
 
 
@@ -92,5 +94,7 @@ def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise UsageError(f"--host {host} is not an address of this machine ({error.strerror})") from None
+        raise UsageError(
+            f"--host {host} is not an address of this machine ({error.strerror}); give one, or 0.0.0.0"
+        ) from None
     return [(family, str(address[0])) for family, _, _, _, address in found]

@@ -1,4 +1,4 @@
-"""Where the dashboard's runs come from: a store in other processes, or a folder of runs that saved theirs."""
+"""Sources of the dashboard's runs: Redis or Ray, or a folder of run directories."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from sadp_dist.store import BACKENDS, RunView, attach, list_runs, open_snapshot
 from sadp_dist.store.backends.saved import newest_in
 
 TIMEOUT = 2.0
-"""Seconds that a store is tried for before it counts as one that cannot be reached."""
+"""Seconds until a store that does not answer is considered unreachable."""
 
 
 class OpenRun(Protocol):
-    """One run that is being looked at."""
+    """A run that is open for reading."""
 
     def store(self) -> RunView:
-        """The run's store as it is now, to read."""
+        """Return the current store of the run, to read."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the run."""
 
 
 class Source(Protocol):
-    """A place of runs. Every call may take its time.
+    """A source of runs. Calls may be slow.
 
     Attributes:
-        name: the place, as it may be shown to anybody.
+        name: the URL without password, or the folder.
     """
 
     name: str
 
     def runs(self) -> list[dict[str, Any]]:
-        """What runs there are, as `sadp_dist.store.list_runs` says it."""
+        """Return the runs, in the form of `sadp_dist.store.list_runs`."""
 
     def open(self, run: str) -> OpenRun:
-        """One of those that `runs` has found last; at once."""
+        """Open one of the runs that `runs` returned last, without waiting."""
 
 
 def open_source(store: str) -> Source:
-    """A place of runs by what a person typed: a store's URL, or a folder.
+    """Return the source for a store's URL or a folder.
 
     Raises:
         UsageError: it is neither.
@@ -51,8 +51,8 @@ def open_source(store: str) -> Source:
     if Path(store).is_dir():
         return FolderSource(Path(store))
     raise UsageError(
-        f"--store {without_password(store)} is neither a URL, such as redis://HOST, nor a folder of runs "
-        "that exists"
+        f"--store {without_password(store)} does not exist; give a URL such as redis://HOST, or a folder of "
+        "run directories"
     )
 
 
@@ -73,7 +73,7 @@ class UrlSource:
 
 
 class AttachedRun:
-    """A run in Redis or Ray, over one connection."""
+    """A run in Redis or Ray, with one connection."""
 
     def __init__(self, url: str, run: str) -> None:
         self._url, self._run = url, run
@@ -91,10 +91,10 @@ class AttachedRun:
 
 
 class FolderSource:
-    """Runs by their folders' names, each as its newest checkpoint has it.
+    """Run directories by their names, each read from its newest checkpoint.
 
     Args:
-        folder: of runs, or of one run.
+        folder: of run directories, or one run directory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -120,12 +120,12 @@ class FolderSource:
             return {self._folder.name: self._folder}
         try:
             return {path.name: path for path in self._folder.iterdir() if path.is_dir()}
-        except OSError as error:  # it was there when the dashboard began, and may come back
+        except OSError as error:  # it existed at the start, and may come back
             raise StoreUnavailable(f"{self.name} cannot be read: {error.strerror}") from error
 
 
 class SavedRun:
-    """A run's newest checkpoint, which is another one whenever the run has written one."""
+    """A run directory, read again whenever there is a newer checkpoint."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -143,7 +143,7 @@ class SavedRun:
 
 
 def _newest(folder: Path) -> tuple[Path, float] | None:
-    """A folder's newest saved store, and when it was saved; None if there is none, or just gone."""
+    """Return a run's newest saved store and its time; None if there is none."""
     try:
         file = newest_in(folder)
         return None if file is None else (file, file.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""The examples' images, as small as a page shows them."""
+"""Thumbnails of the training images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SMALLEST, LARGEST = 16, 256
 
 
 class NoSuchImage(LookupError):
-    """There is no image of this index, or it is damaged."""
+    """There is no image with this index, or it is damaged."""
 
 
 class Thumbnails:
-    """The images of the data set that was trained on, by index; what is asked for is never a path.
+    """Training images by index.
 
-    They are those of the runs that have as many examples.
+    They are shown for the runs with the same number of examples. A request contains an index, never a path.
 
     Args:
         source, split: as for `open_images`.
@@ -34,7 +34,7 @@ class Thumbnails:
 
     def __init__(self, source: str, split: str | None) -> None:
         self._images = open_images(source, split)
-        self._asker = QueryCache(f"--images {source}")
+        self._cache = QueryCache(f"--images {source}")
         self._thumbnail = lru_cache(KEPT)(self._draw)
 
     def __len__(self) -> int:
@@ -42,23 +42,23 @@ class Thumbnails:
 
     @property
     def classes(self) -> list[str]:
-        """Names, by label."""
+        """Class names by label."""
         return self._images.classes
 
     def label(self, index: int) -> int:
-        """Of an example."""
+        """Return the label of an example."""
         return int(self._images.labels[index])
 
     async def thumbnail(self, index: int, size: int) -> bytes:
-        """An image as PNG, shrunk where it is larger than `size` pixels each way.
+        """Return an image as PNG, at most `size` pixels wide and high.
 
         Raises:
-            NoSuchImage: there is none of this index, or it is damaged.
+            NoSuchImage: there is no image with this index, or it is damaged.
             StoreUnavailable: reading it takes too long.
         """
         if not 0 <= index < len(self):
-            raise NoSuchImage(f"there is no image {index}: there are {len(self):,}, from 0")
-        return await self._asker.ask((index, size), lambda: self._thumbnail(index, size))
+            raise NoSuchImage(f"image {index} does not exist; the index must be 0 to {len(self) - 1:,}")
+        return await self._cache.ask((index, size), lambda: self._thumbnail(index, size))
 
     def _draw(self, index: int, size: int) -> bytes:
         try:

@@ -260,7 +260,7 @@ def test_the_stores_password_is_nowhere(tmp_path):
 
 def test_an_address_for_others_needs_a_token(tmp_path):
     line = refused(sadp_dist_command("dashboard", "--store", tmp_path, "--host", "0.0.0.0"))
-    assert "--host 0.0.0.0 can be reached from other machines" in line
+    assert "--host 0.0.0.0 is reachable from other machines" in line
     assert "openssl rand -hex 32" in line and "SADP_DIST_DASHBOARD_TOKEN" in line
 
 
@@ -275,15 +275,18 @@ def test_the_token_may_come_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"token": "short"}, "the token in --token or SADP_DIST_DASHBOARD_TOKEN is not one: 16 or more"),
-        ({"token": "päss wörd päss wörd"}, "is not one: 16 or more printable ASCII characters"),
+        (
+            {"token": "short"},
+            "the token in --token or SADP_DIST_DASHBOARD_TOKEN is not valid: it must have at least 16",
+        ),
+        ({"token": "päss wörd päss wörd"}, "must have at least 16 printable ASCII characters"),
         ({"token_file": Path("/no/token")}, "/no/token cannot be read"),
-        ({"token": TOKEN, "token_file": Path("/no/token")}, "the token is given twice"),
+        ({"token": TOKEN, "token_file": Path("/no/token")}, "there are two tokens"),
         ({"host": "no.such.host.invalid"}, "--host no.such.host.invalid is not an address"),
-        ({"split": "train"}, "--split is of --images"),
+        ({"split": "train"}, "--split train needs --images"),
         ({"images": "/no/images"}, "'/no/images' does not exist"),
         ({"store": "redsi://me:secret@host"}, "is not a store"),
-        ({"store": "/no/folder"}, "is neither a URL"),
+        ({"store": "/no/folder"}, "--store /no/folder does not exist"),
         ({"store": "memory:"}, "lives in the processes that train"),
     ],
 )

@@ -132,15 +132,15 @@ def test_images_are_not_shown_for_a_run_of_another_data_set(dashboard, server):
 @pytest.mark.parametrize(
     ("path", "status", "detail"),
     [
-        ("/api/runs/nothing/stats", 404, "there is no run 'nothing' at redis://"),
+        ("/api/runs/nothing/stats", 404, "run 'nothing' does not exist at redis://"),
         ("/api/runs/digits/top?k=0", 422, "k='0': Input should be greater than or equal to 1"),
         ("/api/runs/digits/top?k=1001", 422, "k='1001': Input should be less than or equal to 1000"),
         ("/api/runs/digits/top?k=" + "9" * 400, 422, "k='999999"),
         ("/api/runs/digits/top?k=1e3", 422, "k='1e3'"),
         ("/api/runs/digits/top?by=name", 422, "by='name': Input should be 'score' or 'change'"),
         ("/api/runs/digits/history?since=-1", 422, "since='-1'"),
-        ("/api/images/1442", 404, "there is no image 1442: there are 1,442, from 0"),
-        ("/api/images/-1", 404, "there is no image -1"),
+        ("/api/images/1442", 404, "image 1442 does not exist; the index must be 0 to 1,441"),
+        ("/api/images/-1", 404, "image -1 does not exist"),
         ("/api/images/1?size=100000", 422, "size='100000': Input should be less than or equal to 256"),
         ("/api/nothing", 404, "Not Found"),
     ],

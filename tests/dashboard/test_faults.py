@@ -21,7 +21,10 @@ pytestmark = pytest.mark.slow
 def test_a_store_may_come_later_go_and_come_back(tmp_path):
     server = RedisServer(tmp_path, aof=True)
     with Dashboard(server.url) as dashboard:
-        assert any("sadp-dist: warning: " in line and "the page is there" in line for line in dashboard.lines)
+        assert any(
+            "sadp-dist: warning: " in line and "the page shows the runs when the store" in line
+            for line in dashboard.lines
+        )
         assert dashboard.get("/api/runs").status_code == 503
         with server:
             connect(server.url, "digits", 5, PruningConfig(epochs=2)).close()
@@ -88,4 +91,4 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         line = refused(sadp_dist_command("dashboard", "--store", tmp_path, "--port", port))
-    assert f"--host 127.0.0.1 --port {port} cannot be listened at (Address already in use)" in line
+    assert f"cannot listen on --host 127.0.0.1 --port {port} (Address already in use)" in line

@@ -68,7 +68,7 @@ def test_who_asks_a_place_that_hangs_is_told_so_and_the_answer_comes_later(asker
 
     async def ask():
         for _ in range(2):
-            with pytest.raises(StoreUnavailable, match=r"the place has not answered within 0\.05 s"):
+            with pytest.raises(StoreUnavailable, match=r"the place did not answer within 0\.05 s"):
                 await asker.ask("slow", hanging)
         hanging.release()
         return await asker.ask("slow", hanging)
@@ -115,9 +115,9 @@ def test_no_more_than_so_many_questions_wait(asker, monkeypatch):
 
     async def ask():
         for number in range(MOST_WAITING):
-            with pytest.raises(StoreUnavailable, match="has not answered"):
+            with pytest.raises(StoreUnavailable, match="did not answer"):
                 await asker.ask(number, hanging)
-        with pytest.raises(StoreUnavailable, match="asked too much at once"):
+        with pytest.raises(StoreUnavailable, match="64 waiting queries"):
             await asker.ask("one more", hanging)
         hanging.release()
         while hanging.calls < MOST_WAITING:
@@ -132,6 +132,6 @@ def test_closing_ends_the_thread_after_what_it_does_last():
     asker.close(done.set)
     assert done.wait(10)
     until = time.monotonic() + 10
-    while any(thread.name == "asks a place to leave" for thread in threading.enumerate()):
+    while any(thread.name == "queries a place to leave" for thread in threading.enumerate()):
         assert time.monotonic() < until
         time.sleep(0.01)
