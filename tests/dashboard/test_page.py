@@ -103,7 +103,7 @@ def known(job: list[Forked], watched: Dashboard, runs: Path) -> dict[str, Any]:
 
 def test_the_page_follows_a_run_while_it_trains(watched, server, visitor, request):
     page = visitor.open(watched.address)
-    expect(page.locator("#lead")).to_have_text("Nothing has trained here.")
+    expect(page.locator("#lead")).to_have_text("This store has no runs.")
     expect(page.locator("#verdict")).to_contain_text(f"store.url={server.url}")
     page.evaluate(
         """() => {
@@ -131,7 +131,7 @@ def test_the_state_is_said_in_words_and_in_figures(watched, known, visitor):
     best = max(record["training"]["test_accuracy"] for record in history)
     assert 0.4 < left_out < 0.6
     assert best > 0.9
-    for words in (f"has left out {percent(left_out)} of all example passes", percent(best)):
+    for words in (f"Pruning has skipped {percent(left_out)} of all examples", percent(best)):
         expect(page.locator("#verdict")).to_contain_text(words)
     expect(page.locator("#warnings li")).to_have_count(0)
     for name, value in {
@@ -167,7 +167,7 @@ def test_the_curves_are_those_of_the_history(watched, known, visitor):
 
     in_words = re.compile(rf"^Pruning ratio over {EPOCHS} epochs.* at first, 70.0.% now")
     expect(page.get_by_role("img", name=in_words)).to_be_visible()
-    page.get_by_text("The figures as a table").click()
+    page.get_by_text("Show as a table").click()
     rows = page.locator("#curves-table tbody tr")
     expect(rows).to_have_count(EPOCHS)
     expect(rows.first.locator("td").first).to_have_text(f"{EPOCHS}")
@@ -206,8 +206,8 @@ def test_classes_and_health_are_those_of_the_run(watched, known, server, visitor
     health = page.locator("#health")
     for words in (server.url, "none, all epochs are planned", "2, all up to date"):
         expect(health).to_contain_text(words)
-    expect(health.get_by_role("img", name="in order")).to_have_count(5)
-    expect(health.get_by_role("img", name="look at this")).to_have_count(0)
+    expect(health.get_by_role("img", name="OK")).to_have_count(5)
+    expect(health.get_by_role("img", name="warning")).to_have_count(0)
 
 
 def test_the_gallery_has_the_examples_with_their_images(watched, known, images, visitor):
@@ -244,12 +244,12 @@ def test_a_wrong_token_is_refused_and_the_right_one_opens_the_page(server, known
         assert RUN not in page.content()
         token.fill("a wrong token, which is long enough")
         token.press("Enter")
-        expect(page.get_by_role("alert")).to_contain_text("This is not the token.")
+        expect(page.get_by_role("alert")).to_contain_text("This token is wrong.")
         expect(page.locator("#dashboard")).to_be_hidden()
         token.fill(TOKEN)
-        page.get_by_role("button", name="Open").click()
+        page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("heading", name=RUN)).to_be_visible()
-        expect(page.locator("#door")).to_be_hidden()
+        expect(page.locator("#login-page")).to_be_hidden()
         assert page.evaluate("document.cookie") == ""  # scripts do not get at it
         page.reload()
         expect(page.get_by_role("heading", name=RUN)).to_be_visible()
@@ -438,7 +438,7 @@ def test_every_warning_comes_with_its_figures(watched, known, visitor):
     warnings = "async (seen) => (await import('/static/summary.js')).warnings(seen)"
     for change, said in (
         ({}, None),
-        ({"stats": {"epoch": 3}, "planner": None}, "No planner runs"),
+        ({"stats": {"epoch": 3}, "planner": None}, "No planner is running"),
         (
             {"stats": {"epoch": 3, "waiting_ranks": [1]}, "waited": 16},
             "Rank 1 has not asked for the next epoch",
@@ -449,7 +449,7 @@ def test_every_warning_comes_with_its_figures(watched, known, visitor):
             {"stats": {"effective_sample_size": 100.0, "floor": None}},
             "dominate the gradient. Lower pruning.ratio.",
         ),
-        ({"stats": {"rejected_pushes": 2}}, "2 pushes were refused"),
+        ({"stats": {"rejected_pushes": 2}}, "2 pushes were rejected"),
         ({"stats": {"bad_frames": {"checksum": 3}}}, "could not be read and were skipped: checksum (3)"),
     ):
         seen = {**known, "planner": "rank 0", "waited": 0, **change}

@@ -1,8 +1,8 @@
-// The JSON API. Addresses are relative, so that the page works behind a proxy under any path.
+// The JSON API. URLs are relative, so that the page works behind a proxy under any path.
 
 const PATIENCE = 20_000; // milliseconds: longer than the server waits for the store
 
-/** An answer that is not the one asked for; `status` is HTTP's, or 0 where the dashboard's server did not answer. */
+/** A failed request; `status` is the HTTP status, or 0 if the dashboard's server did not answer. */
 export class ApiError extends Error {
   constructor(status, detail) {
     super(detail);
@@ -18,19 +18,19 @@ export async function get(path) {
       credentials: "same-origin",
     });
   } catch {
-    throw new ApiError(0, "the dashboard's server does not answer");
+    throw new ApiError(0, "the dashboard server does not answer; is sadp-dist dashboard still running?");
   }
   if (!answer.ok) throw new ApiError(answer.status, await detail(answer));
   return answer.json();
 }
 
-/** What the API knows of a run under a name that may hold any character. */
+/** Query a run, whose name may contain any character. */
 export function ofRun(run, what, query = {}) {
   const search = new URLSearchParams(query).toString();
   return get(`runs/${encodeURIComponent(run)}/${what}${search && `?${search}`}`);
 }
 
-/** Send the token; the server answers with a cookie that scripts cannot read. */
+/** Send the token. The server responds with a cookie that scripts cannot read. */
 export async function logIn(token) {
   const answer = await fetch("login", {
     method: "POST",
@@ -42,5 +42,5 @@ export async function logIn(token) {
 
 async function detail(answer) {
   const body = await answer.json().catch(() => null);
-  return typeof body?.detail === "string" ? body.detail : `the server answered ${answer.status}`;
+  return typeof body?.detail === "string" ? body.detail : `the server answered with status ${answer.status}`;
 }

@@ -1,18 +1,18 @@
-// One look for all charts, in the colours of the style sheet. Plotly draws; `redraw` follows a change of theme.
+// Common style of all charts, with the colours of the style sheet. Plotly draws; `redraw` follows a change of theme.
 
 import { byId } from "./dom.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset+autosize" };
 const COLORS = ["ink", "muted", "line", "surface", "accent", "second", "faint"];
-const touched = matchMedia("(pointer: coarse)"); // a finger that drags wants to scroll the page
+const touched = matchMedia("(pointer: coarse)"); // on touch screens, dragging scrolls the page
 const drawn = new Map();
 
 /**
- * Draw a chart, or bring it up to date; where somebody has zoomed in, it stays so.
+ * Draw or update a chart and keep its zoom.
  *
  * @param {string} id of the element.
- * @param {string} label what the chart shows, in words, for those who do not see it.
- * @param {string} run a chart of another run begins with no zoom.
+ * @param {string} label text alternative of the chart.
+ * @param {string} run another run resets the zoom.
  * @param {(palette: object) => {traces: object[], layout: object}} describe Plotly's traces and layout.
  */
 export function draw(id, label, run, describe) {
@@ -54,21 +54,21 @@ export function draw(id, label, run, describe) {
   plot();
 }
 
-/** Draw the charts that are seen again, in the size and the colours of now. */
+/** Draw the visible charts again with the current size and colours. */
 export function redraw() {
   for (const [id, plot] of drawn) if (byId(id).checkVisibility()) plot();
 }
 
-/** An axis of epochs, counted from 1 as training does: ticks at whole numbers, and never less than three of them. */
+/** An axis of epochs from 1, with ticks at whole numbers, for at least three epochs. */
 export function epochAxis(epochs) {
   const last = Math.max(epochs.at(-1) ?? 1, 3);
   const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((size) => last / size <= 8) ?? 1000;
-  // A range would be a new one when there are more, and undo a zoom; this does not.
+  // Unlike a range, this does not reset the zoom when there are more epochs.
   const autorangeoptions = { include: last === 3 ? [0.5, 3.5] : [] };
   return { tick0: 0, dtick: step, tickmode: "linear", hoverformat: "d", autorangeoptions };
 }
 
-/** The chart of a panel, or a line that says why there is none. */
+/** Show a panel's chart, or the reason why there is none. Returns whether there is a reason. */
 export function instead(id, reason) {
   const box = byId(id);
   let line = box.nextElementSibling;

@@ -1,15 +1,15 @@
-// How much of each class the latest epoch draws.
+// Share of each class that the latest epoch draws.
 
 import { draw, instead } from "./charts.js";
 import { byId, element } from "./dom.js";
 import { count, figure, percent } from "./format.js";
 
-const ALL = 30; // up to so many classes each has its row
-const ENDS = 15; // of more, so many of the least and the most kept
+const ALL = 30; // up to this many classes, every class has a row
+const ENDS = 15; // with more classes, show this many of the highest and the lowest keep rates
 const BINS = 25;
 
 const NO_LABELS =
-  "The run knows no labels. sadp-dist train gives them; in a script of your own connect(..., labels=labels) does.";
+  "This run has no labels. In your own training loop, pass labels to connect(..., labels=labels); sadp-dist train does.";
 
 export function showClasses({ run, classes }) {
   const planned = classes !== null && classes.epoch !== null;
@@ -22,15 +22,14 @@ export function showClasses({ run, classes }) {
   byId("classes-hint").textContent = planned ? hint(classes.epoch, sorted.length) : "";
   const [most, least] = [sorted.slice(0, ENDS), sorted.slice(-ENDS).reverse()];
   if (!planned) byId("classes").replaceChildren();
-  else if (many) byId("classes").replaceChildren(table("Kept most", most), table("Kept least", least));
+  else if (many) byId("classes").replaceChildren(table("Highest keep rates", most), table("Lowest keep rates", least));
   else byId("classes").replaceChildren(table("Classes by keep rate", sorted, true));
 }
 
 function hint(epoch, classes) {
   const share = `Share of each class that epoch ${epoch + 1} draws`;
-  if (classes <= ALL)
-    return `${share}, the most kept first. Classes that the network finds hard are kept more.`;
-  return `${share}: how many of the ${count(classes)} classes have which, then the ${ENDS} kept most and the ${ENDS} kept least.`;
+  if (classes <= ALL) return `${share}, highest first. Harder classes have higher rates.`;
+  return `${share}: a histogram of the ${count(classes)} classes, and the ${ENDS} highest and lowest rates.`;
 }
 
 function drawRates(run, sorted) {

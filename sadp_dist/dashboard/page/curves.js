@@ -1,4 +1,4 @@
-// Headline figures, and what they were in each epoch: six charts, and all of it as a table.
+// Headline figures, and their values in each epoch: six charts and a table.
 
 import { draw, epochAxis, instead } from "./charts.js";
 import { byId, element, pair } from "./dom.js";
@@ -6,11 +6,11 @@ import { count, figure, percent } from "./format.js";
 import { latest, leftOut, worth } from "./summary.js";
 
 const RECORD =
-  "Nothing recorded yet. Training says it at the end of an epoch; a script of your own does with store.record.";
+  "Nothing recorded yet. sadp-dist train records metrics after each epoch; your own loop can call store.record.";
 
 const trained = (name) => (record) => record.training[name] ?? null;
 
-/** Each: id, title, how to write its values, and its lines (name, colour, value of an epoch's record). */
+/** Each chart: id, title, how to format its values, and its lines (name, colour, value of an epoch's record). */
 const CHARTS = [
   {
     id: "accuracy",
@@ -64,7 +64,7 @@ const CHARTS = [
   },
 ];
 
-/** The figures of now. */
+/** Show the current figures. */
 export function showHeadline({ stats, history }) {
   const accuracy = latest(history, "test_accuracy") ?? latest(history, "train_accuracy");
   const loss = latest(history, "loss");
@@ -106,7 +106,7 @@ function figurePair(name, value, note) {
   return pair(name, element("span", { class: "value" }, value), element("span", { class: "note" }, note));
 }
 
-/** Make the charts' places, once. */
+/** Create the elements of the charts, once. */
 export function makeCurves() {
   byId("curves").replaceChildren(
     ...CHARTS.map(({ id, title }) =>
@@ -163,7 +163,7 @@ function legend({ name, color, values }, named, write) {
   );
 }
 
-/** A chart in words: where each line began, its extremes, and where it is now. */
+/** Describe a chart in words: the first, the current and the extreme values of each line. */
 function summary({ title, write }, lines, epochs) {
   const parts = lines.map(({ name, values }) => {
     const numbers = values.filter(isNumber);

@@ -1,4 +1,4 @@
-// Making elements. Text goes in as text, whatever it holds: nothing here reads HTML.
+// Creates elements. Text is always inserted as text, never parsed as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -17,12 +17,12 @@ function asNode(child) {
   return child instanceof Node ? child : document.createTextNode(String(child));
 }
 
-/** Text that screen readers announce only when it is another one. */
+/** Set a text only if it has changed, so that screen readers announce it once. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** A pair for a <dl>: what it is called, and its value. */
+/** A term and its description for a <dl>. */
 export function pair(term, ...description) {
   return element("div", {}, element("dt", {}, term), element("dd", {}, ...description));
 }

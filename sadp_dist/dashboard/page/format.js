@@ -1,6 +1,6 @@
-// Figures as a person reads them. What is not known is a dash.
+// Formats numbers for display. Unknown values are a dash.
 
-const SPACE = "\u00a0"; // does not break
+const SPACE = "\u00a0"; // non-breaking
 const DASH = "–";
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -18,7 +18,7 @@ export function compact(value) {
   return known(value) ? short.format(value) : DASH;
 }
 
-/** A figure of any size in `digits` significant digits. */
+/** A number of any magnitude with `digits` significant digits. */
 export function figure(value, digits = 3) {
   if (!known(value)) return DASH;
   const size = Math.abs(value);
@@ -45,7 +45,7 @@ export function bytes(value) {
   return `${Number((value / 1000 ** step).toPrecision(3))}${SPACE}${units[step]}`;
 }
 
-/** Seconds, in the unit that suits them: "4 ms", "12 s", "3 min", "5 h", "2 days". */
+/** Seconds in a suitable unit: "4 ms", "12 s", "3 min", "5 h", "2 days". */
 export function duration(seconds) {
   if (!known(seconds)) return DASH;
   if (seconds < 1) return `${Math.max(Math.round(seconds * 1000), 1)}${SPACE}ms`;

@@ -1,4 +1,4 @@
-// The examples that training finds hardest, easiest, and has changed its mind about.
+// The examples with the highest scores, the lowest scores and the largest changes.
 
 import { byId, element } from "./dom.js";
 import { count, figure } from "./format.js";
@@ -12,7 +12,7 @@ export const SHELVES = [
 const EMPTY = {
   highest: "No example has a score yet.",
   lowest: "No example has a score yet.",
-  changed: "No example has been scored in two epochs yet.",
+  changed: "No example has been scored twice yet.",
 };
 
 export function showShelf(name, examples) {
@@ -25,8 +25,8 @@ export function showShelf(name, examples) {
 
 export function showGalleryHint(images) {
   byId("gallery-hint").textContent = images
-    ? "Mislabelled and odd examples gather among the highest scores, what the network has long learnt among the lowest."
-    : "To see the images, start the dashboard with where they are: --images SOURCE --split train (folder, .zip or parquet).";
+    ? "Mislabelled and unusual examples often have the highest scores. Examples that the network has learned have the lowest."
+    : "To show the images, start the dashboard with --images SOURCE --split train (folder, .zip or parquet).";
 }
 
 function picture(path, words) {
@@ -39,7 +39,7 @@ function picture(path, words) {
     loading: "lazy",
     decoding: "async",
   });
-  image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth < 64)); // sharp, not blurred
+  image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth < 64)); // sharp when enlarged
   return image;
 }
 

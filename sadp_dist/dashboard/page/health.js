@@ -1,14 +1,14 @@
-// The store, the planner and the ranks: is each there, and does it keep up?
+// State of the store, the planner and the ranks.
 
 import { byId, element } from "./dom.js";
 import { bytes, compact, count, duration, list } from "./format.js";
-import { PATIENCE, goesOn } from "./summary.js";
+import { PATIENCE, hasMoreEpochs } from "./summary.js";
 
 const RANKS_SHOWN = 16;
 
 /**
- * @param {object} seen stats, planner (null where none is there), source (of /api/health), waited (seconds that the same
- *   ranks have been waited for), rates (scores and pushes a second since the last look, or null).
+ * @param {object} seen stats, planner (null if there is none), source (of /api/health), waited (seconds for which the
+ *   same ranks have been missing), rates (scores and pushes per second since the last poll, or null).
  */
 export function showHealth(seen) {
   const { stats, source, rates } = seen;
@@ -20,8 +20,8 @@ export function showHealth(seen) {
     [
       "Scores arriving",
       "",
-      rates === null ? "–" : `${compact(rates.scores)} a second`,
-      rates === null ? null : `${compact(rates.pushes)} pushes a second, ${count(stats.pushes)} in all`,
+      rates === null ? "–" : `${compact(rates.scores)} per second`,
+      rates === null ? null : `${compact(rates.pushes)} pushes per second, ${count(stats.pushes)} in total`,
     ],
     ["Rejected pushes", stats.rejected_pushes ? "warn" : "good", count(stats.rejected_pushes)],
     [
@@ -46,16 +46,16 @@ export function showHealth(seen) {
 
 function planner(seen) {
   if (seen.planner !== null) return ["Planner", "good", seen.planner];
-  return goesOn(seen) ? ["Planner", "warn", "none"] : ["Planner", "good", "none, all epochs are planned"];
+  return hasMoreEpochs(seen) ? ["Planner", "warn", "none"] : ["Planner", "good", "none, all epochs are planned"];
 }
 
-/** That some wait for others is in order for a moment, between two epochs. */
+/** Between two epochs, it is normal that some ranks wait for others for a moment. */
 function ranks(seen) {
   const { rank_epochs: epochs, waiting_ranks: waiting } = seen.stats;
-  if (epochs.length === 0) return ["Ranks", "", "not known", "this store does not say who asked"];
+  if (epochs.length === 0) return ["Ranks", "", "unknown", "this store does not report its ranks"];
   const note = new Set(epochs).size === 1 ? `at ${at(epochs[0])}` : ranksOneByOne(epochs);
   const all = count(epochs.length);
-  if (waiting.length === 0 || !goesOn(seen)) return ["Ranks", "good", `${all}, all up to date`, note];
+  if (waiting.length === 0 || !hasMoreEpochs(seen)) return ["Ranks", "good", `${all}, all up to date`, note];
   const state = seen.waited > PATIENCE ? "warn" : "";
   return [
     "Ranks",
@@ -75,7 +75,7 @@ function at(epoch) {
 }
 
 function healthRow(name, state, value, note) {
-  const word = { good: "in order", warn: "look at this" }[state];
+  const word = { good: "OK", warn: "warning" }[state];
   return element(
     "div",
     {},

@@ -1,10 +1,10 @@
-// Histograms of scores that can lie beside each other.
+// Histograms of scores with common bins.
 
 const BINS = 36;
 
 /**
- * Histograms whose bins differ from epoch to epoch, on bins that all share, evenly spaced in the logarithm. A bin's
- * examples are spread evenly over its width.
+ * Convert histograms whose bins differ to common bins, evenly spaced in the logarithm. The examples of a bin count as
+ * evenly spread over its width.
  *
  * @param {{edges: number[], counts: number[]}[]} histograms
  * @returns {{edges: number[], shares: number[][]}} edges as powers of ten; the share of an epoch's examples by bin.

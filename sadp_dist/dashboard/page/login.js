@@ -1,32 +1,32 @@
-// The form that asks for the token. The server answers it with a cookie that scripts cannot read.
+// The login form. The server responds with a cookie that scripts cannot read.
 
 import { logIn } from "./api.js";
 import { redraw } from "./charts.js";
 import { byId } from "./dom.js";
 import { sentence } from "./format.js";
 
-export function isLocked() {
-  return !byId("door").hidden;
+export function isLoginShown() {
+  return !byId("login-page").hidden;
 }
 
-/** Show the form in the place of the figures. */
-export function lock() {
-  if (isLocked()) return;
+/** Show the form instead of the dashboard. */
+export function showLogin() {
+  if (isLoginShown()) return;
   byId("dashboard").hidden = true;
-  byId("door").hidden = false;
+  byId("login-page").hidden = false;
   byId("token").focus();
 }
 
-export function closeDoor() {
-  if (!isLocked()) return;
-  byId("door").hidden = true;
+export function hideLogin() {
+  if (!isLoginShown()) return;
+  byId("login-page").hidden = true;
   byId("dashboard").hidden = false;
-  redraw(); // what is hidden has no size
+  redraw(); // hidden charts have no size
   byId("main").focus();
 }
 
-/** @param {() => void} opened is called when the server has taken the token. */
-export function makeDoor(opened) {
+/** @param {() => void} loggedIn called when the server has accepted the token. */
+export function makeLogin(loggedIn) {
   byId("login").addEventListener("submit", async (event) => {
     event.preventDefault();
     const field = byId("token");
@@ -34,12 +34,12 @@ export function makeDoor(opened) {
     try {
       await logIn(field.value);
     } catch (error) {
-      const wrong = "This is not the token. Look again where the dashboard was started.";
+      const wrong = "This token is wrong. Enter the token that the dashboard was started with.";
       byId("refused").textContent = error.status === 401 ? wrong : sentence(error.message);
       field.select();
       return;
     }
     field.value = "";
-    opened();
+    loggedIn();
   });
 }

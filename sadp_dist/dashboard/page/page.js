@@ -1,28 +1,28 @@
-// The page's heart beat: ask the API every two seconds while somebody looks, and show what has changed.
+// The main loop: while the page is visible, poll the API every two seconds and show what has changed.
 
 import { ApiError, get, ofRun } from "./api.js";
 import { showClasses } from "./classes.js";
 import { makeCurves, showCurves, showHeadline } from "./curves.js";
 import { byId, element, setText } from "./dom.js";
-import { closeDoor, isLocked, lock, makeDoor } from "./login.js";
+import { hideLogin, isLoginShown, makeLogin, showLogin } from "./login.js";
 import { duration, plural, sentence } from "./format.js";
 import { SHELVES, showGalleryHint, showShelf } from "./gallery.js";
 import { showHealth } from "./health.js";
-import { Look } from "./run_data.js";
+import { RunData } from "./run_data.js";
 import { chosenRun, latestRun, showRuns } from "./runs.js";
 import { showScores, showStaleness } from "./scores.js";
-import { makeSwitch } from "./theme_switch.js";
-import { verdict, warnings } from "./summary.js";
+import { makeThemeSwitch } from "./theme_switch.js";
+import { summarize, warnings } from "./summary.js";
 
-const EVERY = 2000; // milliseconds between looks
-const GALLERY_EVERY = 6000; // the highest of millions of scores are not asked for at each
+const EVERY = 2000; // milliseconds between polls
+const GALLERY_EVERY = 6000; // less often: ranking millions of scores takes longer
 
-let look = new Look(null, null);
+let data = new RunData(null, null);
 let timer = null;
-let turn = 0; // of asking: what an earlier one still brings is not shown
-let lastAnswer = null; // when the API last answered, in milliseconds
+let turn = 0; // of polling: late answers of an earlier poll are not shown
+let lastAnswer = null; // time of the API's last answer, in milliseconds
 
-async function beat() {
+async function poll() {
   clearTimeout(timer);
   if (document.hidden) return;
   turn += 1;
@@ -35,35 +35,35 @@ async function beat() {
     if (!(error instanceof ApiError)) throw error;
     if (mine === turn) fail(error);
   } finally {
-    if (mine === turn && !isLocked()) timer = setTimeout(beat, EVERY);
+    if (mine === turn && !isLoginShown()) timer = setTimeout(poll, EVERY);
   }
 }
 
 async function ask(inTime) {
   const [source, runs] = await Promise.all([get("health"), get("runs")]);
   if (!inTime()) return;
-  closeDoor();
+  hideLogin();
   setText(byId("source"), source.store);
   const run = chosenRun() ?? latestRun(runs);
   showRuns(runs, run);
   const listed = runs.find((each) => each.run === run);
   if (!listed) return showNothing(run, runs, source);
-  if (run !== look.run || listed.created !== look.created) look = new Look(run, listed.created);
+  if (run !== data.run || listed.created !== data.created) data = new RunData(run, listed.created);
 
   const [stats, history] = await Promise.all([
     ofRun(run, "stats"),
-    ofRun(run, "history", { since: look.since }),
+    ofRun(run, "history", { since: data.since }),
   ]);
   if (!inTime()) return;
-  if (!look.isContinuedBy(history)) {
-    look = new Look(run, listed.created); // resumed or begun anew while nobody looked
+  if (!data.isContinuedBy(history)) {
+    data = new RunData(run, listed.created); // the run was resumed or restarted while the page was hidden
     return ask(inTime);
   }
-  const classes = look.stats?.epoch === stats.epoch ? look.classes : await ofRun(run, "classes");
+  const classes = data.stats?.epoch === stats.epoch ? data.classes : await ofRun(run, "classes");
   if (!inTime()) return;
-  look.learn(stats, history, classes);
-  show(look, listed, source);
-  await showGallery(look, source, inTime);
+  data.update(stats, history, classes);
+  show(data, listed, source);
+  await showGallery(data, source, inTime);
 }
 
 function show(current, listed, source) {
@@ -83,7 +83,7 @@ function show(current, listed, source) {
   document.title = `${run} · sadp_dist`;
   setText(byId("run-name"), run);
   setText(byId("facts"), facts(stats, listed));
-  say(verdict(seen));
+  say(summarize(seen));
   showWarnings(warnings(seen));
   if (current.changes("headline", { ...stats, at: 0, answered_in: 0 }, history.at(-1)?.training))
     showHeadline(seen);
@@ -95,14 +95,14 @@ function show(current, listed, source) {
   showHealth(seen);
 }
 
-/** Who plans: in Redis another process, if any; a Ray actor does itself; nobody does for what is only saved. */
+/** Who plans: with Redis another process, if there is one; with Ray the store; for a saved run nobody. */
 function planner(listed, source) {
   if (/^rediss?:/.test(source.store)) return listed.planner ?? null;
-  return source.store.startsWith("ray:") ? "the store itself" : "none is needed, the run is saved";
+  return source.store.startsWith("ray:") ? "the store itself" : "not needed for a saved run";
 }
 
 function facts(stats, listed) {
-  const begun = listed.created ? `begun ${duration(Math.max(stats.at - listed.created, 0))} ago` : null;
+  const begun = listed.created ? `started ${duration(Math.max(stats.at - listed.created, 0))} ago` : null;
   return [`method ${stats.method}`, plural(stats.dataset_size, "example"), begun].filter(Boolean).join(" · ");
 }
 
@@ -133,8 +133,8 @@ function showNothing(run, runs, source) {
   setText(byId("facts"), "");
   showWarnings([]);
   setText(byId("run-name"), run ?? "No runs yet");
-  if (run === null) say(["Nothing has trained here.", howToBegin(source.store)]);
-  else say([`There is no run of this name${runs.length ? "; choose one from the list" : ""}.`]);
+  if (run === null) say(["This store has no runs.", howToBegin(source.store)]);
+  else say([`There is no run with this name${runs.length ? "; choose one from the list" : ""}.`]);
 }
 
 function howToBegin(store) {
@@ -142,10 +142,10 @@ function howToBegin(store) {
     store.includes("://") || store.startsWith("ray:")
       ? `sadp-dist train CONFIG.yaml store.url=${store}`
       : "sadp-dist train CONFIG.yaml";
-  return `Start a run and it appears by itself: ${run}`;
+  return `Start a run, and it appears here: ${run}`;
 }
 
-/** The first sentence stands out. Screen readers hear both when one is another. */
+/** Show sentences, the first one emphasized. Screen readers announce changes. */
 function say([lead, ...rest]) {
   setText(byId("lead"), lead);
   setText(byId("verdict"), rest.join(" "));
@@ -153,16 +153,16 @@ function say([lead, ...rest]) {
 
 function fail(error) {
   if (error.status === 401) {
-    connection("locked", "Locked");
-    return lock();
+    connection("locked", "Logged out");
+    return showLogin();
   }
   connection("lost", "Not connected");
   const since =
-    lastAnswer === null ? "" : ` What you see is from ${new Date(lastAnswer).toLocaleTimeString()}.`;
+    lastAnswer === null ? "" : ` The data shown is from ${new Date(lastAnswer).toLocaleTimeString()}.`;
   showWarnings([`${sentence(error.message)}${since} Trying again every two seconds.`]);
-  if (look.stats === null) {
+  if (data.stats === null) {
     byId("panels").hidden = true;
-    setText(byId("run-name"), look.run ?? "No figures yet");
+    setText(byId("run-name"), data.run ?? "No data yet");
     setText(byId("facts"), "");
     say([""]);
   }
@@ -175,16 +175,16 @@ function connection(state, text) {
 }
 
 byId("skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the part behind # in the address is the run
+  event.preventDefault(); // the URL fragment names the run
   byId("main").focus();
 });
 
-byId("gallery-size").addEventListener("change", beat);
-addEventListener("hashchange", beat);
-document.addEventListener("visibilitychange", beat);
+byId("gallery-size").addEventListener("change", poll);
+addEventListener("hashchange", poll);
+document.addEventListener("visibilitychange", poll);
 
 byId("runs-box").open = matchMedia("(min-width: 900px)").matches;
 makeCurves();
-makeSwitch();
-makeDoor(beat);
-beat();
+makeThemeSwitch();
+makeLogin(poll);
+poll();

@@ -1,37 +1,37 @@
-// What is known of the run that is looked at.
+// The data of the run that is shown.
 
-/** Another choice, or a run that began anew, begins with another one. */
-export class Look {
+/** Create a new one when another run is chosen, or when the run restarts from the beginning. */
+export class RunData {
   constructor(run, created) {
     Object.assign(this, { run, created, stats: null, history: [], classes: null, rates: null });
     this.gallery = { shows: null, at: 0 };
-    this.shown = new Map(); // panel -> what it shows, as text
+    this.shown = new Map(); // panel -> the data it shows, as text
     this.waiting = { ranks: "", since: 0 };
   }
 
-  /** The first epoch that may be another one than is known: what training measured comes after the plan. */
+  /** The first epoch whose record may have changed: its metrics arrive after its plan. */
   get since() {
     return Math.max((this.history.at(-1)?.epoch ?? 0) - 1, 0);
   }
 
-  /** Whether a history from `since` on is that of the run as it is known: its first epoch was done, and stays as it was. */
+  /** Whether a history from `since` on continues the known one: the record of a finished epoch does not change. */
   isContinuedBy(history) {
-    if (this.since === 0) return true; // that is all of it
+    if (this.since === 0) return true; // it is the whole history
     const known = this.history.find((record) => record.epoch === this.since);
     return JSON.stringify(known) === JSON.stringify(history[0]);
   }
 
-  /** Take on what the API has answered; the history is that from `since` on. */
-  learn(stats, history, classes) {
+  /** Store the answers of the API; the history is that from `since` on. */
+  update(stats, history, classes) {
     this.rates = this.#rates(stats);
     const records = new Map([...this.history, ...history].map((record) => [record.epoch, record]));
     this.history = [...records.values()]
-      .filter((record) => record.epoch <= (stats.epoch ?? -1)) // a run that was resumed is not as far
+      .filter((record) => record.epoch <= (stats.epoch ?? -1)) // a resumed run may be at an earlier epoch
       .sort((a, b) => a.epoch - b.epoch);
     Object.assign(this, { stats, classes });
   }
 
-  /** Scores and pushes a second; the answer may be the same as the last time. */
+  /** Scores and pushes per second; unchanged if the API returned the same answer again. */
   #rates(now) {
     const before = this.stats;
     if (before === null || now.pushes < before.pushes) return null;
@@ -43,7 +43,7 @@ export class Look {
     };
   }
 
-  /** Seconds that the same ranks have been waited for, as seen from here. */
+  /** Seconds for which the same ranks have been missing, as seen by this page. */
   waited() {
     const { waiting_ranks: waiting, rank_epochs: epochs } = this.stats;
     const ranks = JSON.stringify([waiting, epochs]);
@@ -51,7 +51,7 @@ export class Look {
     return (Date.now() - this.waiting.since) / 1000;
   }
 
-  /** Whether a panel has to be drawn, since it shows something else than what it would. */
+  /** Whether a panel must be drawn again because its data has changed. */
   changes(panel, ...shows) {
     const text = JSON.stringify(shows);
     const changed = this.shown.get(panel) !== text;

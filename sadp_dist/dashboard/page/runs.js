@@ -1,4 +1,4 @@
-// The list of runs, and which one is looked at: the part of the address behind "#run=".
+// The list of runs, and the chosen run: the part of the URL after "#run=".
 
 import { byId, element } from "./dom.js";
 import { compact } from "./format.js";
@@ -9,22 +9,22 @@ export function chosenRun() {
   try {
     return decodeURIComponent(hash.slice(5));
   } catch {
-    return null; // not an encoded name
+    return null; // not a valid encoding
   }
 }
 
-/** Keep the choice in the address; `hashchange` follows. */
+/** Put the choice into the URL, which triggers `hashchange`. */
 export function choose(run) {
   location.hash = `run=${encodeURIComponent(run)}`;
 }
 
-/** The run to begin with: the latest that was created; of a folder's runs it is known when they were saved. */
+/** The default run: the newest by creation, or by its last checkpoint in a folder of runs. */
 export function latestRun(runs) {
   const since = ({ created, last_snapshot: saved }) => created ?? saved ?? 0;
   return runs.toSorted((a, b) => since(b) - since(a))[0]?.run ?? null;
 }
 
-/** Radio buttons: one stop of the Tab key, arrow keys within. They are kept where they are, and so is the focus. */
+/** Show the runs as radio buttons. Existing elements are kept, so that the focus does not move. */
 export function showRuns(runs, chosen) {
   byId("run-count").textContent = String(runs.length);
   const box = byId("runs");

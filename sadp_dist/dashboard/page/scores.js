@@ -1,4 +1,4 @@
-// How the scores spread, and how old they are, over the epochs and now.
+// Distribution and staleness of the scores, by epoch and now.
 
 import { draw, epochAxis, instead } from "./charts.js";
 import { byId, pair } from "./dom.js";
@@ -7,14 +7,14 @@ import { onCommonBins } from "./histogram.js";
 
 const QUANTILES = [
   ["0.5", "median"],
-  ["0.75", "75 % within"],
-  ["0.95", "95 % within"],
+  ["0.75", "75 % quantile"],
+  ["0.95", "95 % quantile"],
   ["1", "oldest"],
 ];
 
 /**
- * The scores after each epoch. A plan is made from the scores of the epochs before it, so the record of epoch k, counted
- * from 0, has those after k epochs; the figures of now have those after one more, or a part of it.
+ * The scores after each epoch. A plan uses the scores of the epochs before it: the record of epoch k, counted from 0, has
+ * the scores after k epochs. The current statistics include the epoch in progress.
  */
 function spreads({ stats, history }) {
   const before = history.map((record) => ({ ...record, after: record.epoch }));
@@ -29,7 +29,7 @@ export function showScores(seen) {
   if (
     instead(
       "scores-chart",
-      spread.length ? null : "No example has a score yet: each gets one when it is trained on.",
+      spread.length ? null : "No example has a score yet. Training on an example gives it a score.",
     )
   )
     return;
@@ -38,12 +38,12 @@ export function showScores(seen) {
     figure(last.score_quantiles[share]),
   );
   const zeros = last.score_histogram.zeros;
-  const now = `median ${median}, 90 % between ${low} and ${high}, the largest is ${largest}`;
-  note.textContent = `Now: ${now}${zeros ? `; ${count(zeros)} are 0 and not drawn here` : ""}.`;
+  const now = `median ${median}, 90 % between ${low} and ${high}, maximum ${largest}`;
+  note.textContent = `Now: ${now}${zeros ? `; ${count(zeros)} scores are 0 and not shown` : ""}.`;
   const first = `median ${figure(spread[0].score_quantiles["0.5"])} after epoch ${spread[0].after}`;
   draw(
     "scores-chart",
-    `Histogram of the scores over the epochs. At first: ${first}. Now: ${now}.`,
+    `Histogram of the scores by epoch. First: ${first}. Now: ${now}.`,
     seen.run,
     (palette) => heatmap(spread, palette),
   );
@@ -94,7 +94,7 @@ function heatmap(spread, palette) {
   };
 }
 
-/** Ticks at powers of ten; where these are few, at 2 and 5 times them, too. */
+/** Ticks at powers of ten, and at 2 and 5 times them if there are few. */
 function scoreAxis(edges) {
   const [low, high] = [edges[0], edges.at(-1)];
   const step = Math.max(1, Math.ceil((high - low) / 6));
@@ -114,9 +114,9 @@ export function showStaleness(seen) {
     ...(quantiles ? QUANTILES.map(([share, name]) => pair(name, epochs(quantiles[share]))) : []),
   );
   const planned = seen.history.filter((record) => record.staleness_mean !== null);
-  if (instead("staleness-chart", planned.length ? null : "Known when the second epoch is planned.")) return;
+  if (instead("staleness-chart", planned.length ? null : "Available when the second epoch is planned.")) return;
   const means = planned.map((record) => record.staleness_mean);
-  const label = `Mean staleness when each epoch was planned: ${epochs(means[0])} at first, ${epochs(means.at(-1))} now.`;
+  const label = `Mean staleness at the start of each epoch: first ${epochs(means[0])}, now ${epochs(means.at(-1))}.`;
   draw("staleness-chart", label, seen.run, (palette) => ({
     traces: [
       {

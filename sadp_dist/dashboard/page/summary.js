@@ -1,64 +1,66 @@
-// Does pruning work? The answer in words, from the figures: a sentence or two, and what is off.
+// Summarizes a run in sentences, and lists warnings.
 
 import { compact, count, duration, figure, list, percent, plural } from "./format.js";
 
-/** Seconds that ranks may wait for one another before it is worth a warning. */
+/** Seconds that ranks may wait for other ranks before there is a warning. */
 export const PATIENCE = 15;
-const EQUAL = 1.02; // where no weight is larger, no probability is below S/N by more than 2 %
+const EQUAL = 1.02; // if the largest weight is below this, no probability is more than 2 % below S/N
 const LOW_SAMPLE_SIZE = 0.5; // effective, as a share of the subset
 
-/** Share of the drawn examples that they are worth, taking their weights into account; null before a plan. */
+/** Effective sample size as a share of the drawn examples; null before the first plan. */
 export function worth(plan) {
   return plan.drawn ? plan.effective_sample_size / plan.drawn : null;
 }
 
-/** Share of all example passes that pruning has left out so far. */
+/** Share of all training examples of all epochs that pruning has skipped so far. */
 export function leftOut(history, datasetSize) {
   if (history.length === 0) return null;
   return 1 - history.reduce((sum, epoch) => sum + epoch.drawn, 0) / (history.length * datasetSize);
 }
 
-/** What training said last of one of its figures, and the epoch that was; null where it never did. */
+/** The latest value of a training metric and its epoch; null if it was never recorded. */
 export function latest(history, name) {
   const epoch = history.findLast((record) => typeof record.training[name] === "number");
   return epoch ? { epoch: epoch.epoch, value: epoch.training[name] } : null;
 }
 
-/** Whether the last epoch has been trained: what it measured is there. */
+/** Whether the last epoch is finished: its metrics have been recorded. */
 export function isOver({ stats, history }) {
   const last = history.at(-1);
   return Boolean(last && last.epoch === stats.epochs - 1 && Object.keys(last.training).length);
 }
 
-/** Whether there is still an epoch to plan. */
-export function goesOn({ stats }) {
+/** Whether there are more epochs to plan. */
+export function hasMoreEpochs({ stats }) {
   return (stats.epoch ?? -1) < stats.epochs - 1;
 }
 
 /**
- * The state of a run in words.
+ * The state of a run in sentences.
  *
  * @param {object} seen stats and history.
  * @returns {string[]} sentences, the most important first.
  */
-export function verdict(seen) {
+export function summarize(seen) {
   const { stats, history } = seen;
   if (stats.epoch === null) {
     return [
       "No epoch has been planned yet.",
-      "The first one is, as soon as every rank of the job has asked for it.",
+      "The first epoch is planned when every rank of the job has asked for it.",
     ];
   }
   const sentences = [isOver(seen) ? `All ${count(stats.epochs)} epochs are done.` : thisEpoch(stats)];
   const saved = leftOut(history, stats.dataset_size);
   if (saved !== null && saved > 0.0005) {
     sentences.push(
-      `${isOver(seen) ? "Pruning" : "So far pruning"} has left out ${percent(saved)} of all example passes.`,
+      `Pruning has skipped ${percent(saved)} of all examples${isOver(seen) ? "" : " so far"}.`,
     );
   }
   if (stats.subset_size && stats.subset_size < stats.dataset_size) {
-    const weights = `largest weight is ${figure(stats.largest_weight, 2)}, the effective sample size ${percent(worth(stats), 0)}`;
-    sentences.push(`The ${weights} of the subset.`);
+    const weight = figure(stats.largest_weight, 2);
+    sentences.push(
+      `The largest weight is ${weight}. The effective sample size is ${percent(worth(stats), 0)} of the subset.`,
+    );
   }
   const accuracy = accuracySentence(history);
   if (accuracy) sentences.push(accuracy);
@@ -72,7 +74,7 @@ export function verdict(seen) {
 
 function thisEpoch(stats) {
   const which = `Epoch ${stats.epoch + 1} of ${count(stats.epochs)}`;
-  if (stats.drawn === 0) return `${which} is empty: the pruning ratio is 1, nothing is trained on.`;
+  if (stats.drawn === 0) return `${which} is empty, because its pruning ratio is 1.`;
   if (stats.drawn === stats.dataset_size)
     return `${which} trains on all ${count(stats.dataset_size)} examples.`;
   const share = percent(stats.drawn / stats.dataset_size);
@@ -93,35 +95,35 @@ function accuracySentence(history) {
 }
 
 /**
- * What is off, each with what to do about it.
+ * Problems of a run, each with what to do.
  *
- * @param {object} seen stats, history, planner (null where none is there), waited (seconds that the same ranks have
- *   been waited for).
+ * @param {object} seen stats, history, planner (null if there is none), waited (seconds for which the same ranks have
+ *   been missing).
  * @returns {string[]}
  */
 export function warnings(seen) {
   const { stats, history, planner, waited } = seen;
   const found = [];
-  if (planner === null && goesOn(seen)) {
+  if (planner === null && hasMoreEpochs(seen)) {
     found.push(
-      'No planner runs, so the next epoch cannot be planned: start "sadp-dist serve", or the job with store.planner=rank0.',
+      "No planner is running, so the next epoch cannot be planned. Start sadp-dist serve, or start the job with store.planner=rank0.",
     );
   }
-  if (stats.waiting_ranks.length && waited > PATIENCE && goesOn(seen)) {
+  if (stats.waiting_ranks.length && waited > PATIENCE && hasMoreEpochs(seen)) {
     const ranks = stats.waiting_ranks;
     const behind = `Rank${ranks.length > 1 ? "s" : ""} ${list(ranks.length > 8 ? [...ranks.slice(0, 7), `${ranks.length - 7} more`] : ranks)}`;
     found.push(
-      `${behind} ${ranks.length > 1 ? "have" : "has"} not asked for the next epoch; the others have waited ${duration(waited)}. See what these processes print.`,
+      `${behind} ${ranks.length > 1 ? "have" : "has"} not asked for the next epoch. The other ranks have waited ${duration(waited)}. Check the output of these processes.`,
     );
   }
   if (stats.floor_in_force && stats.ratio > 0) {
     found.push(
-      "The floor β is above S/N, so every example has the same probability and the scores decide nothing: lower pruning.min_probability.",
+      "The floor β is above S/N, so every example has the same probability and the scores have no effect. Lower pruning.min_probability.",
     );
   }
   if (stats.method === "sadp" && !stats.floor_in_force && nearlyUniform(history.slice(-2))) {
     found.push(
-      "All examples are drawn with nearly the same probability, since the floor β is close to S/N: the scores decide next to nothing. Lower pruning.min_probability.",
+      "The floor β is close to S/N, so all examples have nearly the same probability and the scores have little effect. Lower pruning.min_probability.",
     );
   }
   const share = worth(stats);
@@ -131,25 +133,25 @@ export function warnings(seen) {
         ? "Lower pruning.ratio."
         : "Raise pruning.min_probability, or lower pruning.max_ratio.";
     found.push(
-      `The effective sample size is ${percent(share, 0)} of the subset: a few large weights dominate the gradient. ${how}`,
+      `The effective sample size is only ${percent(share, 0)} of the subset: a few large weights dominate the gradient. ${how}`,
     );
   }
   if (stats.rejected_pushes) {
     found.push(
-      `${plural(stats.rejected_pushes, "push was", "pushes were")} refused: indices outside the dataset or scores that are not finite. The ranks' output says which.`,
+      `${plural(stats.rejected_pushes, "push was", "pushes were")} rejected: an index was outside the dataset, or a score was not finite. See the output of the ranks.`,
     );
   }
   const bad = Object.entries(stats.bad_frames);
   if (bad.length) {
     const reasons = bad.map(([reason, number]) => `${reason} (${compact(number)})`);
     found.push(
-      `Batches of scores could not be read and were skipped: ${list(reasons)}. Do all ranks run the same version?`,
+      `Frames of scores could not be read and were skipped: ${list(reasons)}. Check that all ranks run the same version of sadp_dist.`,
     );
   }
   return found;
 }
 
-/** Whether epochs in which some are pruned by their scores do so hardly more than at random. */
+/** Whether the scores had almost no effect on which examples the epochs drew. */
 function nearlyUniform(records) {
   return (
     records.length > 1 &&

@@ -1,4 +1,4 @@
-// Before anything is drawn: the theme that was chosen here last time. Without one the system's holds.
+// Restores the chosen theme before the page is drawn. Without a choice, the page follows the system.
 (() => {
   const chosen = localStorage.getItem("sadp_dist theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;

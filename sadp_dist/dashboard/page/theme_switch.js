@@ -1,11 +1,11 @@
-// The button that changes between light and dark; theme.js applies the choice when the page comes again.
+// The button that switches between the light and the dark theme. theme.js restores the choice when the page loads.
 
 import { redraw } from "./charts.js";
 import { byId, setText } from "./dom.js";
 
 const SYSTEM_DARK = matchMedia("(prefers-color-scheme: dark)");
 
-export function makeSwitch() {
+export function makeThemeSwitch() {
   byId("theme").addEventListener("click", () => {
     const theme = isDark() ? "light" : "dark";
     document.documentElement.dataset.theme = theme;
