@@ -1,4 +1,4 @@
-"""Runs compared: one HTML file that needs nothing beside it, and its figures as PNG files."""
+"""Compares runs: writes a self-contained HTML page, and its figures as PNG files."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ PAGE = "report.html"
 def write_report(
     runs: Sequence[RunRecord], out: Path, images: str | None = None, split: str | None = None
 ) -> Path:
-    """Compare runs with the first of them, on a page and in figures.
+    """Write report.html and its figures, which compare the runs with the first one.
 
     Args:
-        runs: at least one; those that differ in their seed alone are shown as one, mean and deviation.
-        out: the folder for report.html and the PNG files; made where it is not there.
-        images: the images trained on, as for `open_images`; by default each run's own, where they are at
-            hand.
-        split: sub-folder of `images`.
+        runs: at least one. Runs that differ only in their seed are combined: mean and standard deviation.
+        out: the folder for report.html and the PNG files; created if it does not exist.
+        images: the training images, as for `open_images`; by default those of each run, if they exist.
+        split: subfolder of `images`.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        UsageError: `images` is not there or not what was trained on, or `out` cannot be written to.
+        UsageError: `images` does not exist or is another dataset, or `out` cannot be written.
     """
     groups = group_runs(runs)
     opened = None
@@ -48,13 +47,13 @@ def write_report(
         sizes = {run.dataset_size for run in runs if run.store is not None}
         if sizes and len(opened) not in sizes:
             raise UsageError(
-                f"--images {images} holds {len(opened):,} images, but the runs were trained on "
-                f"{', '.join(f'{size:,}' for size in sizes)}; give the source and split that were trained on"
+                f"--images {images} holds {len(opened):,} images, but the runs trained on "
+                f"{', '.join(f'{size:,}' for size in sizes)}; give the source and split that they trained on"
             )
     names = class_names(opened) or _names_of_classes(runs)
     by_class = class_chart(groups, names)
     sections = [
-        Section("accuracy", "Accuracy and what it cost", accuracy_charts(groups)),
+        Section("accuracy", "Accuracy and cost", accuracy_charts(groups)),
         Section("loss", "Loss and pruning", [*loss_charts(groups), *pruning_charts(groups)]),
         Section("variance", "Variance and weights", plan_charts(groups)),
         Section("scores", "Scores", score_charts(groups)),
@@ -71,14 +70,14 @@ def write_report(
         page = out / PAGE
         page.write_text(render(groups, sections, hardest), encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--out {out} cannot be written to ({error.strerror}); choose another") from None
+        raise UsageError(f"--out {out} cannot be written ({error.strerror}); choose another folder") from None
     return page
 
 
 def _names_of_classes(runs: Sequence[RunRecord]) -> list[str] | None:
-    """From the first run whose images are at hand and have them."""
+    """Return the class names from the first run whose images are available."""
     for run in runs:
-        if run.config["data"].get("loader") == "torch":  # a .beton has numbers alone
+        if run.config["data"].get("loader") == "torch":  # a .beton file has class numbers only
             with suppress(UsageError):
                 return class_names(training_images(run))
     return None

@@ -1,4 +1,4 @@
-"""A figure of the report: what it shows, what to read instead of it, and how it is drawn."""
+"""A chart with its text alternative, its numbers and a function that draws it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-SIZE = (4.8, 3.3)  # inches: its text can still be read where a phone makes it 360 pixels wide
+SIZE = (4.8, 3.3)  # inches; the text is readable on a phone, at a width of 360 pixels
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, which people who see colours otherwise can tell apart, on white and on black."""
+"""The palette of Okabe and Ito: distinguishable with colour blindness, on white and on black."""
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 INK, GRID = "#1f2328", "#d0d7de"
 ON_BLACK = {INK: "#e6edf3", GRID: "#3d444d"}
-"""What text and lines are drawn in where the page is dark."""
+"""Colours of text and lines on a dark page."""
 
 
 @dataclass(frozen=True)
 class ChartTable:
-    """Numbers behind a figure.
+    """The numbers of a chart as text.
 
     Attributes:
         columns: headings.
-        rows: cells as they are shown.
+        rows: cells.
     """
 
     columns: Sequence[str]
@@ -42,15 +42,15 @@ class ChartTable:
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure.
+    """One chart.
 
     Attributes:
-        name: of its file, without the ending.
-        title: what is on its axes.
-        alt: what it shows, for who does not see it.
+        name: of its file, without the suffix.
+        title: of the chart.
+        alt: text alternative.
         draw: draws it.
         table: its numbers.
-        note: what a reader has to know, such as a formula; the caption.
+        note: the caption, for example a formula.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Chart:
 
     @cached_property
     def svg(self) -> str:
-        """The drawing without a background, the same each time."""
+        """The chart as SVG with a transparent background; deterministic."""
         file = io.StringIO()
         with matplotlib.rc_context(STYLE):
             self.figure().savefig(file, format="svg", transparent=True, metadata={"Date": None})
@@ -75,7 +75,7 @@ class Chart:
 
     @property
     def svg_on_black(self) -> str:
-        """The same drawing in lighter ink."""
+        """The same SVG with the colours for a dark page."""
         svg = self.svg
         for ink, lighter in ON_BLACK.items():
             svg = svg.replace(ink, lighter)
@@ -108,13 +108,13 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
     "svg.hashsalt": "sadp_dist",
-    "text.parse_math": False,  # a run may be called $a
+    "text.parse_math": False,  # a run's name may contain $
 }
 """Matplotlib's settings."""
 
 
 def look(number: int) -> dict[str, Any]:
-    """Colour and dashes of the group of this number."""
+    """Return the colour and dashes of a group by its number."""
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
 
 
@@ -127,7 +127,7 @@ def marker(number: int) -> str:
 
 
 def legend_below(axes: Axes) -> None:
-    """A legend under the axes, where it hides no curve, as wide as fits; none for a single entry."""
+    """Draw a legend below the axes if there are several entries."""
     _, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
         figure = axes.get_figure(root=True)
@@ -137,7 +137,7 @@ def legend_below(axes: Axes) -> None:
 
 
 def plain_logarithmic(axis: Axis) -> None:
-    """Ticks with plain numbers, and some between the powers of 10 where there are few of those."""
+    """Set ticks with plain numbers; if there are few powers of 10, also at 2 and 5 times them."""
     low, high = axis.get_view_interval()
     few = low > 0 and math.log10(high / low) < 2
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=8))

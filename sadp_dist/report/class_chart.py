@@ -1,4 +1,4 @@
-"""Which classes the latest subset was drawn from."""
+"""The chart of the share of each class in the latest subset."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sadp_dist.report.chart import Chart, ChartTable, colour, legend_below, look
 from sadp_dist.report.number_format import percent
 from sadp_dist.report.run_groups import Group, Spread
 
-NAMED = 30  # classes whose names fit on an axis
+NAMED = 30  # maximum number of class names that fit on an axis
 
 
 def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart | None:
-    """Keep rate per class of each group's latest plan; None where no run that prunes has labels.
+    """Return the chart of keep rates by class; None if no pruning run has labels.
 
     Args:
-        groups: all.
-        names: of the classes, where they are known.
+        groups: of runs.
+        names: of the classes, if they are known.
     """
     rates: list[tuple[Group, Spread]] = []
     for group in groups:
@@ -58,8 +58,8 @@ def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart |
             )
             axes.set_xlabel("" if known else "class")
         else:
-            axes.set_xlabel("classes, from the least kept to the most")
-        axes.set(ylabel="share of the class drawn", ylim=(0, None))
+            axes.set_xlabel("classes, by keep rate")
+        axes.set(ylabel="keep rate", ylim=(0, None))
         axes.yaxis.set_major_formatter(lambda value, _: percent(value))
         legend_below(axes)
 
@@ -73,11 +73,11 @@ def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart |
     rows = [[title[k], *(_cell(spread, k) for _, spread in rates)] for k in range(classes)]
     return Chart(
         name="classes",
-        title="Keep rate per class in the latest subset",
-        alt=f"Share of each class that was drawn. {'; '.join(said)}.",
+        title="Keep rate of each class in the latest subset",
+        alt=f"Keep rate of each class. {'; '.join(said)}.",
         draw=draw,
         table=ChartTable(["class", *(group.label for group, _ in rates)], rows),
-        note="Examples drawn of a class, divided by its examples, in the epoch planned last.",
+        note="Drawn examples of a class divided by all its examples, in the latest planned epoch.",
     )
 
 

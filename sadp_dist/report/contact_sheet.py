@@ -1,4 +1,4 @@
-"""Images in rows, each with a caption."""
+"""A contact sheet: images in rows with captions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image
 
 
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Figure:
-    """Draw images in reading order, ten in a row.
+    """Return a figure of images in reading order, ten per row.
 
     Args:
         images: (k,) of any size.
-        captions: (k,) what is written above each.
+        captions: (k,) text above each image.
     """
     columns = max(1, min(10, len(images)))
     rows = max(1, math.ceil(len(images) / columns))

@@ -1,4 +1,4 @@
-"""How far the estimate of the gradient scatters, as the scores have it."""
+"""The variance of the gradient estimate, computed from scores."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from sadp_dist.selection import selection_probabilities
 from sadp_dist.store.engine.history import EpochRecord
 
 POINTS = 20_000
-"""Scores that stand for the data set where only a histogram of it is kept."""
+"""Number of scores that represent the dataset when only a histogram is available."""
 
 
 def estimate_variance(scores: NDArray[np.floating], probabilities: NDArray[np.float64]) -> float:
-    """V = 1/N² Σ G_i² (1 - p_i) / p_i: the variance of 1/N Σ_drawn g_i / p_i, independent draws, ‖g_i‖ = G_i.
+    """Return V = 1/N² Σ G_i² (1 - p_i) / p_i, the variance of the gradient estimate.
 
-    An example with p = 0 is never drawn and adds nothing. Systematic draws with the same p scatter less.
+    The estimate is 1/N Σ_drawn g_i / p_i with independent draws and ‖g_i‖ = G_i. An example with p = 0 is
+    never drawn and adds nothing. Systematic draws with the same p have a lower variance.
 
     Args:
         scores: (N,) G.
@@ -31,12 +32,12 @@ def estimate_variance(scores: NDArray[np.floating], probabilities: NDArray[np.fl
 def relative_variance(
     scores: NDArray[np.floating], subset_size: float, pruning: dict[str, Any]
 ) -> float | None:
-    """V of SADP's probabilities for these scores, divided by that of p = S / N; None where both are 0.
+    """Return V of SADP's probabilities divided by V of p = S / N; None without scores or if both are 0.
 
     Args:
-        scores: (N,) G; NaN, where there is none, takes the mean (or the largest) as in planning.
+        scores: (N,) G; NaN, for an example without a score, is replaced as in planning.
         subset_size: S.
-        pruning: the configuration's section.
+        pruning: the section of the configuration.
     """
     N = len(scores)
     G = np.asarray(scores, np.float64)
@@ -51,10 +52,10 @@ def relative_variance(
 
 
 def relative_variance_of(record: EpochRecord, dataset_size: int, pruning: dict[str, Any]) -> float | None:
-    """As `relative_variance`, of the scores that a plan was made from, put together from their figures.
+    """Return the relative variance of a plan, estimated from the epoch's record.
 
-    An epoch's record keeps a histogram and quantiles, not the scores: the result is good to some percent.
-    Before there are scores every p is the same, and the ratio 1.
+    The record has a histogram and quantiles instead of the scores, so the error is a few percent. Without
+    scores, all p are equal and the ratio is 1.
     """
     if record.score_quantiles is None:
         return 1.0
@@ -63,9 +64,9 @@ def relative_variance_of(record: EpochRecord, dataset_size: int, pruning: dict[s
 
 
 def scores_like(record: EpochRecord, dataset_size: int) -> NDArray[np.float64]:
-    """At most `POINTS` scores spread as those of an epoch were, NaN for the share that was unseen.
+    """Return at most `POINTS` scores with the distribution of an epoch; NaN for the unseen share.
 
-    Between the bounds of the histogram and the quantiles, the logarithm is taken to be spread evenly.
+    Between the edges of the histogram and the quantiles, the logarithm is interpolated linearly.
     """
     histogram, quantiles = record.score_histogram, record.score_quantiles or {}
     n = min(POINTS, dataset_size)

@@ -1,4 +1,4 @@
-"""The examples of highest score, with their images where the run's data set can be opened."""
+"""The examples with the highest scores, with their images if the dataset can be opened."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sadp_dist.report.run_groups import Group
 from sadp_dist.report.run_record import RunRecord
 
 SHOWN = 24
-SIDE = 128  # pixels: larger images are made smaller
+SIDE = 128  # pixels; larger images are scaled down
 
 
 class TrainingImages(Protocol):
-    """A run's training examples, in the order of their indices."""
+    """A run's training images by index."""
 
     def __len__(self) -> int: ...
 
@@ -33,10 +33,10 @@ class HardExample:
     """One example.
 
     Attributes:
-        index: in the data set.
-        score: its latest.
-        label: name of its class; None where the data set is not at hand.
-        image: None where the data set is not at hand.
+        index: in the dataset.
+        score: the latest score.
+        label: class name; None if the dataset is not available.
+        image: None if the dataset is not available.
     """
 
     index: int
@@ -46,12 +46,12 @@ class HardExample:
 
     @property
     def small(self) -> bool:
-        """Whether it is shown larger than it is."""
+        """Whether the image is shown enlarged."""
         return self.image is not None and max(self.image.size) < SIDE
 
     @property
     def source(self) -> str | None:
-        """The image as a data URI, at most `SIDE` pixels wide and high."""
+        """The image as a data URI, at most `SIDE` pixels wide and high; None without an image."""
         if self.image is None:
             return None
         small = self.image.copy()
@@ -63,12 +63,12 @@ class HardExample:
 
 @dataclass(frozen=True)
 class Hardest:
-    """The examples of highest score of a group's first run with scores.
+    """The examples with the highest scores of one run of a group.
 
     Attributes:
-        title: which run.
-        examples: highest first.
-        note: why there are no images, if there are none.
+        title: name of the run.
+        examples: highest score first.
+        note: why there are no images; empty if there are.
         number: of the group.
     """
 
@@ -78,7 +78,7 @@ class Hardest:
     number: int
 
     def save_png(self, folder: Path) -> Path | None:
-        """The images on a contact sheet; nothing where there are none."""
+        """Write the images as a contact sheet; return None if there are none."""
         shown = [example for example in self.examples if example.image is not None]
         if not shown:
             return None
@@ -91,11 +91,11 @@ class Hardest:
 
 
 def hardest_examples(groups: Sequence[Group], images: TrainingImages | None) -> list[Hardest]:
-    """For each group that scores, the examples of highest score of its first run that has a checkpoint.
+    """Return the hardest examples of each group, from its first run with scores in a checkpoint.
 
     Args:
-        groups: all.
-        images: the data set, where one was named; otherwise each run's own is looked for.
+        groups: of runs.
+        images: the dataset; None to open that of each run.
     """
     found = []
     for group in groups:
@@ -119,15 +119,15 @@ def hardest_examples(groups: Sequence[Group], images: TrainingImages | None) -> 
 
 
 def training_images(run: RunRecord) -> TrainingImages:
-    """What the run's configuration says it was trained on.
+    """Return the training images that a run's configuration names.
 
     Raises:
-        UsageError: it is not there, or cannot be read.
+        UsageError: they do not exist, or cannot be read.
     """
     data = run.config.get("data") or {}
     source = Path(str(data.get("train")))
     if not source.exists():
-        raise UsageError(f"data.train is {str(source)!r}, which is not here; name the images with --images")
+        raise UsageError(f"data.train {str(source)!r} does not exist here; give the images with --images")
     if data.get("loader") == "torch":
         from sadp_dist.data import open_images
 
@@ -138,7 +138,7 @@ def training_images(run: RunRecord) -> TrainingImages:
 
 
 def class_names(images: TrainingImages | None) -> list[str] | None:
-    """Of the data set, where it has them: a .beton has numbers alone."""
+    """Return the class names of a dataset; None if it has only class numbers, like a .beton file."""
     names = getattr(images, "classes", None)
     return None if names is None else [str(name) for name in names]
 
@@ -146,8 +146,8 @@ def class_names(images: TrainingImages | None) -> list[str] | None:
 def _check_size(images: TrainingImages, run: RunRecord) -> None:
     if len(images) != run.dataset_size:
         raise UsageError(
-            f"the images are {len(images):,}, but {run.path} was trained on {run.dataset_size:,}; give the "
-            "source and split that were trained on"
+            f"there are {len(images):,} images, but {run.path} trained on {run.dataset_size:,}; give the "
+            "source and split that it trained on"
         )
 
 

@@ -1,4 +1,4 @@
-"""Charts of lines: one for each group of runs, in a band of one standard deviation where there are seeds."""
+"""Line charts: one line per group of runs, with a band of one standard deviation over seeds."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from sadp_dist.report.chart import Chart, ChartTable, colour, legend_below, look, marker, plain_logarithmic
 from sadp_dist.report.run_groups import Spread
 
-FEW = 40  # points, each of which gets a marker
+FEW = 40  # maximum number of points with markers
 
 
 @dataclass(frozen=True)
 class Line:
-    """A group's curve.
+    """The line of a group.
 
     Attributes:
-        label: in the legend.
+        label: for the legend.
         number: of the group, for its colour.
         x: (n,).
-        y: (n,) over its runs; NaN is left out.
+        y: (n,) over the group's runs; NaN values are not drawn.
     """
 
     label: str
@@ -33,7 +33,7 @@ class Line:
     y: Spread
 
     def points(self) -> list[tuple[float, float, float]]:
-        """x, y and its deviation where there is a value."""
+        """Return x, y and the standard deviation of y for each finite point."""
         size = min(len(self.x), len(self.y.mean))
         triples = zip(self.x[:size], self.y.mean[:size], self.y.sd[:size], strict=True)
         return [(float(x), float(y), float(sd)) for x, y, sd in triples if np.isfinite(x) and np.isfinite(y)]
@@ -50,17 +50,17 @@ def line_chart(
     level: tuple[float, str] | None = None,
     clip: bool = False,
 ) -> Chart | None:
-    """A chart of the lines that have points; None where none has.
+    """Return a line chart; None if no line has points.
 
     Args:
-        name, title, note: as of the chart.
-        lines: what to draw.
-        axes_names: of x and y, with their units.
-        show: x and y as text.
+        name, title, note: of the chart.
+        lines: to draw.
+        axes_names: names of x and y, with units.
+        show: functions that format x and y.
         log: whether y is logarithmic.
-        level: a horizontal line to compare with, and its name.
-        clip: whether the first fifth of the lines may fall off the axis, so that their ends can be told
-            apart; said in the note.
+        level: a horizontal reference line, and its name.
+        clip: whether to cut off the first fifth of the lines, so that their ends differ visibly. The note
+            then says so.
     """
     drawn = [line for line in lines if line.points()]
     if not drawn:
@@ -68,7 +68,7 @@ def line_chart(
     show_x, show_y = show
     bottom = _bottom(drawn) if clip else None
     if bottom is not None:
-        note += f" The axis begins at {show_y(bottom)}: what is below is among the numbers."
+        note += f" The axis begins at {show_y(bottom)}; lower values are in the table."
     integers = all(x == int(x) for line in drawn for x, _, _ in line.points())
 
     def draw(axes: Axes) -> None:
@@ -108,7 +108,7 @@ def line_chart(
 
 
 def _bottom(lines: Sequence[Line]) -> float | None:
-    """A little below where the lines are after a fifth of their way; None where none comes from lower."""
+    """Return an axis limit just below the lines' later values; None if no earlier value is below it."""
     every = [y for line in lines for _, y, _ in line.points()]
     later = [y for line in lines for _, y, _ in line.points()[len(line.points()) // 5 :]]
     bottom = min(later) - 0.1 * (max(every) - min(later))

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Formats numbers for charts and tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def short(value: float) -> str:
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
-    """A unit in which a time is a handy number, and what a second is in it."""
+    """Return a suitable unit for a time, and the length of a second in that unit."""
     for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 3 * size:
             return unit, 1 / size

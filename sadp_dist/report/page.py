@@ -1,4 +1,4 @@
-"""The report as one HTML file: its figures are in it, and it asks for nothing else."""
+"""Renders the report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sadp_dist.report.run_record import RunRecord
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: a heading and its charts; one without charts is left out."""
+    """A section of the page with its charts. A section without charts is omitted."""
 
     anchor: str
     title: str
@@ -30,7 +30,7 @@ class Section:
 
 
 def render(groups: Sequence[Group], sections: Sequence[Section], hardest: Sequence[Hardest]) -> str:
-    """The page's HTML. Whatever runs and classes are called is text in it."""
+    """Return the page's HTML. Names of runs and classes are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sadp_dist.report", "."),
         autoescape=True,
@@ -63,11 +63,11 @@ def _title(groups: Sequence[Group]) -> str:
     if len(groups) == 1:
         return f"{groups[0].first.name}: {groups[0].label}"
     others = groups[1].label if len(groups) == 2 else f"{len(groups) - 1} other recipes"
-    return f"{_capital(groups[0].label)} against {others}"
+    return f"{_capital(groups[0].label)} compared with {others}"
 
 
 def _facts(runs: Sequence[RunRecord]) -> list[str]:
-    """What all runs have in common, for the line under the title."""
+    """Return what all runs have in common, for the line below the title."""
     facts = []
     sizes = {run.dataset_size for run in runs} - {None}
     if len(sizes) == 1:
@@ -82,7 +82,7 @@ def _facts(runs: Sequence[RunRecord]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Totals:
-    """What a group came to."""
+    """The final values of a group."""
 
     accuracy: Spread
     examples: float
@@ -100,7 +100,7 @@ def _totals(group: Group) -> _Totals:
 
 
 def _findings(groups: Sequence[Group]) -> list[str]:
-    """A sentence for each group, compared with the first."""
+    """Return a sentence for each group, which compares it with the first."""
     base, sentences = _totals(groups[0]), []
     for group in groups[1:]:
         totals = _totals(group)
@@ -114,26 +114,26 @@ def _findings(groups: Sequence[Group]) -> list[str]:
         if math.isfinite(difference):
             than = "above" if difference >= 0 else "below"
             sentences.append(
-                f"{_capital(group.label)} ends {abs(difference):.2f} points of test accuracy {than} "
+                f"{_capital(group.label)}: test accuracy is {abs(difference):.2f} percentage points {than} "
                 f"{groups[0].label}{_among_seeds(difference, totals, base)}, {price}."
             )
         else:
-            sentences.append(f"{_capital(group.label)} trained {price} of {groups[0].label}.")
+            sentences.append(f"{_capital(group.label)}: trained {price} of {groups[0].label}.")
     if sentences and not all(run.finished for group in groups for run in group.runs):
-        sentences.append("Not every run is finished: these figures will change.")
+        sentences.append("Not every run is finished, so these numbers will change.")
     return sentences
 
 
 def _among_seeds(difference: float, *totals: _Totals) -> str:
-    """Whether a difference in points says anything beside what seeds do, for a sentence about it."""
+    """Return a remark if a difference is smaller than the deviation over seeds, else an empty string."""
     deviations = [100 * float(of_group.accuracy.sd[0]) for of_group in totals]
     if not all(map(math.isfinite, deviations)):
         return ""
-    return " (less than seeds differ by)" if abs(difference) < max(deviations) else ""
+    return " (less than one standard deviation over seeds)" if abs(difference) < max(deviations) else ""
 
 
 def _row(group: Group, first: Group) -> dict[str, Any]:
-    """A group's line in the table at the top."""
+    """Return a group's row of the table at the top."""
     totals, base = _totals(group), _totals(first)
     unit, per_second = time_unit(base.seconds if math.isfinite(base.seconds) else 0.0)
     mean, sd = float(totals.accuracy.mean[0]), float(totals.accuracy.sd[0])

@@ -1,4 +1,4 @@
-"""What the plans cost: variance of the estimate, and the weights, epoch by epoch."""
+"""Charts of the plans: variance of the gradient estimate and weights by epoch."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from sadp_dist.report.run_record import RunRecord
 from sadp_dist.store.engine.history import EpochRecord
 
 VARIANCE = (
-    "V = 1/N² Σ G² (1 − p) / p, divided by the same with p = S / N: the variance of the estimated gradient "
-    "under independent draws, where the scores G are the norms of the examples' gradients, which they bound. "
-    "Below 1 the scores choose better than chance; systematic draws scatter less still. A floor β of S / N "
-    "makes all p equal, and the ratio 1. Of each epoch the store keeps a histogram and quantiles of G, from "
-    "which this is good to some percent."
+    "V = 1/N² Σ G² (1 − p) / p, divided by V with p = S / N. V is the variance of the gradient estimate with "
+    "independent draws if each score G is the norm of its example's gradient; G is an upper bound of it. "
+    "Below 1, the scores select better than uniform sampling. Systematic draws have a lower variance. With a "
+    "floor β of S / N, all p are equal and the ratio is 1. The values are estimated from the histogram and "
+    "the quantiles of G that the store keeps for each epoch, with an error of a few percent."
 )
 EFFECTIVE = (
-    "(Σ w)² / Σ w² of the weights w (Kish), divided by the number drawn: what the weights alone cost. For "
-    "values that have nothing to do with them, a mean over the subset scatters like one over so many "
-    "examples of equal weight."
+    "(Σ w)² / Σ w² of the weights w (Kish), divided by the number of drawn examples. For values that are "
+    "independent of the weights, a weighted mean over the subset has the variance of a plain mean over this "
+    "share of the subset."
 )
 WEIGHTS = (
-    "The largest weight of those drawn. With SADP's w = S / (N p) it is at most S / (N β) with the floor β; "
-    "InfoBatch and others weigh by 1 / p, whose mean over the subset is N / S; many do not weigh at all."
+    "The largest weight of the drawn examples. SADP's weight is w = S / (N p), at most S / (N β) with the "
+    "floor β. InfoBatch and others use 1 / p, with mean N / S over the subset. Many methods use no weights."
 )
 
 
 def plan_charts(groups: Sequence[Group]) -> list[Chart]:
-    """Relative variance, effective sample size and largest weight over epochs."""
+    """Return the charts of relative variance, effective sample size and largest weight by epoch."""
     pruned = [group for group in groups if group.first.prunes]
     with_scores = [group for group in pruned if group.first.method == "sadp"]
     charts = [
         line_chart(
             "variance",
-            "Variance of the gradient's estimate, relative to uniform sampling",
+            "Variance of the gradient estimate, relative to uniform sampling",
             [_over_epochs(group, _relative_variance) for group in with_scores],
-            ("epoch", "variance / uniform sampling's"),
+            ("epoch", "relative variance"),
             (whole, short),
             note=VARIANCE + _of_newest(with_scores),
             level=(1.0, "uniform sampling"),
@@ -67,7 +67,7 @@ def plan_charts(groups: Sequence[Group]) -> list[Chart]:
 
 
 def newest_variance(run: RunRecord) -> float | None:
-    """The relative variance with all scores of the newest checkpoint, at the S of its latest plan; exact."""
+    """Return the exact relative variance from the scores of the newest checkpoint; None without scores."""
     if run.method != "sadp" or run.store is None or run.dataset_size is None:
         return None
     subset_size = run.store.stats().subset_size
@@ -78,13 +78,13 @@ def newest_variance(run: RunRecord) -> float | None:
 
 
 def _of_newest(groups: Sequence[Group]) -> str:
-    """A sentence with the exact figures of the newest checkpoints."""
+    """Return a sentence with the exact values of the newest checkpoints."""
     said = []
     for group in groups:
         values = [value for run in group.runs if (value := newest_variance(run)) is not None]
         if values:
             said.append(f"{group.label}: {np.mean(values):.3g}")
-    return f" With all scores of the newest checkpoint, exactly: {'; '.join(said)}." if said else ""
+    return f" Exact values from all scores of the newest checkpoint: {'; '.join(said)}." if said else ""
 
 
 def _relative_variance(run: RunRecord, record: EpochRecord) -> float | None:

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone belong together: one curve, mean and standard deviation."""
+"""Groups of runs that differ only in their seed, with mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Group:
     """Runs of one recipe.
 
     Attributes:
-        label: what legends call it.
-        runs: at least one; they differ in name, seed and place alone.
-        number: its place in the report, which gives its colour.
+        label: for legends.
+        runs: at least one; they differ only in name, seed, output folder and store.
+        number: position in the report, which selects the colour.
     """
 
     label: str
@@ -33,17 +33,17 @@ class Group:
 
     @property
     def with_history(self) -> tuple[RunRecord, ...]:
-        """Runs whose store says how its epochs were planned."""
+        """Runs whose store has the records of its plans."""
         return tuple(run for run in self.runs if run.history)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over the runs of a group.
+    """Mean and standard deviation of a value over the runs of a group.
 
     Attributes:
-        mean: of the runs that have it, any shape.
-        sd: standard deviation over them (n - 1), NaN where fewer than two have it.
+        mean: over the runs that have the value, any shape.
+        sd: standard deviation over them (n - 1); NaN if fewer than two have it.
     """
 
     mean: NDArray[np.float64]
@@ -51,7 +51,7 @@ class Spread:
 
     @classmethod
     def over(cls, rows: Sequence[Sequence[float]]) -> Spread:
-        """Over rows of possibly different lengths: where one ends, the others go on without it."""
+        """Return the spread over rows, whose lengths may differ; missing and NaN values are ignored."""
         values = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
         for row, of_run in zip(values, rows, strict=True):
             row[: len(of_run)] = of_run
@@ -66,7 +66,7 @@ class Spread:
 
 
 def over_epochs(runs: Sequence[RunRecord], figure: Callable[[dict[str, Any]], float | None]) -> Spread:
-    """A figure of metrics.jsonl, epoch by epoch over runs; NaN for epochs without it."""
+    """Return the spread of a value of metrics.jsonl for each epoch; NaN for epochs without it."""
     rows = []
     for run in runs:
         values = [figure(record) for record in run.epochs]
@@ -75,7 +75,7 @@ def over_epochs(runs: Sequence[RunRecord], figure: Callable[[dict[str, Any]], fl
 
 
 def group_runs(runs: Sequence[RunRecord]) -> list[Group]:
-    """Groups in the order of their first runs, with labels that tell them apart."""
+    """Return the groups in the order of their first runs, with distinct labels."""
     recipes: dict[str, list[RunRecord]] = {}
     for run in runs:
         recipes.setdefault(json.dumps(_recipe(run.config), sort_keys=True, default=str), []).append(run)
@@ -92,7 +92,7 @@ def group_runs(runs: Sequence[RunRecord]) -> list[Group]:
 
 
 def _recipe(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without what seeds of one recipe differ in, and what changes no result."""
+    """Return the configuration without the seed and without keys that change no result."""
     shared = {key: value for key, value in config.items() if key not in ("name", "seed", "output", "store")}
     shared["pruning"] = {key: value for key, value in config["pruning"].items() if key != "seed"}
     return shared

@@ -1,4 +1,4 @@
-"""What a run's directory says: its configuration, what was measured in each epoch, what its store saved."""
+"""Reads a run directory: configuration, metrics of each epoch and saved store."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from sadp_dist.training.metrics import METRICS_FILE, read_metrics
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as its directory has it, finished or not.
+    """The content of a run directory, finished or not.
 
     Attributes:
         path: the directory.
-        config: as it was run, plain mappings.
+        config: of the run, as plain mappings.
         epochs: the "epoch" records of metrics.jsonl, in order.
-        finished: whether the run came to its end.
-        store: of the newest checkpoint; None where there is none.
-        notes: what is missing and why, a sentence each.
-        achieved_ratio: the share of all examples of all epochs that it left out; None until its end.
+        finished: whether the run is complete.
+        store: of the newest checkpoint; None if there is none.
+        notes: remarks about the run, for example what is missing; sentences.
+        achieved_ratio: share of all examples of all epochs that the run skipped; None until it is complete.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class RunRecord:
 
     @property
     def ratio(self) -> float:
-        """Mean pruning ratio r; 0 for the full data."""
+        """Mean pruning ratio r; 0 for full data."""
         return float(self.config["pruning"]["ratio"]) if self.prunes else 0.0
 
     @property
@@ -67,12 +67,12 @@ class RunRecord:
 
     @property
     def planned_epochs(self) -> int:
-        """Of tracking, too; without a store as many as the configuration says."""
+        """Number of epochs with tracking; without a store, that of the configuration."""
         return int(self.config["training"]["epochs"]) if self.store is None else self.store.stats().epochs
 
     @property
     def needs_scores(self) -> bool:
-        """Whether its pruning rule looks at scores; one that was registered elsewhere is taken to."""
+        """Whether its pruning rule uses scores; True for a rule that is not registered here."""
         return self.method not in RULES or RULES[self.method].needs_scores
 
     @cached_property
@@ -85,16 +85,16 @@ class RunRecord:
 
     @cached_property
     def dataset_size(self) -> int | None:
-        """N, where a checkpoint says it."""
+        """N; None without a checkpoint."""
         return None if self.store is None else self.store.stats().dataset_size
 
     def last(self, name: str) -> Any:
-        """The newest figure of this name; None where no epoch has it."""
+        """Return the latest value of a metric; None if no epoch has it."""
         return next((record[name] for record in reversed(self.epochs) if record.get(name) is not None), None)
 
     @property
     def progress(self) -> str:
-        """How far it is, for people."""
+        """The number of epochs done, in words."""
         epochs = f"{len(self.epochs)} of {self.planned_epochs} epochs"
         return epochs if self.finished else f"{epochs}; not finished, last written {self._written}"
 
@@ -108,22 +108,27 @@ class RunRecord:
 
 
 def read_run(run_dir: Path) -> RunRecord:
-    """Read the directory of a run: finished, interrupted, or training still.
+    """Read the directory of a run that is finished, interrupted or still training.
 
     Raises:
-        UsageError: it holds no run, or its configuration cannot be read.
+        UsageError: there is no run in it, or its configuration cannot be read.
     """
     if not (run_dir / METRICS_FILE).is_file():
         raise UsageError(
-            f"{run_dir} holds no run: {METRICS_FILE} is missing; give the directory that train wrote"
+            f"{run_dir} holds no run: {METRICS_FILE} is missing; give a directory that sadp-dist train wrote"
         )
     try:
         config = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"{run_dir / CONFIG_FILE} cannot be read ({reason}); train writes it") from None
+        raise UsageError(
+            f"{run_dir / CONFIG_FILE} cannot be read ({reason}); give a directory that sadp-dist train wrote"
+        ) from None
     if not isinstance(config, dict) or not isinstance(config.get("pruning"), dict):
-        raise UsageError(f"{run_dir / CONFIG_FILE} is not the configuration of a run; train writes it")
+        raise UsageError(
+            f"{run_dir / CONFIG_FILE} is not the configuration of a run; give a directory that sadp-dist "
+            "train wrote"
+        )
     import_modules(own_modules(config))
     records = read_metrics(run_dir)
     epochs = [record for record in records if record["event"] == "epoch"]
@@ -133,19 +138,19 @@ def read_run(run_dir: Path) -> RunRecord:
     try:
         store = open_snapshot(run_dir / "checkpoints")
     except UsageError:
-        notes.append("There is no checkpoint that can be read, so nothing of its store can be shown.")
+        notes.append("There is no readable checkpoint, so the report has no scores and plans of this run.")
     run = RunRecord(run_dir, config, epochs, bool(end), store, notes, end.get("achieved_ratio"))
     if not run.prunes:
-        notes.append("It trains on the full data: no subsets, no scores.")
+        notes.append("This run uses the full data; it has no subsets and no scores.")
     elif not run.needs_scores:
-        notes.append(f"The method {run.method!r} draws without scores.")
+        notes.append(f"The method {run.method!r} does not use scores.")
     if run.achieved_ratio is not None and differ_clearly(end):
-        notes.append(f"It {ratios_in_words(end)}.")
+        notes.append(f"This run {ratios_in_words(end)}.")
     return run
 
 
 def summary(runs: list[RunRecord]) -> list[dict[str, Any]]:
-    """One row a run, plain JSON; `time_ratio` is to the first of them."""
+    """Return one row per run as plain JSON; `time_ratio` refers to the first run."""
     rows: list[dict[str, Any]] = [
         {
             "run": str(run.path),

@@ -1,4 +1,4 @@
-"""How the scores of a run are spread, and how that changes over its epochs."""
+"""Charts of the distribution of a run's scores, by epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOW, MIDDLE, HIGH = ("0.05", "0.25"), "0.5", ("0.75", "0.95")
 
 
 def score_charts(groups: Sequence[Group]) -> list[Chart]:
-    """For the first run of each group with scores above 0: quantiles over epochs, and whole distributions."""
+    """Return charts of the quantiles and distributions, for the first run of each group with scores."""
     charts = []
     for group in groups:
         run = next(iter(group.with_history), None)
@@ -59,9 +59,9 @@ def _quantiles(group: Group, name: str, records: Sequence[EpochRecord]) -> Chart
     first, last = values[MIDDLE][0], values[MIDDLE][-1]
     return Chart(
         name=f"score-quantiles-{group.number + 1}",
-        title=f"Scores over epochs: {name}",
-        alt=f"Bands of score quantiles over epochs of {name}. The median goes from {first:.3g} in epoch "
-        f"{epochs[0]} to {last:.3g} in epoch {epochs[-1]}.",
+        title=f"Scores by epoch: {name}",
+        alt=f"Score quantiles by epoch of {name}. The median changes from {first:.3g} in epoch {epochs[0]} "
+        f"to {last:.3g} in epoch {epochs[-1]}.",
         draw=draw,
         table=ChartTable(["epoch", *(f"{float(share):.0%}" for share in values)], rows),
         note="The scores from which each epoch was planned. Scores of 0 are shown as the smallest above 0.",
@@ -102,18 +102,18 @@ def _distributions(group: Group, name: str, records: Sequence[EpochRecord]) -> C
     return Chart(
         name=f"score-distribution-{group.number + 1}",
         title=f"Distribution of the scores: {name}",
-        alt=f"Histograms of the scores of {name} on a logarithmic axis: {'; '.join(modes)}.",
+        alt=f"Histograms of the scores of {name}, on a logarithmic axis: {'; '.join(modes)}.",
         draw=draw,
         table=ChartTable(["epoch", "score", "examples", "share"], rows),
-        note=f"Darker is later. Scores of 0, which the axis cannot show: {zeros}.",
+        note=f"Darker lines are later epochs. The axis cannot show scores of 0: {zeros}.",
     )
 
 
 def _density(record: EpochRecord) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Edges, and the share of the scores for each factor of 10."""
+    """Return bin edges, and the share of the scores per factor of 10 in each bin."""
     edges = np.array(record.score_histogram["edges"], np.float64)
     counts = np.array(record.score_histogram["counts"], np.float64)
-    if edges[0] == edges[-1]:  # all are alike: a bin of no width
+    if edges[0] == edges[-1]:  # all scores are equal: give the bin a width
         edges = edges * np.array([0.97, 1.03])
     total = counts.sum() + record.score_histogram["zeros"]
     return edges, counts / total / np.diff(np.log10(edges))

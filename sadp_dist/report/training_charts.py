@@ -1,4 +1,4 @@
-"""What training measured: accuracy against its price, loss, and how much was pruned."""
+"""Charts of the training metrics: accuracy against cost, loss, and pruning ratio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sadp_dist.report.run_groups import Group, Spread, over_epochs
 
 
 def accuracy_charts(groups: Sequence[Group]) -> list[Chart]:
-    """Test accuracy against examples trained on and against time."""
+    """Return the charts of test accuracy against examples and against time."""
     unit, per_second = time_unit(_largest(groups, "total_seconds"))
     millions = _largest(groups, "total_examples") >= 1e6
     axis, per_example = (
@@ -27,7 +27,7 @@ def accuracy_charts(groups: Sequence[Group]) -> list[Chart]:
             [_against(group, "total_examples", per_example) for group in groups],
             (axis, "test accuracy"),
             (short if millions else thousands, percent),
-            note="Examples of all epochs and ranks; one that is trained on in two epochs counts twice.",
+            note="Examples of all epochs and ranks. An example counts once for every epoch that uses it.",
             clip=True,
         ),
         line_chart(
@@ -36,7 +36,7 @@ def accuracy_charts(groups: Sequence[Group]) -> list[Chart]:
             [_against(group, "total_seconds", per_second) for group in groups],
             (f"time in {unit}", "test accuracy"),
             (short, percent),
-            note="Time spent planning and training; without start-up, evaluation and checkpoints.",
+            note="Time of planning and training, without start-up, evaluation and checkpoints.",
             clip=True,
         ),
     ]
@@ -44,21 +44,21 @@ def accuracy_charts(groups: Sequence[Group]) -> list[Chart]:
 
 
 def loss_charts(groups: Sequence[Group]) -> list[Chart]:
-    """Training loss over epochs."""
+    """Return the chart of the training loss by epoch."""
     chart = line_chart(
         "loss",
         "Training loss",
         [_over_epochs(group, "loss") for group in groups],
         ("epoch", "training loss"),
         (whole, short),
-        note="Weighted with w = S / (N p): it estimates the mean loss over all N examples, pruned or not.",
+        note="With the weights w = S / (N p), it estimates the mean loss over all N examples.",
         log=True,
     )
     return [] if chart is None else [chart]
 
 
 def pruning_charts(groups: Sequence[Group]) -> list[Chart]:
-    """Pruning ratio and subset size over epochs."""
+    """Return the charts of pruning ratio and subset size by epoch."""
     charts = [
         line_chart(
             "ratio",
@@ -66,11 +66,11 @@ def pruning_charts(groups: Sequence[Group]) -> list[Chart]:
             [_over_epochs(group, "ratio") for group in groups],
             ("epoch", "pruning ratio"),
             (whole, percent),
-            note="r_k of Eq. 42: it rises to r_max, with mean r.",
+            note="r_k of Eq. 42. It increases to r_max, and its mean is r.",
         ),
         line_chart(
             "subset",
-            "Examples trained on in each epoch",
+            "Examples per epoch",
             [_over_epochs(group, "examples") for group in groups],
             ("epoch", "examples"),
             (whole, thousands),

@@ -169,18 +169,20 @@ def test_a_run_that_trains_still_is_shown_as_far_as_it_is(page_of_lacking):
 
 def test_a_run_without_a_checkpoint_or_an_epoch_says_so(page_of_lacking):
     text = page_of_lacking.text
-    assert text.count("There is no checkpoint that can be read, so nothing of its store can be shown.") == 3
+    assert (
+        text.count("There is no readable checkpoint, so the report has no scores and plans of this run.") == 3
+    )
     assert text.count("No epoch is finished yet.") == 1
     assert f"0 of {EPOCHS} epochs; not finished" in text
 
 
 def test_without_pruning_there_are_no_scores_and_it_says_so(page_of_lacking):
-    assert "It trains on the full data: no subsets, no scores." in page_of_lacking.text
-    assert "The method 'random' draws without scores." in page_of_lacking.text
+    assert "This run uses the full data; it has no subsets and no scores." in page_of_lacking.text
+    assert "The method 'random' does not use scores." in page_of_lacking.text
 
 
 def test_where_the_images_are_gone_the_hardest_are_numbers(page_of_lacking, lacking):
-    assert "data.train is '/nowhere', which is not here" in page_of_lacking.text
+    assert "data.train '/nowhere' does not exist here" in page_of_lacking.text
     indices, scores = read_run(lacking["no images"]).store.top(24)
     for index, score in zip(indices, scores, strict=True):
         assert re.search(rf"{index}\n? *{score:.4g}", page_of_lacking.text)
@@ -217,10 +219,10 @@ def test_as_json_nothing_is_written(runs):
 
 def test_a_mistake_is_one_line(runs, digits, tmp_path):
     wrong = sadp_dist_command("report", runs["sadp"], "--images", digits, "--split", "train")
-    assert "1,442 images, but the runs were trained on 355" in refused(wrong)
+    assert "1,442 images, but the runs trained on 355" in refused(wrong)
     with pytest.raises(UsageError, match="holds no run"):
         read_run(tmp_path)
-    with pytest.raises(UsageError, match="cannot be written to"):
+    with pytest.raises(UsageError, match="cannot be written"):
         write_report([read_run(runs["full"])], Path("/proc/no"))
     run_dir = Path(shutil.copytree(runs["full"], tmp_path / "full"))
     (run_dir / "config.yaml").write_text("}")
