@@ -1,4 +1,4 @@
-"""The paper's tables and figures, each by name: the runs it needs, and what is made of them."""
+"""Reproduces the paper's tables and figures: trains the runs of each and evaluates them."""
 
 from sadp_dist.reproduce import (  # noqa: F401 - each registers its experiments
     ablations,

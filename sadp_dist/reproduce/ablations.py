@@ -1,4 +1,4 @@
-"""Tables VI and VII: SADP without each of its parts, and with other values of β and r_max."""
+"""Tables VI and VII: SADP without each of its components, and with other β and r_max."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "without the schedule": {"pruning.max_ratio": None},
     "without smoothing": {"pruning.min_probability": 0.0},
 }
-"""What each row of Table VI changes."""
+"""The overrides of each row of Table VI."""
 
 
 @register("table6")
 class TableVI(Experiment):
-    """SADP's score, its schedule and its smoothing, each replaced by what it improves on."""
+    """SADP without its score, its schedule or its smoothing."""
 
     title = "Table VI"
 
     def cases(self, setting: ExperimentSetting) -> list[tuple[str, float]]:
-        """Datasets and ratios: the columns."""
+        """Return the columns: datasets and ratios."""
         return [("cifar10", 0.7), ("cifar10", 0.9)] if setting.small else list(TABLE_VI)
 
     def job(self, setting: ExperimentSetting, dataset: str, ratio: float, row: str, seed: int) -> Job:
-        """A run of a row."""
+        """Return a run of a row."""
         return setting.job(dataset, {**pruned("sadp", ratio), **COMPONENTS[row]}, seed)
 
     def jobs(self, setting: ExperimentSetting) -> list[Job]:
@@ -63,18 +63,20 @@ class TableVI(Experiment):
             f"{ratio:.0%}" if setting.small else f"{NAMES[dataset]}, {ratio:.0%}"
             for dataset, ratio in self.cases(setting)
         ]
-        title = setting.titled(f"Table VI: SADP without its parts, test accuracy in %, {_where(setting)}")
+        title = setting.titled(
+            f"Table VI: SADP without its components, test accuracy in %, {_where(setting)}"
+        )
         return Result([ResultTable(title, "pruning ratio", columns, rows)])
 
 
 @register("table7")
 class TableVII(Experiment):
-    """β and r_max, one at a time, at a pruning ratio of 50 %."""
+    """Other values of β or r_max, at a pruning ratio of 50 %."""
 
     title = "Table VII"
 
     def job(self, setting: ExperimentSetting, seed: int, **changed: float) -> Job:
-        """A run with another β or r_max."""
+        """Return a run with another β or r_max."""
         return setting.job("cifar10", pruned("sadp", 0.5, **changed), seed)
 
     def jobs(self, setting: ExperimentSetting) -> list[Job]:

@@ -1,4 +1,4 @@
-"""Tables III and V: SADP beside the other ways to prune, dataset by dataset."""
+"""Tables III and V: SADP compared with other pruning methods."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "cifar10-dvs": "CIFAR10
 OF_PART = "5,000 images of CIFAR-10, 2,000 for testing"
 
 Known = Mapping[str, Mapping[tuple[str, float], Published]]
-"""Accuracies by dataset, method and ratio."""
+"""Published accuracies by dataset, method and ratio."""
 Cells = Mapping[tuple[str, float], Cell]
-"""By method and ratio."""
+"""Results by method and ratio."""
 Ratios = Mapping[str, Sequence[float]]
 """The pruning ratios of each dataset."""
 
 TOLERANCE = 0.03
-"""Of full data's examples: how much more than 1 - r a method may train on, and still be said to prune r."""
+"""A method may train on this share of full data's examples more than 1 - r and still count as pruning r."""
 MISSED = "*"
 
 
 class Comparison(Experiment):
-    """Methods against ratios, and full data. Every method is trained on every ratio with every seed.
+    """A table of methods and ratios, with a run for every method, ratio and seed, and for full data.
 
     Attributes:
         methods: the rows.
@@ -46,7 +46,7 @@ class Comparison(Experiment):
     published: ClassVar[Known]
 
     def ratios(self, setting: ExperimentSetting) -> Ratios:
-        """What is compared."""
+        """Return the ratios to compare."""
         raise NotImplementedError
 
     def jobs(self, setting: ExperimentSetting) -> list[Job]:
@@ -58,7 +58,7 @@ class Comparison(Experiment):
         ]
 
     def _grid(self, setting: ExperimentSetting, dataset: str, seed: int) -> dict[tuple[str, float], Job]:
-        """A seed's runs on a dataset by method and ratio."""
+        """Return the runs of a seed on a dataset, by method and ratio."""
         jobs = {("full", 0.0): setting.job(dataset, FULL, seed)}
         for method in self.methods:
             for ratio in self.ratios(setting)[dataset]:
@@ -100,14 +100,14 @@ class Comparison(Experiment):
         where = OF_PART if setting.small else NAMES[dataset]
         note = setting.over_seeds
         if any(cell.mark for cell in accuracy.values()):
-            note += f" {MISSED} trained on more than the ratio leaves, see below: it cannot prune as much."
+            note += f" {MISSED}: trained on more examples than the ratio allows (see below)."
         if setting.small:
-            note += " The paper's figures are those of ResNet18 on all of CIFAR-10 after 200 epochs."
+            note += " The paper's values are for ResNet18 on all of CIFAR-10 after 200 epochs."
         rows: dict[str, list[Cell | None]] = {LABELS["full"]: [full, *[None] * len(ratios)]}
         rows |= {LABELS[method]: [None, *(accuracy[method, r] for r in ratios)] for method in self.methods}
         columns = [f"{ratio:.0%}" for ratio in (0, *ratios)]
         title = f"{self.title}: test accuracy in %, {where}"
-        of_examples = f"{self.title}: examples trained on, of full data, tracking included, {where}"
+        of_examples = f"{self.title}: examples trained on, relative to full data, with tracking, {where}"
         trained = {LABELS[method]: [shares[method, r] for r in ratios] for method in self.methods}
         return [
             ResultTable(setting.titled(title), "pruning ratio", columns, rows, note),
@@ -115,7 +115,7 @@ class Comparison(Experiment):
         ]
 
     def _chart(self, setting: ExperimentSetting, dataset: str, full: Cell, accuracy: Cells) -> Chart | None:
-        """Accuracy against the ratio, where that was pruned."""
+        """Return the chart of accuracy against the ratio, without the runs that missed it."""
         ratios = self.ratios(setting)[dataset]
         lines = []
         for number, method in enumerate(self.methods):
@@ -137,12 +137,12 @@ class Comparison(Experiment):
 
     @property
     def file_name(self) -> str:
-        """How the files of its charts begin."""
+        """Prefix of the files of its charts."""
         return self.title.lower().replace(" ", "-")
 
 
 def shares_of(jobs: Sequence[Job], full: Sequence[Job], diverged: Mapping[str, str]) -> list[float | None]:
-    """Examples that each run was trained on, of those of the run on full data with its seed."""
+    """Return the examples of each run relative to the run on full data with the same seed."""
     return [
         None
         if job.name in diverged or of_full.name in diverged
@@ -152,14 +152,14 @@ def shares_of(jobs: Sequence[Job], full: Sequence[Job], diverged: Mapping[str, s
 
 
 def missed(job: Job, share: Cell) -> bool:
-    """Whether a method trained on more than its ratio leaves, tracking aside."""
+    """Return whether a run trained on more examples than its ratio allows, without tracking."""
     pruning = job.config.pruning
     return share.mean - pruning.tracked_epochs / pruning.epochs > 1 - pruning.ratio + TOLERANCE
 
 
 @register("table3")
 class TableIII(Comparison):
-    """All methods; at small scale 90 % too, which the paper has in Table V."""
+    """All methods; at small scale also 90 %, which the paper has in Table V."""
 
     title = "Table III"
     methods = BASELINES
@@ -173,7 +173,7 @@ class TableIII(Comparison):
 
 @register("table5")
 class TableV(Comparison):
-    """High ratios."""
+    """Methods at high pruning ratios."""
 
     title = "Table V"
     methods = ("random", "forgetting", "el2n", "infobatch", "sadp")

@@ -1,4 +1,4 @@
-"""Figures 1(a) and 4: how well scores, and the probabilities made of them, follow the true gradient norms."""
+"""Figures 1(a) and 4: correlation of scores and probabilities with the true gradient norms."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SCORES: dict[str, Callable[[Probe], NDArray[np.float64]]] = {
     "all layers": lambda probe: probe.gradient_scores("all"),
 }
 THRESHOLDS = (0.5, 1.0, 2.0)
-"""Of the neurons: the higher, the fewer spikes."""
+"""Firing thresholds of the neurons. A higher threshold gives fewer spikes."""
 
 
 @register("figure1")
 class Figure1(Experiment):
-    """Pearson correlation of scores with the true norm, over networks with fewer and fewer spikes."""
+    """Pearson correlation of scores with the true norm, for networks with fewer and fewer spikes."""
 
     title = "Figure 1(a)"
 
@@ -43,7 +43,7 @@ class Figure1(Experiment):
         return setting.job("cifar10", {**FULL, **changed}, seed)
 
     def _seeds(self, setting: ExperimentSetting, threshold: float) -> list[int]:
-        """All where Table III has the runs anyhow, else the first."""
+        """Return all seeds if Table III has the runs too, else the first."""
         return list(setting.seeds) if threshold == 1.0 else list(setting.seeds[:1])
 
     def jobs(self, setting: ExperimentSetting) -> list[Job]:
@@ -71,9 +71,9 @@ class Figure1(Experiment):
                 probe.close()
         title = setting.titled("Figure 1(a): Pearson correlation of scores with the true gradient norm")
         note = (
-            f"{EXAMPLES:,} training examples at most, networks trained on the full data, as they are in "
-            "evaluation. The true norm is that of all layers' weights, by one backward pass an example. At "
-            f"ϑ = 1 seeds {', '.join(map(str, setting.seeds))}, else the first."
+            f"At most {EXAMPLES:,} training examples. Networks trained on the full data, in evaluation mode. "
+            "The true norm covers the weights of all layers and takes one backward pass per example. Seeds "
+            f"{', '.join(map(str, setting.seeds))} at ϑ = 1, else the first seed."
         )
         columns = [
             f"ϑ = {threshold:g}: {sparsity:.1%} zeros"
@@ -91,7 +91,7 @@ class Figure1(Experiment):
 
 @register("figure4")
 class Figure4(Experiment):
-    """Probabilities from the last layer's scores and from the loss, against those from the true norms."""
+    """Probabilities from scores, compared with those from the true norms."""
 
     title = "Figure 4"
     ratio, floor = 0.5, 0.3
@@ -106,10 +106,10 @@ class Figure4(Experiment):
         for name in SCORES:
             values = [_pearson(p[name], p["norm"]) for p in by_seed]
             rows[name] = [Cell(values, digits=3)]
-        title = setting.titled("Figure 4: probabilities against those from the true gradient norm")
+        title = setting.titled("Figure 4: probabilities compared with those from the true gradient norm")
         note = (
-            f"r = {self.ratio}, β = {self.floor}; {EXAMPLES:,} training examples at most, after the last "
-            f"epoch of SADP, the network as in evaluation. Mean and deviation over {len(jobs)} seeds."
+            f"r = {self.ratio}, β = {self.floor}. At most {EXAMPLES:,} training examples, after SADP's last "
+            f"epoch, network in evaluation mode. Mean and standard deviation over {len(jobs)} seeds."
         )
         table = ResultTable(title, "probabilities from", ["Pearson correlation"], rows, note)
         charts = [self._scatter(title, by_seed[0], note)] if by_seed else []

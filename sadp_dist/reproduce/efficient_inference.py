@@ -1,4 +1,4 @@
-"""Table XI, and two-stage sparse structure learning: pruning data while the network is made smaller."""
+"""Table XI and two-stage sparse structure learning: pruning data and compressing the network."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from sadp_dist.reproduce.systems import (
 )
 from sadp_dist.training.export import Exported, export_run
 
-OF_RESNET19 = "The paper's figures are those of ResNet19 on all of CIFAR-10."
-OF_VGG16 = "The paper's figures are those of VGG16 on all of CIFAR-10."
+OF_RESNET19 = "The paper's values are for ResNet19 on all of CIFAR-10."
+OF_VGG16 = "The paper's values are for VGG16 on all of CIFAR-10."
 
 
 def _percent(record: Mapping[str, Any]) -> float | None:
@@ -45,7 +45,7 @@ def _millions(figure: str) -> Callable[[Mapping[str, Any]], float | None]:
 
 @register("table11")
 class TableXI(SystemsTable):
-    """Quantisation and channels pruned by activity; the network of the first seed is exported."""
+    """Quantisation and activity pruning. The network of the first seed is exported."""
 
     title = "Table XI"
     about = "efficient inference"
@@ -63,7 +63,7 @@ class TableXI(SystemsTable):
         return OF_VGG16 if setting.small else ""
 
     def columns(self, setting: ExperimentSetting) -> list[str]:
-        return ["connectivity, %", "file of 8 bits, bytes", "of float32's", "accuracy of the file, %"]
+        return ["connectivity, %", "8-bit file, bytes", "relative to float32", "accuracy of the file, %"]
 
     def figures_of(self, setting: ExperimentSetting, row: Row) -> list[Cell | None]:
         connectivity, first = figure_cell(row.jobs, _percent, row.diverged), row.jobs[0]
@@ -79,14 +79,14 @@ class TableXI(SystemsTable):
 
 
 def export_of(job: Job) -> Exported:
-    """What ``sadp-dist export`` makes of a run that is done."""
+    """Return the result of ``sadp-dist export`` for a finished run."""
     with tempfile.TemporaryDirectory() as folder:
         return export_run(job.run_dir, Path(folder) / "network.npz")
 
 
 @register("sparse")
 class Sparse(SystemsTable):
-    """Few connections from the start, rewired layer by layer or neuron by neuron."""
+    """Sparse networks from the start, rewired by layer or by neuron."""
 
     title = "Sparse structure learning"
     about = "Table 1 of Shen et al. (ICLR 2025)"
@@ -101,7 +101,7 @@ class Sparse(SystemsTable):
         return [self._dense(setting), *(self._sparse(setting, scope) for scope in SPARSE_TABLE_1)]
 
     def _dense(self, setting: ExperimentSetting) -> System:
-        """The same network with all of its connections."""
+        """Return the same network with all connections."""
         if setting.small:
             return System("dense", IMAGES, (), {}, CIFAR10_PART, methods=())
         return System("dense", "cifar10-resnet19-sparse.yaml", (), {"compression.method": "none"}, methods=())
@@ -112,7 +112,7 @@ class Sparse(SystemsTable):
         name, overrides = f"{scope}-wise", {"compression.scope": scope}
         if not setting.small:
             return System(name, "cifar10-resnet19-sparse.yaml", (0.5,), overrides, **published)
-        # Rewired behind each of the first three epochs, as often as it takes to come to the paper's 30 %.
+        # Rewire after each of the first three epochs; this reaches about the paper's 30 %.
         few: dict[str, Any] = {"method": "sparse-structure", "connectivity": 0.25, "every": 1, "until": 0.6}
         overrides |= {f"compression.{key}": value for key, value in few.items()}
         return System(name, IMAGES, (SMALL_RATIO,), overrides, CIFAR10_PART, **published)

@@ -1,4 +1,4 @@
-"""Table VIII: pruning with parallel neurons, reversible networks, and networks without norms."""
+"""Table VIII: pruning with parallel neurons, reversible networks and networks without normalisation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECIPES = {
     "psn": ("PSN", "imagenet-sew-resnet18-psn.yaml"),
     "t-revsnn": ("T-RevSNN", "imagenet-t-revsnn-resnet18.yaml"),
 }
-"""Names and recipes of the paper's systems."""
+"""Name and recipe of each of the paper's systems."""
 
 OF_DIGITS = "field-small-digits.yaml"
 NEURONS: dict[str, dict[str, Any]] = {
@@ -48,17 +48,17 @@ NORM_FREE: dict[str, dict[str, Any]] = {
         "training.learning_rate": 0.0005,
     },
 }
-"""Networks with scaled weight standardisation, whose rates and epochs are those at which they learn."""
+"""Networks with scaled weight standardisation, with learning rates and epochs that train them well."""
 
 
 @register("table8")
 class TableVIII(SystemsTable):
-    """Each run has the machine for itself."""
+    """Efficient networks. Its runs are timed, one at a time."""
 
     title = "Table VIII"
     about = "efficient networks at a pruning ratio of 35 %"
     one_at_a_time = True
-    # A checkpoint every so often makes it another run than one that was trained beside others.
+    # Another value than the default gives its runs other names, so that none is shared with untimed tables.
     apart: ClassVar[Mapping[str, Any]] = {"training.keep_checkpoints": 1}
 
     def systems(self, setting: ExperimentSetting) -> Sequence[System]:
@@ -90,14 +90,14 @@ class TableVIII(SystemsTable):
 
     def note(self, setting: ExperimentSetting) -> str:
         if not setting.small:
-            return "Times are of one process: on several GPUs, times their number."
+            return "Time of one process; with several GPUs, multiplied by their number."
         return (
-            "PSNs are in a network of three convolutions, T-RevSNN is a narrow one. The paper's figures are "
-            "those of SEW-ResNet18 and T-RevSNN ResNet18 (512) on ImageNet."
+            "The PSN network has three convolutions, and T-RevSNN is narrow. The paper's values are for "
+            "SEW-ResNet18 and T-RevSNN ResNet18 (512) on ImageNet."
         )
 
     def columns(self, setting: ExperimentSetting) -> list[str]:
-        return ["time, s" if setting.small else "time, h", "of full data's time"]
+        return ["time, s" if setting.small else "time, h", "time relative to full data"]
 
     def figures_of(self, setting: ExperimentSetting, row: Row) -> list[Cell | None]:
         seconds, of_full = ([_seconds(job, row.diverged) for job in some] for some in (row.jobs, row.full))
@@ -112,12 +112,12 @@ class TableVIII(SystemsTable):
 
 
 def _seconds(job: Job, diverged: Mapping[str, str]) -> float | None:
-    """Time to plan and to train."""
+    """Return the time of planning and training; None if the run diverged."""
     return None if job.name in diverged else summary_of(job)["total_seconds"]
 
 
 def _published(key: str) -> dict[str, Any]:
-    """Accuracies, times and shares of the paper."""
+    """Return the paper's accuracies, times and relative times."""
     (full, hours), (pruned, fewer) = (TABLE_VIII[key][method] for method in ("full", "sadp"))
     share = Published(round(fewer.mean / hours.mean, 3))
     return {

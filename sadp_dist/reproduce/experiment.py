@@ -1,4 +1,4 @@
-"""A table or figure of the paper, by name. A new one is a new file with a registered class."""
+"""The base class of tables and figures. A new one is a new file with a registered class."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sadp_dist.training.metrics import read_metrics
 
 
 class Experiment(ABC):
-    """What a table or figure is made from.
+    """A table or figure of the paper.
 
     Attributes:
-        title: what it shows; "small scale" is added to it where it is.
-        one_at_a_time: whether its runs are timed, and so each has the machine for itself.
+        title: its name in the paper.
+        one_at_a_time: whether its runs are timed and must not run at the same time.
     """
 
     title: str
@@ -25,15 +25,15 @@ class Experiment(ABC):
 
     @abstractmethod
     def jobs(self, setting: ExperimentSetting) -> list[Job]:
-        """The runs that it needs, seed by seed, so that a stopped one has whole rows for some seeds."""
+        """Return the runs that it needs, ordered by seed, so that the first seeds are complete first."""
 
     @abstractmethod
     def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
-        """Tables and figures from the runs, which are done.
+        """Return the tables and charts of the finished runs.
 
         Args:
             setting: as for ``jobs``.
-            diverged: the runs that have no end, by name.
+            diverged: why each diverged run did, by its name.
         """
 
 
@@ -41,7 +41,7 @@ EXPERIMENTS: dict[str, Experiment] = {}
 
 
 def register(name: str) -> Callable[[type[Experiment]], type[Experiment]]:
-    """Make an experiment known under `name`, which is what `sadp-dist reproduce` takes."""
+    """Register an experiment under its name for `sadp-dist reproduce`."""
 
     def add(experiment: type[Experiment]) -> type[Experiment]:
         EXPERIMENTS[name] = experiment()
@@ -51,10 +51,10 @@ def register(name: str) -> Callable[[type[Experiment]], type[Experiment]]:
 
 
 def summary_of(job: Job) -> dict[str, Any]:
-    """A finished run's last record."""
+    """Return the last record of a finished run."""
     return read_metrics(job.run_dir)[-1]
 
 
 def accuracies(jobs: Sequence[Job], diverged: Mapping[str, str]) -> list[float | None]:
-    """Test accuracy at the end of each run, in percent; None of one that diverged."""
+    """Return the final test accuracy of each run in percent; None if it diverged."""
     return [None if job.name in diverged else 100 * summary_of(job)["test_accuracy"] for job in jobs]

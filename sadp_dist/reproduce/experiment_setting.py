@@ -1,4 +1,4 @@
-"""At which scale the paper's experiments are run: its own recipes, or one that two CPU cores can do."""
+"""The setting of the experiments: scale, seeds and folders, and the runs that follow from them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PAPER_RECIPES = {
     "cifar10-dvs": "cifar10dvs-vgg11.yaml",
     "hardvs": "hardvs-resnet18.yaml",
 }
-"""Table III's datasets, and the recipe of each."""
+"""The recipe of each dataset of Table III."""
 
 SMALL_RECIPE = "reproduce-small.yaml"
 
 
 @dataclass(frozen=True)
 class ExperimentSetting:
-    """What a person asked for.
+    """The options of `sadp-dist reproduce`.
 
     Attributes:
-        scale: "paper": the recipes as they are; "small": a small network on a tenth of CIFAR-10.
-        seeds: a run of each recipe for each.
-        runs: folder of the runs' directories.
-        data: folder with cifar10.zip and tiny-imagenet-10.zip, or the official archives; at small scale.
+        scale: "paper": the paper's recipes; "small": a small network on a tenth of CIFAR-10.
+        seeds: of the runs of each recipe.
+        runs: folder of the run directories.
+        data: folder with cifar10.zip and tiny-imagenet-10.zip, or the official archives; for small scale.
         recipes: folder with the recipes.
     """
 
@@ -47,20 +47,20 @@ class ExperimentSetting:
 
     @property
     def over_seeds(self) -> str:
-        """What a table's figures are of, in words."""
+        """A sentence about the seeds of a table."""
         seeds = ", ".join(map(str, self.seeds))
         return (
             f"Mean and standard deviation over seeds {seeds}."
             if len(self.seeds) > 1
-            else f"Seed {seeds} alone."
+            else f"Seed {seeds} only."
         )
 
     def titled(self, title: str) -> str:
-        """A title, which says so where the scale is small."""
+        """Return a title, with "small scale" at small scale."""
         return f"{title}, small scale" if self.small else title
 
     def job(self, dataset: str, overrides: Mapping[str, Any], seed: int, **more: Any) -> Job:
-        """A run on a dataset of Table III; at small scale on the part of CIFAR-10.
+        """Return a run on a dataset of Table III; at small scale on a part of CIFAR-10.
 
         Args:
             dataset: a key of ``PAPER_RECIPES``.
@@ -75,13 +75,13 @@ class ExperimentSetting:
     def run(
         self, file: str, overrides: Mapping[str, Any], seed: int, data: str | None = None, **more: Any
     ) -> Job:
-        """A run of a recipe.
+        """Return a run of a recipe.
 
         Args:
-            file: the recipe's name.
-            overrides: of it.
+            file: name of the recipe.
+            overrides: of the recipe.
             seed: of the run.
-            data: a key of ``SMALL_DATA``, or None for what the recipe names.
+            data: a key of ``SMALL_DATA``, or None for the data of the recipe.
             more: for the job.
         """
         files = {} if data is None else files_of(data, self.runs)
@@ -89,13 +89,13 @@ class ExperimentSetting:
         return Job(self.recipes / file, overrides, seed, self.runs, files, **more)
 
     def chain(self, file: str, overrides: Mapping[str, Any], seed: int, data: str | None = None) -> list[Job]:
-        """The runs of a file of ``stages:``, each after the one before.
+        """Return the runs of a file with ``stages:``, each after the one before.
 
         Args:
-            file: its name.
-            overrides: of every stage's recipe.
-            seed: of all.
-            data: as of ``run``.
+            file: name of the file.
+            overrides: of the recipe of every stage.
+            seed: of all runs.
+            data: as for ``run``.
         """
         jobs: list[Job] = []
         for stage in read_sections(self.recipes / file)["stages"].values():
@@ -104,10 +104,10 @@ class ExperimentSetting:
         return jobs
 
     def prepare(self, jobs: Iterable[Job]) -> None:
-        """Write the .beton files of the small scale that runs need, where they are not there yet.
+        """At small scale, write the .beton files of the runs that do not exist yet.
 
         Raises:
-            UsageError: there are no images to write them from.
+            UsageError: their images do not exist.
         """
         if self.small:
             write_missing({path for job in jobs for path in job.data.values()}, self.runs, self.data)

@@ -1,7 +1,7 @@
-"""A run's network looked at from outside: true gradient norms of single examples, and the scores beside them.
+"""True per-example gradient norms of a run's network, and the scores to compare with them.
 
-Everything is measured with the network as in evaluation, batch norm by its running statistics: then an
-example's gradient is its own, whatever batch it is in.
+The network is in evaluation mode: with running statistics in batch norm, an example's gradient does not
+depend on the other examples of its batch.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ BATCH = 100
 
 
 class Probe:
-    """Some training examples of a run, and its network as it was at a checkpoint.
+    """Some training examples of a run, and its network at a checkpoint.
 
     Args:
-        job: a run that is done.
-        count: how many examples, spread evenly over the data set.
+        job: a finished run.
+        count: number of examples, spread evenly over the dataset.
 
     Attributes:
         indices: (n,) of the examples.
@@ -50,18 +50,18 @@ class Probe:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """Those that the run has kept, oldest first."""
+        """The checkpoints that the run kept, oldest first."""
         return self._checkpoints.all()
 
     def at(self, checkpoint: Path) -> None:
-        """Take the weights of a checkpoint."""
+        """Load the weights of a checkpoint."""
         state = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
         self._network.load_state_dict(state["network"])
         self._network.eval()
 
     @cached_property
     def _inputs(self) -> tuple[Tensor, Tensor]:
-        """The examples as the network sees them, not augmented, and their labels."""
+        """The normalised examples without augmentation, and their labels."""
         data = self._trainer.data
         sampler: Any = _Chosen(self.indices, self.dataset_size)
         batches = [(data.normalise(images), labels) for images, labels, _, _ in data.train_loader(sampler)]
@@ -70,14 +70,14 @@ class Probe:
         return images, torch.cat([labels for _, labels in batches])
 
     def _losses(self, some: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses (B,), logits [T, B, K] and labels (B,) of some of the examples."""
+        """Return losses (B,), logits [T, B, K] and labels (B,) of some of the examples."""
         images, labels = self._inputs
         chosen = images[some] if len(self._trainer.data.shape) == 3 else images[:, some]
         logits = self._network(chosen)
         return self._trainer.learner.loss(logits, labels[some]), logits, labels[some]
 
     def norms(self) -> NDArray[np.float64]:
-        """‖∇_W ℓ_i‖ over the weights of all layers (Eq. 6), by one backward pass for each example; (n,)."""
+        """Return ‖∇_W ℓ_i‖ over the weights of all layers (Eq. 6), (n,): one backward pass per example."""
         layers = SpikeAwareScorer(self._network, "all").layers
         weights = [self._network.get_parameter(f"{name}.weight") for name in layers]
         found = []
@@ -88,7 +88,7 @@ class Probe:
         return np.array(found)
 
     def gradient_scores(self, layers: str, exact: bool = False) -> NDArray[np.float64]:
-        """Eq. 29, or with `exact` Eqs. 6 to 8, of these layers; (n,)."""
+        """Return the scores of these layers, (n,): Eq. 29, or Eqs. 6 to 8 if `exact`."""
         scorer = SpikeAwareScorer(self._network, layers, exact, self._trainer.config.network.time_steps)
 
         def scores(some: slice) -> Tensor:
@@ -101,11 +101,11 @@ class Probe:
         return self._batch_by_batch(scores)
 
     def losses(self) -> NDArray[np.float64]:
-        """The loss as a score; (n,)."""
+        """Return the losses as scores, (n,)."""
         return self._batch_by_batch(lambda some: self._losses(some)[0])
 
     def errors(self) -> NDArray[np.float64]:
-        """EL2N: how far the prediction is from the label; (n,)."""
+        """Return the EL2N scores, (n,): the distance of the prediction from the label."""
 
         def scores(some: slice) -> Tensor:
             losses, logits, labels = self._losses(some)
@@ -115,7 +115,7 @@ class Probe:
 
     @torch.no_grad()
     def sparsity(self) -> float:
-        """The share of zeros among the spikes of all neurons and time steps."""
+        """Return the share of zeros in the spike tensors of all neurons and time steps."""
         counts = torch.zeros(2, dtype=torch.float64)
 
         def count(module: torch.nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
@@ -138,7 +138,7 @@ class Probe:
 
 
 class _Chosen(ShardSampler):
-    """Some examples in their order, each with weight 1."""
+    """A sampler of some examples in order, each with weight 1."""
 
     def __init__(self, indices: NDArray[np.int64], dataset_size: int) -> None:
         super().__init__(BATCH, 0, 1)

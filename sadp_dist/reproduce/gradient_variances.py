@@ -1,4 +1,4 @@
-"""Figure 5: the variance of the gradient's estimate over the epochs, by the true norms of gradients."""
+"""Figure 5: variance of the gradient estimate by epoch, from the true gradient norms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LINES: dict[str, dict[str, Any]] = {
 
 @register("figure5")
 class Figure5(Experiment):
-    """Runs of their own, of which each epoch's checkpoint is kept; the first seed alone."""
+    """Runs of the first seed that keep the checkpoint of each epoch."""
 
     title = "Figure 5"
 
@@ -53,25 +53,24 @@ class Figure5(Experiment):
             lines.append(Line(name, number, np.array(epochs, np.float64), Spread.over([variances])))
         chart = line_chart(
             "figure-5",
-            setting.titled("Figure 5: variance of the gradient's estimate at r = 0.5"),
+            setting.titled("Figure 5: variance of the gradient estimate at r = 0.5"),
             lines,
             ("epoch", "1/N² Σ (1 - p) ‖g‖² / p"),
             (whole, short),
-            f"Eq. 12 with the true norms of {EXAMPLES} training examples at most and the probabilities "
-            "that the method gives them, at the end of each epoch for the next one, along each method's own "
-            "run; independent draws. InfoBatch prunes nothing in the first and last epochs; where it keeps "
-            "none below the mean loss, every p is 0 or 1: no variance, but an estimate without those "
-            "examples.",
+            f"Eq. 12 with independent draws, from the true norms of at most {EXAMPLES} training examples at "
+            "the end of each epoch and the method's probabilities for the next epoch, in the method's own "
+            "run. InfoBatch prunes nothing in the first and the last epochs. If it keeps no example below "
+            "the mean loss, every p is 0 or 1, and the estimate has no variance but ignores those examples.",
             log=True,
         )
         return Result(charts=[] if chart is None else [chart])
 
 
 def variances_of(job: Job, examples: int) -> tuple[list[int], list[float]]:
-    """Epochs, counted from 1, and the variance of the estimate in each (Eq. 12).
+    """Return epochs, counted from 1, and the variance of the gradient estimate in each (Eq. 12).
 
-    An epoch's probabilities are those of the scores, and its norms those of the weights, that the epoch
-    before it ended with. That of N examples is estimated from some of them.
+    Probabilities and norms come from the scores and weights at the end of the epoch before. The variance for
+    all N examples is estimated from a part of them.
     """
     config = job.config.pruning
     probe = Probe(job, examples)

@@ -1,4 +1,4 @@
-"""Table IV: ImageNet in two steps, one time step and then four, at a pruning ratio of 35 %."""
+"""Table IV: ImageNet in two stages, with one and then four time steps, at a pruning ratio of 35 %."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ TITLES = {"sew-resnet34": "SEW-ResNet34", "meta-spikeformer-31m": "Meta-SpikeFor
 
 @register("table4")
 class TableIV(Experiment):
-    """Two runs a method, the second from the weights of the first; each has the machine for itself."""
+    """Two runs per method, the second from the weights of the first. They are timed, one at a time."""
 
     title = "Table IV"
     one_at_a_time = True
 
     def _methods(self, setting: ExperimentSetting) -> dict[str, Sequence[str]]:
-        """Those of each network."""
+        """Return the methods for each network."""
         if setting.small:
             return {TINY_IMAGENET: ("full", "sadp")}
         return {network: tuple(methods) for network, methods in TABLE_IV.items()}
 
     def _chain(self, setting: ExperimentSetting, network: str, method: str, seed: int) -> list[Job]:
-        """The runs of a method, one for each step."""
+        """Return the runs of a method, one per stage."""
         overrides: dict[str, Any] = FULL if method == "full" else pruned(method, RATIO)
         if setting.small:
             return setting.chain(f"{TINY_IMAGENET}-chain.yaml", overrides, seed, TINY_IMAGENET)
@@ -85,25 +85,25 @@ class TableIV(Experiment):
                 Cell(shares, share, digits=3),
             ]
         columns = [
-            "first step, %",
+            "first stage, %",
             f"time, {unit}",
-            "second step, %",
+            "second stage, %",
             f"time, {unit}",
-            f"both, {unit}",
-            "of full data's time",
+            f"total, {unit}",
+            "time relative to full data",
         ]
         where = "ten classes of Tiny ImageNet, SEW-ResNet18" if setting.small else TITLES[network]
-        title = setting.titled(f"Table IV: two steps at a pruning ratio of 35 %, {where}")
-        note = "Test accuracy, and time to plan and to train, one run at a time."
+        title = setting.titled(f"Table IV: two stages at a pruning ratio of 35 %, {where}")
+        note = "Test accuracy, and time of planning and training, one run at a time."
         if setting.small:
-            note += " The paper's figures are those of SEW-ResNet34 on ImageNet."
+            note += " The paper's values are for SEW-ResNet34 on ImageNet."
         else:
-            note += " Times are of one process: on several GPUs, times their number."
+            note += " Time of one process; with several GPUs, multiplied by their number."
         return ResultTable(title, "method", columns, rows, note)
 
 
 def _seconds(jobs: Sequence[Job], diverged: Mapping[str, str], unit: float) -> float | None:
-    """What runs took together, in a unit of so many seconds; None where one has no end."""
+    """Return the total time of runs in a unit of so many seconds; None if one diverged."""
     if any(job.name in diverged for job in jobs):
         return None
     total: float = sum(summary_of(job)["total_seconds"] for job in jobs)

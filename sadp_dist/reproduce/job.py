@@ -1,4 +1,4 @@
-"""A run that a table or figure needs: an ordinary training run, named by what is in its configuration."""
+"""A training run of a table or figure, named after its configuration."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from sadp_dist.training.config import TrainConfig, parse_config
 from sadp_dist.training.config_file import read_sections
 
 _UNNAMED = ("name", "output", "seed", "store", "tracking")
-"""Keys that make no other run of it."""
+"""Keys that do not change which run it is."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run. Two jobs with the same configuration are the same run, whichever table they are for.
+    """One run. Jobs with the same configuration are the same run, in whichever table.
 
     Attributes:
         file: its recipe.
-        overrides: values in place of the recipe's, by ``section.key``.
+        overrides: of the recipe, by ``section.key``.
         seed: of the run.
-        runs: the folder of the runs' directories.
-        data: where the training and test examples are, in place of what the recipe names.
-        after: the run with whose weights it begins.
+        runs: folder of the run directories.
+        data: overrides of the recipe's ``data`` section: the training and test files.
+        after: the run whose weights it starts from.
     """
 
     file: Path
@@ -42,7 +42,7 @@ class Job:
 
     @cached_property
     def name(self) -> str:
-        """The recipe, the method and its ratio, a hash of all of the configuration, and the seed."""
+        """Name of the run: recipe, method, ratio, hash of the configuration, and seed."""
         sections = self._sections()
         content = {key: value for key, value in sections.items() if key not in _UNNAMED}
         content["data"] = {k: v for k, v in content["data"].items() if k not in ("train", "test", "workers")}
@@ -57,7 +57,7 @@ class Job:
 
     @cached_property
     def config(self) -> TrainConfig:
-        """The whole run, checked.
+        """The validated configuration.
 
         Raises:
             UsageError: as ``load_config``.
@@ -78,7 +78,7 @@ class Job:
 
     @property
     def command(self) -> str:
-        """What trains it on any machine, under torchrun too."""
+        """The command that trains it on any machine, also under torchrun."""
         values = {"name": self.name, "output": f"{self.runs}/{{name}}", "seed": self.seed}
         values |= self._values()
         if self.after is not None:
@@ -88,18 +88,18 @@ class Job:
 
     @property
     def depth(self) -> int:
-        """How many runs come before it."""
+        """The number of runs before it in its chain."""
         return 0 if self.after is None else 1 + self.after.depth
 
     def _values(self) -> dict[str, Any]:
         return {**{f"data.{key}": value for key, value in self.data.items()}, **self.overrides}
 
     def _sections(self) -> dict[str, Any]:
-        """The recipe with its overrides, as a file would have them."""
+        """Return the recipe with its overrides, as plain mappings."""
         return read_sections(self.file, [f"{key}={_as_yaml(value)}" for key, value in self._values().items()])
 
 
 def _as_yaml(value: Any) -> str:
-    """A value in one line."""
+    """Return a value as YAML in one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=2**30)
     return text.removesuffix("\n").removesuffix("\n...")

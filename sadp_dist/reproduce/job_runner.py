@@ -1,4 +1,4 @@
-"""Runs, several at once where there is room: processes that train one after the other."""
+"""Trains runs, several at the same time in worker processes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def run_jobs(jobs: Iterable[Job], at_once: int, console: Console) -> dict[str, str]:
-    """Train what is not done yet; a run that was stopped goes on from its checkpoint.
+    """Train the runs that are not finished; interrupted runs resume from their checkpoints.
 
     Args:
-        jobs: in the order in which to start them; the same one may be there twice.
-        at_once: processes, each with its share of the cores and, where there are GPUs, one of them; with 1,
-            runs are trained in this process.
+        jobs: in the order in which to start them; may contain duplicates.
+        at_once: number of processes, each with its share of the cores and, if there are GPUs, one of them.
+            With 1, runs are trained in this process.
         console: for a line per run.
 
     Returns:
-        why, for each run by name that diverged and so has no end.
+        The reason of each diverged run, by name.
     """
     wanted: dict[str, Job] = {}
     for job in jobs:
@@ -46,11 +46,13 @@ def run_jobs(jobs: Iterable[Job], at_once: int, console: Console) -> dict[str, s
     columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=len(missing))
-        for depth in sorted({job.depth for job in missing}):  # first those whose weights others begin with
+        for depth in sorted(
+            {job.depth for job in missing}
+        ):  # runs before those that start from their weights
             ready = []
             for job in missing:
                 if job.depth == depth and job.after is not None and job.after.name in diverged:
-                    diverged[job.name] = diverged[job.after.name]  # there are no weights to begin with
+                    diverged[job.name] = diverged[job.after.name]  # it has no weights to start from
                 elif job.depth == depth:
                     ready.append(job)
             for job, said in _trained(ready, min(at_once, len(ready))):
@@ -65,10 +67,10 @@ DIVERGED = "diverged: "
 
 
 def train_job(job: Job) -> str:
-    """Train a run to its end; how that went, in words."""
+    """Train a run to its end, and return its result in words."""
     try:
         summary = train(job.config, "resume", show=False)
-    except TrainingDiverged as error:  # a result like another: that is what a table shows of it
+    except TrainingDiverged as error:  # also a result, which the tables show
         return f"{DIVERGED}{error}"
     return f"test accuracy {summary['test_accuracy']:.2%}, {summary['total_seconds']:.1f} s of training"
 
@@ -95,7 +97,7 @@ def _trained(jobs: list[Job], at_once: int) -> Iterator[tuple[Job, str]]:
 
 @contextmanager
 def _environment(threads: int) -> Iterator[None]:
-    """What the libraries of a new process read when they are loaded."""
+    """Set the environment variables that numeric libraries of new processes read when loaded."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ |= dict.fromkeys(THREADS, str(threads))
     try:
@@ -112,5 +114,5 @@ def _begin(gpus: Queue[int], threads: int) -> None:
     place = gpus.get()
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
-        # `join_job` asks for the GPU of this number.
+        # `join_job` selects the GPU with this number.
         os.environ["LOCAL_RANK"] = str(place % torch.cuda.device_count())

@@ -1,4 +1,4 @@
-"""Tables IX and X: pruning with online learning, and with learning layer by layer."""
+"""Tables IX and X: pruning with online learning and with local learning."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sadp_dist.reproduce.systems import SMALL_RATIO, System, SystemsTable, on_ci
 EVENTS, SOUNDS = "field-small-events.yaml", "field-small-sounds.yaml"
 
 EACH_STEP: dict[str, Any] = {"training.loss": "tet", "training.tet_lambda": 0.0}
-"""Cross entropy of each time step's logits."""
+"""The cross entropy of the logits of each time step."""
 
 
 @register("table9")
 class TableIX(SystemsTable):
-    """Two rules; at small scale on generated data, with others beside them on the same."""
+    """e-prop and SLTT; at small scale also other rules, on generated data."""
 
     title = "Table IX"
     about = "online learning"
@@ -61,15 +61,15 @@ class TableIX(SystemsTable):
         if not setting.small:
             return ""
         return (
-            "Sounds: generated tones that glide amid noise, 12 classes, 26 time steps. Events: generated "
-            "from 2,000 images of CIFAR-10, 500 for testing, moved before a simulated camera; 6 time steps. "
-            "The paper's figures are those of Speech Commands and CIFAR10-DVS."
+            "Sounds: generated tones that change their pitch, with noise; 12 classes, 26 time steps. Events: "
+            "2,000 images of CIFAR-10, 500 for testing, moved in front of a simulated event camera; 6 time "
+            "steps. The paper's values are for Speech Commands and CIFAR10-DVS."
         )
 
 
 @register("table10")
 class TableX(SystemsTable):
-    """Fixed local classifiers and trained ones."""
+    """Local learning with fixed and with trained local classifiers."""
 
     title = "Table X"
     about = "local learning"
@@ -88,4 +88,4 @@ class TableX(SystemsTable):
         return OF_PART if setting.small else "CIFAR-10, ResNet18"
 
     def note(self, setting: ExperimentSetting) -> str:
-        return "The paper's figures are those of ResNet18 on all of CIFAR-10." if setting.small else ""
+        return "The paper's values are for ResNet18 on all of CIFAR-10." if setting.small else ""

@@ -1,4 +1,4 @@
-"""The methods that are compared, and what each makes of a recipe at a pruning ratio."""
+"""The compared methods, and their overrides of a recipe at a pruning ratio."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def with_tracking(overrides: Mapping[str, Any], epochs: int | None) -> dict[str,
 
 
 def pruned(method: str, ratio: float, **changed: Any) -> dict[str, Any]:
-    """A recipe's overrides: SADP with Table II's β and r_max, the others with the ratio alone.
+    """Return a recipe's overrides: SADP with Table II's β and r_max, other methods with the ratio only.
 
     Args:
         method: one of ``BASELINES``.
         ratio: r, a key of Table II, or 0.8.
-        changed: keys of the ``pruning:`` section with another value than that.
+        changed: other values for keys of the ``pruning:`` section.
     """
     values: dict[str, Any] = {"method": method, "ratio": ratio, "max_ratio": None, "min_probability": 0.0}
     if method == "sadp":

@@ -1,4 +1,4 @@
-"""A result on the terminal, and in a folder as JSON, Markdown and SVG."""
+"""Prints a result, and writes it as JSON, Markdown and SVG."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sadp_dist.reproduce.result import Result, ResultTable
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the tables, or where there are charts alone, their numbers."""
+    """Print the tables, or the numbers of the charts if there are no tables."""
     for table in result.tables:
         headings, rows = table.shown()
         _print(console, table.title, headings, rows, table.note)
@@ -48,10 +48,10 @@ def _print(
 def write(
     result: Result, name: str, setting: ExperimentSetting, jobs: Sequence[Job], folder: Path
 ) -> list[Path]:
-    """Write ``NAME.json``, ``NAME.md`` and an SVG of each chart.
+    """Write ``NAME.json``, ``NAME.md`` and an SVG of each chart, and return their paths.
 
     Raises:
-        UsageError: the folder cannot be written to.
+        UsageError: the folder cannot be written.
     """
     files: dict[Path, str] = {folder / f"{chart.name}.svg": svg(chart) for chart in result.charts}
     files[folder / f"{name}.md"] = markdown(result, name, setting)
@@ -78,12 +78,14 @@ def write(
         for path, text in files.items():
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--out {folder} cannot be written to ({error.strerror}); choose another") from None
+        raise UsageError(
+            f"--out {folder} cannot be written ({error.strerror}); choose another folder"
+        ) from None
     return list(files)
 
 
 def markdown(result: Result, name: str, setting: ExperimentSetting) -> str:
-    """Tables and charts, under the command that made them."""
+    """Return tables and charts as Markdown, below the command that created them."""
     lines = [f"    sadp-dist reproduce {name} --scale {setting.scale}\n"]
     for table in result.tables:
         lines.append(_markdown_table(table))
@@ -103,7 +105,7 @@ def _markdown_table(table: ResultTable) -> str:
 
 
 def svg(chart: Chart) -> str:
-    """The drawing on white, the same each time."""
+    """Return a chart as SVG with a white background; deterministic."""
     import io
 
     file = io.StringIO()

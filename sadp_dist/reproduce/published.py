@@ -1,4 +1,4 @@
-"""What the paper reports (arXiv:2510.04098), as its tables have it: accuracies in percent, times in hours."""
+"""Values of the paper's tables (arXiv:2510.04098): accuracies in percent, times in hours."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """A figure of the paper.
+    """A published value.
 
     Attributes:
-        mean: over its runs.
-        sd: standard deviation over three runs; None where there was one run.
+        mean: over the runs.
+        sd: standard deviation over three runs; None for a single run.
     """
 
     mean: float
@@ -22,10 +22,10 @@ class Published:
 
 
 TABLE_II = {0.3: (0.35, 0.6), 0.5: (0.3, 0.7), 0.7: (0.2, 0.9), 0.9: (0.05, 1.0), 0.35: (0.25, 0.55)}
-"""β and r_max by the pruning ratio r; those of 35 % are of Section V-A."""
+"""β and r_max for each pruning ratio r. The values for 35 % are from Section V-A."""
 
 BETWEEN = {0.8: (0.125, 0.95)}
-"""Table V prunes 80 % too, and no place says with which β and r_max: the means of those at 70 and 90 %."""
+"""β and r_max for 80 % (Table V), which the paper does not report: the means of those for 70 and 90 %."""
 
 FULL = {
     "cifar10": Published(95.33, 0.04),
@@ -73,7 +73,7 @@ _HARDVS = """
 def _grid(
     text: str, ratios: tuple[float, ...], with_sd: bool = True, rows: tuple[str, ...] = _ROWS
 ) -> dict[tuple[str, float], Published]:
-    """Lines of figures by (method, ratio)."""
+    """Parse lines of numbers into values by (method, ratio)."""
     step = 2 if with_sd else 1
     grid = {}
     for method, line in zip(rows, text.strip().splitlines(), strict=True):
@@ -103,7 +103,7 @@ TABLE_IV = {
         "sadp": (Published(76.94), Published(448)),
     },
 }
-"""Accuracy, and hours of all GPUs together, at a pruning ratio of 35 %."""
+"""Accuracy and total hours of all GPUs, at a pruning ratio of 35 %."""
 
 _HIGH = """
 91.37 0.12  87.29 0.10
@@ -145,4 +145,4 @@ TABLE_VII_MAX_RATIO = {
     0.75: Published(94.81, 0.08),
     0.80: Published(94.75, 0.08),
 }
-"""At a pruning ratio of 50 %: by β with r_max = 70 %, and by r_max with β = 0.3."""
+"""Accuracy at a pruning ratio of 50 %: for each β with r_max = 70 %, and for each r_max with β = 0.3."""

@@ -1,7 +1,7 @@
-"""What papers report of other ways to train.
+"""Published values of pruning combined with other training methods.
 
-Section V-D of SADP (arXiv:2510.04098), SLTT's supplement (Meng et al., ICCV 2023), and two-stage sparse
-structure learning (Shen et al., ICLR 2025).
+Sources: Section V-D of SADP (arXiv:2510.04098), the supplement of SLTT (Meng et al., ICCV 2023), and
+two-stage sparse structure learning (Shen et al., ICLR 2025).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from sadp_dist.reproduce.published import Published
 
 Grid = dict[tuple[str, float], Published]
-"""Accuracies in percent by method and ratio; full data's under ("full", 0)."""
+"""Accuracies in percent by method and ratio; full data has the key ("full", 0)."""
 
 _ROWS = ("random", "infobatch", "sadp")
 
 
 def _grid(full: tuple[float, float], ratios: tuple[float, ...], text: str) -> Grid:
-    """Full data's figure, and lines of figures with their standard deviations."""
+    """Parse the value of full data, and lines of values with standard deviations."""
     grid = {("full", 0.0): Published(*full)}
     for method, line in zip(_ROWS, text.strip().splitlines(), strict=True):
         numbers = [float(number) for number in line.split()]
@@ -44,7 +44,7 @@ TABLE_IX = {
     "eprop": _grid((89.33, 0.08), (0.5, 0.7, 0.9), _EPROP),
     "sltt": _grid((78.10, 0.36), (0.5, 0.7, 0.9), _SLTT),
 }
-"""Its text says that SLTT's network is ResNet18; the table, which we follow, VGG11."""
+"""The network of SLTT is VGG11, as in the paper's table. The paper's text says ResNet18."""
 
 _DECOLLE = """
 60.69 0.54  59.07 0.37  56.45 0.33
@@ -80,8 +80,8 @@ SPARSE_TABLE_1 = {
     "layer": (Published(92.38), Published(29.72), Published(3.70), Published(133.26)),
     "neuron": (Published(92.48), Published(40.58), Published(5.12), Published(158.35)),
 }
-"""Of ResNet19 on CIFAR-10 with T = 2: accuracy and connectivity in percent, millions of parameters and of
-synaptic operations. Each is of the iteration of the highest accuracy; neuron-wise there is one at 26.63 %."""
+"""ResNet19 on CIFAR-10 with T = 2: accuracy and connectivity in percent, millions of parameters, millions of
+synaptic operations. Values of the iteration with the highest accuracy; neuron-wise, another has 26.63 %."""
 
 SLTT_TABLE_S2 = {
     ("bptt", 2): (Published(1.47), Published(1.81), Published(93.90)),
@@ -91,4 +91,5 @@ SLTT_TABLE_S2 = {
     ("bptt", 6): (Published(3.00), Published(6.35), Published(94.60)),
     ("sltt", 6): (Published(1.09), Published(4.58), Published(94.59)),
 }
-"""By rule and T, on CIFAR-10: memory in GB, hours ("3.41s" at T = 4 must be hours too) and accuracy."""
+"""Memory in GB, time in hours and accuracy in percent on CIFAR-10, by rule and T. The published "3.41s" at
+T = 4 must be hours too."""

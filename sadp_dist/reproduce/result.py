@@ -1,4 +1,4 @@
-"""What came out: tables with the paper's figures beside those of the runs, and charts."""
+"""Results: tables with the measured and the published values, and charts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sadp_dist.reproduce.published import Published
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure of several seeds, beside the paper's.
+    """A value measured with several seeds, and the published value.
 
     Attributes:
-        measured: of each seed; None where the run diverged.
-        paper: what the paper has; None where it has nothing.
-        digits: behind the point.
-        mark: behind all, for what a note says.
+        measured: value of each seed; None if the run diverged.
+        paper: published value; None if there is none.
+        digits: number of decimals.
+        mark: footnote mark, explained in the table's note.
     """
 
     measured: Sequence[float | None]
@@ -34,12 +34,12 @@ class Cell:
 
     @property
     def mean(self) -> float:
-        """Of the seeds that have it; NaN for none."""
+        """Mean over the seeds that have a value; NaN if none has."""
         return statistics.mean(self.finite) if self.finite else math.nan
 
     @property
     def sd(self) -> float:
-        """Standard deviation (n - 1) over them; NaN below two."""
+        """Standard deviation (n - 1) over them; NaN for fewer than two."""
         return statistics.stdev(self.finite) if len(self.finite) > 1 else math.nan
 
     def __str__(self) -> str:
@@ -54,14 +54,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class ResultTable:
-    """Rows under columns; a column in which the paper has figures gets one beside it with these.
+    """A table of results. A column with published values is followed by a column "paper".
 
     Attributes:
         title: one line.
-        corner: heading of the rows' names.
+        corner: heading of the column of row names.
         columns: headings, with units.
-        rows: cells by name, one for each column; None is an empty one.
-        note: what a reader has to know.
+        rows: cells by row name, one per column; None is an empty cell.
+        note: text below the table.
     """
 
     title: str
@@ -71,7 +71,7 @@ class ResultTable:
     note: str = ""
 
     def shown(self) -> tuple[list[str], list[list[str]]]:
-        """Headings and rows as text."""
+        """Return headings and rows as text."""
         published = [
             any(cells[place] is not None and cells[place].paper is not None for cells in self.rows.values())  # type: ignore[union-attr]
             for place in range(len(self.columns))
@@ -90,7 +90,7 @@ class ResultTable:
         return headings, rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON: every seed's figure, and the paper's."""
+        """Return plain JSON with the value of every seed and the published value."""
         rows = {
             name: [
                 None
@@ -108,7 +108,7 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class Result:
-    """All that an experiment found."""
+    """The tables and charts of an experiment."""
 
     tables: Sequence[ResultTable] = ()
     charts: Sequence[Chart] = field(default_factory=tuple)

@@ -1,4 +1,4 @@
-"""Figure 6: the largest factor by which an example's gradient is scaled, with and without smoothing."""
+"""Figure 6: the largest weight of an example in each epoch, with and without smoothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SLTT beside other rules: accuracy, time and memory by the number of time steps, as Table S2."""
+"""SLTT compared with other rules: accuracy, time and memory by time steps (Table S2 of SLTT)."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from sadp_dist.reproduce.systems import IMAGES, UNPRUNED, System, SystemsTable
 
 RECIPE = "cifar10-resnet18-sltt.yaml"
 TRAINED = (2, 4, 6)
-"""T of Table S2, whose networks are trained."""
+"""Time steps of the trained networks, as in Table S2."""
 MEASURED = (2, 6, 20)
-"""T at which steps are measured."""
+"""Time steps at which training steps are measured."""
 COMPARED = 6
-"""T at which the supplement has times and memory, too."""
+"""Time steps for which the supplement also has times and memory."""
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class RuleVariant:
-    """A learning rule with what it is set to.
+    """A learning rule with options.
 
     Attributes:
-        key: of ``learning.rule``.
-        least: T from which on it is another rule than the ones before.
-        more: overrides.
+        key: value of ``learning.rule``.
+        least: smallest T at which it differs from the rules before it.
+        more: overrides with its options.
     """
 
     key: str
@@ -43,7 +43,7 @@ class RuleVariant:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def overrides(self, time_steps: int) -> dict[str, Any]:
-        """At so many time steps."""
+        """Return the overrides of the recipe for T time steps."""
         return {"learning.rule": self.key, "network.time_steps": time_steps, **self.more}
 
 
@@ -58,14 +58,14 @@ RULES = {
 
 @register("sltt")
 class SLTTComparison(SystemsTable):
-    """Every rule with the same loss, on full data and with SADP; and what a step costs."""
+    """Every rule with the same loss, on full data and with SADP, and the cost of a step."""
 
     title = "SLTT"
     about = "rules that learn through time"
 
     def systems(self, setting: ExperimentSetting) -> Sequence[System]:
         systems = []
-        loss = EACH_STEP if setting.small else {}  # the same with every rule; the other recipe has it
+        loss = EACH_STEP if setting.small else {}  # the paper's recipe already sets it
         for time_steps in (4,) if setting.small else TRAINED:
             for name, rule in RULES.items():
                 if time_steps < rule.least:
@@ -88,7 +88,7 @@ class SLTTComparison(SystemsTable):
         return OF_PART if setting.small else "CIFAR-10, ResNet18"
 
     def note(self, setting: ExperimentSetting) -> str:
-        return "The paper's figures are those of ResNet18 on all of CIFAR-10." if setting.small else ""
+        return "The paper's values are for ResNet18 on all of CIFAR-10." if setting.small else ""
 
     def more(self, setting: ExperimentSetting) -> list[ResultTable]:
         costs = {
@@ -108,9 +108,9 @@ class SLTTComparison(SystemsTable):
                 Cell([of_rule[COMPARED].epoch_seconds / whole[COMPARED].epoch_seconds], share),
             ]
         steps = [f"T = {T}" for T in MEASURED]
-        last = f"T = {COMPARED}, of BPTT's"
+        last = f"T = {COMPARED}, relative to BPTT"
         where = self.where(setting)
-        note = "On CUDA all that is allocated at the peak of a step, else what autograd keeps for it."
+        note = "On CUDA, the peak of allocated memory; else the memory that autograd keeps."
         return [
             ResultTable(
                 setting.titled(f"SLTT: peak memory of a step in MiB, {where}"),
@@ -124,7 +124,7 @@ class SLTTComparison(SystemsTable):
                 "rule",
                 [*steps, last],
                 seconds,
-                "By the quickest of some steps of the first batch, without loading.",
+                "Computed from the fastest of a few steps with the first batch, without loading.",
             ),
         ]
 
@@ -143,7 +143,7 @@ def _accuracy(rule: str, time_steps: int) -> dict[tuple[str, float], Published]:
 
 
 def _shares(rule: RuleVariant) -> tuple[Published | None, Published | None]:
-    """The supplement's memory and time of a rule, of BPTT's."""
+    """Return the supplement's memory and time of a rule relative to BPTT."""
     ours, whole = (SLTT_TABLE_S2.get((key, COMPARED)) for key in (rule.key, "bptt"))
     if ours is None or whole is None or rule.more:
         return None, None

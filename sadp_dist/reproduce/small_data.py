@@ -1,4 +1,4 @@
-"""The data of the small scale: parts of public datasets, and what is generated in place of the large ones."""
+"""Data of the small scale: parts of public datasets, and generated data instead of large ones."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ TINY_IMAGENET = "tiny-imagenet-10"
 DIGITS = "digits"
 """Scikit-learn's handwritten digits, 8x8 pixels."""
 FILMED = "cifar10-filmed"
-"""Images of CIFAR-10, moved before a simulated event camera."""
+"""Images of CIFAR-10, moved in front of a simulated event camera."""
 GLIDES = "glides"
 """Generated sounds."""
 
 EVERY = {"train": 10, "test": 5}
-"""Of CIFAR-10, the part has every so many images."""
+"""The part of CIFAR-10 consists of every n-th image."""
 EVERY_FILMED = {"train": 25, "test": 20}
 SENSOR, FILM_STEPS = 24, 6
-"""Pixels of the side of the simulated camera's sensor, and time steps."""
+"""Width and height of the simulated camera's sensor in pixels, and number of time steps."""
 SOUNDS = {"train": 960, "test": 480}
 
 
 class Every:
-    """Each so many of labelled examples, the first one first."""
+    """Every n-th of labelled examples, from the first."""
 
     def __init__(self, examples: Any, every: int) -> None:
         self._examples, self._every = examples, every
@@ -45,20 +45,20 @@ class Every:
 
 
 def files_of(name: str, runs: Path) -> dict[str, str]:
-    """Where a dataset of the small scale is, by split."""
+    """Return the .beton file of each split of a small dataset."""
     return {split: str(runs / "data" / f"{name}-{split}.beton") for split in SPLITS}
 
 
 def write_missing(needed: Iterable[str], runs: Path, folder: Path) -> None:
-    """Write those .beton files that are not there yet.
+    """Write the .beton files that do not exist yet.
 
     Args:
-        needed: files, as ``files_of`` names them.
-        runs: the folder of the runs.
-        folder: with the images that they are made from.
+        needed: files, named by ``files_of``.
+        runs: folder of the run directories.
+        folder: with the source images.
 
     Raises:
-        UsageError: there are no such images.
+        UsageError: the source images do not exist.
     """
     from sadp_dist.loading import write_arrays, write_beton
 
@@ -98,7 +98,7 @@ def _tiny_imagenet(folder: Path, split: str) -> Any:
     file = folder / f"{TINY_IMAGENET}.zip"
     if not file.exists():
         raise UsageError(
-            f"--data {folder} holds no {file.name}: ten classes of Tiny ImageNet as "
+            f"--data {folder} holds no {file.name}; put one there with ten classes of Tiny ImageNet as "
             "train/<class>/<image> and val/<class>/<image>"
         )
     return open_images(file, "train" if split == "train" else "val")
@@ -136,4 +136,4 @@ SMALL_DATA: Mapping[str, Callable[[Path, str], Any]] = {
     FILMED: _filmed,
     GLIDES: _glides,
 }
-"""The folder in ``--data`` and a split to labelled examples."""
+"""Functions that open a split of each dataset, from the folder of ``--data``."""

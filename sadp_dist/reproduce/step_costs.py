@@ -1,4 +1,4 @@
-"""What a training step costs: its time, and the memory of its backward pass."""
+"""Time and memory of a training step."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class StepCost:
-    """Of a run's first batch.
+    """The cost of a step with a run's first batch.
 
     Attributes:
-        epoch_seconds: so long as an epoch of all data takes of such steps, without loading.
-        peak_bytes: on CUDA all that was allocated at the peak; else what autograd keeps.
+        epoch_seconds: time of an epoch on full data at this speed, without loading.
+        peak_bytes: on CUDA, the peak of allocated memory; else the memory that autograd keeps.
     """
 
     epoch_seconds: float
@@ -30,7 +30,7 @@ class StepCost:
 
 
 def step_cost(config: TrainConfig) -> StepCost:
-    """Take a few steps with the first batch; the quickest one counts."""
+    """Measure a step with the first batch; the time is the minimum of a few steps."""
     trainer = Trainer(config, Process(0, 1, device_of(0, 1)))
     try:
         trainer.begin_epoch()
@@ -49,7 +49,7 @@ def step_cost(config: TrainConfig) -> StepCost:
             return time.perf_counter() - begin
 
         trainer.learner.trained.train()
-        step()  # what is allocated once
+        step()  # allocates memory that is reused
         seconds = min(step() for _ in range(STEPS))
         if cuda:
             torch.cuda.reset_peak_memory_stats()

@@ -1,4 +1,4 @@
-"""Pruning together with other ways to train: what the tables of Section V-D have in common."""
+"""The base class of tables that combine pruning with other training methods (Section V-D)."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ Key = tuple[str, float]
 """Method and ratio."""
 UNPRUNED: Key = ("full", 0.0)
 Runs = Mapping[Key, Sequence[Job]]
-"""A system's runs, one for each seed."""
+"""The runs of a system, one per seed."""
 
 IMAGES, SMALL_RATIO = "field-small.yaml", 0.5
-"""The recipe of the small scale for images, and the ratio of most tables there."""
+"""The recipe for images at small scale, and the pruning ratio of most tables there."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A way to train: a recipe with what it changes in it.
+    """A training method: a recipe with overrides.
 
     Attributes:
-        name: what a table calls it.
-        recipe: the name of a file.
-        ratios: at which data is pruned.
+        name: in the tables.
+        recipe: file name.
+        ratios: pruning ratios.
         overrides: of the recipe, by ``section.key``.
-        data: a key of ``SMALL_DATA``, or None for what the recipe names.
-        published: accuracies.
-        figures: what is published of the table's figures, in their order.
-        methods: those that prune.
+        data: a key of ``SMALL_DATA``, or None for the data of the recipe.
+        published: published accuracies.
+        figures: published values of the second table's columns, in their order.
+        methods: pruning methods.
     """
 
     name: str
@@ -52,7 +52,7 @@ class System:
 
     @property
     def keys(self) -> list[Key]:
-        """Full data, and every method at every ratio."""
+        """Keys of full data, and of every method at every ratio."""
         return [UNPRUNED, *((method, ratio) for method in self.methods for ratio in self.ratios)]
 
 
@@ -63,14 +63,14 @@ def on_cifar10(
     overrides: Callable[[str], Mapping[str, Any]],
     published: Mapping[str, Mapping[Key, Published]],
 ) -> list[System]:
-    """A system for each key, at 30, 50 and 70 %; at small scale on the part of CIFAR-10, at one ratio.
+    """Return a system per key, at 30, 50 and 70 %; at small scale on a part of CIFAR-10, at one ratio.
 
     Args:
         setting: as for ``jobs``.
-        names: what a table calls each, by its key.
-        recipe: names of their files, with ``{}`` for the key.
-        overrides: at small scale, what makes the recipe for images that of a key.
-        published: accuracies by key.
+        names: in the tables, by key.
+        recipe: name of the recipe, with ``{}`` for the key.
+        overrides: at small scale, the overrides of a key.
+        published: published accuracies by key.
     """
     if setting.small:
         return [
@@ -84,13 +84,13 @@ def on_cifar10(
 
 
 class Row(NamedTuple):
-    """What a row of the second table is made of.
+    """The runs and published values of a row of the second table.
 
     Attributes:
-        jobs: the row's runs, of each seed.
-        full: those on full data.
-        known: published figures, as many as there are ``columns``.
-        diverged: runs without an end.
+        jobs: runs of the row, one per seed.
+        full: runs on full data, one per seed.
+        known: published values, one per column.
+        diverged: diverged runs by name.
     """
 
     jobs: Sequence[Job]
@@ -100,13 +100,13 @@ class Row(NamedTuple):
 
 
 class SystemsTable(Experiment):
-    """Systems times methods at ratios: accuracy on full data and on what each method leaves of it.
+    """Tables of systems, methods and ratios: accuracies, and other values of the runs.
 
     Attributes:
-        about: what its title goes on with.
-        figures: columns of a second table, and how to read them from a run's last record.
-        digits: of these figures, behind the point.
-        apart: overrides that make each run another one than those of other tables.
+        about: subject, for the titles.
+        figures: columns of the second table, and functions that read them from a run's last record.
+        digits: number of decimals of these columns.
+        apart: overrides that give the runs other names, so that no other table shares them.
     """
 
     about: str
@@ -115,15 +115,15 @@ class SystemsTable(Experiment):
     apart: ClassVar[Mapping[str, Any]] = {}
 
     def systems(self, setting: ExperimentSetting) -> Sequence[System]:
-        """What is compared."""
+        """Return the systems to compare."""
         raise NotImplementedError
 
     def where(self, setting: ExperimentSetting) -> str:
-        """Networks and data, for the titles."""
+        """Return the networks and data, for the titles."""
         raise NotImplementedError
 
     def note(self, setting: ExperimentSetting) -> str:
-        """What is to be said below, beside the seeds."""
+        """Return the text below the first table, after the seeds."""
         return ""
 
     def jobs(self, setting: ExperimentSetting) -> list[Job]:
@@ -140,7 +140,7 @@ class SystemsTable(Experiment):
         return setting.run(system.recipe, overrides, seed, system.data)
 
     def runs(self, setting: ExperimentSetting, system: System) -> Runs:
-        """Those of a system."""
+        """Return the runs of a system."""
         return {key: [self._job(setting, system, key, seed) for seed in setting.seeds] for key in system.keys}
 
     def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
@@ -154,13 +154,13 @@ class SystemsTable(Experiment):
         )
 
     def more(self, setting: ExperimentSetting) -> list[ResultTable]:
-        """Tables of what is measured beside the runs."""
+        """Return further tables, from measurements other than the runs."""
         return []
 
     def _accuracies(
         self, setting: ExperimentSetting, runs: Mapping[str, Runs], diverged: Mapping[str, str]
     ) -> ResultTable:
-        """A column for each ratio; a row for each system on full data and with each method."""
+        """Return the table of accuracies: a column per ratio, a row per system and method."""
         systems = self.systems(setting)
         ratios = sorted({ratio for system in systems for _, ratio in system.keys})
         rows: dict[str, list[Cell | None]] = {}
@@ -181,7 +181,7 @@ class SystemsTable(Experiment):
                 rows[f"{system.name}, {LABELS[method]}"] = row
         note = setting.over_seeds
         if any(cell is not None and cell.mark for row in rows.values() for cell in row):
-            note += f" {MISSED} trained on more than the ratio leaves, see below: it cannot prune as much."
+            note += f" {MISSED}: trained on more examples than the ratio allows (see below)."
         if said := self.note(setting):
             note += f" {said}"
         title = f"{self.title}: {self.about}, test accuracy in %, {self.where(setting)}"
@@ -191,7 +191,7 @@ class SystemsTable(Experiment):
     def _figures(
         self, setting: ExperimentSetting, runs: Mapping[str, Runs], diverged: Mapping[str, str]
     ) -> ResultTable:
-        """A row for each system, method and ratio."""
+        """Return the second table: a row per system, method and ratio."""
         columns = self.columns(setting)
         rows: dict[str, list[Cell | None]] = {}
         for system in self.systems(setting):
@@ -201,15 +201,15 @@ class SystemsTable(Experiment):
                 known = system.figures.get((method, ratio)) or [None] * len(columns)
                 share = Cell(shares_of(jobs, full, diverged), digits=3)
                 rows[name] = [share, *self.figures_of(setting, Row(jobs, full, known, diverged))]
-        title = f"{self.title}: {self.about}, what it takes, {self.where(setting)}"
-        return ResultTable(setting.titled(title), "run", ["examples, of full data's", *columns], rows)
+        title = f"{self.title}: {self.about}, costs, {self.where(setting)}"
+        return ResultTable(setting.titled(title), "run", ["examples relative to full data", *columns], rows)
 
     def columns(self, setting: ExperimentSetting) -> list[str]:
-        """Headings of the second table, behind the share of the examples."""
+        """Return the headings of the second table after the share of examples."""
         return list(self.figures)
 
     def figures_of(self, setting: ExperimentSetting, row: Row) -> list[Cell | None]:
-        """A row of the second table, behind the share of the examples."""
+        """Return the cells of the second table after the share of examples."""
         return [
             figure_cell(row.jobs, read, row.diverged, paper, self.digits)
             for read, paper in zip(self.figures.values(), row.known, strict=True)
@@ -223,7 +223,7 @@ def figure_cell(
     paper: Published | None = None,
     digits: int = 2,
 ) -> Cell | None:
-    """A figure of each run's last record; None where the runs have no such figure."""
+    """Return the cell of a value of each run's last record; None if the runs do not have it."""
     values: list[float | None] = []
     for job in jobs:
         if job.name in diverged:

@@ -1,4 +1,4 @@
-"""Figure 3: the time of training with each method, tracking included, as a share of full data's."""
+"""Figure 3: training time with each method, with tracking, relative to full data."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sadp_dist.reproduce.result import Cell, Result, ResultTable
 METHODS = ("forgetting", "el2n", "random", "infobatch", "sadp")
 RATIOS = (0.3, 0.5, 0.7)
 HALF = {"training.epochs": 5, "training.evaluate_every": 5}
-"""At small scale, half as long as for the other tables: here it is seconds that count."""
+"""At small scale, half the epochs of other tables: relative times need no more."""
 
 
 @register("figure3")
 class Figure3(Experiment):
-    """Runs of their own, each with the machine for itself; the first seed alone."""
+    """Timed runs of the first seed, one at a time."""
 
     title = "Figure 3"
     one_at_a_time = True
@@ -37,7 +37,7 @@ class Figure3(Experiment):
         timed = {**(HALF if setting.small else {}), "tracking.trackers": []}
         if setting.small:
             overrides = with_tracking(overrides, 1)
-        # A checkpoint every so often makes it another run than one that was trained beside others.
+        # Another value than the default gives its runs other names, so that no untimed table shares them.
         apart = {"training.keep_checkpoints": 1}
         return setting.job(self._dataset(setting), {**overrides, **timed, **apart}, setting.seeds[0])
 
@@ -58,16 +58,16 @@ class Figure3(Experiment):
             rows[LABELS[method]] = [Cell([value], digits=3) for value in ratios]
             known = [[np.nan if value is None else value for value in ratios]]
             lines.append(Line(LABELS[method], number, np.array(RATIOS), Spread.over(known)))
-        rows["least possible"] = [Cell([1 - ratio], digits=3) for ratio in RATIOS]
+        rows["lower bound"] = [Cell([1 - ratio], digits=3) for ratio in RATIOS]
         where = OF_PART if setting.small else NAMES[self._dataset(setting)]
-        title = setting.titled(f"Figure 3: time of training, of full data's, {where}")
+        title = setting.titled(f"Figure 3: training time relative to full data, {where}")
         note = (
-            f"Full data took {full['total_seconds']:,.1f} s. Time to plan and to train, tracking included; "
+            f"Full data took {full['total_seconds']:,.1f} s. Time of planning and training, with tracking, "
             "without start-up, evaluation and checkpoints. One run at a time, one seed."
         )
         columns = [f"{ratio:.0%}" for ratio in RATIOS]
         chart = line_chart(
-            "figure-3", title, lines, ("pruning ratio", "time, of full data's"), (percent, percent), note
+            "figure-3", title, lines, ("pruning ratio", "relative time"), (percent, percent), note
         )
         return Result(
             [ResultTable(title, "pruning ratio", columns, rows, note)], [] if chart is None else [chart]

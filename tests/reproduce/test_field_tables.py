@@ -88,8 +88,8 @@ def test_the_papers_figures_stand_beside_and_what_was_not_pruned_enough_is_marke
     assert rows["DECOLLE, full data"][:2] == [("0%", "61.00 ± 1.00"), ("paper", "61.96 ± 0.44")]
     assert rows["ELL, SADP"][2:] == [("50%", "51.00 ± 1.00"), ("paper", "87.11 ± 0.09")]
     assert rows["ELL, InfoBatch"][2] == ("50%", "51.00 ± 1.00*")
-    assert "* trained on more" in accuracy.note
-    assert rows_of(takes)["ELL, InfoBatch 50%"] == [("examples, of full data's", "0.700 ± 0.000")]
+    assert "*: trained on more" in accuracy.note
+    assert rows_of(takes)["ELL, InfoBatch 50%"] == [("examples relative to full data", "0.700 ± 0.000")]
 
 
 def test_a_run_that_diverged_is_named_so(results, imagined):
@@ -102,14 +102,14 @@ def test_a_run_that_diverged_is_named_so(results, imagined):
 def test_table_viii_has_times_as_shares_of_full_datas(results):
     rows = rows_of(results("table8").tables[1])
     assert rows["PSN, SADP 35%"][1:] == [
-        ("time, s", "65.0 ± 0.0"), ("of full data's time", "0.650 ± 0.000"), ("paper", "0.65"),
+        ("time, s", "65.0 ± 0.0"), ("time relative to full data", "0.650 ± 0.000"), ("paper", "0.65"),
     ]  # fmt: skip
-    assert rows["T-RevSNN, digits, full data"][2] == ("of full data's time", "1.000 ± 0.000")
+    assert rows["T-RevSNN, digits, full data"][2] == ("time relative to full data", "1.000 ± 0.000")
 
 
 def test_table_xi_has_the_size_of_the_exported_file(results):
     rows = rows_of(results("table11").tables[1])
-    names = ["file of 8 bits, bytes", "of float32's", "accuracy of the file, %"]
+    names = ["8-bit file, bytes", "relative to float32", "accuracy of the file, %"]
     cells = [("connectivity, %", "25.00 ± 0.00"), *zip(names, ("1000", "0.250", "40.00"), strict=True)]
     assert rows["activity pruning, full data"][1:] == cells
     assert rows["8 bits, full data"][1:] == [("connectivity, %", ""), *cells[1:]]
@@ -129,7 +129,7 @@ def test_memory_and_time_are_of_each_rule_and_number_of_steps_and_of_bptts(resul
     _, _, memory, seconds = results("sltt").tables
     assert rows_of(memory)["SLTT"] == [
         ("T = 2", "1.0"), ("T = 6", "1.0"), ("T = 20", "1.0"),
-        ("T = 6, of BPTT's", "0.17"), ("paper", "0.36"),
+        ("T = 6, relative to BPTT", "0.17"), ("paper", "0.36"),
     ]  # fmt: skip
     assert rows_of(memory)["TBPTT, 2 steps"][0] == ("T = 2", "")  # which is BPTT
     assert rows_of(seconds)["BPTT"][:3] == [("T = 2", "4.0"), ("T = 6", "12.0"), ("T = 20", "40.0")]
