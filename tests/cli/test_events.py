@@ -66,5 +66,5 @@ def test_a_contact_sheet_shows_what_moved(written, tmp_path):
     assert draw_contact_sheet(str(written), None, np.array([3, 0]), scores, sheet) == ["1", "0"]
     pixels = np.asarray(Image.open(sheet).convert("RGB")).reshape(-1, 3).astype(int)
     assert ((pixels[:, 0] > pixels[:, 1] + 50) & (pixels[:, 2] > pixels[:, 1] + 50)).any()  # red and blue
-    with pytest.raises(UsageError, match="^--split train: a .beton holds one split; leave it out$"):
+    with pytest.raises(UsageError, match="^--split train: a .beton file holds one split; leave it out$"):
         draw_contact_sheet(str(written), "train", np.array([3]), scores, sheet)
