@@ -1,4 +1,4 @@
-"""EL2N: how far a prediction is from the label."""
+"""EL2N: the distance of the prediction from the label."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sadp_dist.scoring.scores import Outputs
 
 @register_score("el2n")
 def el2n(outputs: Outputs) -> Tensor:
-    """‖softmax(z) - onehot(y)‖ (Paul et al., NeurIPS 2021), z the mean of the logits over time."""
+    """Return ‖softmax(z) - onehot(y)‖ (Paul et al., NeurIPS 2021); z: mean of the logits over time."""
     z = outputs.logits.float().mean(0)
     error = z.softmax(1) - F.one_hot(outputs.labels, z.shape[1])
     return error.square().sum(1).sqrt()

@@ -1,4 +1,4 @@
-"""Whether a prediction is wrong: what forgetting events are counted from."""
+"""Whether the prediction is wrong. Forgetting events are counted from this score."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from sadp_dist.scoring.scores import Outputs
 
 @register_score("error")
 def error(outputs: Outputs) -> Tensor:
-    """1 where the mean of the logits over time names a wrong class, else 0."""
+    """Return 1 if the mean of the logits over time predicts a wrong class, else 0."""
     return (outputs.logits.float().mean(0).argmax(1) != outputs.labels).float()

@@ -1,8 +1,8 @@
-"""What a score takes from each type of layer: one small function per type, registered by a decorator.
+"""The norms that scores need from each type of layer: one registered function per type.
 
-In shapes, `*` are the leading dimensions of time, batch and tokens, in whatever layout the network has
-(`sadp_dist.scoring.layouts`). A new type of layer is a new function here and nothing else. A subclass, as
-SpikingJelly's layers are, has the function of its base class.
+In shapes, `*` stands for the leading dimensions of time, batch and tokens, in the network's layout
+(`sadp_dist.scoring.layouts`). To support a new type of layer, add a function here. A subclass, such as
+SpikingJelly's layers, uses the function of its base class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ F = TypeVar("F")
 
 
 class Registry(Generic[F]):
-    """A function for each type of layer; a module has the one of its type or of its nearest base class."""
+    """Functions by type of layer. A module uses that of its type or of its nearest base class."""
 
     def __init__(self) -> None:
         self._functions: dict[type[nn.Module], F] = {}
@@ -41,7 +41,7 @@ GRADIENT_NORMS = Registry[Callable[[Tensor, Tensor], Tensor]]()
 
 
 def _norms(x: Tensor, features: int) -> Tensor:
-    """‖x‖ over the last dimensions, summed in float32 also where x is of half precision."""
+    """Return ‖x‖ over the last dimensions, computed at least in float32."""
     wide = torch.promote_types(x.dtype, torch.float32)
     norms: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(-features, 0)), dtype=wide)
     return norms
@@ -49,28 +49,28 @@ def _norms(x: Tensor, features: int) -> Tensor:
 
 @ROW_NORMS.register(nn.Linear)
 def linear_norms(x: Tensor) -> Tensor:
-    """[*, D] -> [*]"""
+    """Return the norms of rows, [*, D] -> [*]."""
     return _norms(x, features=1)
 
 
 @ROW_NORMS.register(nn.Conv1d)
 def conv1d_norms(x: Tensor) -> Tensor:
-    """[*, C, L] -> [*]"""
+    """Return the norms of rows, [*, C, L] -> [*]."""
     return _norms(x, features=2)
 
 
 @ROW_NORMS.register(nn.Conv2d)
 def conv2d_norms(x: Tensor) -> Tensor:
-    """[*, C, H, W] -> [*]"""
+    """Return the norms of rows, [*, C, H, W] -> [*]."""
     return _norms(x, features=3)
 
 
 @GRADIENT_NORMS.register(nn.Linear)
 def linear_gradient_norms(δ: Tensor, o: Tensor) -> Tensor:
-    """‖Σ_t δ[t] o[t]ᵀ‖ of every example (Eq. 8), [B, T, K] and [B, T, D] -> [B].
+    """Return ‖Σ_t δ[t] o[t]ᵀ‖ of every example (Eq. 8), [B, T, K] and [B, T, D] -> [B].
 
-    By T² inner products, ‖Σ_t δ[t] o[t]ᵀ‖² = Σ_{t,s} (δ[t]·δ[s]) (o[t]·o[s]); by the sum itself where T is so
-    large, with many tokens, that a T x T matrix would be larger than the K x D gradient.
+    Uses T² inner products, ‖Σ_t δ[t] o[t]ᵀ‖² = Σ_{t,s} (δ[t]·δ[s]) (o[t]·o[s]), or computes the gradient
+    itself if T is so large, with many tokens, that a T x T matrix is larger than the K x D gradient.
     """
     (_, T, K), D = δ.shape, o.shape[-1]
     with torch.autocast(δ.device.type, enabled=False):
@@ -78,4 +78,4 @@ def linear_gradient_norms(δ: Tensor, o: Tensor) -> Tensor:
         if 2 * T * T > K * D:
             return _norms(δ.mT @ o, features=2)
         squared = ((δ @ δ.mT) * (o @ o.mT)).sum(dim=(1, 2))
-        return squared.clamp(min=0).sqrt()  # rounding may leave a zero just below it
+        return squared.clamp(min=0).sqrt()  # rounding may give a value just below zero

@@ -1,16 +1,16 @@
-"""Where time, batch and tokens lie in what a layer sees.
+"""Finds the dimensions of time, batch and tokens in the input of a layer.
 
-A spiking network runs its T time steps in one of three ways, and its layers see accordingly
+A spiking network runs its T time steps in one of three ways. A layer's input is then
 
     multi-step     [T, B, ...]
     single-step    [B, ...], in T calls of one time step each
     flattened      [T * B, ...], time outermost, as in SpikingJelly's SeqToANNContainer
 
-and a linear layer over N tokens [T, B, N, D], [B, N, D] or [T * B, N, D]. What does not depend on time, such
-as the first layers for an image, may see [1, B, ...] or [B, ...] once.
+The input of a linear layer over N tokens is [T, B, N, D], [B, N, D] or [T * B, N, D]. Layers that do not
+depend on time, such as the first layers for an image, may have one call with [1, B, ...] or [B, ...].
 
-The rows of a layer alone do not tell B: 8 are a batch of 8, or 2 time steps of a batch of 4. What the network
-took does, for nobody flattens that unless `time_steps` says so.
+A layer's rows do not determine B: 8 rows are a batch of 8, or 2 time steps of a batch of 4. The network's
+input does: it is not flattened unless `time_steps` is given.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sadp_dist.errors import UsageError
 
 
 class Layout(NamedTuple):
-    """One call of a layer saw time * batch * tokens rows, in this order."""
+    """The sizes of the dimensions time, batch and tokens of a layer's rows, in this order."""
 
     time: int
     batch: int
@@ -34,15 +34,15 @@ class Layout(NamedTuple):
 def input_time_steps(
     shapes: Iterable[tuple[int, ...]], batch: int, time_steps: int | None = None
 ) -> int | None:
-    """T as the shape of a network's input [T, B, ...] tells it; None where that is [B, ...] or [1, B, ...].
+    """Return T from the shape of a network's input [T, B, ...]; None for [B, ...] or [1, B, ...].
 
     Args:
-        shapes: of the tensors that the network took; one that is of the batch is enough.
+        shapes: of the network's input tensors. One of them must have the batch dimension.
         batch: B, the number of examples.
-        time_steps: T, where it is known; then an input may be [T * B, ...], too.
+        time_steps: T, if it is known; then an input may also be [T * B, ...].
 
     Raises:
-        UsageError: none is of a batch of this size.
+        UsageError: no input has a batch of this size.
     """
     for shape in shapes:
         first, second = (*shape, 0)[:2]
@@ -52,9 +52,9 @@ def input_time_steps(
             return first if first > 1 else None
     took = " and ".join(str(list(shape)) for shape in shapes)
     raise UsageError(
-        f"coefficients has {batch} entries, but the network took {took}, which{_known(time_steps)} is no "
-        f"batch of {batch}; give one coefficient for each example, and SpikeAwareScorer time_steps=T if the "
-        "input is [T * B, ...]"
+        f"coefficients has {batch} entries, but the network's input {took}{_known(time_steps)} is not a "
+        f"batch of {batch}; give one coefficient per example, and pass time_steps=T to SpikeAwareScorer if "
+        "the input is [T * B, ...]"
     )
 
 
@@ -67,20 +67,20 @@ def find_layout(
     time_steps: int | None = None,
     input_steps: int | None = None,
 ) -> Layout:
-    """Tells the layout from the leading dimensions of a layer's input.
+    """Return the layout of a layer's input from its leading dimensions.
 
     Args:
-        rows: the input's shape without its feature dimensions.
+        rows: shape of the input without its feature dimensions.
         batch: B, the number of examples.
-        layer: the layer's name, for messages.
-        step_mode: SpikingJelly's, "m" for [T, B, ...], "s" for [B, ...] or [T * B, ...]; None elsewhere.
-        time_steps: T, where it is known: no layer sees other than 1 or T time steps. Without it, rows that
-            can be [T, B, ...] and [T * B, N, ...] are the former, with a warning.
-        input_steps: what `input_time_steps` found: no layer sees other than 1 or T flattened time steps.
-            Without both, a divisor of the true B is taken for a flattened batch.
+        layer: name of the layer, for messages.
+        step_mode: of SpikingJelly: "m" for [T, B, ...], "s" for [B, ...] or [T * B, ...]; None for others.
+        time_steps: T, if it is known: every layer has 1 or T time steps. Without it, rows that can be
+            [T, B, ...] or [T * B, N, ...] count as the former, with a warning.
+        input_steps: result of `input_time_steps`: a flattened layer has 1 or T time steps. Without
+            `time_steps` and `input_steps`, a divisor of the true B counts as a flattened batch.
 
     Raises:
-        UsageError: the rows are of no batch of this size.
+        UsageError: the rows are not a batch of this size.
     """
     first = rows[0] if rows else 0
     multi_step = len(rows) > 1 and rows[1] == batch and (time_steps is None or first in (1, time_steps))
@@ -92,8 +92,8 @@ def find_layout(
         multi_step = False
     if multi_step and flattened and time_steps is None and batch > 1:
         warnings.warn(
-            f"layer {layer!r} saw {list(rows)} rows for {batch} examples, read as [T, B, ...]; "
-            "give SpikeAwareScorer time_steps=T to be sure",
+            f"layer {layer!r} has {list(rows)} rows for {batch} examples, which count as [T, B, ...]; pass "
+            "time_steps=T to SpikeAwareScorer to be sure",
             stacklevel=2,
         )
     if multi_step:
@@ -101,9 +101,8 @@ def find_layout(
     if flattened:
         return Layout(first // batch, batch, math.prod(rows[1:]))
     raise UsageError(
-        f"coefficients has {batch} entries, but layer {layer!r} saw {list(rows)} rows, which"
-        f"{_known(time_steps)} is no batch of {batch}; give one coefficient for each example that went "
-        "through the network"
+        f"coefficients has {batch} entries, but layer {layer!r} has {list(rows)} rows, which"
+        f"{_known(time_steps)} is not a batch of {batch}; give one coefficient per example of the batch"
     )
 
 

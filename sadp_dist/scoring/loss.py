@@ -1,4 +1,4 @@
-"""The loss itself as an example's score: what InfoBatch and others prune by."""
+"""The loss as the score of an example, as in InfoBatch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sadp_dist.scoring.scores import Outputs
 
 @torch.no_grad()
 def loss_scores(losses: Tensor, coefficients: Tensor) -> Tensor:
-    """The losses of a batch as scores, in the form of `SpikeAwareScorer.scores`.
+    """Return the losses of a batch as scores, in the form of `SpikeAwareScorer.scores`.
 
     Args:
         losses: (B,) ℓ_i >= 0, not yet weighted.
@@ -25,5 +25,5 @@ def loss_scores(losses: Tensor, coefficients: Tensor) -> Tensor:
 
 @register_score("loss")
 def loss(outputs: Outputs) -> Tensor:
-    """ℓ_i."""
+    """Return ℓ_i."""
     return outputs.losses

@@ -1,4 +1,4 @@
-"""The spike-aware importance score: what Eq. 29 needs passes by in training, and is read as it does."""
+"""The spike-aware importance score (Eq. 29), computed by hooks during forward and backward."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sadp_dist.errors import UsageError
-from sadp_dist.scoring.chosen import choose_layers, unwrapped
+from sadp_dist.scoring.hooks import InputShapes, Tap
+from sadp_dist.scoring.layer_selection import choose_layers, unwrapped
 from sadp_dist.scoring.layers import GRADIENT_NORMS, ROW_NORMS
 from sadp_dist.scoring.layouts import find_layout, input_time_steps
-from sadp_dist.scoring.taps import Entrance, Tap
 
 
 class SpikeAwareScorer:
-    """A score for every example from one forward and its backward.
+    """Computes a score for every example from one forward and its backward.
 
         scorer = SpikeAwareScorer(model)
         with scorer:
@@ -30,29 +30,29 @@ class SpikeAwareScorer:
 
         G_i = Σ_l Σ_t ‖δ_i^l[t]‖ ‖o_i^{l-1}[t]‖
 
-    over the chosen layers l, where δ_i is the gradient of the example's own loss with respect to the
-    layer's output and o_i is the layer's input. With `exact` it is that norm (Eqs. 6-8):
+    over the chosen layers l. δ_i is the gradient of the example's own loss with respect to the layer's
+    output, and o_i is the layer's input. With `exact`, the score is the norm itself (Eqs. 6-8):
 
         ‖∇_W ℓ_i‖ = sqrt(Σ_l ‖Σ_t δ_i^l[t] o_i^{l-1}[t]ᵀ‖²)
 
-    Multi-step, single-step and flattened networks are told apart (`sadp_dist.scoring.layouts`). Calls of the
-    network in one `with` are of the same examples and add up, so each micro-batch of an accumulated gradient
-    has its own `with` and `scores`. Outside the `with` nothing is read. What is kept until `scores` is norms
-    alone; with `exact`, the layers' inputs and errors.
+    It detects multi-step, single-step and flattened networks (`sadp_dist.scoring.layouts`). All calls of the
+    network in one `with` belong to the same examples and add up. For accumulated gradients, use one `with`
+    and one `scores` per micro-batch. Outside the `with`, the hooks do nothing. Until `scores`, only norms are
+    kept; with `exact`, the layers' inputs and errors.
 
-    With torch.compile, make the scorer before the model's first call and leave fullgraph off: while the
-    scorer is entered, the graph breaks at each scored layer, which with "last" is once.
+    With torch.compile, create the scorer before the model's first call, and do not set fullgraph: inside the
+    `with`, the graph breaks at each scored layer, once for "last".
 
     Args:
-        model: the network, bare or wrapped by DDP or torch.compile.
-        layers: "last", the last trainable Linear or Conv layer in the order of registration; "all" of them;
-            or names of such layers as in `model.named_modules()`.
-        exact: the norm and not its bound; Linear layers only.
-        time_steps: T; every layer then sees 1 or T time steps. It is needed for a network whose input is
-            flattened, [T * B, ...]. Else shapes tell it but for the corner cases of `find_layout`.
+        model: the network, also wrapped by DDP or torch.compile.
+        layers: "last": the last trainable Linear or Conv layer in the order of registration; "all": all of
+            them; or names of such layers, as in `model.named_modules()`.
+        exact: compute the norm instead of its bound; Linear layers only.
+        time_steps: T: every layer has 1 or T time steps. Required if the network's input is flattened,
+            [T * B, ...]; otherwise found from shapes, except in the ambiguous cases of `find_layout`.
 
     Raises:
-        UsageError: an unknown name, a frozen layer, a module without a score of this kind, or no layer.
+        UsageError: a name is unknown, a layer is frozen or has no score of this kind, or there is no layer.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SpikeAwareScorer:
     ) -> None:
         if time_steps is not None and time_steps < 1:
             raise UsageError(
-                f"time_steps is {time_steps}; give the network's number of time steps, at least 1"
+                f"time_steps={time_steps} must be at least 1; give the network's number of time steps"
             )
         self.exact = exact
         self.time_steps = time_steps
@@ -72,18 +72,18 @@ class SpikeAwareScorer:
         self._taps = {
             name: Tap(torch.detach if exact else ROW_NORMS[layer]) for name, layer in self._layers.items()
         }
-        self._entrance = Entrance()
-        # torch.compile looks for hooks only when it compiles: they stay, and are inert outside the `with`.
+        self._input_shapes = InputShapes()
+        # torch.compile looks for hooks only when it compiles, so they stay and do nothing outside the `with`.
         hooks = [
             layer.register_forward_hook(self._taps[name], with_kwargs=True)
             for name, layer in self._layers.items()
         ]
-        hooks.append(unwrapped(model).register_forward_pre_hook(self._entrance, with_kwargs=True))
+        hooks.append(unwrapped(model).register_forward_pre_hook(self._input_shapes, with_kwargs=True))
         weakref.finalize(self, _remove, hooks)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of the layers that are scored."""
+        """Names of the scored layers."""
         return tuple(self._layers)
 
     def __enter__(self) -> SpikeAwareScorer:
@@ -101,19 +101,19 @@ class SpikeAwareScorer:
 
     @torch.no_grad()
     def scores(self, coefficients: Tensor, grad_scaler: torch.amp.GradScaler | None = None) -> Tensor:
-        """The scores of the examples of the last `with`; what was read of them is dropped.
+        """Return the scores of the examples of the last `with`, and free what the hooks kept.
 
         Args:
-            coefficients: (B,) the c_i of the loss Σ c_i ℓ_i that was back-propagated. The layers saw c_i δ_i;
-                a score is divided by its |c_i|, and so belongs to ℓ_i whatever its weight and its batch.
-            grad_scaler: what scaled this loss. Ask for scores before its `update()` changes the scale.
+            coefficients: (B,) the c_i of the back-propagated loss Σ c_i ℓ_i. The hooks see c_i δ_i; each
+                score is divided by |c_i|, so it belongs to ℓ_i and does not depend on weight and batch.
+            grad_scaler: the scaler of this loss. Call `scores` before its `update()` changes the scale.
 
         Returns:
-            (B,) float32 on the model's device. NaN where the coefficient is 0; with a `grad_scaler` also
-            where the scaled gradient overflowed, which is when the scaler skips the step.
+            (B,) float32 on the model's device. NaN where the coefficient is 0, and with a `grad_scaler` where
+            the scaled gradient overflowed (the scaler then skips the step).
 
         Raises:
-            UsageError: coefficients is not of the batch's shape, or a layer got no gradient.
+            UsageError: coefficients does not have the shape of the batch, or a layer has no gradient.
         """
         if coefficients.dim() != 1 or len(coefficients) == 0:
             raise UsageError(
@@ -121,7 +121,7 @@ class SpikeAwareScorer:
             )
         self._require_gradients()
         batch = len(coefficients)
-        steps = {input_time_steps(shapes, batch, self.time_steps) for shapes in self._entrance.calls}
+        steps = {input_time_steps(shapes, batch, self.time_steps) for shapes in self._input_shapes.calls}
         input_steps = steps.pop() if len(steps) == 1 else None
         norms = [self._norms(name, batch, input_steps) for name in self._layers]
         by_layer = torch.stack([norm.to(norms[0].device) for norm in norms])
@@ -137,11 +137,11 @@ class SpikeAwareScorer:
         return torch.where(scored, total / scale, torch.nan).float()
 
     @property
-    def _hooks(self) -> tuple[Entrance | Tap, ...]:
-        return (self._entrance, *self._taps.values())
+    def _hooks(self) -> tuple[InputShapes | Tap, ...]:
+        return (self._input_shapes, *self._taps.values())
 
     def _norms(self, name: str, batch: int, input_steps: int | None) -> Tensor:
-        """(B,) c_i times one layer's part of G_i, or its exact gradient norm, over all calls of the layer."""
+        """Return c_i times one layer's part of G_i, or its exact gradient norm, over all its calls, (B,)."""
         layer = self._layers[name]
         step_mode = getattr(layer, "step_mode", None)
         inputs, errors = [], []
@@ -168,15 +168,17 @@ class SpikeAwareScorer:
         without = [name for name, tap in self._taps.items() if not tap.calls]
         if len(without) == len(self._taps):
             raise UsageError(
-                "no gradient reached the scored layers; run a forward and its backward inside `with scorer:` "
-                "before each scores(), and with torch.compile make the scorer before the model's first call"
+                "the scored layers have no gradient; run a forward and its backward inside `with scorer:` "
+                "before each scores(), and with torch.compile create the scorer before the model's first call"
             )
         if without:
-            raise UsageError(f"layer {without[0]!r} got no gradient; give layers=[names of layers in use]")
+            raise UsageError(
+                f"layer {without[0]!r} has no gradient; give layers=[...] with layers that the network uses"
+            )
 
 
 def _by_example(calls: list[Tensor]) -> Tensor:
-    """Of calls [T, B, N, D] all rows of each example, [B, T * N, D] with the calls' rows together."""
+    """Join calls of shape [T, B, N, D] along the rows of each example, [B, T * N, D]."""
     return torch.cat([call.transpose(0, 1).flatten(1, 2) for call in calls], dim=1)
 
 

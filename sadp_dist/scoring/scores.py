@@ -11,14 +11,14 @@ from sadp_dist.scoring.config import SCORES, ScoringConfig
 
 
 class Outputs(NamedTuple):
-    """A batch, as a score gets it.
+    """The outputs of a batch, from which scores are computed.
 
     Attributes:
         logits: (T, B, classes).
         labels: (B,) int64.
         losses: (B,) ℓ_i >= 0, not weighted.
-        coefficients: (B,) the c_i of the loss Σ c_i ℓ_i; 0 where an example only fills the batch up.
-        window: (2,) Σ ℓ and the number of examples of this batch and some before it; None: of this one.
+        coefficients: (B,) the c_i of the loss Σ c_i ℓ_i; 0 for padding.
+        window: (2,) Σ ℓ and number of examples of this batch and some before it; None: only this batch.
         config: the ``scoring:`` section, with the score's own options if it has some.
     """
 
@@ -32,7 +32,7 @@ class Outputs(NamedTuple):
 
 @torch.no_grad()
 def output_scores(name: str, outputs: Outputs) -> Tensor:
-    """The scores of a batch, in the form of `SpikeAwareScorer.scores`.
+    """Return the scores of a batch, in the form of `SpikeAwareScorer.scores`.
 
     Args:
         name: of a registered score.

@@ -1,4 +1,4 @@
-"""Whether a loss is below the mean of the batches around it, which nearly the same network has seen."""
+"""Whether a loss is below the mean loss of the latest batches."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class WindowLossConfig(ScoringConfig):
 
 @register_score("window-loss", WindowLossConfig)
 def window_loss(outputs: Outputs) -> Tensor:
-    """1 where ℓ_i is not below the mean loss of its window, else 0: what RePB prunes by.
+    """Return 0 if ℓ_i is below the mean loss of its window, else 1, as in RePB.
 
-    The window is the batch, and those before it that `Outputs.window` counts in.
+    The window is the batch and the batches before it that `Outputs.window` includes.
     """
     window = batch_sums(outputs.losses, outputs.coefficients) if outputs.window is None else outputs.window
     return (outputs.losses >= window[0] / window[1]).float()
 
 
 class LossWindow:
-    """The latest batches of a rank.
+    """Loss sums of the latest batches of a rank.
 
     Args:
-        batches: how many, at least 1.
+        batches: size of the window, at least 1.
     """
 
     def __init__(self, batches: int) -> None:
@@ -46,16 +46,16 @@ class LossWindow:
 
     @torch.no_grad()
     def add(self, losses: Tensor, coefficients: Tensor) -> Tensor:
-        """One batch more; (2,) Σ ℓ and the number of examples of those in the window, this one too."""
+        """Add a batch, and return Σ ℓ and the number of examples of the window with it, (2,)."""
         self._sums.append(batch_sums(losses, coefficients))
         return torch.stack(tuple(self._sums)).sum(0)
 
     def clear(self) -> None:
-        """The next batch begins a window of its own."""
+        """Empty the window."""
         self._sums.clear()
 
 
 def batch_sums(losses: Tensor, coefficients: Tensor) -> Tensor:
-    """(2,) float32: Σ ℓ of a batch and how many examples it has; those with coefficient 0 are none."""
+    """Return Σ ℓ of a batch and its number of examples without padding, (2,) float32."""
     present = coefficients != 0
     return torch.stack([torch.where(present, losses, 0.0).sum().float(), present.sum().float()])

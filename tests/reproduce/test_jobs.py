@@ -63,8 +63,8 @@ def test_mistakes_are_refused_with_what_is_allowed(imagined):
     where = ["--scale", "small", "--runs", imagined.runs, "--configs", imagined.recipes]
     for arguments, said in (
         (["table99", *where], 'NAME.*table99.*"table3"'),
-        (["table3", *where, "--seeds", "0,x"], "different integers"),
-        (["table3", *where, "--seeds", "1,1"], "different integers"),
+        (["table3", *where, "--seeds", "0,x"], "distinct integers"),
+        (["table3", *where, "--seeds", "1,1"], "distinct integers"),
         (
             ["table3", *where, "--data", imagined.data],
             "holds neither cifar10.zip .* nor cifar-10-python.tar.gz",

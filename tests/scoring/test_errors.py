@@ -30,20 +30,26 @@ def frozen(*names: str) -> SpikingNetwork:
             'no module \'conv\'; use "last", "all" or names of Linear or Conv layers, such as ',
         ),
         ({"layers": []}, 'layers is empty; give "last", "all" or a list of module names'),
-        ({"layers": ["norm"]}, "'norm' is of type BatchNorm2d; name Linear or Conv layers"),
-        ({"layers": ["conv1"]}, "'conv1' is frozen; name trainable layers"),
+        ({"layers": ["norm"]}, "'norm' has type BatchNorm2d; give names of Linear or Conv layers"),
+        ({"layers": ["conv1"]}, "'conv1' is frozen; give names of trainable layers"),
         (
             {"layers": ["fc", "conv2"], "exact": True},
-            "exact=True is for Linear layers, and 'conv2' is of type Conv2d",
+            "exact=True needs Linear layers, but 'conv2' has type Conv2d",
         ),
-        ({"layers": "all", "exact": True}, "exact=True is for Linear layers, and 'conv2'"),
-        ({"time_steps": 0}, "time_steps is 0; give the network's number of time steps, at least 1"),
+        ({"layers": "all", "exact": True}, "exact=True needs Linear layers, but 'conv2'"),
+        ({"time_steps": 0}, "time_steps=0 must be at least 1; give the network's number of time steps"),
     ],
 )
 def test_layers_that_cannot_be_scored_are_refused_at_the_door(arguments: dict, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)) as error:
         SpikeAwareScorer(frozen("conv1"), **arguments)
     assert "\n" not in str(error.value)
+
+
+def test_a_name_unlike_any_other_gets_no_suggestion() -> None:
+    with pytest.raises(UsageError) as error:
+        SpikeAwareScorer(frozen("conv1"), layers=["embedding"])
+    assert "did you mean" not in str(error.value)
 
 
 def test_frozen_layers_are_not_chosen() -> None:
@@ -101,13 +107,13 @@ def test_scores_are_had_once() -> None:
     network, (images, labels, c) = SpikingNetwork(), batch()
     scorer = SpikeAwareScorer(network)
     with pytest.raises(
-        UsageError, match="no gradient reached the scored layers; run a forward and its backward"
+        UsageError, match="the scored layers have no gradient; run a forward and its backward"
     ):
         scorer.scores(c)
     with scorer:
         (c * losses(network(images), labels)).sum().backward()
     scorer.scores(c)
-    with pytest.raises(UsageError, match="no gradient reached"):
+    with pytest.raises(UsageError, match="the scored layers have no gradient"):
         scorer.scores(c)
 
 
@@ -130,5 +136,5 @@ def test_a_layer_that_the_loss_does_not_reach_is_named() -> None:
             if call_spare:
                 model["spare"](x)
             model["used"](x).sum().backward()
-        with pytest.raises(UsageError, match="layer 'spare' got no gradient; give layers="):
+        with pytest.raises(UsageError, match="layer 'spare' has no gradient; give layers="):
             scorer.scores(torch.ones(3))

@@ -102,6 +102,8 @@ def test_the_networks_input_tells_the_time_steps(
 def test_an_input_of_another_batch_is_refused(
     shapes: list[tuple[int, ...]], batch: int, time_steps: int | None
 ) -> None:
-    with pytest.raises(UsageError, match=rf"coefficients has {batch} entries, but the network took") as error:
+    with pytest.raises(
+        UsageError, match=rf"coefficients has {batch} entries, but the network's input"
+    ) as error:
         input_time_steps(shapes, batch, time_steps)
     assert "\n" not in str(error.value)

@@ -159,7 +159,7 @@ def test_only_what_is_trained_inside_the_with_counts() -> None:
     with pytest.raises(RuntimeError, match="interrupted"), scorer:
         (c * losses(network(images), labels)).sum().backward()
         raise RuntimeError("interrupted")
-    with pytest.raises(ValueError, match="no gradient reached"):
+    with pytest.raises(ValueError, match="the scored layers have no gradient"):
         scorer.scores(c)
     with scorer:
         with torch.no_grad():

@@ -1,5 +1,4 @@
-"""Hooks that read what passes through a layer, its input on the way forward and its error δ on the way back,
-and the shape of what the network takes."""
+"""Hooks that read a layer's input and error δ, and the shapes of the network's inputs."""
 
 from __future__ import annotations
 
@@ -11,29 +10,29 @@ from torch import Tensor, nn
 
 
 class Call(NamedTuple):
-    """What was kept of one call of a layer whose backward has run."""
+    """What a hook kept of one call of a layer, after its backward."""
 
     input: Tensor
     error: Tensor
 
 
 class Tap:
-    """The forward hook of one layer, which reads nothing until it is started.
+    """A forward hook of one layer, which does nothing until it is started.
 
     Args:
-        keep: what to keep of the input o, and of the error δ, which is the gradient of the layer's output. It
-            is called as they pass by: where it takes norms, nothing is held longer than autograd holds it.
+        keep: computes what to keep from the input o and from the error δ, the gradient of the layer's output.
+            It is called during forward and backward: if it returns norms, no large tensor is kept.
     """
 
     def __init__(self, keep: Callable[[Tensor], Tensor] = torch.detach) -> None:
         self.keep = keep
         self.calls: list[Call] = []
         self._active = False
-        # Reading is no part of the network's graph: torch.compile breaks the graph here if it is active.
+        # The hook is not part of the network's graph: torch.compile breaks the graph here if it is active.
         self._read = torch.compiler.disable(self._read_eagerly)
 
     def __reduce__(self) -> tuple[type[Tap], tuple[()]]:
-        """In a copied or pickled model is a tap that nobody starts."""
+        """A copied or pickled model has a new tap that is not started."""
         return Tap, ()
 
     def start(self) -> None:
@@ -52,14 +51,14 @@ class Tap:
             self._read(next(iter((*args, *kwargs.values()))), output)
 
     def _read_eagerly(self, o: Tensor, output: Tensor) -> None:
-        if not output.requires_grad:  # no backward: evaluation, or a reentrant checkpoint's first pass
+        if not output.requires_grad:  # no backward follows: evaluation, or a reentrant checkpoint
             return
         calls = self.calls
         with torch.no_grad():
             kept = self.keep(o)
 
         def read_error(δ: Tensor | None) -> None:
-            # A backward through the graph of an earlier pass brings nothing to this one.
+            # Ignore a backward through the graph of an earlier pass.
             if self._active and calls is self.calls and δ is not None:
                 with torch.no_grad():
                     calls.append(Call(kept, self.keep(δ.reshape(output_shape))))
@@ -68,17 +67,17 @@ class Tap:
         _unviewed(output).register_hook(read_error)
 
 
-class Entrance:
-    """The forward pre-hook of the network: the shapes of the tensors that it takes, from its start on."""
+class InputShapes:
+    """A forward pre-hook of the network that records the shapes of its inputs after its start."""
 
     def __init__(self) -> None:
         self.calls: set[tuple[tuple[int, ...], ...]] = set()
         self._active = False
         self._read = torch.compiler.disable(self._read_eagerly)
 
-    def __reduce__(self) -> tuple[type[Entrance], tuple[()]]:
-        """In a copied or pickled model, as for `Tap`, nobody starts it."""
-        return Entrance, ()
+    def __reduce__(self) -> tuple[type[InputShapes], tuple[()]]:
+        """A copied or pickled model has a new hook that is not started, as for `Tap`."""
+        return InputShapes, ()
 
     def start(self) -> None:
         self.calls, self._active = set(), True
@@ -95,12 +94,12 @@ class Entrance:
 
     def _read_eagerly(self, inputs: tuple[Any, ...]) -> None:
         shapes = tuple(tuple(x.shape) for x in inputs if isinstance(x, Tensor) and x.dim() > 0)
-        if shapes and torch.is_grad_enabled():  # else no backward follows, as in `Tap`
+        if shapes and torch.is_grad_enabled():  # otherwise no backward follows, as in `Tap`
             self.calls.add(shapes)
 
 
 def _unviewed(output: Tensor) -> Tensor:
-    """What the output is a mere reshape of, if of anything: changed in place, a view loses its hooks."""
+    """Return the base of an output that is a reshaped view: a view loses its hooks if it changes in place."""
     base = output._base
     if base is None or base.numel() != output.numel() or not base.requires_grad:
         return output

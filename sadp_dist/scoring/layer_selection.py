@@ -1,4 +1,4 @@
-"""Which layers are scored."""
+"""Selects the layers to score."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sadp_dist.choices import did_you_mean
 from sadp_dist.errors import UsageError
 from sadp_dist.scoring.layers import GRADIENT_NORMS, ROW_NORMS
 
-# What torch.compile and activation checkpointing put between a module and the name it was given.
+# Parts that torch.compile and activation checkpointing insert into the names of modules.
 _WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module"}
 
 
 def choose_layers(model: nn.Module, layers: str | Sequence[str], exact: bool) -> dict[str, nn.Module]:
-    """The layers to score by name, in the order of registration for "last" and "all".
+    """Return the layers to score by name; "last" and "all" follow the order of registration.
 
     Raises:
-        UsageError: an unknown name, a frozen layer, a module without a score of this kind, or no layer.
+        UsageError: a name is unknown, a layer is frozen or has no score of this kind, or there is no layer.
     """
     modules = dict(_named_modules(model))
     trainable = {
@@ -43,20 +43,20 @@ def choose_layers(model: nn.Module, layers: str | Sequence[str], exact: bool) ->
             )
         kind = type(modules[name]).__name__
         if modules[name] not in ROW_NORMS:
-            raise UsageError(f"layers: {name!r} is of type {kind}; name Linear or Conv layers")
+            raise UsageError(f"layers: {name!r} has type {kind}; give names of Linear or Conv layers")
         if name not in trainable:
             raise UsageError(
-                f"layers: {name!r} is frozen; name trainable layers, or let its weight require a gradient"
+                f"layers: {name!r} is frozen; give names of trainable layers, or unfreeze its weight"
             )
         if exact and modules[name] not in GRADIENT_NORMS:
             raise UsageError(
-                f"exact=True is for Linear layers, and {name!r} is of type {kind}; give Linear layers' names"
+                f"exact=True needs Linear layers, but {name!r} has type {kind}; give names of Linear layers"
             )
     return {name: modules[name] for name in names}
 
 
 def _is_trainable(layer: nn.Module) -> bool:
-    if parametrize.is_parametrized(layer, "weight"):  # the weight is computed, from what is trained
+    if parametrize.is_parametrized(layer, "weight"):  # the weight is computed from a trained tensor
         weight = layer.parametrizations.weight.original  # type: ignore[union-attr]
     else:
         weight = layer.weight
@@ -64,7 +64,7 @@ def _is_trainable(layer: nn.Module) -> bool:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network without DDP and torch.compile around it."""
+    """Return the network without the wrappers of DDP and torch.compile."""
     wrapped: object = model
     while isinstance(wrapped, nn.Module):
         model = wrapped
@@ -74,6 +74,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All modules, by the names they have without DDP, torch.compile and checkpointing around them."""
+    """Yield all modules with their names, without the parts that wrappers insert."""
     for name, module in unwrapped(model).named_modules():
         yield ".".join(part for part in name.split(".") if part not in _WRAPPERS), module
