@@ -1,7 +1,7 @@
-"""Whether this container is well: the image's health check.
+"""The health check of the image: exit status 0 if the container works.
 
-A dashboard and a rendezvous answer at their ports. Planners and trainers have none: they are well while they
-run, also when their store is away for a while, which passes.
+A dashboard and a rendezvous must answer on their ports. Planners and trainers have no port: they are healthy
+while they run, even if their store is unavailable for a while.
 """
 
 import argparse

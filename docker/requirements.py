@@ -1,9 +1,10 @@
-"""Print what pip is to install beside torch: what pyproject.toml, SpikingJelly and FFCV ask for, one a line.
+"""Print the packages that pip must install besides torch, one per line.
 
     python requirements.py pyproject.toml EXTRA,EXTRA...
 
-SpikingJelly and FFCV are installed already, without what they ask for: SpikingJelly asks for torchvision and
-torchaudio, with which pip would replace a torch that is not the one of PyPI.
+These are the dependencies of pyproject.toml, SpikingJelly and FFCV. SpikingJelly and FFCV are already
+installed, without dependencies: SpikingJelly requires torchvision and torchaudio, and with them pip would
+replace a torch that is not from PyPI.
 """
 
 import re
@@ -13,7 +14,9 @@ from importlib.metadata import requires
 from pathlib import Path
 
 INSTALLED = {"torch", "torchvision", "torchaudio", "spikingjelly", "ffcv"}
-WITHOUT_WINDOWS = {"opencv-python": "opencv-python-headless"}  # FFCV shows none, and this one needs no X11
+WITHOUT_WINDOWS = {
+    "opencv-python": "opencv-python-headless"
+}  # FFCV opens no windows, and this package needs no X11
 
 
 def name(requirement: str) -> str:

@@ -22,7 +22,7 @@ step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*"; PATH="$bin:$PATH" "$@"; }
 
 if [ ! -e data/digits/test.beton ]; then
-  step "1. The digits as images, then as .beton files"
+  step "1. Write the digits as images and as .beton files"
   run python examples/digits_images.py data/digits/images
   run sadp-dist beton data/digits/images data/digits/train.beton --split train
   run sadp-dist beton data/digits/images data/digits/test.beton --split test
@@ -32,17 +32,17 @@ train() {  # on a free port, so that two demos do not connect to each other
   run torchrun --nproc-per-node "$NPROC" --rdzv-backend c10d --rdzv-endpoint localhost:0 -m sadp_dist train \
     configs/digits.yaml --overwrite "$@"
 }
-step "2. All of the data in every epoch"
+step "2. Train on the full data"
 train name=digits-full output="$RUNS/{name}" pruning.method=full
-step "3. SADP at r = 0.5: half of the examples, chosen by their scores"
+step "3. Train with SADP at r = 0.5, on half of the examples"
 train name=digits-sadp output="$RUNS/{name}"
 
 step "4. Compare both runs"
 run sadp-dist report "$RUNS/digits-full" "$RUNS/digits-sadp"
 cat <<TEXT
 
-The runs' files (config.yaml, metrics.jsonl, checkpoints, TensorBoard curves) are in $RUNS/digits-full and $RUNS/digits-sadp.
-Try next, after: source $VENV/bin/activate
+The runs (config.yaml, metrics.jsonl, checkpoints, TensorBoard logs) are in $RUNS/digits-full and $RUNS/digits-sadp.
+Next, run source $VENV/bin/activate and try:
   sadp-dist stats --store $RUNS/digits-sadp
   sadp-dist top --store $RUNS/digits-sadp -k 50 --images data/digits/images --split train --out hardest.png
   sadp-dist train configs/digits.yaml name=digits-random pruning.method=random

@@ -25,7 +25,7 @@ set -euo pipefail
 
 fail() { echo "ray_job.sh: $*" >&2; exit 2; }
 
-[ $# -gt 0 ] || fail "which configuration? launch/ray_job.sh CONFIG.yaml [section.key=value ...]"
+[ $# -gt 0 ] || fail "CONFIG.yaml is missing; usage: launch/ray_job.sh CONFIG.yaml [section.key=value ...]"
 cd "$(dirname "$0")/.."
 if [ -n "${VENV:-}" ] || [ -e .venv/bin/ray ]; then PATH=$(realpath -m "${VENV:-.venv}")/bin:$PATH; fi
 command -v ray >/dev/null || fail "ray is not on the PATH${VENV:+ with VENV=$VENV}; install it with: pip install 'sadp_dist[ray]'"

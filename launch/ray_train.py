@@ -27,7 +27,7 @@ from sadp_dist.training.check import check
 
 
 def train_rank(job: dict[str, Any]) -> str | None:
-    """One rank. What would be no better the next time is returned, for Ray starts exceptions again."""
+    """Train one rank. Return an error that a restart cannot fix, because Ray restarts after exceptions."""
     os.chdir(job["folder"])
     try:
         train(job["config"], job["existing"])
@@ -42,7 +42,10 @@ def main() -> None:
     if config.store.url == "memory:":
         config = replace(config, store=replace(config.store, url="ray:auto"))
     if options.max_restarts and options.overwrite:
-        raise UsageError("--overwrite would start over at each restart: remove the run's directory instead")
+        raise UsageError(
+            "--overwrite needs --max-restarts 0, because every restart would delete the run; or remove the "
+            "run directory first"
+        )
     resume = options.resume or options.max_restarts > 0
     existing = "overwrite" if options.overwrite else "resume" if resume else "refuse"
 
@@ -52,7 +55,8 @@ def main() -> None:
         os.chdir(options.folder)
     except OSError as error:
         raise UsageError(
-            f"--folder={options.folder} is not on the machines of the cluster ({error.strerror})"
+            f"--folder={options.folder} does not exist on the cluster ({error.strerror}); give a folder that "
+            "all its machines share"
         ) from None
     check(config, existing, nodes=range(fewest, most + 1))
 
@@ -80,18 +84,20 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ray_train.py", description="Train in a Ray cluster.")
     parser.add_argument("--workers", type=numbers, default=(1, 1), help="ranks, N or MIN:MAX (default 1)")
     parser.add_argument(
-        "--cpus", type=int, choices=range(1, 1025), metavar="N", default=1, help="CPUs of each (default 1)"
+        "--cpus", type=int, choices=range(1, 1025), metavar="N", default=1, help="CPUs per rank (default 1)"
     )
-    parser.add_argument("--gpu", action="store_true", help="a GPU for each")
-    parser.add_argument("--max-restarts", type=int, default=0, help="how often workers are started again")
+    parser.add_argument("--gpu", action="store_true", help="use one GPU per rank")
+    parser.add_argument(
+        "--max-restarts", type=int, default=0, help="maximum restarts after failures (default 0)"
+    )
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path.cwd(),
-        help="on all machines, where data/ and runs/ are (default: here)",
+        help="folder with data/ and runs/, the same on all machines (default: the current folder)",
     )
-    parser.add_argument("--resume", action="store_true", help="as sadp-dist train's")
-    parser.add_argument("--overwrite", action="store_true", help="as sadp-dist train's")
+    parser.add_argument("--resume", action="store_true", help="as in sadp-dist train")
+    parser.add_argument("--overwrite", action="store_true", help="as in sadp-dist train")
     parser.add_argument("config", metavar="CONFIG.yaml")
     parser.add_argument("overrides", metavar="SECTION.KEY=VALUE", nargs="*")
     return parser.parse_intermixed_args()
@@ -100,7 +106,7 @@ def parse() -> argparse.Namespace:
 def numbers(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9]\d*)(?::([1-9]\d*))?", text)
     if found is None or int(found[1]) > int(found[2] or found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number such as 4, or MIN:MAX such as 2:4")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number, such as 4, or MIN:MAX, such as 2:4")
     return int(found[1]), int(found[2] or found[1])
 
 
@@ -109,14 +115,14 @@ def join_cluster(workers: int, options: argparse.Namespace) -> None:
         ray.init("auto")
     except ConnectionError as error:
         raise StoreUnavailable(
-            "no Ray cluster on this machine: use launch/ray_job.sh, or start one with: ray start --head"
+            "this machine has no Ray cluster; use launch/ray_job.sh, or start one with: ray start --head"
         ) from error
     for name, each in (("CPU", options.cpus), ("GPU", int(options.gpu))):
         there = ray.cluster_resources().get(name, 0)
         if there < workers * each:
             print(
-                f"ray_train.py: {workers} workers want {workers * each} {name}s, the cluster has {there:g}: "
-                "Ray waits until it has more",
+                f"ray_train.py: {workers} workers need {workers * each} {name}s, but the cluster has "
+                f"{there:g}; Ray waits until it has more",
                 flush=True,
             )
 

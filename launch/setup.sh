@@ -56,7 +56,7 @@ missing_packages() {  # for building FFCV, for making a virtual environment, and
 }
 
 install_packages() {
-  local by_hand="install them and run this again: sudo apt-get install $*"
+  local by_hand="install them, then run this script again: sudo apt-get install $*"
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get)  # sudo drops what is merely exported
   if [ "${NO_APT:-0}" = 1 ] || ! command -v apt-get >/dev/null; then
     fail "missing system packages; $by_hand"
@@ -77,7 +77,7 @@ if [ -e "$stamp" ]; then exit 0; fi
 
 python=$(newest_python)
 if [ -z "$python" ] && [ -n "${PYTHON:-}" ]; then
-  fail "PYTHON=$PYTHON is not a Python 3.11 or later; name one that is, or leave PYTHON out"
+  fail "PYTHON=$PYTHON is not Python 3.11 or later; set another PYTHON, or leave it out"
 fi
 mapfile -t packages < <(missing_packages "$python")
 if [ "${#packages[@]}" -gt 0 ]; then
@@ -85,15 +85,15 @@ if [ "${#packages[@]}" -gt 0 ]; then
   python=$(newest_python)
 fi
 if [ -z "$python" ]; then
-  fail "Python 3.11 or later is needed; install one (python3.11-dev and python3.11-venv, say) and run this again"
+  fail "Python 3.11 or later is required; install it (such as python3.11-dev and python3.11-venv), then run this script again"
 fi
 
 if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-  echo "setup: making the virtual environment $VENV with $python"
+  echo "setup: creating the virtual environment $VENV with $python"
   quietly "set PYTHON to another Python, or VENV to another folder" "$python" -m venv "$VENV"
 fi
-echo "setup: installing the Python packages (a minute or two; several GB the first time)"
-quietly "fix that (is the network up?) and run this again" \
+echo "setup: installing the Python packages (one or two minutes; downloads several GB the first time)"
+quietly "check the network, then run this script again" \
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$EXTRAS]"
 rm -f "$VENV"/.sadp_dist-*
 touch "$stamp"

@@ -36,16 +36,16 @@ given() {  # whether an option is among the arguments
   return 1
 }
 
-[ $# -gt 0 ] || fail "which configuration? launch/torchrun.sh CONFIG.yaml [section.key=value ...]"
+[ $# -gt 0 ] || fail "CONFIG.yaml is missing; usage: launch/torchrun.sh CONFIG.yaml [section.key=value ...]"
 project=$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")
 if [ -n "${VENV:-}" ] || [ -e "$project/.venv/bin/torchrun" ]; then
   PATH=$(realpath -m "${VENV:-$project/.venv}")/bin:$PATH
 fi
-command -v torchrun >/dev/null || fail "torchrun is not on the PATH${VENV:+ with VENV=$VENV}; install with: launch/setup.sh"
+command -v torchrun >/dev/null || fail "torchrun is not on the PATH${VENV:+ with VENV=$VENV}; install it with: launch/setup.sh"
 
 NNODES=${NNODES:-1}
 if ! [[ "$NNODES" =~ ^[1-9][0-9]*(:[1-9][0-9]*)?$ ]] || [ "${NNODES%:*}" -gt "${NNODES#*:}" ]; then
-  fail "NNODES=$NNODES must be a number of nodes such as 4, or MIN:MAX such as 1:4"
+  fail "NNODES=$NNODES must be a number of nodes, such as 4, or MIN:MAX, such as 1:4"
 fi
 if [[ "$NNODES" == *:* ]]; then MAX_RESTARTS=${MAX_RESTARTS:-10}; fi
 MAX_RESTARTS=${MAX_RESTARTS:-0}
@@ -58,7 +58,7 @@ number OMP_NUM_THREADS 1
 
 if [ "$MAX_RESTARTS" != 0 ]; then
   if given --overwrite "$@"; then
-    fail "--overwrite would start over at each restart: remove the run's directory instead, or set MAX_RESTARTS=0"
+    fail "--overwrite needs MAX_RESTARTS=0, because every restart would delete the run; or remove the run directory first"
   fi
   given --resume "$@" || set -- "$@" --resume
 fi
@@ -82,7 +82,7 @@ try:
         way.connect(place)
         address = way.getsockname()[0]
 except OSError as error:
-    sys.exit(f"torchrun.sh: MASTER_ADDR={host} is not known here, or not reached ({error.strerror})")
+    sys.exit(f"torchrun.sh: MASTER_ADDR={host} cannot be reached ({error.strerror}); set it to the address of a node")
 try:
     socket.create_server(place[:2], family=family).close()
     print(address, "true")
@@ -95,7 +95,7 @@ own_address() {  # Debian lets a machine's own name be 127.0.1.1; where it has o
   local addresses
   read -r -a addresses <<<"$(hostname -I | tr ' ' '\n' | grep -F . | tr '\n' ' ')"
   if [ "${#addresses[@]}" != 1 ]; then
-    fail "MASTER_ADDR=$MASTER_ADDR is $1 on this machine, where no other node reaches it: set ADDRESS to one of: ${addresses[*]}"
+    fail "MASTER_ADDR=$MASTER_ADDR is $1 on this machine, which other nodes cannot reach; set ADDRESS to one of: ${addresses[*]}"
   fi
   echo "${addresses[0]}"
 }
@@ -103,7 +103,7 @@ own_address() {  # Debian lets a machine's own name be 127.0.1.1; where it has o
 if [ "$NNODES" = 1 ]; then
   options+=(--standalone)
 else
-  [ -n "${MASTER_ADDR:-}" ] || fail "NNODES=$NNODES needs MASTER_ADDR, the name or address of the node where all meet"
+  [ -n "${MASTER_ADDR:-}" ] || fail "NNODES=$NNODES needs MASTER_ADDR; set it to the name or address of the node where all nodes meet"
   MASTER_PORT=${MASTER_PORT:-29400}
   number MASTER_PORT 1
   [ "$MASTER_PORT" -le 65535 ] || fail "MASTER_PORT=$MASTER_PORT must be at most 65535"
@@ -116,7 +116,7 @@ else
   fi
   if [ -n "${NODE_RANK:-}" ]; then
     if [[ "$NNODES" == *:* ]] || [ "$MAX_RESTARTS" != 0 ]; then
-      fail "NODE_RANK=$NODE_RANK is for a job that is never started again: leave it out, or set NNODES to a number and MAX_RESTARTS=0"
+      fail "NODE_RANK=$NODE_RANK needs a fixed NNODES and MAX_RESTARTS=0; set these, or leave NODE_RANK out"
     fi
     number NODE_RANK 0
     [ "$NODE_RANK" -lt "$NNODES" ] || fail "NODE_RANK=$NODE_RANK must be below NNODES=$NNODES"

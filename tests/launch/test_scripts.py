@@ -67,16 +67,20 @@ def test_no_password_is_printed(script, name):
 @pytest.mark.parametrize(
     ("name", "variables", "said"),
     [
-        ("torchrun.sh", {"NNODES": "many"}, "NNODES=many must be a number of nodes such as 4, or MIN:MAX"),
-        ("torchrun.sh", {"NNODES": "4:1"}, "NNODES=4:1 must be a number of nodes such as 4, or MIN:MAX"),
+        ("torchrun.sh", {"NNODES": "many"}, "NNODES=many must be a number of nodes, such as 4, or MIN:MAX"),
+        ("torchrun.sh", {"NNODES": "4:1"}, "NNODES=4:1 must be a number of nodes, such as 4, or MIN:MAX"),
         ("torchrun.sh", {"NPROC": "0"}, "NPROC=0 must be a number of at least 1"),
         ("torchrun.sh", {"MAX_RESTARTS": "-1"}, "MAX_RESTARTS=-1 must be a number of at least 0"),
-        ("torchrun.sh", {"NNODES": "2"}, "NNODES=2 needs MASTER_ADDR, the name or address of the node"),
-        ("torchrun.sh", {"NNODES": "2", "MASTER_ADDR": "no.invalid"}, "MASTER_ADDR=no.invalid is not known"),
+        ("torchrun.sh", {"NNODES": "2"}, "NNODES=2 needs MASTER_ADDR; set it to the name or address"),
+        (
+            "torchrun.sh",
+            {"NNODES": "2", "MASTER_ADDR": "no.invalid"},
+            "MASTER_ADDR=no.invalid cannot be reached",
+        ),
         (
             "torchrun.sh",
             {"NNODES": "1:2", "MASTER_ADDR": "127.0.0.1", "ADDRESS": "192.0.2.78", "NODE_RANK": "0"},
-            "NODE_RANK=0 is for a job that is never started again: leave it out",
+            "NODE_RANK=0 needs a fixed NNODES and MAX_RESTARTS=0",
         ),
         (
             "torchrun.sh",
@@ -86,20 +90,28 @@ def test_no_password_is_printed(script, name):
         (
             "torchrun.sh",
             {"VENV": "/no/such"},
-            "torchrun is not on the PATH with VENV=/no/such; install with:",
+            "torchrun is not on the PATH with VENV=/no/such; install it with:",
         ),
-        ("slurm.sbatch", {}, "no Slurm job: start this with sbatch launch/slurm.sbatch CONFIG.yaml"),
-        ("slurm.sbatch", {"DRY_RUN": "1", "PROJECT": "/"}, "PROJECT=/ is not the folder of this project"),
+        (
+            "slurm.sbatch",
+            {},
+            "this is not a Slurm job; submit it with sbatch launch/slurm.sbatch CONFIG.yaml",
+        ),
+        ("slurm.sbatch", {"DRY_RUN": "1", "PROJECT": "/"}, "PROJECT=/ has no launch/torchrun.sh"),
         (
             "torchrun.sh",
             {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "70000"},
             "MASTER_PORT=70000 must be at most 65535",
         ),
-        ("slurm.sbatch", {"DRY_RUN": "1", "MASTER_PORT": "x"}, "MASTER_PORT=x must be a port, 1 to 65535"),
+        (
+            "slurm.sbatch",
+            {"DRY_RUN": "1", "MASTER_PORT": "x"},
+            "MASTER_PORT=x must be a port from 1 to 65535",
+        ),
         (
             "slurm.sbatch",
             {"DRY_RUN": "1", "REDIS": "1", "MASTER_PORT": "60000"},
-            "REDIS_PORT=70000 must be a port, 1 to 65535",
+            "REDIS_PORT=70000 must be a port from 1 to 65535",
         ),
         ("ray_job.sh", {"GPU": "two"}, "GPU=two must be 0 or 1"),
     ],
@@ -115,13 +127,13 @@ def test_what_cannot_be_is_one_line(script, name, variables, said):
 def test_without_arguments_they_say_what_they_need(script, name):
     done = script(name)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{name}: which configuration?")
+    assert done.stderr.startswith(f"{name}: CONFIG.yaml is missing; usage:")
 
 
 def test_a_job_that_restarts_does_not_begin_anew_each_time(script):
     done = script("torchrun.sh", "c.yaml", "--overwrite", DRY_RUN="1", MAX_RESTARTS="1")
     assert done.returncode == 2
-    assert done.stderr.startswith("torchrun.sh: --overwrite would start over at each restart")
+    assert done.stderr.startswith("torchrun.sh: --overwrite needs MAX_RESTARTS=0")
 
 
 @pytest.mark.slow

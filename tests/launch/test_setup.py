@@ -107,7 +107,7 @@ def test_missing_packages_are_named_where_apt_is_not_allowed(machine):
     done = machine.setup(NO_APT="1", LACKS="opencv4 ensurepip")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "setup: missing system packages; install them and run this again: "
+        "setup: missing system packages; install them, then run this script again: "
         "sudo apt-get install g++ libopencv-dev python3.12-venv"
     ]
     assert machine.calls("apt-get") == []
@@ -138,7 +138,7 @@ def test_root_and_who_may_sudo_install_the_missing_packages_without_a_question(m
 
 @pytest.mark.parametrize(
     ("lacks", "expected"),
-    [("", "setup: ERROR: no network; fix that"), ("opencv4", "sudo apt-get install libopencv-dev")],
+    [("", "setup: ERROR: no network; check the network"), ("opencv4", "sudo apt-get install libopencv-dev")],
 )
 def test_a_failure_is_one_line_that_says_what_to_do_and_the_next_try_starts_anew(machine, lacks, expected):
     failed = machine.setup(NO_NETWORK="1", LACKS=lacks)
@@ -153,4 +153,4 @@ def test_a_failure_is_one_line_that_says_what_to_do_and_the_next_try_starts_anew
 def test_a_python_that_will_not_do_is_refused(machine):
     done = machine.setup(PYTHON="python2.7")
     assert done.returncode == 2
-    assert done.stderr.startswith("setup: PYTHON=python2.7 is not a Python 3.11 or later")
+    assert done.stderr.startswith("setup: PYTHON=python2.7 is not Python 3.11 or later")
