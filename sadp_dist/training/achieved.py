@@ -1,4 +1,4 @@
-"""What a run has left out, beside what it was asked to: rules that go by the scores get what those give."""
+"""The achieved pruning ratio of a run, compared with the configured one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from sadp_dist.selection import PruningConfig
 
 CLEAR = 0.02
-"""A difference of ratios that is told."""
+"""Differences of ratios above this are reported."""
 
 
 def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: int) -> dict[str, float | None]:
-    """The pruning ratio asked for, None where there was none, and the one that was, for a run's summary.
+    """Return the configured, the scheduled and the achieved pruning ratio, without tracking.
 
-    The latter is the share that is missing of K epochs of all data; tracking is no part of either. Between
-    them is what the schedule comes to: with Eq. 42's, r + (r_max - r) / K.
+    The achieved ratio is the share of K epochs of full data that the run skipped. The scheduled ratio is the
+    mean of the schedule: r + (r_max - r) / K with Eq. 42. A method without a ratio has None for both others.
 
     Args:
         pruning: of the run.
-        totals: "examples" trained on, of which "tracking_examples" in tracking.
+        totals: number of "examples" trained on, and of "tracking_examples" among them.
         dataset_size: N.
     """
     kept = totals["examples"] - totals.get("tracking_examples", 0)
@@ -31,14 +31,14 @@ def ratios(pruning: PruningConfig, totals: Mapping[str, float], dataset_size: in
 
 
 def ratios_in_words(summary: Mapping[str, Any]) -> str:
-    """A summary's two ratios in a line."""
+    """Return the achieved and the configured ratio of a summary in words."""
     asked, achieved = summary["asked_ratio"], summary["achieved_ratio"]
     said = f"left out {achieved:.1%} of all examples of all epochs"
     return said if asked is None else f"{said}, asked for {asked:.1%}"
 
 
 def differ_clearly(summary: Mapping[str, Any]) -> bool:
-    """Whether the ratio is neither the one asked for nor, by more than a little, the schedule's."""
+    """Return whether the achieved ratio differs clearly from the configured and the scheduled one."""
     asked, planned, achieved = (summary.get(f"{name}_ratio") for name in ("asked", "planned", "achieved"))
     return asked is not None and all(
         abs(ratio - achieved) > CLEAR for ratio in (asked, planned) if ratio is not None

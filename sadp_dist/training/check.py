@@ -1,4 +1,4 @@
-"""Whether a training run can start here, seen before its ranks do: ``sadp-dist check``."""
+"""Checks that a training run can start, before its ranks start: ``sadp-dist check``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def check(
     nodes: Iterable[int] = (1,),
     ranks_a_node: int = 1,
 ) -> None:
-    """Look at the run directory, the GPUs, the trackers, the batch, the data and the store; change nothing.
+    """Check the run directory, the GPUs, the trackers, the batch size, the data and the store.
 
     Args:
-        config: the whole run.
+        config: of the run.
         existing: as in ``train``.
-        nodes: the numbers of nodes that the run may have.
-        ranks_a_node: processes on each, and so on this one.
+        nodes: possible numbers of nodes.
+        ranks_a_node: processes per node.
 
     Raises:
-        UsageError: what ``train`` would refuse.
-        StoreUnavailable: the place where the scores are to live does not answer.
+        UsageError: ``train`` would refuse the run.
+        StoreUnavailable: the store does not answer.
     """
     process = Process(0, 1, device_of(0, ranks_a_node))
     check_run_dir(config, existing, process)

@@ -1,9 +1,9 @@
-"""Checkpoints: a folder appears whole or not at all, and holds everything that a resume needs.
+"""Checkpoints: folders with everything that a resumed run needs.
 
-``checkpoints/e0003-b000120/`` means: 3 epochs done, and 120 batches a rank of the fourth. It holds
+``checkpoints/e0003-b000120/`` means: 3 epochs are done, and 120 batches per rank of the fourth. It contains
 ``state.pt`` (network, optimizer, AMP scale, sums of the epoch so far, random state of every rank) and
-``store.npz`` (the scores and the epoch's plan). It is written under a temporary name and renamed, so a kill
-at any moment leaves the one before in place.
+``store.npz`` (the scores and the epoch's plan). A checkpoint is written under a temporary name and renamed,
+so a crash at any moment keeps the one before.
 """
 
 from __future__ import annotations
@@ -29,23 +29,28 @@ from sadp_dist.training.processes import Process
 
 _NAME = re.compile(r"e(\d+)-b(\d+)")
 LONGEST_DIFFERENCE = 200
-"""Characters of what torch says that an error repeats."""
+"""Maximum number of characters of torch's error in a message."""
 
 
 class Checkpoints:
-    """The checkpoints of one run directory."""
+    """The checkpoints of a run directory.
+
+    Args:
+        run_dir: the run directory.
+        keep: number of checkpoints to keep.
+    """
 
     def __init__(self, run_dir: Path, keep: int = 2) -> None:
         self.folder = run_dir / "checkpoints"
         self.keep = keep
 
     def all(self) -> list[Path]:
-        """Complete checkpoints, oldest first."""
+        """Return the complete checkpoints, oldest first."""
         found = [p for p in self.folder.glob("e*-b*") if _NAME.fullmatch(p.name)]
         return sorted(found, key=lambda p: tuple(map(int, _NAME.fullmatch(p.name).groups())))  # type: ignore[union-attr]
 
     def save(self, process: Process, store: Store, epoch: int, batch: int, state: dict[str, Any]) -> None:
-        """Write one checkpoint; every rank calls it, rank 0 writes."""
+        """Write a checkpoint on rank 0. Every rank must call it."""
         final = self.folder / f"e{epoch:04d}-b{batch:06d}"
         temporary = temporary_beside(final)
         randomness = [random_state(process.device)]
@@ -56,7 +61,7 @@ class Checkpoints:
         if process.is_first:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-        store.save(temporary / "store.npz")  # every rank: pushes on their way are taken in first
+        store.save(temporary / "store.npz")  # on every rank: includes pushes in flight
         if process.is_first:
             torch.save(
                 {"epoch": epoch, "batch": batch, "random": randomness, **state}, temporary / "state.pt"
@@ -69,7 +74,7 @@ class Checkpoints:
                 shutil.rmtree(old, ignore_errors=True)
 
     def load_latest(self, process: Process, store: Store) -> dict[str, Any] | None:
-        """The newest checkpoint's state, with the scores loaded into the store; None where there is none."""
+        """Load the newest checkpoint into the store, and return its state; None if there is none."""
         found = self.all()
         if not found:
             return None
@@ -82,16 +87,16 @@ class Checkpoints:
 
 
 def load_weights(network: nn.Module, source: Path) -> None:
-    """Give a network the weights that are in a run's newest checkpoint, or in a file.
+    """Load weights from a run's newest checkpoint, or from a file, into a network.
 
     Args:
-        network: it is changed in place.
-        source: the directory of a run; or a file that torch.save wrote of weights by name, alone or under
-            "model", "state_dict" or "network", by our names or by those of a published format
-            (`sadp_dist.snn.models.published`).
+        network: changed in place.
+        source: a run directory; or a file that torch.save wrote, with tensors by name at the top level or
+            under "model", "state_dict" or "network". The names are those of the network or of a published
+            format (`sadp_dist.snn.models.published`).
 
     Raises:
-        UsageError: there are none, or they are of another network.
+        UsageError: there are no weights, or they belong to another network.
     """
     shown = f"network.weights={str(source)!r}"
     if source.is_file():
@@ -103,7 +108,7 @@ def load_weights(network: nn.Module, source: Path) -> None:
                 f"{shown} holds no checkpoint; give the directory of a run, or a file of weights"
             )
         weights = {
-            # Of a run with quantised weights, the float32 ones behind them.
+            # If the weights are quantised, load the underlying float32 weights.
             name.replace(PARAMETRIZED, ".weight"): weight
             for name, weight in _read_state(found[-1])["network"].items()
         }
@@ -111,21 +116,21 @@ def load_weights(network: nn.Module, source: Path) -> None:
         network.load_state_dict(weights)
     except RuntimeError as error:
         difference = str(error).splitlines()[1].strip()
-        if len(difference) > LONGEST_DIFFERENCE:  # it may name every tensor of a network
+        if len(difference) > LONGEST_DIFFERENCE:  # it may list every tensor of a network
             difference = difference[:LONGEST_DIFFERENCE] + "..."
-        raise UsageError(f"{shown} is of another network ({difference})") from None
+        raise UsageError(f"{shown} belongs to another network ({difference})") from None
 
 
 def _read_published(file: Path, shown: str) -> dict[str, torch.Tensor]:
-    """The weights in a file, by our names."""
+    """Return the weights in a file, by the names of the network."""
     try:
-        # Many published checkpoints hold the arguments of their training beside the weights.
+        # Many published checkpoints also contain the arguments of their training.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:LONGEST_DIFFERENCE]
         raise UsageError(
-            f"{shown} cannot be read ({reason}); give a file that torch.save wrote of weights"
+            f"{shown} cannot be read ({reason}); give a file of weights that torch.save wrote"
         ) from None
     for key in ("model", "state_dict", "network"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -136,17 +141,17 @@ def _read_published(file: Path, shown: str) -> dict[str, torch.Tensor]:
     try:
         return our_names(content)
     except KeyError as error:
-        raise UsageError(f"{shown} is of no network known here: it has {error.args[0]!r}") from None
+        raise UsageError(f"{shown} belongs to an unknown network: it has {error.args[0]!r}") from None
 
 
 def _read_state(checkpoint: Path) -> dict[str, Any]:
     try:
-        # To the CPU: each part goes to its device where it is taken up; AdamW's step counts stay here.
+        # To the CPU: each part moves to its device when it is loaded; AdamW's step counts stay on the CPU.
         state: dict[str, Any] = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"checkpoint {checkpoint} cannot be read ({reason}); remove it to resume from the one before"
+            f"the checkpoint {checkpoint} cannot be read ({reason}); remove it to resume from the one before"
         ) from None
     return state
 

@@ -1,4 +1,4 @@
-"""A run before it is one: everything is built, one step is taken, and nothing is kept."""
+"""A dry run: builds a run, takes one step and writes nothing."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sadp_dist.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a run will be.
+    """The result of a dry run.
 
     Attributes:
         config: of the run.
-        parameters: trainable numbers of the network.
+        parameters: number of trainable parameters.
         shape: of an example: (C, H, W) images, (T, C, H, W) or (T, F) sequences.
         classes: number of classes.
         dataset_size: N.
-        score: what training would push as scores; None where the method needs none.
-        layers: names of the layers that are scored, where the score is of gradients.
-        tracking: epochs on all data before the run proper.
-        subset_sizes: S of each epoch of the run proper, as the method's schedule has it.
-        loss: mean loss of the step's examples; None where the first epoch has none.
-        step_seconds: what the step took, the first one, with all that is made ready in it.
-        memory: most bytes that were in use on the GPU; None on a CPU.
-        notes: what was otherwise than in the run itself, a sentence each.
+        score: name of the score; None if the method needs none.
+        layers: names of the scored layers, for gradient scores.
+        tracking: number of tracking epochs on full data before pruning.
+        subset_sizes: S of each epoch after tracking, from the schedule.
+        loss: mean loss of the step's examples; None if the first epoch is empty.
+        step_seconds: time of the first step, with initialisation.
+        memory: peak memory of the GPU in bytes; None on a CPU.
+        notes: differences from the real run, a sentence each.
     """
 
     config: TrainConfig
@@ -53,53 +53,51 @@ class DryRun:
 
     @property
     def examples(self) -> int:
-        """Trained on in all epochs, those of tracking included."""
+        """Number of examples of all epochs, with tracking."""
         return self.tracking * self.dataset_size + sum(self.subset_sizes)
 
     @property
     def examples_of_full_data(self) -> int:
-        """Those of K epochs on all data."""
+        """Number of examples of K epochs on full data."""
         return self.config.training.epochs * self.dataset_size
 
     @property
     def time_saved(self) -> float:
-        """The share of full data's examples, and so about of its time, that the run does without.
+        """Share of full data's examples, and roughly of its time, that the run saves.
 
-        It is negative where tracking costs more than is pruned.
+        It is negative if tracking costs more than pruning saves.
         """
         return 1 - self.examples / self.examples_of_full_data
 
     def steps(self, examples: int) -> int:
-        """Optimizer steps of an epoch on so many examples."""
+        """Return the number of optimizer steps of an epoch on so many examples."""
         return -(-examples // self.config.training.batch_size)
 
     @property
     def steps_in_all(self) -> int:
-        """Of the whole run."""
+        """Number of steps of the whole run."""
         return self.tracking * self.steps(self.dataset_size) + sum(map(self.steps, self.subset_sizes))
 
 
 def dry_run(config: TrainConfig) -> DryRun:
-    """Build what ``train`` builds and take one optimizer step, with the scores in this process alone.
+    """Build what ``train`` builds and take one optimizer step, with an embedded store.
 
-    Nothing is written. Where the files of a public dataset are not there, random examples of its shape stand
-    in for them, and where ``network.weights`` is not there, random weights.
+    Writes nothing. Random examples replace a public dataset whose files are missing, and random weights
+    replace missing ``network.weights``.
 
     Raises:
-        UsageError: what ``train`` would refuse, but for a run directory that holds a run.
+        UsageError: ``train`` would refuse the run, other than for an existing run directory.
     """
     notes = []
     with join_job() as process:
         process.agree(lambda: find_trackers(config.tracking.trackers if process.is_first else ()))
         weights = config.network.weights
         if weights is not None and not Path(weights).exists():
-            notes.append(
-                f"network.weights is {weights}, which is not there yet: the step is from random ones"
-            )
+            notes.append(f"network.weights={weights} does not exist yet: the step used random weights")
             config = config.replace(network=config.network.replace(weights=None))
         data = _stand_in(config, process)
         if data is not None:
-            notes.append(f"the files of {config.data.dataset} are not there: the step is on random examples")
+            notes.append(f"the files of {config.data.dataset} do not exist: the step used random examples")
         trainer = Trainer(config.replace(store=StoreConfig()), process, data)
         started = time.perf_counter()
         loss = trainer.take_step()
@@ -125,7 +123,7 @@ def dry_run(config: TrainConfig) -> DryRun:
 
 
 def _stand_in(config: TrainConfig, process: Process) -> TrainingData | None:
-    """Random examples, where a file of a public dataset is missing."""
+    """Return random examples if a file of a public dataset is missing, else None."""
     there = all(Path(path).exists() for path in (config.data.train, config.data.test))
     if there or config.data.dataset is None:
         return None

@@ -1,4 +1,4 @@
-"""A trained run's network as a file of few bits, and what that costs: what ``sadp-dist export`` does."""
+"""Exports the quantised network of a run and evaluates it: ``sadp-dist export``."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from sadp_dist.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and what it is worth.
+    """The result of an export.
 
     Attributes:
-        trained_so: the run trained with quantisation; else the weights got 8 bits afterwards.
-        float_bytes: size of a file with the same network in float32, not compressed.
+        trained_so: whether the run trained with quantisation; else the weights were quantised afterwards.
+        float_bytes: size of an uncompressed file with the same network in float32.
         bytes: size of the file.
-        float_accuracy: of the network that was trained, on the test set. With quantisation-aware training it
-            computes with quantised weights too.
-        accuracy: of the network that is in the file.
-        examples: of the test set.
+        float_accuracy: test accuracy of the trained network. With quantisation-aware training, this network
+            uses quantised weights too.
+        accuracy: test accuracy of the network in the file.
+        examples: size of the test set.
     """
 
     trained_so: bool
@@ -42,20 +42,20 @@ class Exported:
 def export_run(run_dir: Path, out: Path) -> Exported:
     """Write the network of a run's newest checkpoint to a file, and evaluate it before and after.
 
-    The run's data has to be where the run found it. Its store is not asked: scores are in the checkpoint.
+    The run's data must still exist. The run's store is not needed: the checkpoint has the scores.
 
     Args:
-        run_dir: of the run.
-        out: the file, ends in .npz; it is replaced.
+        run_dir: the run directory.
+        out: the file, which must end in .npz; an existing file is replaced.
 
     Raises:
-        UsageError: the directory holds no run with a checkpoint, the data is not there, or the file cannot be
-            written.
+        UsageError: the directory holds no run with a checkpoint, the data does not exist, or the file cannot
+            be written.
     """
     checkpoints = Checkpoints(run_dir)
     if not (run_dir / CONFIG_FILE).is_file() or not checkpoints.all():
         raise UsageError(f"{run_dir} holds no run with a checkpoint; give the directory of a run")
-    # In this process alone, whatever store it trained with; and its first weights may be gone.
+    # Use an embedded store, and ignore the initial weights, which may be gone.
     config = read_saved(run_dir / CONFIG_FILE)
     config = config.replace(store=StoreConfig(), network=config.network.replace(weights=None))
     trainer = Trainer(config, Process(0, 1, device_of(0, 1)))

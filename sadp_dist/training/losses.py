@@ -1,4 +1,4 @@
-"""Per-example losses of a spiking network's logits over time."""
+"""Per-example losses of the logits of a spiking network."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sadp_dist.training.config import OptimizationConfig
 
 class PerExampleLoss(Protocol):
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(T, B, classes) logits and (B,) int64 labels to (B,) float32 losses."""
+        """Return (B,) float32 losses for (T, B, classes) logits and (B,) int64 labels."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross entropy of the logits averaged over time."""
+    """Return the cross entropy of the mean of the logits over time."""
     return F.cross_entropy(logits.float().mean(0), labels, label_smoothing=label_smoothing, reduction="none")
 
 
 def tet(
     logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, lamb: float = 0.05, phi: float = 1.0
 ) -> Tensor:
-    """Temporal efficient training: the loss of each time step, averaged, and a pull of the logits towards φ.
+    """Return the loss of temporal efficient training, with logits regularised towards φ.
 
     (1 - λ) (1/T) Σ_t CE(logits[t], y) + λ (1/T) Σ_t MSE(logits[t], φ) (Deng et al., ICLR 2022; S13 of Meng et
     al., ICCV 2023).
@@ -35,7 +35,7 @@ def tet(
 
 
 def tet_label(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, lamb: float = 0.05) -> Tensor:
-    """The same with a pull towards the label, as for CIFAR10-DVS (S14 of Meng et al., ICCV 2023).
+    """Return the TET loss with logits regularised towards the label (S14 of Meng et al., ICCV 2023).
 
     (1 - λ) (1/T) Σ_t CE(logits[t], y) + λ (1/T) Σ_t MSE(logits[t], one-hot of y)
     """
@@ -63,5 +63,10 @@ def build_loss(config: OptimizationConfig) -> PerExampleLoss:
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """(T, B, classes) logits and (B,) labels to (B,) bool: does the mean over time name the right class?"""
+    """Return whether the mean of the logits over time predicts the label, (B,) bool.
+
+    Args:
+        logits: (T, B, classes).
+        labels: (B,) int64.
+    """
     return torch.eq(logits.float().mean(0).argmax(1), labels)

@@ -1,4 +1,4 @@
-"""What a run says about itself: JSON lines, and sums kept on the device."""
+"""The metrics of a run: JSON lines in a file, and sums on the device."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class DeviceSums:
-    """Sums of loss, hits and examples that stay on the device; reading them late costs the step nothing.
+    """Sums of loss, hits and examples on the device, which the host reads without synchronising.
 
-    ``recent()`` returns the newest values that have already reached the host. On CUDA it starts a copy into
-    pinned memory and hands out the one before, so that a progress bar never makes the device wait.
+    ``recent()`` returns the newest values that have reached the host. On CUDA, it starts a copy to pinned
+    memory and returns the previous copy, so that the device never waits for a progress bar.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
@@ -46,11 +46,11 @@ class DeviceSums:
 
 
 class MetricsLog:
-    """Writes one JSON object a line to ``metrics.jsonl``, and has the trackers log the numbers of an epoch.
+    """Writes records to ``metrics.jsonl``, one JSON object per line, and the numbers of epochs to trackers.
 
     Args:
-        run_dir: of the run.
-        followers: of the trackers; closed with the log.
+        run_dir: the run directory.
+        followers: the trackers' loggers, which are closed with the log.
     """
 
     def __init__(self, run_dir: Path, followers: Sequence[Follower] = ()) -> None:
@@ -68,7 +68,7 @@ class MetricsLog:
             follower.close(failed=kind is not None)
 
     def write(self, record: dict[str, Any]) -> None:
-        # JSON has no NaN and no infinity.
+        # JSON has no NaN and infinity.
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
         self._file.write(json.dumps(plain, allow_nan=False) + "\n")
         self._file.flush()
@@ -78,7 +78,7 @@ class MetricsLog:
 
 
 def figures_in(record: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers of an epoch's record, without that of the epoch."""
+    """Return the finite numbers of an epoch's record, without the epoch."""
     return {
         key: value
         for key, value in record.items()
@@ -87,7 +87,7 @@ def figures_in(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """All whole records of a run; a last line cut short by a kill is left out."""
+    """Return the records of a run, without an incomplete last line."""
     records = []
     for line in (run_dir / METRICS_FILE).read_text(encoding="utf-8").splitlines():
         try:
@@ -98,7 +98,7 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def rewind_metrics(run_dir: Path, before_epoch: int) -> None:
-    """Keep the records of the epochs before ``before_epoch``; a resumed run writes the others again."""
+    """Delete the records from ``before_epoch`` on: a resumed run writes them again."""
     path = run_dir / METRICS_FILE
     if not path.exists():
         return

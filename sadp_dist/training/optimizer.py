@@ -1,4 +1,4 @@
-"""Optimizers, and a learning rate that follows the epoch's progress rather than a count of steps."""
+"""Optimizers, and a learning rate schedule in epochs instead of steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sadp_dist.training.config import OptimizationConfig
 
 
 def build_optimizer(parameters: list[nn.Parameter], config: OptimizationConfig) -> Optimizer:
-    # Fused kernels take the AMP scale and its overflow check along; the others wait for the device to say.
+    # Fused kernels handle the AMP scale and its overflow check; the others synchronise with the device.
     fused = all(p.is_cuda for p in parameters)
     if config.optimizer == "adamw":
         return AdamW(
@@ -28,16 +28,15 @@ def build_optimizer(parameters: list[nn.Parameter], config: OptimizationConfig) 
 
 
 def cosine_rate(config: OptimizationConfig, epochs_done: float, epochs: int | None = None) -> float:
-    """Learning rate after ``epochs_done`` epochs: linear warm-up, then half a cosine down to 0 at the last.
+    """Return the learning rate after so many epochs: linear warm-up, then half a cosine to 0.
 
-    The present epoch counts by the fraction of its batches that is done. With pruning, epochs differ in
-    length; counted in epochs the rate still falls to 0 exactly over the run, and every epoch gets its share
-    of the curve.
+    The current epoch counts by the fraction of its batches that are done. With pruning, epochs have different
+    lengths; a schedule in epochs still reaches 0 exactly at the end of the run.
 
     Args:
-        config: of these the highest rate and the warm-up.
-        epochs_done: since the weights began.
-        epochs: after which the rate is 0; by default all of the configuration.
+        config: has the highest rate and the warm-up.
+        epochs_done: since the weights were initialised.
+        epochs: after which the rate is 0; by default those of the configuration.
     """
     epochs = config.epochs if epochs is None else epochs
     warmup = config.warmup_epochs

@@ -1,4 +1,4 @@
-"""The phases of a run: an epoch's place in the tracking, if the method tracks, or in the run proper."""
+"""The phases of a run: tracking, if the method needs it, then training with pruning."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sadp_dist.selection import PruningConfig
 
 @dataclass(frozen=True)
 class Phases:
-    """Epochs are counted from 0 through both phases; the weights begin anew after the first.
+    """The lengths of both phases. Epochs count from 0 through both; tracking ends with new weights.
 
     Attributes:
-        tracking: epochs of tracking on all data, 0 for most methods.
-        proper: epochs of the run proper.
-        planned: K, of the configuration.
-        fixed: the subset is found once, by tracking alone.
+        tracking: number of tracking epochs on full data; 0 for most methods.
+        proper: number of epochs after tracking.
+        planned: K of the configuration.
+        fixed: whether the subset is fixed after tracking.
     """
 
     tracking: int
@@ -25,40 +25,40 @@ class Phases:
 
     @classmethod
     def of(cls, pruning: PruningConfig) -> Phases:
-        """Those of a run."""
+        """Return the phases of a run."""
         return cls(pruning.tracked_epochs, pruning.rule.epochs, pruning.epochs, pruning.rule.fixed)
 
     @property
     def epochs(self) -> int:
-        """In all."""
+        """Total number of epochs."""
         return self.tracking + self.proper
 
     def is_tracking(self, epoch: int) -> bool:
-        """Whether an epoch is one of tracking."""
+        """Return whether an epoch belongs to tracking."""
         return epoch < self.tracking
 
     def begins_anew(self, epoch: int) -> bool:
-        """Whether an epoch is the first after tracking."""
+        """Return whether an epoch is the first after tracking."""
         return 0 < self.tracking == epoch
 
     def scores(self, epoch: int) -> bool:
-        """Whether an epoch's scores are needed: after tracking for a fixed subset they are not."""
+        """Return whether an epoch's scores are needed: not after tracking with a fixed subset."""
         return self.is_tracking(epoch) or not (self.fixed and self.tracking)
 
     def evaluates(self, done: int, every: int) -> bool:
-        """Whether the network is evaluated after so many epochs: in the run proper, and at its end."""
+        """Return whether to evaluate after so many epochs: every n-th after tracking, and the last."""
         proper = done - self.tracking
         return proper > 0 and (proper % every == 0 or done == self.epochs)
 
     def place(self, epoch: int) -> tuple[int, int]:
-        """An epoch counted from 0 in its phase, and the epochs of the training that it is one of."""
+        """Return an epoch counted from 0 in its phase, and the epochs of that phase's schedule."""
         done, epochs = self.on_schedule(epoch)
         return int(done), epochs
 
     def on_schedule(self, done: float) -> tuple[float, int]:
-        """Epochs done of the phase, which may be a fraction, and those that its learning rate falls over.
+        """Return the (fractional) epochs done in the phase, and the epochs of its learning rate schedule.
 
-        Tracking is the beginning of a training of K epochs, and of its own length only where that is longer.
+        Tracking uses the schedule of a training of K epochs, or of its own length if that is longer.
         """
         if done < self.tracking:
             return done, max(self.tracking, self.planned)

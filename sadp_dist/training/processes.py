@@ -1,4 +1,4 @@
-"""The processes of one job: who we are, where we compute, how we add up and agree."""
+"""The processes of a job: rank, device, sums over ranks and agreement on errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Process:
-    """One process of a job, as torchrun starts it; outside torchrun the only one."""
+    """One process of a job that torchrun started, or the only process."""
 
     rank: int
     world_size: int
@@ -30,13 +30,13 @@ class Process:
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """Add a tensor up over all ranks, in place."""
+        """Sum a tensor over all ranks, in place, and return it."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Put the mean over all ranks in place of each gradient, as DDP does; one that is not there is 0."""
+        """Replace each gradient by its mean over all ranks, as DDP does; a missing gradient counts as 0."""
         if self.world_size == 1:
             return
         gradients = []
@@ -44,7 +44,7 @@ class Process:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             gradients.append(parameter.grad)
-        # Flattened as they are read, not as they lie: torch's parameters_to_vector refuses channels_last.
+        # Not torch's parameters_to_vector, which refuses channels_last.
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         means = flat.div_(self.world_size).split([gradient.numel() for gradient in gradients])
@@ -52,13 +52,13 @@ class Process:
             gradient.copy_(mean.view(gradient.shape))
 
     def agree(self, step: Callable[[], T]) -> T:
-        """Run a step on every rank; what is refused on one is refused on all, so that none waits in vain.
+        """Run a step on every rank. A usage error on one rank is raised on all, so that no rank hangs.
 
         Args:
-            step: talks to no other rank.
+            step: must not communicate with other ranks.
 
         Raises:
-            AgreedError: a UsageError of this rank, or of the first rank that had one.
+            AgreedError: the UsageError of the first rank that had one.
         """
         result: T
         problem: str | None = None
@@ -78,46 +78,46 @@ class Process:
 
 @contextmanager
 def join_job() -> Iterator[Process]:
-    """Join the job that the environment describes, by the names that torchrun and Ray Train give it.
+    """Join the job that the environment variables of torchrun or Ray Train describe.
 
-    NCCL with a GPU a rank, else gloo on the CPU; a process group that is there already stays.
+    Uses NCCL with one GPU per rank, else gloo on the CPU. An existing process group is kept.
 
     Raises:
-        AgreedError: there are GPUs on this machine, but fewer than processes.
+        AgreedError: this machine has GPUs, but fewer than processes.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     device = device_of(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     ours = world_size > 1 and not dist.is_initialized()
     if ours:
-        # gloo beside nccl: what lives on the CPU (indices, weights, scores) never waits for the GPU.
+        # gloo in addition to NCCL: tensors on the CPU (indices, weights, scores) never wait for the GPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     together = True
     try:
         yield Process(rank, world_size, device)
     except BaseException as error:
-        # The other ranks may be in a collective, and taking NCCL down would wait for them.
+        # The other ranks may be in a collective, and shutting down NCCL would wait for them.
         together = isinstance(error, AgreedError)
         raise
     finally:
-        # Before the interpreter goes: gloo's threads still need it for a moment after a collective.
+        # Before the interpreter exits: gloo's threads need it for a moment after a collective.
         if ours and together:
             dist.destroy_process_group()
 
 
 def device_of(local_rank: int, local_world_size: int) -> torch.device:
-    """Where a process of this machine computes, which is set for what follows.
+    """Return the device of a process, and make it the current CUDA device.
 
     Raises:
-        AgreedError: there are GPUs, but fewer than processes.
+        AgreedError: this machine has GPUs, but fewer than processes.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
     gpus = torch.cuda.device_count()
     if local_world_size > gpus:
         raise AgreedError(
-            f"{local_world_size} processes on this machine, but {gpus} GPU(s): start at most {gpus} with "
-            "--nproc-per-node, or train on the CPU with CUDA_VISIBLE_DEVICES="
+            f"{local_world_size} processes on this machine, but only {gpus} GPU(s); start at most {gpus} "
+            "with --nproc-per-node, or train on the CPU with CUDA_VISIBLE_DEVICES="
         )
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)

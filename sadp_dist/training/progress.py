@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar for the epoch, a line for each epoch done."""
+"""The terminal output of a run: a progress bar for the epoch, and a line per finished epoch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from sadp_dist.training.metrics import DeviceSums
 
 
 class Progress:
-    """Rank 0's display; on other ranks, and with ``enabled=False``, it does nothing.
+    """The output of rank 0; with ``enabled=False``, and on other ranks, it does nothing.
 
-    On a terminal the bar is redrawn a few times a second; elsewhere (a log file, CI) only the epochs' lines
-    are written.
+    On a terminal, the bar is redrawn a few times per second. In a log file, there are only lines of epochs.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Progress:
     def epoch_started(self, epoch: int, shard: Shard, sums: DeviceSums, done: int, batches: int) -> None:
         self._kept = f"kept {shard.drawn:,} of {shard.dataset_size:,}"
         self._started, self._drawn_at = time.perf_counter(), 0.0
-        self._examples_before = sums.recent()[-1]  # of an epoch that is resumed
+        self._examples_before = sums.recent()[-1]  # more than 0 in a resumed epoch
         self._bars.reset(
             self._task,
             description=f"{self._name}  {self._place(epoch)}",
@@ -66,7 +65,7 @@ class Progress:
             status=self._kept,
         )
         if self.enabled and shard.drawn == 0:
-            self.console.print(f"{self._place(epoch)}  empty: the pruning ratio is 1, nothing is trained on")
+            self.console.print(f"{self._place(epoch)}  empty, because its pruning ratio is 1")
 
     def batch_done(self, sums: DeviceSums) -> None:
         if self._bars.disable:
@@ -78,7 +77,9 @@ class Progress:
             if examples:
                 speed = (examples - self._examples_before) / (now - self._started)
                 figures = f"loss {loss / examples:.3f}  accuracy {hits / examples:6.2%}"
-                self._bars.update(self._task, status=f"{figures}  {self._kept}  {speed:,.0f} images/s a rank")
+                self._bars.update(
+                    self._task, status=f"{figures}  {self._kept}  {speed:,.0f} images/s per rank"
+                )
         self._bars.update(self._task, advance=1)
 
     def epoch_done(self, record: dict[str, Any]) -> None:
@@ -95,12 +96,12 @@ class Progress:
         self.console.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def run_done(self, summary: dict[str, Any]) -> None:
-        """What has been left out; where that is clearly not what was asked for, with a warning."""
+        """Print the achieved pruning ratio, as a warning if it differs clearly from the configured one."""
         if not self.enabled:
             return
         said = ratios_in_words(summary)
         if differ_clearly(summary):
-            rest = f"with method={summary['method']!r} that is not up to pruning.ratio alone"
+            rest = f"with method={summary['method']!r}, the ratio also depends on the scores"
             said = f"warning: {said}; {rest}"
         self.console.print(said, markup=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""Random examples in place of a public dataset that is not at hand: for a dry run, not for training."""
+"""Random examples that replace a missing public dataset in a dry run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sadp_dist.training.processes import Process
 
 
 def random_data(config: DataConfig, seed: int, process: Process, time_steps: int) -> TrainingData:
-    """As many examples, classes and pixels as the dataset has that the configuration names.
+    """Return random data with the size, classes and shape of the configured public dataset.
 
     Args:
         config: the ``data:`` section, with a `dataset`.
         seed: of the labels.
         process: this rank.
-        time_steps: T of the network, which sequences then have.
+        time_steps: T of the network, and of sequences.
     """
     dataset = DATASETS[str(config.dataset)]
     side = config.image_size
@@ -34,7 +34,7 @@ def random_data(config: DataConfig, seed: int, process: Process, time_steps: int
     on_device = torch.from_numpy(labels).to(process.device)
 
     def no_test() -> NoReturn:
-        raise UsageError(f"the examples of {dataset.name} are random ones: there is nothing to test")
+        raise UsageError(f"the examples of {dataset.name} are random; there is no test set")
 
     return TrainingData(
         config=config,
@@ -49,12 +49,12 @@ def random_data(config: DataConfig, seed: int, process: Process, time_steps: int
 
 
 class RandomBatches:
-    """What a loader yields, for a sampler's examples, with uint8 noise for images or frames.
+    """A loader of a sampler's examples, with uint8 noise as images or frames.
 
     Args:
         sampler: of a run.
         shape: of an example.
-        labels: (N,) int64, on the device where the batches go.
+        labels: (N,) int64, on the device of the batches.
     """
 
     def __init__(self, sampler: PruningSampler, shape: tuple[int, ...], labels: Tensor) -> None:

@@ -88,7 +88,7 @@ def test_weights_of_our_own_in_a_file_are_taken_for_other_time_steps(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"encoder.0.weight": torch.ones(1)}, r"is of another network \(Missing key"),
+        ({"encoder.0.weight": torch.ones(1)}, r"belongs to another network \(Missing key"),
         ({"downsample1_1.encode_conv.weight": torch.ones(1), "mask": torch.ones(1)}, "it has 'mask'"),
         ({"epoch": 3}, "holds no weights"),
         ([1, 2], "holds no weights"),
@@ -107,7 +107,7 @@ def test_a_file_of_no_network_here_is_refused_in_one_line(content, message, tmp_
 def test_a_checkpoint_for_other_classes_is_refused_in_one_line(file):
     network = build_network(SMALLEST, CLASSES + 1, 128)
     with pytest.raises(
-        UsageError, match="is of another network .*size mismatch for body.19.weight"
+        UsageError, match="belongs to another network .*size mismatch for body.19.weight"
     ) as refusal:
         load_weights(network, file)
     assert "\n" not in str(refusal.value)

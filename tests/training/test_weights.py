@@ -39,7 +39,7 @@ def test_weights_that_are_not_there_or_of_another_network_are_refused(recipe, tm
         train(parse_config(recipe(network={"weights": "nowhere"})))
     train(parse_config(recipe(name="first", training={"epochs": 1}, network={"time_steps": 1})))
     network = {"name": "vgg11", "weights": str(tmp_path / "first")}
-    with pytest.raises(UsageError, match="is of another network"):
+    with pytest.raises(UsageError, match="belongs to another network"):
         train(parse_config(recipe(name="second", data={"image_size": 32}, network=network)))
 
 
