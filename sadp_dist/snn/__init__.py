@@ -1,4 +1,4 @@
-"""Spiking networks: neurons (Eqs. 1-3), architectures built from them and how they learn, on SpikingJelly."""
+"""Spiking networks on SpikingJelly: neurons (Eqs. 1-3), architectures and learning rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network's layers with weights: which there are, and how many of their weights there are."""
+"""The layers of a network that have weights, and their parameters."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn.utils import parametrize
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 PARAMETRIZED = ".parametrizations.weight.original"
-"""How the name ends, in a network's state, of what is trained behind a weight; else it is `.weight`."""
+"""Suffix of a parametrized weight's trained tensor in a network's state; otherwise it is `.weight`."""
 
 
 def weighted_layers(network: nn.Module) -> dict[str, nn.Module]:
-    """The linear and convolutional layers that are trained, by name, in the order of registration."""
+    """Return the trained linear and convolutional layers by name, in the order of registration."""
     return {
         name: module
         for name, module in network.named_modules()
@@ -21,12 +21,12 @@ def weighted_layers(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def weight_parameter(layer: nn.Module) -> Tensor:
-    """What the optimizer trains of a layer's weight, also where a parametrization stands before it."""
+    """Return the tensor that the optimizer trains for a layer's weight, also with a parametrization."""
     if parametrize.is_parametrized(layer, "weight"):
         return layer.parametrizations.weight.original  # type: ignore[union-attr,return-value]
     return layer.weight  # type: ignore[return-value]
 
 
 def count_parameters(network: nn.Module) -> int:
-    """All trained numbers of a network, norms and biases included."""
+    """Return the number of trained parameters of a network."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,4 +1,4 @@
-"""SpikingJelly's LIF neuron with potentials that mixed precision leaves alone."""
+"""SpikingJelly's LIF neuron with float32 potentials under mixed precision."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class FullPrecisionLIFNode(LIFNode):
-    """``LIFNode`` whose potentials stay float32 where autocast makes its currents float16 or bfloat16.
+    """``LIFNode`` whose potentials stay float32 when autocast makes its currents float16 or bfloat16.
 
-    SpikingJelly would keep them in the currents' precision, for which it has no fused CUDA kernel (they take
-    half-precision currents and spikes, but float32 potentials).
+    SpikingJelly would use the precision of the currents, for which it has no fused CUDA kernel: its kernels
+    take half-precision currents and spikes, but float32 potentials.
     """
 
     def materialize_states(
@@ -21,5 +21,5 @@ class FullPrecisionLIFNode(LIFNode):
         dtype = torch.promote_types(current.dtype, torch.float32)
         v = states[0]
         if not isinstance(v, Tensor) or v.shape != current.shape:
-            v = torch.zeros_like(current, dtype=dtype, requires_grad=False)  # at rest
+            v = torch.zeros_like(current, dtype=dtype, requires_grad=False)  # the resting potential
         return (v.to(current.device, dtype),)

@@ -1,14 +1,14 @@
-"""Parallel spiking neurons: the potentials of all time steps at once, on SpikingJelly's classes.
+"""Parallel spiking neurons (PSN), which compute all time steps at once, on SpikingJelly's classes.
 
 Fang et al. (NeurIPS 2023, "Parallel Spiking Neurons with High Efficiency and Long-term Dependencies
-Learning Ability"). A neuron has no reset and no state: with the currents X of all T steps, its potentials
+Learning Ability"). A neuron has no reset and no state. From the currents X of all T steps, its potentials
 and spikes are
 
     H = W X,    S = Θ(H - B)
 
-where W [T, T] and the thresholds B [T] are learned. A masked PSN has W[t, s] = 0 but for t - k < s <= t,
-and so looks at the last k steps alone; a sliding PSN has the same k weights and one threshold at every
-step, and so fits any T.
+W [T, T] and the thresholds B [T] are learned. In a masked PSN, W[t, s] is 0 except for t - k < s <= t, so it
+uses only the last k steps. A sliding PSN has the same k weights and one threshold at every step, so it works
+with any T.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from sadp_dist.snn.neurons import NeuronConfig, register_neuron
 
 
 class _Parallel(nn.Module):
-    """What the three have in common.
+    """Base class of the three kinds.
 
     Attributes:
-        stepwise: False: T calls of one time step are not one call of T.
-        v_threshold: ϑ at which all neurons begin; setting it sets every threshold that is learned.
+        stepwise: False, because T calls of one time step are not equal to one call of T.
+        v_threshold: the initial threshold ϑ of all neurons. Setting it sets every learned threshold.
     """
 
     stepwise = False
@@ -48,9 +48,9 @@ class _Parallel(nn.Module):
         nn.init.constant_(self.bias, -threshold)
 
     def fire(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Spikes [T, B, ...] of currents [T, B, ...] for W [T, T].
+        """Return the spikes [T, B, ...] for currents [T, B, ...] and W [T, T].
 
-        Potentials are float32 also where mixed precision makes currents and spikes half-precision.
+        Potentials are float32, also if mixed precision makes currents and spikes half-precision.
         """
         currents = x.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
         with torch.autocast(x.device.type, enabled=False):
@@ -61,13 +61,13 @@ class _Parallel(nn.Module):
     def check_time_steps(self, x: Tensor, time_steps: int) -> None:
         if len(x) != time_steps:
             raise UsageError(
-                f"the input has {len(x)} time steps, and these neurons have weights for {time_steps}: give "
-                f'network.time_steps: {len(x)}, or take neuron kind "sliding_psn", which fits any number'
+                f"the input has {len(x)} time steps, but these neurons have weights for {time_steps}; set "
+                f'network.time_steps={len(x)}, or use network.neuron.kind="sliding_psn" for any number'
             )
 
 
 class PSN(_Parallel, neuron.PSN):
-    """Weights between all T time steps, also from later to earlier ones."""
+    """PSN with weights between all T time steps, also from later to earlier ones."""
 
     T: int
 
@@ -81,10 +81,10 @@ class PSN(_Parallel, neuron.PSN):
 
 
 class MaskedPSN(_Parallel, neuron.MaskedPSN):
-    """Weights from the last k of T time steps, k <= T.
+    """PSN with weights from the last k of T time steps, k <= T.
 
-    SpikingJelly's can begin without a mask that then closes (its λ from 0 to 1). Here it is closed
-    throughout, λ = 1, so that a checkpoint does what the configuration says.
+    SpikingJelly can introduce the mask gradually (its λ goes from 0 to 1). Here λ = 1 throughout, so that a
+    checkpoint always behaves as configured.
     """
 
     T: int
@@ -102,7 +102,7 @@ class MaskedPSN(_Parallel, neuron.MaskedPSN):
 
 
 class SlidingPSN(_Parallel, neuron.SlidingPSN):
-    """The same k weights and one threshold at every time step; weights begin as ..., 1/4, 1/2, 1."""
+    """PSN with the same k weights and one threshold at every time step; initial weights ..., 1/4, 1/2, 1."""
 
     k: int
 
@@ -112,9 +112,9 @@ class SlidingPSN(_Parallel, neuron.SlidingPSN):
 
     def forward(self, x: Tensor) -> Tensor:
         time = torch.arange(len(x), device=x.device)
-        ago = time[:, None] - time  # [T, T], how many steps s lies before t
+        ago = time[:, None] - time  # [T, T]: number of steps from s to t
         seen = (ago >= 0) & (ago < self.k)
-        # The last of the k weights is that of the step itself.
+        # The last of the k weights belongs to the current step.
         weight = torch.where(seen, self.weight[self.k - 1 - ago.clamp(0, self.k - 1)], 0.0)
         return self.fire(x, weight)
 

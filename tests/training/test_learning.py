@@ -130,7 +130,7 @@ def test_two_ranks_have_the_gradients_of_one(raw, tmp_path):
             "needs the loss of each time step, and training.loss=",
         ),
         ({"training": {"compile": True}}, "training.compile=true compiles whole forward passes"),
-        ({"network": {"neuron": {"kind": "psn"}}}, "goes step by step; PSN"),
+        ({"network": {"neuron": {"kind": "psn"}}}, "needs single time steps, but PSN"),
     ],
 )
 def test_combinations_that_make_no_sense_are_refused_before_anything_is_written(raw, sections, said):

@@ -1,4 +1,4 @@
-"""Learning rules: how a spiking network gets its gradients, through time, step by step or layer by layer."""
+"""Learning rules: compute gradients through time, step by step or layer by layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backpropagation through time: the gradient of the whole sequence's loss."""
+"""Backpropagation through time: the gradient of the loss of the whole sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sadp_dist.snn.learning.rule import LearningRule, Passes
 
 @register_learning_rule("bptt")
 class BPTT(LearningRule):
-    """One forward pass over all T time steps and its backward pass; memory grows with T.
+    """One forward and one backward pass over all T time steps. Memory grows with T.
 
     Algorithm S1 of the supplement of Meng et al. (ICCV 2023), Eqs. 4 and 5 of SADP.
     """

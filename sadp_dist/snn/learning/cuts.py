@@ -1,4 +1,4 @@
-"""Cuts between layers: what neurons send on carries no gradient back to them."""
+"""Cuts between layers: no gradient passes back through the spikes of a layer of neurons."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from sadp_dist.snn.models.network import SpikingNetwork
 
 
 class Cuts:
-    """Detaches the spikes of each layer of neurons, within a ``with``, and keeps them with their graph.
+    """Detaches the spikes of each layer of neurons inside a ``with``, and keeps them with their graph.
 
-    What lies between two layers of neurons (a convolution, its norm, a residual sum) is the upper one's.
+    The modules between two layers of neurons (a convolution, its norm, a residual sum) belong to the later
+    one.
 
     Args:
-        network: whose layers are cut from each other.
+        network: to cut between its layers of neurons.
     """
 
     def __init__(self, network: SpikingNetwork) -> None:
@@ -35,13 +36,13 @@ class Cuts:
         return spikes.detach()
 
     def take(self) -> list[Tensor]:
-        """What each layer of neurons sent, in their order, since this was asked before."""
+        """Return the spikes of each layer of neurons since the last call, in order."""
         spikes, self._spikes = self._spikes, []
         return spikes
 
     @torch.no_grad()
     def shapes(self, example: Tensor) -> list[tuple[int, ...]]:
-        """Of what a layer of neurons sends for one example in one time step, for each in their order.
+        """Return the shape of each layer's spikes for one example and one time step.
 
         Args:
             example: an image [1, C, H, W], or a sequence [T, 1, ...].

@@ -1,4 +1,4 @@
-"""DECOLLE: local learning through fixed random classifiers, continuously in time."""
+"""DECOLLE: local learning with fixed random classifiers at every time step."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class DECOLLE(LocalRule):
 
         ΔW_ij^l = -η Σ_t ∂ℓ^l[t]/∂s_i^l[t] ψ(u_i^l[t]) P_j^l[t],    y^l[t] = G^l s^l[t] with G^l fixed, random
 
-    P is the trace of presynaptic spikes: with these neurons, whose one leak is λ, P[t] = λ P[t-1] + s[t]; the
-    paper's have one leak each of membrane and synapse. The loss is the run's own (the paper: smooth L1), and
-    its two regularisers, of potentials and activity, are left out.
+    P is the trace of presynaptic spikes. Neurons here have one leak λ, so P[t] = λ P[t-1] + s[t]; the paper's
+    neurons have separate leaks of membrane and synapse. The loss is that of the run (in the paper: smooth
+    L1). The paper's regularisers of potentials and activity are not implemented.
     """
 
     trained = False
     traced = True
-    encodes_once = False  # inputs have traces, too
+    encodes_once = False  # inputs also have traces

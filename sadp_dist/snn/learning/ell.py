@@ -1,4 +1,4 @@
-"""ELL: local learning with trained classifiers, from what happens within a time step."""
+"""ELL: local learning with trained classifiers, within each time step."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sadp_dist.snn.learning.local import LocalRule
 class ELL(LocalRule):
     """Efficient local learning (Ma, Yan, Yu and Yu, IEEE Transactions on Cybernetics 2023).
 
-    Each layer is optimised with an auxiliary classifier that learns with it, by direct dependencies within
-    the current time step alone. (The paper's two variants add those over time.) It was built from the paper's
-    abstract and from what SADP says of it: the auxiliary classifiers' form is this project's.
+    Each layer learns together with an auxiliary classifier, from dependencies within the current time step
+    only. (The paper's two variants add dependencies over time.) The implementation follows the paper's
+    abstract and the description in SADP; the form of the auxiliary classifiers is this project's choice.
     """
 
     trained = True

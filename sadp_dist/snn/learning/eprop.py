@@ -38,19 +38,19 @@ class EProp(StepwiseRule):
         e_ji[t] = ψ_j[t] ε_i[t]              eligibility trace, ψ the surrogate gradient
         dE/dW_ji = Σ_t L_j[t] e_ji[t]
 
-    for the weights of inputs, and for recurrent weights with z_i[t-1]. Readouts have no memory, so that the
-    error of readout k is (π_k[t] - π*_k[t]) / T with cross entropy, and its weights learn from z[t] itself.
-    The learning signal L_j[t] comes with ``feedback``
+    for input weights, and for recurrent weights with z_i[t-1]. Readouts have no memory: with cross entropy,
+    the error of readout k is (π_k[t] - π*_k[t]) / T, and its weights learn from z[t]. ``feedback`` selects
+    the learning signal L_j[t]:
 
-        symmetric  down the weights that spikes went up by, within the time step; in one hidden layer, and in
-                   the last of several, that is the paper's symmetric e-prop
-        random     from the readouts to each layer at once, Σ_k B_jk (π_k[t] - π*_k[t]) / T, by fixed random
-                   B_jk with mean 0 and variance 1 / K
+        symmetric  through the forward weights, within the time step. For one hidden layer, and for the last
+                   of several, this is the paper's symmetric e-prop.
+        random     from the readouts directly to each layer, Σ_k B_jk (π_k[t] - π*_k[t]) / T, with fixed
+                   random B_jk of mean 0 and variance 1 / K.
 
-    Eligibility leaves the reset out, as in the paper. Batch norm, which mixes examples, has no place in it.
+    Eligibility ignores the reset, as in the paper. Batch norm is not supported, because it mixes examples.
     """
 
-    encodes_once = False  # inputs have traces, too
+    encodes_once = False  # inputs also have traces
 
     config: EPropConfig
 
@@ -59,8 +59,8 @@ class EProp(StepwiseRule):
         for name, module in context.network.named_modules():
             if isinstance(module, _BatchNorm):
                 raise UsageError(
-                    f"learning.rule=eprop is defined for networks without batch norm, and {name} is one: use "
-                    "recurrent_snn_plain, or learning.rule=ottt"
+                    f"learning.rule=eprop needs a network without batch norm, but {name} is batch norm; use "
+                    "network.name=recurrent_snn_plain, or learning.rule=ottt"
                 )
         *hidden, _ = weighted_layers(context.network).values()
         self.traces = Traces(hidden, context.trace_decay())
@@ -76,13 +76,13 @@ class EProp(StepwiseRule):
         if self.cuts is None:
             super().backward_chunk(chunk, passes)
             return
-        errors: list[Tensor] = []  # c_i (π - π*) / T, times the scale of mixed precision
+        errors: list[Tensor] = []  # c_i (π - π*) / T, times the AMP scale
         chunk.logits.register_hook(errors.append)
         super().backward_chunk(chunk, passes)
         spikes = self.cuts.take()
         torch.autograd.backward(spikes, [self._signal(errors[0], *each) for each in enumerate(spikes)])
 
     def _signal(self, errors: Tensor, number: int, z: Tensor) -> Tensor:
-        """L_j of a layer's neurons, of the shape of their spikes."""
+        """Return L_j of a layer's neurons, in the shape of their spikes."""
         B = self.get_buffer(f"feedback_{number}")
         return (errors.to(B.dtype) @ B).reshape(z.shape).to(z.dtype)

@@ -1,4 +1,4 @@
-"""Learning layer by layer: each layer of neurons has a classifier of its own, and no error from above."""
+"""Local learning: each layer of neurons has its own classifier and no error from later layers."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sadp_dist.snn.learning.rule import LearningContext, Passes
 from sadp_dist.snn.learning.stepwise import Chunk, StepwiseRule
 from sadp_dist.snn.learning.traces import Traces
 
-SIDE = 4  # of what a local classifier sees of a map of spikes
+SIDE = 4  # maximum width and height of a local classifier's input
 
 
 class LocalRule(StepwiseRule):
-    """Each layer learns from the loss of its local classifier, at each time step, and passes no error down.
+    """Each layer learns from the loss of its local classifier at each time step.
 
-        minimise Σ_l Σ_t ℓ(C^l s^l[t], y) / T,  where s^l goes up detached
+        minimise Σ_l Σ_t ℓ(C^l s^l[t], y) / T,  with s^l detached for the next layer
 
-    The network's own classifier learns likewise from the spikes below it; its logits are the output. Local
-    classifiers C^l are linear; of maps [C, H, W] they see the means over at most 4 x 4 fields.
+    The network's own classifier learns in the same way from the spikes of the last layer; its logits are the
+    output. Local classifiers C^l are linear. Maps [C, H, W] are averaged to at most 4 x 4 before them.
     """
 
     trained: ClassVar[bool]
-    """Whether local classifiers learn, or stay as they were drawn."""
+    """Whether local classifiers are trained or stay random."""
 
     traced: ClassVar[bool]
-    """Whether weights learn from traces of spikes, or from those of the same time step."""
+    """Whether weights learn from traces of spikes or from the spikes of the same time step."""
 
     def __init__(self, config: LearningConfig, context: LearningContext) -> None:
         super().__init__(config, context)
@@ -54,22 +54,22 @@ class LocalRule(StepwiseRule):
 
 
 class LocalClassifier(nn.Module):
-    """Spikes [t, B, ...] of one layer to logits [t, B, K].
+    """Computes logits [t, B, K] from the spikes [t, B, ...] of one layer.
 
     Args:
         shape: of the spikes of one example at one time step: (D,), (C, N) tokens or (C, H, W) maps.
         num_classes: K.
 
     Raises:
-        UsageError: the spikes have another form.
+        UsageError: the spikes have another shape.
     """
 
     def __init__(self, shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
         if len(shape) > 3:
             raise UsageError(
-                f"a layer's spikes have the shape {list(shape)}; local classifiers take vectors, tokens and "
-                "maps: use a convolutional or dense network, or another learning.rule"
+                f"a layer's spikes have shape {list(shape)}, but local classifiers need vectors, tokens or "
+                "maps; use a convolutional or dense network, or another learning.rule"
             )
         self.fields = tuple(min(size, SIDE) for size in shape[1:])
         self.linear = nn.Linear(shape[0] * math.prod(self.fields), num_classes)

@@ -1,4 +1,4 @@
-"""The memory that a backward pass needs: what autograd keeps for it."""
+"""Measures the memory that autograd keeps for backward passes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch.autograd.graph import saved_tensors_hooks
 
 
 class BytesKept:
-    """Counts the bytes of the tensors that autograd keeps for backward passes, while it is entered.
+    """Counts the bytes of the tensors that autograd keeps for backward passes, inside a ``with``.
 
-    A storage that several tensors share counts once. It is the same on every device, and without what layers
-    take for a moment while they compute.
+    A storage that several tensors share counts once. The count is the same on every device, and does not
+    include temporary memory of layers.
 
     Attributes:
-        most: the most bytes that were kept at once.
+        most: maximum number of bytes kept at the same time.
     """
 
     def __init__(self) -> None:
@@ -34,25 +34,25 @@ class BytesKept:
         self._hooks.__exit__(kind, error, traceback)
 
     def keep(self, address: int, size: int) -> None:
-        """A tensor of a storage is kept."""
+        """Count a tensor of a storage."""
         self._holders[address] = self._holders.get(address, 0) + 1
         if self._holders[address] == 1:
             self._now += size
             self.most = max(self.most, self._now)
 
     def free(self, address: int, size: int) -> None:
-        """A tensor of a storage is no longer kept."""
+        """Stop counting a tensor of a storage."""
         self._holders[address] -= 1
         if not self._holders[address]:
             self._now -= size
 
 
 class _Kept:
-    """A tensor, for as long as autograd keeps it."""
+    """A tensor that counts as long as autograd keeps it."""
 
     def __init__(self, count: BytesKept, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        # Detached: a result that is kept for its own gradient would keep itself alive.
+        # Detached, or a result that is kept for its own gradient would never be freed.
         self.tensor, self._count = tensor.detach(), count
         self._place = storage.data_ptr(), storage.nbytes()
         count.keep(*self._place)

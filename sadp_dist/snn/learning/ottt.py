@@ -1,4 +1,4 @@
-"""Online training through time: instantaneous errors and traces of presynaptic spikes."""
+"""Online training through time: errors of one time step, and traces of presynaptic spikes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sadp_dist.snn.learning.traces import Traces
 
 @register_learning_rule("ottt")
 class OTTT(StepwiseRule):
-    """OTTT (Xiao et al., NeurIPS 2022), the form that adds gradients up over a batch's time steps, OTTT_A.
+    """OTTT_A (Xiao et al., NeurIPS 2022), which accumulates gradients over the time steps of a batch.
 
         â^l[t]  = λ â^l[t-1] + s^l[t]
         ∇_{W^l} = Σ_t g^{l+1}[t] â^l[t]ᵀ        g: the error within time step t alone
 
-    As in SpikingJelly's, which its gradients are tested against, all layers behind neurons have traces, the
-    classifier too, and the first one, which takes the input, has none.
+    As in SpikingJelly, against which the gradients are tested, all layers after neurons have traces, also the
+    classifier. The first layer, which takes the input, has none.
     """
 
     def __init__(self, config: LearningConfig, context: LearningContext) -> None:

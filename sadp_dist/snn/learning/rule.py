@@ -1,4 +1,4 @@
-"""What every learning rule is: a way to get the gradients of one micro-batch."""
+"""The base class of learning rules, which compute the gradients of a micro-batch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sadp_dist.snn.models.network import SpikingNetwork
 
 @dataclass(frozen=True)
 class LearningContext:
-    """What a learning rule is built for.
+    """The network and data that a rule is built for.
 
     Attributes:
-        network: whose weights learn.
-        example: one input of the network, [1, C, H, W], [T, 1, C, H, W] or [T, 1, F], of any values.
+        network: to train.
+        example: an input of the network, [1, C, H, W], [T, 1, C, H, W] or [T, 1, F], with any values.
         time_steps: T.
         num_classes: K.
-        decay: λ of the neurons (Eq. 1), by which traces of spikes decay; None: they have none.
-        seed: of what a rule draws at random.
+        decay: λ of the neurons (Eq. 1) and of traces of spikes; None if the neurons have none.
+        seed: of random numbers in a rule.
     """
 
     network: SpikingNetwork
@@ -48,13 +48,13 @@ class LearningContext:
 
 @dataclass(frozen=True)
 class Passes:
-    """What training lends a rule for its passes.
+    """The functions with which a rule runs its forward and backward passes.
 
     Attributes:
-        forward: the network, [B, ...] or [T, B, ...] to logits [T, B, K]; under DDP and torch.compile too.
-        loss: logits [t, B, K] and labels (B,) to losses (B,), the mean over these t time steps.
-        backward: back-propagates a scalar, times the scale of mixed precision.
-        autocast: the precision of forward passes.
+        forward: computes logits [T, B, K] from [B, ...] or [T, B, ...], with DDP and torch.compile.
+        loss: computes losses (B,), the mean over t time steps, from logits [t, B, K] and labels (B,).
+        backward: back-propagates a scalar, times the AMP scale.
+        autocast: context of the forward passes' precision.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -66,23 +66,24 @@ class Passes:
 class LearningRule(nn.Module, ABC):
     """Adds the gradients of a micro-batch to the ``grad`` of the parameters.
 
-    What a rule has itself, such as local classifiers, are its parameters and buffers: parameters that need
-    gradients learn with the network's, and both are kept in checkpoints. The network is not among them.
+    A rule's own tensors, such as local classifiers, are its parameters and buffers. Parameters that require
+    gradients are trained with the network's. Checkpoints contain them all. The network is not part of the
+    rule.
 
     Args:
         config: the ``learning:`` section.
-        context: what it is built for.
+        context: the network and data that it is built for.
 
     Raises:
-        UsageError: the rule and the network do not go together.
+        UsageError: the rule does not support the network.
     """
 
     step_by_step: ClassVar[bool] = False
-    """Whether losses have to be known at each time step, and not of a whole sequence alone."""
+    """Whether the rule needs the loss of each time step, not only of the whole sequence."""
 
     whole: ClassVar[bool] = False
-    """Whether a micro-batch is one forward pass of the network as DDP and torch.compile wrap it, and its
-    backward pass."""
+    """Whether the rule runs a micro-batch as one forward and one backward pass of the network
+    wrapped by DDP and torch.compile."""
 
     def __init__(self, config: LearningConfig, context: LearningContext) -> None:
         super().__init__()
@@ -94,24 +95,24 @@ class LearningRule(nn.Module, ABC):
 
     @property
     def chunk(self) -> int:
-        """Time steps that layers see in one call."""
+        """Number of time steps per call of the layers."""
         return self.context.time_steps
 
     @abstractmethod
     def learn(
         self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """Forward and backward of a micro-batch: the gradients of Σ c_i ℓ_i, as the rule has them.
+        """Run forward and backward of a micro-batch, and add the rule's gradients of Σ c_i ℓ_i.
 
         Args:
             inputs: images [B, C, H, W], frames [T, B, C, H, W] or features [T, B, F].
             labels: (B,) int64.
             coefficients: (B,) c_i.
-            passes: loss, precision and so on.
-            key: epoch and number of the micro-batch, of what is drawn at random.
+            passes: the functions to run forward and backward.
+            key: epoch and number of the micro-batch, for random numbers.
 
         Returns:
-            logits [T, B, K] and the losses (B,) of the network's output, without a graph.
+            Logits [T, B, K] and losses (B,) of the network's output, without a graph.
         """
 
 
@@ -119,6 +120,6 @@ def build_learning_rule(config: LearningConfig, context: LearningContext) -> Lea
     """Return the rule that a configuration names, on the device of the example.
 
     Raises:
-        UsageError: the rule and the network do not go together.
+        UsageError: the rule does not support the network.
     """
     return LEARNING_RULES[config.rule](config, context).to(context.example.device)

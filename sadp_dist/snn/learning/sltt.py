@@ -1,4 +1,4 @@
-"""Spatial learning through time: BPTT without its temporal terms, one time step after the other."""
+"""Spatial learning through time: BPTT without temporal terms, one time step at a time."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ class SLTT(StepwiseRule):
         e_u^l[t] = e_u^{l+1}[t] ∂u^{l+1}[t]/∂s^l[t] ∂s^l[t]/∂u^l[t]
         ΔW^l    += e_u^l[t]ᵀ s^{l-1}[t]ᵀ                            at each time step, or at K of them
 
-    Which K is drawn for each batch, without replacement, by (seed, epoch, batch). The others are forward
-    passes without a graph. Batch norm has the statistics of each time step. Soft and hard reset (S8, S10) are
-    ``network.neuron.reset``; the losses S13 and S14 are ``training.loss`` "tet" and "tet-label".
+    The K time steps are drawn for each batch, without replacement, from (seed, epoch, batch). The other time
+    steps are forward passes without a graph. Batch norm uses the statistics of each time step.
+    ``network.neuron.reset`` selects soft or hard reset (S8, S10), and ``training.loss`` "tet" or "tet-label"
+    selects the loss S13 or S14.
     """
 
     config: SLTTConfig

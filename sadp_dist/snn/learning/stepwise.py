@@ -1,4 +1,4 @@
-"""Learning while time goes on: a backward pass after each chunk of time steps, and no graph beyond it."""
+"""The base class of rules with a backward pass after each chunk of time steps."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.learning.rule import LearningContext, LearningRule, Passes
 
 Encode = Callable[[int, int], Tensor]
-"""What the stem makes of so many time steps from a first one on, [steps, B, ...]."""
+"""Computes the stem's output [steps, B, ...] from a first time step and a number of steps."""
 
 
 class Chunk(NamedTuple):
-    """Some time steps, after their forward pass.
+    """The outputs of a chunk of time steps.
 
     Attributes:
         logits: [steps, B, K].
         losses: (B,) of the output, times `share`.
         labels: (B,).
         coefficients: (B,) c_i.
-        share: the chunk's time steps over T.
+        share: number of time steps of the chunk divided by T.
     """
 
     logits: Tensor
@@ -37,27 +37,27 @@ class Chunk(NamedTuple):
 
 
 class StepwiseRule(LearningRule):
-    """Goes through time in chunks. Neurons keep their potentials from one to the next, but not the graph.
+    """Processes time in chunks. Neurons keep their potentials between chunks, without the graph.
 
-    The loss of a sequence is the mean over its time steps, so a chunk of k counts k/T. Memory is that of one
-    chunk, whatever T is; what stays of all T are logits [T, B, K].
+    The loss of a sequence is the mean over its time steps, so a chunk of k steps has the factor k/T. Memory
+    is needed for one chunk, and for the logits [T, B, K].
     """
 
     step_by_step: ClassVar[bool] = True
 
     encodes_once: ClassVar[bool] = True
-    """Whether what the stem makes of an image is computed once for all time steps, and its gradient too."""
+    """Whether the stem of an image, and its gradient, are computed once for all time steps."""
 
     def __init__(self, config: LearningConfig, context: LearningContext) -> None:
         super().__init__(config, context)
         for name, module in context.network.named_modules():
             if not getattr(module, "stepwise", True):
                 raise UsageError(
-                    f"learning.rule={config.rule} goes step by step; {type(module).__name__} ({name}) "
-                    "takes all time steps at once: use learning.rule=bptt, other neurons or another network"
+                    f"learning.rule={config.rule} needs single time steps, but {type(module).__name__} "
+                    f"({name}) computes all at once; use learning.rule=bptt, other neurons or another network"
                 )
         self.at_work: list[AbstractContextManager[object]] = []
-        """What is entered while a micro-batch is learned, such as traces and cuts."""
+        """Contexts that are active during a micro-batch, such as traces and cuts."""
 
     @property
     def chunk(self) -> int:
@@ -89,7 +89,7 @@ class StepwiseRule(LearningRule):
         return torch.cat(logits), losses
 
     def backward_chunks(self, time_steps: int, key: tuple[int, int]) -> set[int]:
-        """The numbers of the chunks that have a backward pass."""
+        """Return the numbers of the chunks with a backward pass."""
         return set(range(-(-time_steps // self.chunk)))
 
     def backward_chunk(self, chunk: Chunk, passes: Passes) -> None:
@@ -98,7 +98,7 @@ class StepwiseRule(LearningRule):
 
     @contextmanager
     def _encoding(self, inputs: Tensor, passes: Passes) -> Iterator[Encode]:
-        """The stem. Of an image it is computed once; chunks add up its gradient, which goes down at last."""
+        """Yield the stem. For an image it runs once, and its backward pass follows after all chunks."""
         stem, static = self.network.stem, inputs.dim() == 4
         if not (static and self.encodes_once):
             sequence = inputs.expand(self.context.time_steps, *inputs.shape) if static else inputs
@@ -106,7 +106,7 @@ class StepwiseRule(LearningRule):
             return
         with passes.autocast():
             current = stem(inputs.unsqueeze(0))
-            # Its gradient is a sum over time, which half precision is too coarse for.
+            # Its gradient is a sum over time, for which half precision is not enough.
             current = current.to(torch.promote_types(current.dtype, torch.float32))
         leaf = current.detach().requires_grad_(current.requires_grad)
         yield lambda start, steps: leaf.expand(steps, *leaf.shape[1:])

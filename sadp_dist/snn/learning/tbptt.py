@@ -1,4 +1,4 @@
-"""Truncated backpropagation through time: temporal dependence is cut every so many time steps."""
+"""Truncated backpropagation through time: gradients do not cross chunks of time steps."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class TBPTTConfig(LearningConfig):
 
 @register_learning_rule("tbptt", TBPTTConfig)
 class TBPTT(StepwiseRule):
-    """BPTT within chunks of ``learning.steps`` time steps; from one chunk to the next go potentials alone.
+    """BPTT within chunks of ``learning.steps`` time steps. Only potentials pass from chunk to chunk.
 
     The form with k1 = k2 of Williams and Peng (1990, "An efficient gradient-based algorithm for on-line
-    training of recurrent network trajectories"). Memory is that of one chunk.
+    training of recurrent network trajectories"). Memory is needed for one chunk.
     """
 
     config: TBPTTConfig
@@ -37,8 +37,8 @@ class TBPTT(StepwiseRule):
         super().__init__(config, context)
         if context.time_steps % config.steps or config.steps == context.time_steps:
             raise UsageError(
-                f"learning.steps={config.steps} must divide network.time_steps={context.time_steps} and be "
-                "less; for the whole sequence at once use learning.rule=bptt"
+                f"learning.steps={config.steps} must be a proper divisor of "
+                f"network.time_steps={context.time_steps}; for the whole sequence use learning.rule=bptt"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Eligibility: weight gradients from traces of what a layer took, not from what it takes now."""
+"""Eligibility traces: weight gradients from traces of a layer's inputs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Trace(MemoryModule):
 
         â[t] = λ â[t-1] + s[t]
 
-    so that ∇_W = Σ_t δ[t] â[t]ᵀ, where δ[t] is the error of the layer's output. What the layer puts out, and
-    the error of its input, are those of s[t]. This is what SpikingJelly's GradwithTrace does for inputs that
-    bring their trace along; here it is made from the input, in networks of any form.
+    so that ∇_W = Σ_t δ[t] â[t]ᵀ. δ[t] is the error of the layer's output. The output of the layer, and the
+    error of its input, follow from s[t]. SpikingJelly's GradwithTrace does this for inputs that carry their
+    trace; here the trace is computed from the input, in any network.
 
     Args:
-        layer: whose weights learn.
+        layer: whose weights learn from traces.
         decay: λ.
     """
 
@@ -54,7 +54,7 @@ class Trace(MemoryModule):
 
 
 class Traces(nn.ModuleList):
-    """A trace of each of some layers, at work within a ``with`` alone."""
+    """Traces of several layers, active only inside a ``with``."""
 
     def __init__(self, layers: Iterable[nn.Module], decay: float) -> None:
         super().__init__(Trace(layer, decay) for layer in layers)

@@ -125,7 +125,7 @@ def test_e_prop_takes_no_batch_norm():
     normed = build_network("recurrent_snn", 4, image_size=1, channels=7, time_steps=3)
     example, config = torch.zeros(3, 1, 7), LearningConfig(rule="eprop")
     build_learning_rule(config, LearningContext(plain, example, 3, 4, 0.1, 0))
-    with pytest.raises(UsageError, match="without batch norm, and stem.1 is one: use recurrent_snn_plain"):
+    with pytest.raises(UsageError, match="but stem.1 is batch norm; use network.name=recurrent_snn_plain"):
         build_learning_rule(config, LearningContext(normed, example, 3, 4, 0.1, 0))
 
 
@@ -134,7 +134,7 @@ def test_rules_that_go_step_by_step_refuse_neurons_that_do_not():
     network = build_network("small_cnn", 4, image_size=8, time_steps=3, neuron=psn)
     for rule in ("sltt", "ottt", "eprop", "decolle", "ell"):
         with pytest.raises(
-            UsageError, match=f"learning.rule={rule} goes step by step; PSN .* all time steps"
+            UsageError, match=f"learning.rule={rule} needs single time steps, but PSN .* all at once"
         ):
             build_learning_rule(
                 LearningConfig(rule=rule), LearningContext(network, torch.zeros(1, 3, 8, 8), 3, 4, 0.1, 0)

@@ -192,8 +192,8 @@ def test_memory_does_not_grow_with_the_number_of_time_steps():
 @pytest.mark.parametrize(
     "config, said",
     [
-        ({"rule": "tbptt", "steps": 4}, "must divide network.time_steps=6"),
-        ({"rule": "tbptt", "steps": 6}, "be less; for the whole sequence at once use learning.rule=bptt"),
+        ({"rule": "tbptt", "steps": 4}, "must be a proper divisor of network.time_steps=6"),
+        ({"rule": "tbptt", "steps": 6}, "for the whole sequence use learning.rule=bptt"),
         ({"rule": "tbptt"}, "steps is missing; give an integer of at least 1"),
         ({"rule": "sltt", "steps": 2}, 'steps is an option of rule="tbptt", and rule is "sltt"'),
         ({"rule": "sltt", "backward_steps": 7}, "must be at most network.time_steps=6"),
