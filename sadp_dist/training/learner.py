@@ -1,4 +1,4 @@
-"""The weights of a run, and all that changes them: network, compression, learning rule, scorer, optimizer."""
+"""The network of a run and everything that trains it: learning rule, scorer, compression, optimizer."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Learner:
-    """A network as the seed has it, and how it learns.
+    """A newly initialised network with its learning rule, scorer, compression and optimizer.
 
     Args:
-        config: the whole run.
-        data: what it is for.
-        process: this rank; every rank makes one.
-        score: what is pushed; with "gradient" the network's layers are scored.
+        config: of the run.
+        data: of the run.
+        process: this rank; every rank creates a learner.
+        score: name of the score to push; "gradient" needs a scorer.
 
     Attributes:
         architecture: the arguments of ``build_network``.
-        network: as it is evaluated and saved.
-        trained: as it is trained, under DDP and torch.compile.
-        compression: what makes it smaller, if anything does.
-        rule: how it gets its gradients.
-        scorer: of its gradients, if these are scored.
-        loss: logits [T, B, K] and labels (B,) to losses (B,).
+        network: the network that is evaluated and saved.
+        trained: the same network, wrapped by DDP and torch.compile.
+        compression: of the network; None without compression.
+        rule: computes the gradients.
+        scorer: of gradients; None for other scores.
+        loss: computes losses (B,) from logits [T, B, K] and labels (B,).
 
     Raises:
-        AgreedError: network, learning rule and training do not go together.
+        AgreedError: the network, the learning rule and the training options do not fit together.
     """
 
     def __init__(self, config: TrainConfig, data: TrainingData, process: Process, score: str | None) -> None:
@@ -64,7 +64,7 @@ class Learner:
         self.passes = Passes(
             self.trained, self.loss, lambda total: self.grad_scaler.scale(total).backward(), self.autocast
         )
-        torch.manual_seed(config.seed + 1 + process.rank)  # the same weights everywhere, then its dropout
+        torch.manual_seed(config.seed + 1 + process.rank)  # equal weights on all ranks, different dropout
 
     def _build(self, score: str | None) -> None:
         config, data = self.config, self.data
@@ -110,13 +110,13 @@ class Learner:
         rule, training = self.config.learning.rule, self.config.training
         if self.rule.step_by_step and training.loss == "cross-entropy" and self.config.network.time_steps > 1:
             raise UsageError(
-                f"learning.rule={rule} needs the loss of each time step, and training.loss=cross-entropy is "
-                "of their mean: use training.loss=tet (with training.tet_lambda=0 for cross entropy alone)"
+                f"learning.rule={rule} needs the loss of each time step, but training.loss=cross-entropy "
+                "uses their mean; use training.loss=tet (with training.tet_lambda=0 for plain cross entropy)"
             )
         if training.compile and not self.rule.whole:
             raise UsageError(
-                f"training.compile=true compiles whole forward passes, and learning.rule={rule} makes "
-                "others: leave it out, or use network.neuron.backend=inductor"
+                f"training.compile=true needs whole forward passes, which learning.rule={rule} does not use; "
+                "leave it out, or use network.neuron.backend=inductor"
             )
 
     def _wrap(self, network: nn.Module) -> nn.Module:
@@ -137,27 +137,27 @@ class Learner:
         scored: bool,
         last: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Add the gradients of a micro-batch; nothing here waits for the device.
+        """Add the gradients of a micro-batch, without synchronising with the device.
 
         Args:
             inputs: [B, ...] or [T, B, ...].
             labels: (B,).
             coefficients: (B,) c_i.
             key: epoch and number of the micro-batch.
-            scored: whether the layers' scores are read.
-            last: whether a step follows.
+            scored: whether to compute gradient scores.
+            last: whether it is the last micro-batch of a step.
 
         Returns:
-            logits [T, B, K] and losses (B,), without a graph.
+            Logits [T, B, K] and losses (B,), without a graph.
         """
-        # Batch norm has nothing to normalise by where a single example passes at a single time step.
+        # Batch norm cannot normalise a single example at a single time step.
         lone = len(labels) == 1 and self.rule.chunk == 1
         scorer = self.scorer if scored else None
         with self._synchronised(last), scorer or nullcontext(), self._norms_fixed(lone):
             return self.rule.learn(inputs, labels, coefficients, self.passes, key)
 
     def step(self) -> None:
-        """One optimizer step with the gradients that were added."""
+        """Take an optimizer step with the accumulated gradients."""
         if not self.rule.whole:
             self.process.average_gradients(self.parameters)
         self.grad_scaler.step(self.optimizer)
@@ -167,11 +167,11 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
 
     def end_epoch(self, epoch: int, epochs: int) -> dict[str, float]:
-        """What compression does between epochs, and what it says of the network; every rank calls it.
+        """Run compression after an epoch, and return its metrics. Every rank must call it.
 
         Args:
-            epoch: the one just done, counted from 0 where the weights began.
-            epochs: of this training.
+            epoch: that is done, counted from 0 since the weights were initialised.
+            epochs: total number of epochs since then.
         """
         if self.compression is None:
             return {}
@@ -179,7 +179,7 @@ class Learner:
         return self.compression.figures()
 
     def operations(self, inputs: Tensor) -> dict[str, float]:
-        """Synaptic operations of an example of [B, ...] or [T, B, ...], where the network is compressed."""
+        """Return the synaptic operations per example of [B, ...] or [T, B, ...], with compression only."""
         if self.compression is None:
             return {}
         return {"synaptic_operations": sum(synaptic_operations(self.network, [inputs]).values())}
@@ -189,14 +189,14 @@ class Learner:
         return torch.autocast(self.device.type, precision, enabled=precision is not None)
 
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients meet at the last micro-batch of a step alone."""
+        """Let DDP reduce gradients only in the last micro-batch of a step."""
         if isinstance(self.trained, DistributedDataParallel) and not last:
             return self.trained.no_sync()
         return nullcontext()
 
     @contextmanager
     def _norms_fixed(self, fixed: bool) -> Iterator[None]:
-        """Batch norm by its running statistics, as in evaluation."""
+        """Use the running statistics in batch norm, as in evaluation."""
         modules = self.network.modules() if fixed else ()
         norms = [module for module in modules if isinstance(module, _BatchNorm)]
         for module in norms:
@@ -207,7 +207,7 @@ class Learner:
 
     @property
     def _stateful(self) -> dict[str, Any]:
-        """What a checkpoint keeps, by its name in there."""
+        """The parts with state, by their names in a checkpoint."""
         return {
             "network": self.network,
             "learning": self.rule,
@@ -217,10 +217,10 @@ class Learner:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Return the state for a checkpoint."""
         return {name: part.state_dict() for name, part in self._stateful.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what a checkpoint kept; one of an older release has no learning rule's state."""
+        """Load the state of a checkpoint; those of an older release have no state of the learning rule."""
         for name, part in self._stateful.items():
             part.load_state_dict(state.get(name, {}) if name == "learning" else state[name])

@@ -1,4 +1,4 @@
-"""A run directory from its configuration to its last record: what ``sadp-dist train`` does on every rank."""
+"""Trains a run in its run directory, on every rank: ``sadp-dist train``."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ def train(
     existing: Literal["refuse", "resume", "overwrite"] = "refuse",
     show: bool = True,
 ) -> dict[str, Any]:
-    """Train one run, alone or as one rank of a torchrun job.
+    """Train one run, as a single process or as one rank of a torchrun job.
 
-    The run directory then holds ``config.yaml`` (as it was run), ``metrics.jsonl``, ``checkpoints/`` and a
-    folder for each tracker, such as ``tensorboard/``.
+    It writes ``config.yaml``, ``metrics.jsonl``, ``checkpoints/`` and a folder per tracker, such as
+    ``tensorboard/``, to the run directory.
 
     Args:
-        config: the whole run.
-        existing: what to do about a run that the directory already holds. "resume" goes on from its newest
-            checkpoint, and starts from the beginning where there is none yet.
+        config: of the run.
+        existing: what to do if the run directory already holds a run. "resume" continues from its newest
+            checkpoint, or from the start if there is none.
         show: print a line for each epoch.
 
     Returns:
-        the run's summary, also the last line of ``metrics.jsonl``; empty on ranks other than 0.
+        The run's summary, which is also the last line of ``metrics.jsonl``; empty on ranks other than 0.
 
     Raises:
-        UsageError: something in the configuration cannot work, or the run directory holds another run.
-        TrainingDiverged: the loss or a score is no longer finite.
-        StoreUnavailable: the place where the scores live cannot be reached any more.
+        UsageError: the configuration cannot work, or the run directory holds another run.
+        TrainingDiverged: the loss or a score is not finite.
+        StoreUnavailable: the store can no longer be reached.
     """
     with join_job() as process:
         process.agree(lambda: check_run_dir(config, existing, process))
         trackers = process.agree(lambda: find_trackers(config.tracking.trackers if process.is_first else ()))
-        trainer = Trainer(config, process)  # refuses what is wrong before anything is written or thrown away
+        trainer = Trainer(config, process)  # reports errors before anything is written or deleted
         process.agree(lambda: _prepare_run_dir(config, existing, process))
         checkpoints = Checkpoints(config.run_dir, config.training.keep_checkpoints)
         resumed = existing == "resume" and trainer.resume(checkpoints)
-        if not resumed:  # a store that outlives its jobs may still hold what an earlier one got to
+        if not resumed:  # the store may hold the scores of an earlier job
             trainer.store.reset()
         shown, phases = show and process.is_first, trainer.phases
         progress = Progress(config.name, phases.epochs, enabled=shown, tracking=phases.tracking)
@@ -65,7 +65,7 @@ def train(
             trainer.store.close()
             return {}
         if shown and resumed and trainer.epoch < phases.epochs:
-            progress.console.print(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
+            progress.console.print(f"resuming at epoch {trainer.epoch + 1}, batch {trainer.batch + 1}")
         rewind_metrics(config.run_dir, before_epoch=trainer.epoch)
         tracked = TrackedRun(
             config.name, config.tracking.project, config.run_dir, config.to_dict(), trainer.epoch
@@ -92,14 +92,14 @@ def train(
 def train_stages(
     stages: Sequence[TrainConfig], existing: Literal["refuse", "resume", "overwrite"] = "refuse"
 ) -> list[dict[str, Any]]:
-    """Train runs one after the other, each with ``train``; a resumed job passes over done ones but the last.
+    """Train the runs of a file in order. A resumed job skips the complete ones, except the last.
 
     Args:
-        stages: from ``load_stages``; each names the one before it as its ``network.weights``.
-        existing: as of ``train``, about each of their directories.
+        stages: from ``load_stages``; each has the one before it as its ``network.weights``.
+        existing: for each run directory, as in ``train``.
 
     Returns:
-        their summaries; each empty on ranks other than 0.
+        The summaries of the runs; each is empty on ranks other than 0.
     """
     summaries = []
     with join_job() as process:
@@ -116,19 +116,21 @@ def train_stages(
 
 
 def is_done(run_dir: Path) -> bool:
-    """Whether a directory holds a run that came to its end."""
+    """Return whether a directory holds a complete run."""
     records = read_metrics(run_dir) if (run_dir / METRICS_FILE).exists() else []
     return bool(records) and records[-1]["event"] == "end"
 
 
 def check_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
-    """Refuse a directory that holds another run; rank 0 looks."""
+    """Refuse a run directory that holds another run; checks on rank 0."""
     run_dir = config.run_dir
     if existing == "overwrite" or not process.is_first or not (run_dir / METRICS_FILE).exists():
         return
     if existing == "refuse":
-        ways = "add --resume to go on, --overwrite to begin anew, or set output=DIR"
-        raise UsageError(f"{run_dir} already holds a run; {ways}")
+        raise UsageError(
+            f"{run_dir} already holds a run; add --resume to continue it, --overwrite to replace it, or set "
+            "output=DIR"
+        )
     try:
         earlier = read_saved(run_dir / CONFIG_FILE).to_dict()
     except UsageError as error:
@@ -138,7 +140,8 @@ def check_run_dir(config: TrainConfig, existing: str, process: Process) -> None:
     )
     if difference is not None:
         raise UsageError(
-            f"{run_dir} was run with another configuration ({difference}); --resume needs the same"
+            f"{run_dir} was run with another configuration ({difference}); --resume needs the same "
+            "configuration"
         )
 
 
@@ -164,5 +167,5 @@ def _prepare_run_dir(config: TrainConfig, existing: str, process: Process) -> No
             temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise UsageError(
-            f"output: {run_dir} cannot be written to ({error.strerror}); choose another"
+            f"output={run_dir} cannot be written ({error.strerror}); choose another directory"
         ) from None

@@ -1,4 +1,4 @@
-"""The training loop: plan, draw, train and score, once around per epoch."""
+"""The training loop: plan an epoch, train on its subset, push scores."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ from sadp_dist.training.processes import Process
 from sadp_dist.training.progress import Progress
 from sadp_dist.training.sequences import laid_out
 
-ADVICE = "training diverged: lower training.learning_rate, or warm it up with training.warmup_epochs"
+ADVICE = "training diverged; lower training.learning_rate, or warm it up with training.warmup_epochs"
 PLANNED = ("gamma", "capped", "largest_weight", "effective_sample_size", "seen", "staleness_mean")
-"""Of the store's record of an epoch, what goes with its other figures."""
+"""Fields of the store's record of an epoch that are written to metrics.jsonl."""
 
 
 def batch_of_a_rank(training: OptimizationConfig, world_size: int) -> int:
-    """The examples that a rank has of each micro-batch.
+    """Return the number of examples of a micro-batch on each rank.
 
     Raises:
-        AgreedError: the batch does not divide among so many ranks.
+        AgreedError: the batch size is not divisible by the number of ranks and micro-batches.
     """
     parts = world_size * training.accumulate
     if training.batch_size % parts:
         raise AgreedError(
-            f"training.batch_size={training.batch_size}: must be a multiple of {parts}, that is of "
-            f"{world_size} rank(s) x training.accumulate={training.accumulate}"
+            f"training.batch_size={training.batch_size} must be a multiple of {parts}: {world_size} rank(s) "
+            f"x training.accumulate={training.accumulate}"
         )
     return training.batch_size // parts
 
 
 class Trainer:
-    """One training run; under torchrun every rank makes one from the same configuration.
+    """One training run. With torchrun, every rank creates a trainer from the same configuration.
 
     Args:
-        config: the whole run.
+        config: of the run.
         process: this rank, from ``join_job``.
-        data: what to train on, instead of what the configuration names.
+        data: replaces the data of the configuration.
 
     Raises:
         UsageError: the configuration does not fit the data, the network or the number of processes.
@@ -91,25 +91,25 @@ class Trainer:
         self._begin_weights()
 
         self.epoch = 0  # epochs done
-        self.batch = 0  # batches of this rank done in the present epoch
-        self.sums = DeviceSums(3, self.device)  # of the present epoch on this rank: Σ w·loss, Σ hits, Σ 1
-        self.seconds = 0.0  # spent training in the present epoch
-        self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done; those of tracking also apart
-        self._plan_seconds: float | None = None  # of the next epoch, once that has begun
-        self._cold = True  # the first batch of a process waits for the loader to compile
+        self.batch = 0  # batches of this rank done in the current epoch
+        self.sums = DeviceSums(3, self.device)  # of the current epoch on this rank: Σ w·loss, Σ hits, Σ 1
+        self.seconds = 0.0  # training time in the current epoch
+        self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done; tracking also separately
+        self._plan_seconds: float | None = None  # of the next epoch, after begin_epoch
+        self._cold = True  # the first batch of a process waits until the loader has compiled
 
     def _begin_weights(self) -> None:
-        """The weights as the seed has them, and what goes with them."""
+        """Initialise the weights and everything that trains them."""
         self.learner = Learner(self.config, self.data, self.process, self.score)
 
     # The run
 
     def run(self, checkpoints: Checkpoints, log: MetricsLog | None, progress: Progress) -> None:
-        """Train until the last epoch is done; ``log`` is given on rank 0 alone."""
+        """Train until the last epoch is done; ``log`` is None except on rank 0."""
         while self.epoch < self.phases.epochs:
             record = self.train_epoch(checkpoints, progress)
             if self.epoch < self.phases.epochs:
-                self.begin_epoch()  # its first batches are read while the network is evaluated and saved
+                self.begin_epoch()  # loads its first batches during evaluation and checkpoint
             if self.phases.evaluates(self.epoch, self.config.training.evaluate_every):
                 record |= self.evaluate()
             progress.epoch_done(record)
@@ -120,22 +120,22 @@ class Trainer:
             self.save(checkpoints)
 
     def _planned(self, epoch: int) -> dict[str, Any]:
-        """What the store says of an epoch's plan. It has to get there before the checkpoint anyhow."""
+        """Return metrics of an epoch's plan from the store."""
         for record in reversed(self.store.history()):
             if record.epoch == epoch:
                 planned = record.to_dict()
                 return {name: planned[name] for name in PLANNED}
-        return {}  # planned by an older release, which kept none
+        return {}  # planned by an older release without such records
 
     def begin_epoch(self) -> None:
-        """Plan the next epoch, from the scores of every step before it, and let the loader start with it."""
+        """Plan the next epoch from the scores of all steps before it, and start loading."""
         started = time.perf_counter()
         self.sampler.set_epoch(self.epoch, start_batch=self.batch)
         self.loader.begin()
         self._plan_seconds = time.perf_counter() - started
 
     def train_epoch(self, checkpoints: Checkpoints, progress: Progress) -> dict[str, Any]:
-        """Train the next epoch, from its plan to its last step, and return its record."""
+        """Train the next epoch and return its record."""
         training = self.config.training
         if self._plan_seconds is None:
             self.begin_epoch()
@@ -155,7 +155,7 @@ class Trainer:
                 done = self.epoch + self.batch / batches
                 set_rate(self.learner.optimizer, cosine_rate(training, *self.phases.on_schedule(done)))
             last = micro == training.accumulate - 1 or self.batch == batches - 1
-            # The examples that this step trains on, over all ranks and micro-batches; fills are none.
+            # The examples of this step on all ranks and micro-batches, without padding.
             examples = min(shard.drawn - step * training.batch_size, training.batch_size)
             self._train_batch(images, labels, indices, weights, examples, last)
             self.batch += 1
@@ -200,7 +200,7 @@ class Trainer:
         return record
 
     def take_step(self) -> float | None:
-        """One optimizer step of the first epoch: the mean of its losses; None where there is no example."""
+        """Take one optimizer step of the first epoch; return the mean loss, None without examples."""
         self.begin_epoch()
         shard, accumulate = self.sampler.shard, self.config.training.accumulate
         examples = min(shard.drawn, self.config.training.batch_size)
@@ -216,15 +216,15 @@ class Trainer:
     def _train_batch(
         self, images: Tensor, labels: Tensor, indices: Tensor, weights: Tensor, examples: int, last: bool
     ) -> None:
-        """Forward and backward of a micro-batch, scores to the store; a step, if it is the ``last`` of one.
+        """Train a micro-batch and push its scores; take a step if it is the ``last`` of one.
 
-        Nothing here waits for the device.
+        It does not synchronise with the device.
         """
         inputs = self._inputs(images, indices)
         labels = labels.to(self.device, non_blocking=True)
         weights = weights.to(self.device, non_blocking=True)
-        present = weights > 0  # the others fill the shard up
-        # c_i = w_i / batch; ranks are averaged, micro-batches add up: the batch is a rank's share of a step.
+        present = weights > 0  # the others are padding
+        # c_i = w_i / batch. Ranks are averaged, micro-batches added: the batch is a rank's share of a step.
         coefficients = weights * (self.process.world_size / examples)
         scored = self.score is not None and self.phases.scores(self.epoch)
         logits, losses = self.learner.learn(
@@ -233,12 +233,12 @@ class Trainer:
         if scored:
             window = None if self.window is None else self.window.add(losses, coefficients)
             scores = self._scores(Outputs(logits, labels, losses, coefficients, window, self.config.scoring))
-            # A step that overflows in fp16 has no scores; in any other precision NaN is refused.
+            # A step that overflows in fp16 has no scores. In any other precision, NaN is an error.
             scaled = self.learner.grad_scaler.is_enabled()
             valid = present & ~scores.isnan() if scaled else present
             try:
                 self.store.push(indices, scores, epoch=self.epoch, valid=valid)
-            except UsageError as error:  # the store takes finite scores only; here that says more
+            except UsageError as error:  # a score that is not finite means that training diverged
                 raise TrainingDiverged(f"epoch {self.epoch + 1}: {error}; {ADVICE}") from None
         if last:
             self.learner.step()
@@ -255,11 +255,11 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Loss and accuracy on the test set; every example counts once, whatever the world size."""
+        """Return loss and accuracy on the test set; every example counts once at any world size."""
         started = time.perf_counter()
         network = self.learner.network
         network.eval()
-        if self.process.world_size > 1:  # batch norm's running statistics are rank 0's, as in a DDP forward
+        if self.process.world_size > 1:  # use rank 0's running statistics, as DDP does
             for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
         sums, operations = DeviceSums(3, self.device), dict[str, float]()
@@ -288,9 +288,9 @@ class Trainer:
     # Checkpoints
 
     def save(self, checkpoints: Checkpoints) -> None:
-        """Write a checkpoint at a step's end; every rank calls it."""
+        """Write a checkpoint after a step. Every rank must call it."""
         if self.window is not None:
-            self.window.clear()  # so that a run that goes on from here has the same scores
+            self.window.clear()  # so that a resumed run has the same scores
         state = {
             **self.learner.state_dict(),
             "sums": self.process.sum(self.sums.total.clone()).cpu(),
@@ -301,13 +301,13 @@ class Trainer:
         checkpoints.save(self.process, self.store, self.epoch, self.batch, state)
 
     def resume(self, checkpoints: Checkpoints) -> bool:
-        """Take up the newest checkpoint; False where there is none."""
+        """Load the newest checkpoint; return False if there is none."""
         state = checkpoints.load_latest(self.process, self.store)
         if state is None:
             return False
         self.learner.load_state_dict(state)
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.seconds, self.totals = state["seconds"], state["totals"]
-        if self.process.is_first:  # sums over all ranks, so one rank goes on with them
+        if self.process.is_first:  # the sums over all ranks continue on one rank
             self.sums.total.copy_(state["sums"])
         return True

@@ -49,9 +49,9 @@ def test_a_number_of_nodes_is_one_or_a_range(raw, tmp_path, nnodes):
 
 def test_the_batch_divides_among_every_number_of_nodes_that_there_may_be(raw):
     check(parse_config(raw), nodes=range(1, 5))
-    with pytest.raises(UsageError, match="training.batch_size=12: must be a multiple of 5"):
+    with pytest.raises(UsageError, match="training.batch_size=12 must be a multiple of 5"):
         check(parse_config(raw), nodes=range(1, 6))
-    with pytest.raises(UsageError, match="must be a multiple of 8, that is of 8 rank"):
+    with pytest.raises(UsageError, match="must be a multiple of 8: 8 rank"):
         check(parse_config(raw), nodes=range(1, 3), ranks_a_node=4)
 
 

@@ -134,7 +134,7 @@ def test_a_beton_without_an_index_is_refused(tmp_path, digits):
     [
         (["data.image_size=32"], "data.image_size is 32, but {train} has images of 8 x 8"),
         (["data.classes=9"], "data.classes is 9, but data.train has a label 9"),
-        (["output=/proc/nowhere"], "output: /proc/nowhere cannot be written to"),
+        (["output=/proc/nowhere"], "output=/proc/nowhere cannot be written"),
     ],
 )
 def test_what_does_not_fit_the_data_is_refused_before_anything_is_written(

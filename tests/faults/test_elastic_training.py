@@ -82,7 +82,7 @@ def observe(case: Case, folder: Path) -> Outcome:
             for job in jobs:
                 if job.poll() is None:
                     kill_9(job)
-    assert "going on at epoch 2, batch" in recipes[1].with_suffix(".log").read_text()
+    assert "resuming at epoch 2, batch" in recipes[1].with_suffix(".log").read_text()
     check_same(*(load_config(path).run_dir for path in recipes))
     return Outcome(GOES_ON, None)
 

@@ -68,7 +68,7 @@ def test_a_killed_run_resumes_to_the_same_weights(recipe, arguments, command, la
 
     resumed = launch(killed, "--resume", processes=processes)
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on at epoch 3, batch" in resumed.stdout
+    assert "resuming at epoch 3, batch" in resumed.stdout
 
     expected, got = newest_state(parse_config(straight).run_dir), newest_state(parse_config(killed).run_dir)
     assert expected["network"].keys() == got["network"].keys()

@@ -74,7 +74,7 @@ def test_a_run_that_begins_anew_forgets_what_the_store_still_has_and_one_that_go
     checkpoints[-1].rmdir()
     resumed = launch(raw, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on at epoch 2" in resumed.stdout
+    assert "resuming at epoch 2" in resumed.stdout
     assert record(raw) == straight
 
 
