@@ -107,8 +107,8 @@ def _findings(groups: Sequence[Group]) -> list[str]:
         if not (math.isfinite(totals.examples) and math.isfinite(base.examples)):
             continue
         price = (
-            f"on {_share(totals.examples, base.examples)} of the examples "
-            f"and in {_share(totals.seconds, base.seconds)} of the time"
+            f"with {_share(totals.examples, base.examples)} of the examples "
+            f"and {_share(totals.seconds, base.seconds)} of the time"
         )
         difference = 100 * float(totals.accuracy.mean[0] - base.accuracy.mean[0])
         if math.isfinite(difference):

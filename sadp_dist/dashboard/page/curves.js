@@ -99,7 +99,7 @@ export function showHeadline({ stats, history }) {
 
 function leftOutNote(history, stats) {
   const share = leftOut(history, stats.dataset_size);
-  return share === null ? "" : `${percent(share, 0)} left out so far`;
+  return share === null ? "" : `${percent(share, 0)} skipped so far`;
 }
 
 function figurePair(name, value, note) {
