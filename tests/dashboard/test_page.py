@@ -429,7 +429,7 @@ def test_what_is_off_is_said_with_what_to_do(watched, server, visitor):
     with connect(server.url, "high floor", 100, pruning, np.arange(100) % 10) as store:
         train_epoch(store, 100, 0)
         page = visitor.open(watched.address, "high floor")
-        expect(page.locator("#warnings li")).to_have_text(re.compile("The floor β is above S/N.* lower "))
+        expect(page.locator("#warnings li")).to_have_text(re.compile("The floor β is above S/N.* Lower "))
 
 
 def test_every_warning_comes_with_its_figures(watched, known, visitor):
