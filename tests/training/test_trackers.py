@@ -145,7 +145,7 @@ def test_a_tracker_that_fails_costs_one_line_and_gets_what_it_missed_later():
         follower.log(3, {"loss": 0.5})
         follower.close(failed=True)
     assert [str(line.message) for line in said] == [
-        "wandb does not take the run's figures (no route); training goes on"
+        "wandb cannot log the run's metrics (no route); training continues"
     ]
     assert [epoch for epoch, _ in tracker.taken] == [0, 1, 2, 3]
     assert tracker.closed is True
@@ -171,8 +171,8 @@ def test_a_tracker_that_cannot_begin_and_one_that_never_ends_do_not_hold_the_run
             follower.close(failed=False)
     hung.set()
     assert sorted(str(line.message) for line in said) == [
-        "mlflow does not take the run's figures (no such host); training goes on",
-        "wandb has not taken everything after 0.2 s; training goes on",
+        "mlflow cannot log the run's metrics (no such host); training continues",
+        "wandb did not log everything within 0.2 s; training continues",
     ]
 
 
@@ -189,8 +189,8 @@ def test_a_run_ends_well_though_neither_service_is_there(recipe, launch, tmp_pat
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("sadp-dist:")]
     assert sorted(line.split(" (")[0] for line in lines) == [
-        "sadp-dist: warning: mlflow does not take the run's figures",
-        "sadp-dist: warning: wandb does not take the run's figures",
+        "sadp-dist: warning: mlflow cannot log the run's metrics",
+        "sadp-dist: warning: wandb cannot log the run's metrics",
     ]
     assert len(done.stderr.splitlines()) == 2, done.stderr
     assert len(read_metrics(tmp_path / "run")) == 2

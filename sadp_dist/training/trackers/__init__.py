@@ -1,4 +1,4 @@
-"""Where a run's figures go beside its directory: TensorBoard, Weights & Biases, MLflow."""
+"""Trackers that log the metrics of a run: TensorBoard, Weights & Biases, MLflow."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ TRACKERS = {
     "wandb": "sadp_dist.training.trackers.wandb",
     "mlflow": "sadp_dist.training.trackers.mlflow",
 }
-"""Name in a configuration -> module, imported when it is asked for. It has `open_tracker(run)`."""
+"""Name in a configuration -> module with `open_tracker(run)`, imported when a run uses it."""
 
 
 class Tracker(Protocol):
-    """One that takes a run's figures. Any call may fail, and is tried again with the next epoch."""
+    """Logs the metrics of a run. A call may fail, and is repeated with the next epoch."""
 
     def log(self, epoch: int, figures: Mapping[str, float]) -> None:
-        """Take an epoch's figures; perhaps not for the first time."""
+        """Log an epoch's metrics, possibly again."""
 
     def close(self, failed: bool) -> None:
-        """The run has ended, in an error or well."""
+        """End the log of a run that is complete or failed."""
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run as trackers know it.
+    """The description of a run for trackers.
 
     Attributes:
         name: of the run.
-        project: what it is part of.
-        folder: its directory, where it may have been tracked before.
-        config: all of its configuration, plain JSON.
-        first_epoch: at which it goes on; what was logged of later ones is logged anew.
+        project: that it belongs to.
+        folder: the run directory.
+        config: the whole configuration as plain JSON.
+        first_epoch: where a resumed run continues; this epoch and later ones are logged again.
     """
 
     name: str
@@ -49,16 +49,16 @@ Open = Callable[[TrackedRun], Tracker]
 
 
 def find_trackers(names: Iterable[str]) -> dict[str, Open]:
-    """How each of these trackers begins to track a run.
+    """Return the functions that open these trackers, by name.
 
     Raises:
-        MissingExtra: the package of one is not installed.
+        MissingExtra: the package of a tracker is not installed.
     """
     return {name: importlib.import_module(TRACKERS[name]).open_tracker for name in names}
 
 
 def kept_id(run: TrackedRun, tracker: str, begin: Callable[[], str]) -> str:
-    """The id that a tracker knows a run by: a new one, or that in the run's directory where it goes on."""
+    """Return the tracker's id of a run from the run directory, or create it for a new run."""
     path = run.folder / tracker / "run-id"
     if not path.exists():
         name = begin()

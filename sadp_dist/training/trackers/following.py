@@ -1,4 +1,4 @@
-"""Feeds a tracker in a thread: training does not wait for it, and goes on when it fails."""
+"""Logs to a tracker in a thread, so that a slow or failing tracker does not affect training."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from queue import SimpleQueue
 from sadp_dist.training.trackers import Open, TrackedRun, Tracker
 
 PATIENCE = 60.0
-"""Seconds that a tracker has at the end for what it has not taken yet."""
+"""Seconds to wait at the end of a run for a tracker."""
 
 
 class Follower:
-    """A tracker and the epochs that it has not taken yet. What fails is tried again with the next epoch.
+    """A tracker with a queue of epochs. A failed call is repeated with the next epoch.
 
     Args:
         name: of the tracker.
-        open_tracker: begins to track; called in the thread.
-        run: what is tracked.
+        open_tracker: opens the tracker; called in the thread.
+        run: to log.
     """
 
     def __init__(self, name: str, open_tracker: Open, run: TrackedRun) -> None:
@@ -34,16 +34,16 @@ class Follower:
         self._thread.start()
 
     def log(self, epoch: int, figures: Mapping[str, float]) -> None:
-        """Have an epoch's figures tracked."""
+        """Queue an epoch's metrics."""
         self._queue.put((epoch, dict(figures)))
 
     def close(self, failed: bool) -> None:
-        """Say that the run has ended, and wait until all is tracked, but not for ever."""
+        """End the log, and wait up to `PATIENCE` seconds until everything is logged."""
         self._failed = failed
         self._queue.put(None)
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
-            self._complain(f"has not taken everything after {PATIENCE:g} s")
+            self._complain(f"did not log everything within {PATIENCE:g} s")
 
     def _run(self) -> None:
         self._try(self._catch_up)
@@ -66,11 +66,11 @@ class Follower:
     def _try(self, step: Callable[[], object]) -> None:
         try:
             step()
-        except Exception as error:  # whatever it is, it is not worth a run
+        except Exception as error:  # no error of a tracker may stop the run
             reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-            self._complain(f"does not take the run's figures ({reason})")
+            self._complain(f"cannot log the run's metrics ({reason})")
 
     def _complain(self, what: str) -> None:
         if not self._complained:
             self._complained = True
-            warnings.warn(f"{self._name} {what}; training goes on", stacklevel=2)
+            warnings.warn(f"{self._name} {what}; training continues", stacklevel=2)
