@@ -13,7 +13,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.registry import Registry
 from sadp_dist.sections import Section, options_of_kinds
 from sadp_dist.selection.random import Stream, stream_key
-from sadp_dist.selection.rules import RULES, Combine, Rule
+from sadp_dist.selection.rule import RULES, Combine, Rule
 from sadp_dist.selection.schedule import check_schedule, warn_of_empty_epochs
 
 

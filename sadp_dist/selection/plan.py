@@ -13,7 +13,7 @@ from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.order import shuffled
 from sadp_dist.selection.probabilities import check_scores
 from sadp_dist.selection.random import Stream, stream_key
-from sadp_dist.selection.rules import Rule
+from sadp_dist.selection.rule import Rule
 from sadp_dist.selection.sharding import Shard, shard
 from sadp_dist.selection.sums import Extremes, extremes
 from sadp_dist.selection.table import ScoreTable

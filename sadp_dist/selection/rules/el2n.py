@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sadp_dist.selection.rules import register
+from sadp_dist.selection.rule import register
 from sadp_dist.selection.rules.tracked import TrackedConfig, TrackedSubset
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.selection.rules import register
+from sadp_dist.selection.rule import register
 from sadp_dist.selection.rules.tracked import TrackedConfig, TrackedSubset
 
 NEVER_LEARNED = 2.0**20

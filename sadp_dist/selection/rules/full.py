@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.selection.rules import Rule, register
+from sadp_dist.selection.rule import Rule, register
 from sadp_dist.selection.table import ScoreTable
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.rules import Rule, register
+from sadp_dist.selection.rule import Rule, register
 from sadp_dist.selection.table import ScoreTable
 
 STEPS = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.selection.rules import register
+from sadp_dist.selection.rule import register
 from sadp_dist.selection.rules.infobatch import InfoBatch, InfoBatchConfig
 from sadp_dist.selection.table import ScoreTable
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.selection.probabilities import optimal_probabilities, smallest_score
-from sadp_dist.selection.rules import Rule, register
+from sadp_dist.selection.rule import Rule, register
 from sadp_dist.selection.schedule import ratio_of_epoch
 from sadp_dist.selection.sums import Extremes
 from sadp_dist.selection.table import ScoreTable

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sadp_dist.selection.clusters import bin_of, group_ends, histogram
-from sadp_dist.selection.rules import Rule, register
+from sadp_dist.selection.rule import Rule, register
 from sadp_dist.selection.rules.infobatch import InfoBatchConfig
 from sadp_dist.selection.table import ScoreTable
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.rules import Rule
+from sadp_dist.selection.rule import Rule
 from sadp_dist.selection.table import ScoreTable
 
 

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.selection.rules import Combine
+from sadp_dist.selection.rule import Combine
 from sadp_dist.selection.table import ScoreTable
 from sadp_dist.store.engine.stats import may_be_best
 
