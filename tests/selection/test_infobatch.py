@@ -1,4 +1,4 @@
-"""InfoBatch's rule against its definition, written down plainly, and where it is there its authors' code."""
+"""InfoBatch's rule against its definition, written down plainly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig, ScoreTable, plan_epoch
-from tests.selection.peers import code_of_authors
 
 LOSSES = np.random.default_rng(3).gamma(0.5, size=1000).astype(np.float32)
 
@@ -154,41 +153,3 @@ def test_the_floor_of_sadp_has_no_say_and_a_ratio_of_1_is_refused() -> None:
         plan_epoch(LOSSES, 1, config(ratio=0.6, min_probability=floor, epochs=8)) for floor in (0.0, 0.5)
     ]
     np.testing.assert_array_equal(plans[0].indices, plans[1].indices)
-
-
-def test_subsets_are_distributed_as_those_of_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    draws = 400
-    authors = code_of_authors("InfoBatch/infobatch/infobatch.py", monkeypatch)
-    theirs = authors.InfoBatch(range(1000), num_epochs=draws, prune_ratio=0.5)
-    theirs.scores = torch.from_numpy(LOSSES)
-    np.random.seed(0)
-    often = np.zeros((2, 1000))
-    for epoch in range(draws):
-        kept = np.asarray(theirs.prune())
-        often[0, kept] += 1
-        plan = plan_epoch(LOSSES, epoch, config(keep_probability=0.5, epochs=2 * draws))
-        often[1, plan.indices] += 1
-        assert abs(len(kept) - plan.drawn) <= 1
-        weights = theirs.weights.numpy()[plan.indices]
-    below = np.less(LOSSES, LOSSES.mean())
-    assert (often[:, ~below] == draws).all()
-    deviation = np.sqrt(draws * 0.25)
-    assert (abs(often[:, below] - draws / 2) < 5 * deviation).all()
-    kept_by_both = np.intersect1d(kept, plan.indices, return_indices=True)[2]
-    np.testing.assert_allclose(plan.weights[kept_by_both], weights[kept_by_both], rtol=1e-6)
-
-
-@pytest.mark.parametrize("epochs", [8, 10, 16])
-def test_the_epochs_on_all_data_are_those_of_the_authors(
-    epochs: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch = pytest.importorskip("torch")
-    authors = code_of_authors("InfoBatch/infobatch/infobatch.py", monkeypatch)
-    theirs = authors.InfoBatch(range(1000), num_epochs=epochs, prune_ratio=0.5)
-    theirs.scores = torch.from_numpy(LOSSES)
-    sampler = theirs.sampler
-    for epoch in range(epochs):
-        kept = len(list(iter(sampler).sample_indices))
-        plan = plan_epoch(LOSSES, epoch, config(keep_probability=0.5, epochs=epochs))
-        assert abs(kept - plan.drawn) <= 1, epoch

@@ -1,4 +1,4 @@
-"""RCAP's rule against its definition, written down plainly, and where it is there its authors' package."""
+"""RCAP's rule against its definition, written down plainly."""
 
 from __future__ import annotations
 
@@ -120,36 +120,3 @@ def test_it_needs_the_classes() -> None:
         plan_epoch(LOSSES, 0, config())
     with pytest.raises(UsageError, match='labels are needed for method="rcap"'):
         Run("run", 1000, config())
-
-
-class Targets:
-    """A data set as the authors' package wants it."""
-
-    def __init__(self, targets: NDArray[np.integer]) -> None:
-        self.targets = targets
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-
-def test_importance_and_first_classes_are_those_of_the_authors_package(tmp_path: Any) -> None:
-    data = pytest.importorskip("datacull.data")
-    rcap = pytest.importorskip("datacull.methods.RCAP")
-    logger = pytest.importorskip("datacull.logger")
-    wrapped = data.DCDataset(Targets(LABELS))
-    log = logger.DCLogger(trajectory_dir=f"{tmp_path}/", save_every_k_epoch=1)
-    theirs = rcap.RCAPImportance(wrapped, log, beta=0.5)
-    loader = rcap.RCAPDataLoader(wrapped, pruning_rate=0.2)  # which is how much it keeps
-    # Before there are losses: classes by √π alone.
-    kept = loader.compute_subset(theirs.compute_importance())
-    ours = probabilities(np.full(1000, np.nan, np.float32), LABELS, 200, 0.5)
-    for c in range(4):
-        assert np.sum(LABELS[kept] == c) == math.ceil(ours[c == LABELS].sum() - 1e-9)
-    # With losses: inside a class p is proportional to their importance, up to 1.
-    theirs.extract_trajectory_segment = lambda _: [LOSSES.tolist()]
-    importance = theirs.compute_importance()
-    ours = probabilities(LOSSES, LABELS, 50, 0.5)
-    assert ours.max() < 1
-    for c in range(4):
-        mine = ours[c == LABELS]
-        np.testing.assert_allclose(mine / mine.sum(), importance[c == LABELS], rtol=0.02)

@@ -1,4 +1,4 @@
-"""SeTa's rule against its definition, written down plainly, and where it is there its authors' code."""
+"""SeTa's rule against its definition, written down plainly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sadp_dist.selection import PruningConfig, plan_epoch
-from tests.selection.peers import code_of_authors
 
 CENTRES = (0.01, 0.4, 1.0, 2.1, 4.0)
 """Of five groups that any clustering finds."""
@@ -88,28 +87,3 @@ def test_with_a_probability_given_the_ratio_has_no_say() -> None:
 def test_before_there_are_losses_it_draws_by_chance() -> None:
     assert plan_epoch(np.full(1000, np.nan), 0, config(ratio=0.3, epochs=8)).drawn == 700
     assert plan_epoch(np.full(1000, np.nan), 1, config(ratio=0.3, epochs=8)).drawn == 700
-
-
-def test_subsets_are_distributed_as_those_of_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("sklearn")
-    authors = code_of_authors("SeTa/seta.py", monkeypatch)
-    monkeypatch.setattr("builtins.print", lambda *_: None)
-    epochs = 64
-    theirs = authors.SeTa(range(1000), epochs, prune_ratio=0.2, num_group=5, window_scale=0.6)
-    theirs.scores = torch.from_numpy(LOSSES)
-    sampler = theirs.sampler
-    torch.manual_seed(0)
-    often = np.zeros((2, 1000))
-    for epoch in range(epochs):
-        kept = np.asarray(iter(sampler).sample_indices, dtype=np.int64)
-        plan = plan_epoch(LOSSES, epoch, config(keep_probability=0.8, epochs=epochs, window_scale=0.6))
-        assert set(OF_GROUP[kept]) == set(OF_GROUP[plan.indices])
-        inside = np.isin(OF_GROUP, list(set(OF_GROUP[kept]))).sum()
-        assert abs(len(kept) - 0.8 * inside) < 5 * np.sqrt(inside * 0.8 * 0.2)  # theirs varies
-        assert plan.drawn == round(0.8 * inside)
-        often[0, kept] += 1
-        often[1, plan.indices] += 1
-    for group in range(5):
-        theirs_often, ours = often[:, group == OF_GROUP].mean(axis=1)
-        assert ours == pytest.approx(theirs_often, rel=0.03)
