@@ -1,9 +1,8 @@
 """Planning an epoch of up to 100 million examples in one process.
 
-For each size the plan of an epoch and its shards for 8 ranks, in all threads and in one, beside a copy of the
-arrays that it reads and makes, into memory that is there: as fast as one thread can read and write. The bytes
-an example are the most that the process held at a time, scores, plan and all shards included, less what it
-held before there were scores.
+For each size: the plan of an epoch and its shards for 8 ranks, with all threads and with one. For comparison,
+one thread copies the arrays that a plan reads and writes, into allocated memory. Bytes per example are the
+peak of the process, including scores, plan and all shards, minus its memory before the scores existed.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from sadp_dist.store.engine.run import Run
 
 SIZES = (100_000, 1_000_000, 10_000_000, 100_000_000)
 STEADY = 10_000_000
-"""From here on caches hold little, so that work and seconds grow alike."""
+"""Sizes from here on do not fit into the caches, so seconds grow with the work."""
 RANKS = 8
 PRUNING = PruningConfig(ratio=0.35, epochs=100, min_probability=0.25, seed=1)
 
 
 class Figures(NamedTuple):
-    """Of one size: seconds of every turn, and bytes an example."""
+    """Seconds of every turn and bytes per example, for one size."""
 
     whole: list[float]
     one_thread: list[float]
@@ -44,7 +43,7 @@ class Figures(NamedTuple):
 
 
 def measure(options: Options) -> Result:
-    """The figures of all sizes."""
+    """Measure all sizes."""
     sizes = SIZES[:-1] if options.short else SIZES
     largest = sizes[-1]
     _plan_and_shard(_scores(STEADY // 10))  # compiled, and there is memory for threads
@@ -80,13 +79,13 @@ def measure(options: Options) -> Result:
 
 
 def _scores(N: int) -> NDArray[np.float32]:
-    """Lognormal ones, without anything beside them in memory."""
+    """Return lognormal scores, without temporary arrays."""
     scores = np.random.default_rng(0).standard_normal(N, dtype=np.float32)
     return np.exp(scores, out=scores)
 
 
 def _plan_and_shard(scores: NDArray[np.float32], epoch: int = 0) -> list[NDArray]:
-    """The arrays of a plan and of its shards."""
+    """Return the arrays of a plan and of its shards."""
     plan = plan_epoch(scores, epoch, PRUNING)
     return [plan.indices, plan.weights, *_arrays([plan.shard(rank, RANKS) for rank in range(RANKS)])]
 
@@ -123,7 +122,7 @@ def _of_size(N: int, turns: int) -> Figures:
 
 
 def _work(N: int, turns: int) -> float:
-    """The processor's time of a plan by that of the copy, to which other work on the machine adds little."""
+    """Return the processor time of a plan over that of a copy; other work hardly changes it."""
     scores = _scores(N)
     copy = _copy_of([scores, *_plan_and_shard(scores)])
     seconds = in_turns(
@@ -133,7 +132,7 @@ def _work(N: int, turns: int) -> float:
 
 
 def _copy_of(arrays: list[NDArray]) -> Callable[[], None]:
-    """Copies as much as there is in these arrays, each type from one: what counts is the traffic."""
+    """Return a call that copies as many bytes as these arrays have, one source array per dtype."""
     shapes = [(array.dtype, len(array)) for array in arrays]
     source = {dtype: np.ones(max(n for d, n in shapes if d == dtype), dtype) for dtype, _ in shapes}
     target = {dtype: array.copy() for dtype, array in source.items()}
@@ -147,7 +146,7 @@ def _copy_of(arrays: list[NDArray]) -> Callable[[], None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As in one of so many ranks on this machine that each has a core."""
+    """Use one thread, as if there were one rank per core."""
     before = os.environ.get("LOCAL_WORLD_SIZE")
     os.environ["LOCAL_WORLD_SIZE"] = str(os.cpu_count())
     try:
@@ -190,7 +189,7 @@ def _table(figures: dict[int, Figures]) -> Table:
 
 
 def _of_store(N: int) -> Table:
-    """What a store's engine takes, with two plans kept and a third one made."""
+    """Measure a store's engine, which keeps two plans and makes a third."""
     before = resident_bytes()
     run = Run("planning", N, PRUNING)
     engine = Engine(run)
@@ -207,7 +206,7 @@ def _of_store(N: int) -> Table:
         "A store's engine: two plans kept, the third made",
         ["N", "plan and its figures for people, ms", "bytes kept an example", "at the peak"],
         [[N, 1e3 * median(times), engine.stats().memory_bytes / N, peak]],
-        "Beside its score each example has the epoch of it and the score before, 12 bytes in all.",
+        "Each example has its score, the score's epoch and the score before: 12 bytes.",
     )
 
 

@@ -1,9 +1,10 @@
 """Selection and planning at ImageNet's size, compared with other projects.
 
-The probabilities in one pass a round beside the sorted form and Eq. 28 as it is written; the whole plan of an
-epoch, shuffled, weighted and split for 8 ranks, beside what InfoBatch, SeTa and RCAP do between two epochs,
-and beside a copy of the arrays that a plan reads and makes. What is compared with peers is timed by the
-clock, the rest by the processor's time in all threads, to which other work on the machine adds little.
+Compares the probabilities in one pass per round with the sorted form and with Eq. 28 as written. Compares
+the whole plan of an epoch, shuffled, weighted and split for 8 ranks, with what InfoBatch, SeTa and RCAP do
+between two epochs, and with a copy of the arrays that a plan reads and writes. The comparison with other
+projects uses wall time. The rest uses the processor time of all threads, which other work on the machine
+hardly changes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PLANNING = PruningConfig(ratio=1 - KEPT, min_probability=0.25, scheme="systemati
 
 
 def masked_probabilities(scores: NDArray[np.floating], subset_size: float) -> NDArray[np.float64]:
-    """Eq. 28 as it is written: numpy arrays, and a set R that is indexed anew in every round."""
+    """Compute Eq. 28 as written, with NumPy arrays and a set R that is indexed again in every round."""
     p = np.ones(len(scores))
     R = np.arange(len(scores))
     while True:
@@ -46,13 +47,13 @@ def masked_probabilities(scores: NDArray[np.floating], subset_size: float) -> ND
 
 
 def plan_and_shard(scores: NDArray[np.float32]) -> list[Shard]:
-    """The whole plan of an epoch, as every rank gets it."""
+    """Return the whole plan of an epoch and the shard of every rank."""
     plan = plan_epoch(scores, 0, PLANNING)
     return [plan.shard(rank, RANKS) for rank in range(RANKS)]
 
 
 class Stages:
-    """The plan of an epoch one step at a time: what each costs."""
+    """The steps of a plan, to time each of them."""
 
     def __init__(self, scores: NDArray[np.float32]) -> None:
         self.scores = scores
@@ -84,12 +85,12 @@ class Stages:
         self.shards = [shard(self.indices, self.weights, rank, RANKS) for rank in range(RANKS)]
 
     def arrays(self) -> list[NDArray]:
-        """What a plan reads and works out."""
+        """The arrays that a plan reads and writes."""
         return [self.scores, self.indices, self.weights, *(array for shard in self.shards for array in shard)]
 
 
 def check(scores: NDArray[np.float32], stages: Stages) -> None:
-    """Raise unless all that is timed gives the same."""
+    """Raise unless all timed methods agree."""
     S = KEPT * len(scores)
     expected = sorted_probabilities(scores, S)
     np.testing.assert_allclose(selection_probabilities(scores, S), expected, rtol=1e-9)
@@ -100,7 +101,7 @@ def check(scores: NDArray[np.float32], stages: Stages) -> None:
 
 
 def measure(options: Options) -> Result:
-    """Medians over turns."""
+    """Measure medians over turns."""
     turns = 7 if options.short else 31
     chance = np.random.default_rng(0)
     scores = chance.lognormal(size=N).astype(np.float32)
@@ -152,8 +153,8 @@ def measure(options: Options) -> Result:
             _seconds(
                 f"The plan of an epoch and its shards for {RANKS} ranks, and its steps",
                 plans,
-                "The copies are of the arrays that a plan reads and makes: into memory that is there, and "
-                "into new memory, as a plan needs it.",
+                "The copies have the size of the arrays that a plan reads and writes: into allocated "
+                "memory, and into new memory, which a plan needs.",
             ),
             _peers(beside),
         ],
@@ -204,7 +205,7 @@ def _peers(beside: dict[str, tuple[list[float], list[float]]]) -> Table:
         "Between two epochs",
         ["project", "what it does", "its ms", "this plan and all 8 shards, ms", "ratio"],
         rows,
-        "Each by its own program, for a subset as large. RCAP reads its losses from files of JSON lines, "
-        "which is left out here; SeTa is timed once. "
-        f"The plan has {thread_count()} threads.",
+        "Each project runs its own program, for a subset of the same size. RCAP gets its losses in memory"
+        f" instead of from files of JSON lines. SeTa is timed once. The plan uses {thread_count()} "
+        "threads.",
     )
