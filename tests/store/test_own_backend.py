@@ -69,12 +69,12 @@ def test_a_whole_job_trains_over_it(folder, digits):
         "training": {"epochs": 2, "batch_size": 64, "optimizer": "adamw", "learning_rate": 0.002},
         "pruning": {"ratio": 0.5, "max_ratio": 0.7, "min_probability": 0.3},
         "store": {"url": "own:"},
+        "imports": ["own_backend"],
     }
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(raw), encoding="utf-8")
-    program = "import own_backend, runpy; runpy.run_module('sadp_dist', run_name='__main__', alter_sys=True)"
     done = subprocess.run(
-        [sys.executable, "-c", program, "train", str(config)],
+        [sys.executable, "-m", "sadp_dist", "train", str(config)],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""What a run is: the facts that every process of it agrees on from its start to its end."""
+"""`Run`: what all processes of a training run agree on, from its start to its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
 
 MAX_WORLD_SIZE = 2**16
-"""Ranks at most: what a store keeps of those that ask stays small, whatever comes over the wire."""
+"""Largest number of ranks. It bounds the memory that messages from outside can make a store use."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Run:
             raise UsageError(f"labels are needed for {self.pruning.needs_labels}")
 
     def check_epoch(self, epoch: int) -> int:
-        """An epoch of the run's schedule as a Python int.
+        """Return an epoch of the run's schedule as a Python int.
 
         Raises:
             UsageError: it is not an integer in [0, K - 1].
@@ -63,7 +63,7 @@ class Run:
         return int(epoch)
 
     def facts(self) -> dict[str, Any]:
-        """What the run's plans depend on beside its scores, as plain JSON; `differences` compares it."""
+        """Return what plans depend on besides the scores, as plain JSON, for `differences`."""
         labels = None if self.labels is None else f"crc32:{zlib.crc32(self.labels.tobytes()):08x}"
         return {
             "dataset_size": self.dataset_size,
@@ -73,9 +73,9 @@ class Run:
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any], here: str = "here") -> str:
-    """The facts in which two runs differ, "key=theirs (here ours)", in one line; empty if there is none.
+    """Return the differences of two runs, "key=theirs (here ours)", in one line; empty if there are none.
 
-    Labels are compared where both have them. An option that one of them does not know is None there: another
+    Labels are compared if both runs have them. An option that one of them does not know is None there: another
     release added or removed it.
     """
 
@@ -89,9 +89,10 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any], here: str = "here"
 
 
 def check_name(name: Any) -> None:
-    """
+    """Check the name of a run.
+
     Raises:
-        UsageError: it is no name of a run: a string of Unicode characters, not empty.
+        UsageError: it is not a string of Unicode characters, or empty.
     """
     if not isinstance(name, str) or not name:
         raise UsageError(f"run={name!r} is not a name: a string that is not empty")
@@ -102,12 +103,12 @@ def check_name(name: Any) -> None:
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a value is an integer, of Python's or NumPy's; True and False are not."""
+    """Return whether a value is an integer of Python or NumPy; True and False are not."""
     return type(value) is int or (isinstance(value, numbers.Integral) and not isinstance(value, bool))
 
 
 def check_rank(rank: int, world_size: int) -> tuple[int, int]:
-    """A rank and its world size as Python ints.
+    """Return a rank and its world size as Python ints.
 
     Raises:
         UsageError: world_size is not an integer in [1, MAX_WORLD_SIZE], or rank not one in

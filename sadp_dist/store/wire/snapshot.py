@@ -1,4 +1,4 @@
-"""A run's state as one file, or as bytes: a NumPy .npz with a JSON header, nothing pickled."""
+"""The state of a run as one file or as bytes: a NumPy .npz with a JSON header, nothing pickled."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Snapshot:
         run: what the scores are of.
         table: what is known about each example; its labels are those of `run`.
         counters: pushes and the like, by name.
-        plans: the latest ones, oldest first. Scores move on while an epoch trains, so a run resumed in the
-            middle of it needs the plan itself.
+        plans: the latest ones, oldest first. Scores change during an epoch, so a run that resumes within one
+            needs the plan itself.
         history: of the epochs so far.
-        service: what a backend knows beside the engine, plain JSON.
+        service: the state of the service beside the engine, plain JSON.
     """
 
     run: Run
@@ -84,7 +84,7 @@ class Snapshot:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write to a path: whenever the machine stops, the path holds the old file or the new one, whole.
+        """Write to a path. If the machine stops, the path holds the old file or the new one, complete.
 
         Raises:
             UsageError: the file cannot be written: its folder does not exist, or the disk is full.
@@ -97,7 +97,7 @@ class Snapshot:
             raise UsageError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
 
     def to_bytes(self) -> bytes:
-        """What `write` writes."""
+        """Return what `write` writes."""
         file = io.BytesIO()
         self.write(file)
         return file.getvalue()
@@ -107,7 +107,7 @@ class Snapshot:
         """Read what `save` wrote.
 
         Raises:
-            UsageError: there is no such file, or it is not whole, not a store, or of another version.
+            UsageError: there is no such file, or it is damaged, not a store, or of another version.
         """
         name = f"path={str(path)!r}"
         try:
@@ -121,7 +121,7 @@ class Snapshot:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Snapshot:
-        """As `read_from`, of bytes."""
+        """Read bytes that `to_bytes` returned; see `read_from`."""
         return cls.read_from(io.BytesIO(data), name)
 
     @classmethod
@@ -133,10 +133,10 @@ class Snapshot:
             name: what the errors call it.
 
         Raises:
-            UsageError: it is not whole, not a store, or of another version.
+            UsageError: it is damaged, not a store, or of another version.
         """
         try:
-            damaged = zipfile.ZipFile(file).testzip()  # before an array is made as large as it says it is
+            damaged = zipfile.ZipFile(file).testzip()  # before any array is allocated
             if damaged is not None:
                 raise ValueError(f"{damaged} is damaged")
             file.seek(0)
@@ -146,7 +146,7 @@ class Snapshot:
                 raise ValueError(f"its format is {header['format']!r}")
             if header["version"] in READABLE:
                 return cls._from_arrays(header, dict(arrays))
-        except Exception as error:  # a damaged archive raises nearly anything
+        except Exception as error:  # a damaged archive may raise anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(
                 f"{name} is not a saved store, or was cut short ({reason}); use an older one"

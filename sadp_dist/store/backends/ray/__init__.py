@@ -1,4 +1,4 @@
-"""A run in a Ray cluster: actors keep it, wherever the cluster has room. `home` is where it is joined.
+"""Runs in a Ray cluster: one actor keeps each run, on any node. `backend` connects to it.
 
 Actors need neither torch nor the rest of what a rank does, so that they are small, and soon back.
 """

@@ -1,4 +1,4 @@
-"""Runs in a Ray cluster: joining one, looking at one, listing and removing them."""
+"""The Ray backend: join a run, view one, list and remove them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.view import RunView, Store, StoreUnavailable
 
 MAX_WAITING = 10_000
-"""Calls that may be under way at once in an actor: every rank has one while it waits."""
+"""Largest number of simultaneous calls to an actor: each waiting rank has one."""
 SUMMARY = ("run", "dataset_size", "method", "epoch", "seen")
 
 
@@ -36,7 +36,7 @@ def connect(
     labels: NDArray[Any] | None,
     options: StoreOptions,
 ) -> Store:
-    """A run's store; the first one to come makes the actor."""
+    """Return the store of a run; the first rank to connect creates its actor."""
 
     return join(
         lambda ours: open_connection(url, ours, options),
@@ -46,10 +46,10 @@ def connect(
 
 
 def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
-    """A line to a run, whose actor is made if nobody has.
+    """Return a connection to a run, whose actor is created if there is none.
 
     Raises:
-        UsageError: an argument is wrong, or the cluster has another run of this name.
+        UsageError: an argument is wrong, or the cluster has a different run of this name.
         StoreUnavailable: there is no cluster, or it does not answer.
     """
     cluster.join(url)
@@ -76,7 +76,7 @@ def attach(url: str, run: str, options: StoreOptions) -> RunView:
     """Return a view of a run that other processes train.
 
     Raises:
-        UsageError: there is none of this name.
+        UsageError: there is no run of this name.
         StoreUnavailable: there is no cluster, or it does not answer.
     """
     cluster.join(url)
@@ -85,7 +85,7 @@ def attach(url: str, run: str, options: StoreOptions) -> RunView:
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
-    """What runs there are, as plain JSON; one that does not answer has a name alone."""
+    """Return the runs of a cluster as plain JSON; a run that does not answer has only a name."""
     cluster.join(url)
     runs = []
     for name in cluster.names():
@@ -98,13 +98,13 @@ def list_runs(url: str) -> list[dict[str, Any]]:
 
 
 def remove_run(url: str, run: str) -> None:
-    """End a run: its actor and its snapshots.
+    """Remove a run: its actor and its snapshots.
 
     Raises:
-        UsageError: there is none of this name.
+        UsageError: there is no run of this name.
     """
     cluster.join(url)
     actor = cluster.find(run, url)
-    with suppress(Unreachable, StoreUnavailable):  # one that is down for good has to go, too
+    with suppress(Unreachable, StoreUnavailable):  # also remove a run whose actor does not answer
         cluster.ask(actor, "forget")
     ray.kill(actor, no_restart=True)

@@ -1,4 +1,4 @@
-"""Getting into a Ray cluster, finding actors in it, and what its errors mean to a run."""
+"""Joining a Ray cluster, finding and creating actors, and what Ray's errors mean for a run."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from sadp_dist.store.view import StoreUnavailable
 RUNS = "sadp_dist"
 """The namespace of the actors."""
 KNOCK_TIMEOUT = 5.0
-"""Seconds for a cluster's machine to take a connection."""
+"""Seconds for a machine of the cluster to accept a connection."""
 REPLY_TIMEOUT = 20.0
-"""Seconds that an actor has for a reply, beyond those that a call lets it wait."""
+"""Seconds that an actor has for a reply, in addition to the wait that a call allows."""
 
 
 def join(url: str) -> None:
-    """Make this process part of the cluster that a URL names, if it is not in one already.
+    """Connect this process to the cluster of a URL, unless it is in a cluster already.
 
     Raises:
-        UsageError: the URL is not one of Ray's.
+        UsageError: the URL is not a Ray URL.
         StoreUnavailable: no cluster is there.
     """
     address = "auto" if url == "ray:auto" else url
@@ -51,7 +51,7 @@ def join(url: str) -> None:
 
 
 def _knock(address: str) -> None:
-    """See whether anybody listens: Ray itself would try for minutes."""
+    """Raise if nothing listens at an address: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_TIMEOUT).close()
@@ -59,7 +59,7 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """SIGTERM, which Ray takes over, stays the job's; what Ray warns of is in the error."""
+    """Keep the job's handler of SIGTERM, which Ray replaces, and Ray's warnings out of the output."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -72,7 +72,7 @@ def _quiet() -> Iterator[None]:
 
 
 def find(run: str, url: str) -> Any:
-    """The actor of a run.
+    """Return the actor of a run.
 
     Raises:
         UsageError: there is none.
@@ -84,13 +84,13 @@ def find(run: str, url: str) -> Any:
 
 
 def names() -> list[str]:
-    """All runs of the cluster."""
+    """Return the names of all runs of the cluster."""
     actors = ray.util.list_named_actors(all_namespaces=True)
     return sorted(actor["name"] for actor in actors if actor["namespace"] == RUNS)
 
 
 def make(kind: type, name: str, *args: Any, **options: Any) -> Any:
-    """The actor of a run, which is made if there is none.
+    """Return the actor of a run, which is created if there is none.
 
     It reserves no processor, outlives the job that made it, and Ray restarts it when its process or its node
     is lost.
@@ -98,7 +98,7 @@ def make(kind: type, name: str, *args: Any, **options: Any) -> Any:
     Args:
         kind: class of the actor.
         name: of the run.
-        args: for the constructor; small, since Ray calls it again.
+        args: for the constructor; small, because Ray keeps them to restart the actor.
         options: more of Ray's.
     """
     actor: Any = ray.remote(kind).options(
@@ -115,25 +115,25 @@ def make(kind: type, name: str, *args: Any, **options: Any) -> Any:
 
 
 def ask(actor: Any, method: str, *args: Any, wait: float = 0.0) -> Any:
-    """The answer of an actor.
+    """Return the answer of an actor.
 
     Args:
         actor: of a run.
         method: of the actor.
         args: for it.
-        wait: seconds that it may take before it answers.
+        wait: seconds that the actor may wait before it answers.
 
     Raises:
-        Unreachable: no answer yet; the actor may be starting anew.
-        StoreUnavailable: it is gone.
+        Unreachable: no answer yet; the actor may be restarting.
+        StoreUnavailable: the actor is gone.
     """
-    with errors_of_ray():  # over "ray://" a call itself can find the line cut, or the actor's name just taken
+    with errors_of_ray():  # with "ray://" the call itself can fail
         answer = getattr(actor, method).remote(*args)
     return fetch([answer], wait)[0]
 
 
 def fetch(answers: list[Any], wait: float = 0.0) -> list[Any]:
-    """What is left with Ray, or will be; as `ask`."""
+    """Return objects of Ray's object store, once they are there; see `ask`."""
     with errors_of_ray():
         return ray.get(answers, timeout=wait + REPLY_TIMEOUT)
 
@@ -157,7 +157,7 @@ def errors_of_ray() -> Iterator[None]:
     except (exceptions.RayError, ConnectionError) as error:
         raise Unreachable(f"the run's actor cannot be reached: {gist(error)}") from error
     except Exception as error:
-        if not str(error).startswith("Ray Client is not connected"):  # which has no type of its own
+        if not str(error).startswith("Ray Client is not connected"):  # Ray raises a plain exception here
             raise
         raise StoreUnavailable(
             "the head of the Ray cluster is gone, or was out of reach for too long: see to it and go on "
@@ -166,6 +166,6 @@ def errors_of_ray() -> Iterator[None]:
 
 
 def gist(error: Exception) -> str:
-    """What an error says first."""
+    """Return the first sentence of an error."""
     said = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
     return said or type(error).__name__

@@ -1,4 +1,4 @@
-"""The snapshots of a run in Ray: what its actor goes back to when its process or node is lost."""
+"""The snapshot files of a run in Ray, from which its actor continues after a lost process or node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHAT_TO_DO = (
 
 
 def folder_of(run: str, base: str | None) -> str:
-    """The folder of a run's snapshots, on a path that means the same in every process.
+    """Return the folder of a run's snapshots, as a path that is valid in every process.
 
     Args:
         run: its name, any characters.
@@ -53,7 +53,7 @@ class SnapshotFiles:
         self._prefix = f"{token:016x}-"
 
     def write(self, number: int, snapshot: Snapshot) -> None:
-        """Write a file, whole or not at all, and remove those that are older than the one before it.
+        """Write a file, completely or not at all, and remove all but the two newest files.
 
         Args:
             number: of the file, larger than those before.
@@ -72,11 +72,11 @@ class SnapshotFiles:
             for old in self._numbers():
                 if old < number - 1:
                     self._files.rm_file(self._path(old))
-        except Exception as error:  # a file system raises what it likes
+        except Exception as error:  # a file system may raise anything
             raise Unreachable(f"snapshot {path!r} cannot be written: {error}") from error
 
     def read(self, number: int) -> Snapshot:
-        """The content of a file.
+        """Return the content of a file.
 
         Raises:
             StoreUnavailable: it is not there, or damaged.
@@ -94,7 +94,7 @@ class SnapshotFiles:
             raise Unreachable(f"snapshot {path!r} cannot be read: {error}") from error
 
     def newest(self) -> int | None:
-        """The number of the newest file; None where there is none.
+        """Return the number of the newest file; None if there is none.
 
         Raises:
             Unreachable: the folder cannot be read now.
@@ -105,7 +105,7 @@ class SnapshotFiles:
             raise Unreachable(f"snapshots {self._folder!r} cannot be read: {error}") from error
 
     def remove_older_runs(self) -> None:
-        """Remove what actors made before left of a run of this name; several may be about it at once."""
+        """Remove files of earlier actors of this name; several actors may do so at once."""
         with suppress(OSError):
             for path in self._files.ls(self._folder, detail=False):
                 if self._prefix not in posixpath.basename(path):
