@@ -53,7 +53,7 @@ def _table(config: type[Section], path: str, keys: list[str]) -> list[str]:
     meanings = _meanings(config)
     for name in keys:
         field = config.model_fields[name]
-        if section_in(field.annotation) is not None or name == "pruning":
+        if section_in(field.annotation) is not None:
             shown, default = "section", ""
         else:
             shown, default = allowed_values(field.annotation, field.metadata), _default(field)

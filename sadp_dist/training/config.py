@@ -298,7 +298,7 @@ def _key(section: Any, name: str) -> Any:
     """Return a key that a section was given, or None."""
     if isinstance(section, Section):
         return getattr(section, name) if name in section.model_fields_set else None
-    return section.get(name) if isinstance(section, Mapping) else getattr(section, name, None)
+    return section.get(name) if isinstance(section, Mapping) else None
 
 
 def _filled(section: Any, **defaults: Any) -> Any:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from sadp_dist.data import register_dataset
 from sadp_dist.scoring import Outputs, ScoringConfig, register_score
-from sadp_dist.selection import register
-from sadp_dist.selection.rules.sadp import SpikeAwarePruning
+from sadp_dist.selection import PruningConfig, Rule, register
 from sadp_dist.snn import NeuronConfig, register_learning_rule, register_network, register_neuron
 from sadp_dist.snn.compression import Compression, CompressionConfig, register_compression
 from sadp_dist.snn.learning import LearningConfig, LearningRule
@@ -34,11 +33,21 @@ def margin(outputs: Outputs) -> Tensor:
     return (1 - (first - second)) ** outputs.config.power
 
 
-@register("by-margin")
-class ByMargin(SpikeAwarePruning):
-    """SADP's rule with another score."""
+class ByMarginConfig(PruningConfig):
+    """Options of "by-margin": `sharpness` of the preference for large scores."""
+
+    sharpness: Annotated[float, Field(ge=0)] = 1.0
+
+
+@register("by-margin", ByMarginConfig)
+class ByMargin(Rule):
+    """Prefers examples with large scores."""
 
     score = "margin"
+
+    def probabilities(self, table, subset_size, epoch):
+        wish = (table.scores + 0.1) ** self.config.sharpness
+        return np.full(len(wish), subset_size / len(wish)) * 0.5 + 0.5 * subset_size * wish / wish.sum()
 
 
 class WideConfig(NetworkConfig):

@@ -23,7 +23,7 @@ SECTIONS = {
     "network": {"name": "wide", "width": 8, "time_steps": 2, "neuron": {"kind": "steep", "threshold": 0.5}},
     "learning": {"rule": "damped", "factor": 0.25},
     "compression": {"method": "clipped", "limit": 0.5},
-    "pruning": {"method": "by-margin", "ratio": 0.5},
+    "pruning": {"method": "by-margin", "ratio": 0.5, "sharpness": 0.25},
     "scoring": {"power": 2},
     "training": {"epochs": 2, "batch_size": 10, "learning_rate": 0.05},
 }
