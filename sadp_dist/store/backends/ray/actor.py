@@ -249,6 +249,8 @@ class RunActor:
                 written; None writes all plans.
         """
         snapshot = service.snapshot()
+        if planned is not None and snapshot.table.state:
+            planned = None  # a rule that keeps state has changed it by the plan: it cannot be made again
         if planned is not None:
             snapshot = replace(snapshot, plans=())
         self._files.write(number, replace(snapshot, service={**snapshot.service, "planned": planned}))
