@@ -75,7 +75,7 @@ class Run:
 def differences(theirs: dict[str, Any], ours: dict[str, Any], here: str = "here") -> str:
     """Return the differences of two runs, "key=theirs (here ours)", in one line; empty if there are none.
 
-    Labels are compared if both runs have them. An option that one of them does not know is None there: another
+    Labels are compared if both runs have them. An option that one run does not know is None there: another
     release added or removed it.
     """
 
