@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sadp_dist.cli.train import Config, Imports, Overrides, Overwrite, Resume, existing_run
+from sadp_dist.cli.imports import Imports
+from sadp_dist.cli.train import Config, Overrides, Overwrite, Resume, existing_run
 from sadp_dist.errors import UsageError
 
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from sadp_dist.cli.imports import Imports
 from sadp_dist.errors import UsageError
+from sadp_dist.imports import import_modules
 
 TOKEN, TOKEN_FILE = "SADP_DIST_DASHBOARD_TOKEN", "SADP_DIST_DASHBOARD_TOKEN_FILE"
 SHORTEST_TOKEN = 16
@@ -46,6 +48,7 @@ def dashboard(
         Path | None,
         typer.Option(help="File that holds the token.", envvar=TOKEN_FILE, metavar="FILE"),
     ] = None,
+    imports: Imports = None,
 ) -> None:
     """Serve a web page that shows runs live, until Ctrl-C or SIGTERM.
 
@@ -68,6 +71,7 @@ def dashboard(
     if split is not None and images is None:
         raise UsageError(f"--split {split} needs --images; give both")
     secret = _token(token, token_file)
+    import_modules(imports or [])
     from sadp_dist.dashboard import Runs, Thumbnails, create_app, is_loopback, open_source, serve
 
     if secret is None and not is_loopback(host):

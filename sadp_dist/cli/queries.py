@@ -14,9 +14,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from sadp_dist.cli.imports import Imports
 from sadp_dist.cli.runs import runs_there
 from sadp_dist.cli.stats_table import figures_table
 from sadp_dist.errors import UsageError
+from sadp_dist.imports import import_modules
 
 if TYPE_CHECKING:
     from sadp_dist.store import RunView
@@ -41,6 +43,7 @@ def stats(
     run: RunOption = None,
     as_json: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds, until Ctrl-C.")] = False,
+    imports: Imports = None,
 ) -> None:
     """Show a run's statistics: examples scored, the latest plan, and the distribution of the scores.
 
@@ -56,6 +59,7 @@ def stats(
     """
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other; give one")
+    import_modules(imports or [])
     console = Console(highlight=False)
     with _opener(store, run) as open_store:
         if as_json:
@@ -91,6 +95,7 @@ def top(
         Path | None,
         typer.Option(help="With --images: draw the images on this contact sheet.", metavar="SHEET.png"),
     ] = None,
+    imports: Imports = None,
 ) -> None:
     """List the examples with the highest scores, the lowest, or the largest changes.
 
@@ -107,6 +112,7 @@ def top(
     if (images is None) != (out is None):
         given, missing = ("--images", "--out") if out is None else ("--out", "--images")
         raise UsageError(f"{given} needs {missing}; give both --images SOURCE and --out SHEET.png")
+    import_modules(imports or [])
     with _opener(store, run) as open_store:
         opened, by = open_store(), "change" if changed else "score"
         indices, values = opened.top(k, lowest=lowest, by=by)

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from sadp_dist.cli.imports import Imports
 from sadp_dist.errors import UsageError
+from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
 
 
@@ -22,12 +24,17 @@ def serve(
     run: Annotated[
         str | None, typer.Option("--run", help="Plan only this run.", show_default="all runs")
     ] = None,
+    imports: Imports = None,
 ) -> None:
     """Plan the epochs of the runs in a Redis server, until Ctrl-C or SIGTERM.
 
     Without it, rank 0 of each job plans (store.planner):
 
         sadp-dist serve --store redis://redis.example:6379/0
+
+    If a run uses a pruning rule from a module of your own:
+
+        sadp-dist serve --store redis://redis.example:6379/0 --imports my_rules
 
     SADP_DIST_REDIS_USERNAME, SADP_DIST_REDIS_PASSWORD and SADP_DIST_REDIS_CA set the user, the password and
     the CA certificate for TLS.
@@ -37,6 +44,7 @@ def serve(
             f"--store {without_password(store)} must be a redis:// or rediss:// URL; other stores plan "
             "without sadp-dist serve"
         )
+    import_modules(imports or [])
     from sadp_dist.store.backends.redis.serving import serve
 
     stopped = threading.Event()

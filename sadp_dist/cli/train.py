@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sadp_dist.cli.imports import Imports
 from sadp_dist.errors import AgreedError, UsageError
 
 Config = Annotated[
@@ -22,14 +23,6 @@ Overrides = Annotated[
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue from the newest checkpoint, if there is one.")
-]
-Imports = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--imports",
-        help="Import your module that registers rules, scores, networks and so on; may be repeated.",
-        metavar="MODULE",
-    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete the run that is in the run directory.")]
 

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -125,6 +127,48 @@ def test_a_run_that_is_not_there_is_a_line_with_those_that_are(server, training)
     assert "nothing" in line and "digits" in line
     line = refused(sadp_dist_command("top", "--store", server.url))
     assert "needs --run NAME; the store holds digits" in line
+
+
+OWN_RULE = """
+from sadp_dist.selection import Rule, register
+import numpy as np
+
+@register("own")
+class Own(Rule):
+    def probabilities(self, table, subset_size, epoch):
+        return np.full(len(table), subset_size / len(table))
+"""
+OWN_RUN = """
+import sys, own_rule
+from sadp_dist import PruningConfig, connect
+with connect(sys.argv[1], "own", 10, PruningConfig(method="own", epochs=4), planner="server") as store:
+    store.push([3], [7.0], epoch=0)
+    print(len(store.plan(1).indices))
+"""
+
+
+def test_a_run_with_a_rule_of_your_own_is_planned_and_read_with_imports(server, tmp_path):
+    (tmp_path / "own_rule.py").write_text(OWN_RULE)
+    begun = subprocess.Popen(
+        [sys.executable, "-c", OWN_RUN, server.url], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    serve = [sys.executable, "-m", "sadp_dist", "serve", "--store", server.url, "--run", "own"]
+    try:
+        with subprocess.Popen(serve, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as stranger:
+            line = next(line for line in stranger.stdout if "not known here" in line)
+            assert "with --imports MODULE" in line and "sadp-dist rm" not in line
+            stranger.terminate()
+        with subprocess.Popen([*serve, "--imports", "own_rule"], cwd=tmp_path) as planner:
+            assert begun.communicate(timeout=60)[0] == b"5\n"
+            planner.terminate()
+    finally:
+        begun.kill()
+    question = ("stats", "--store", server.url, "--run", "own", "--json")
+    done = sadp_dist_command(*question, cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'the pruning rule "own", which is not known here' in done.stderr and done.stderr.count("\n") == 1
+    done = sadp_dist_command(*question, "--imports", "own_rule", cwd=tmp_path)
+    assert json.loads(done.stdout)["seen"] == 1
 
 
 def test_a_store_that_cannot_be_reached_is_one_line_without_the_password():

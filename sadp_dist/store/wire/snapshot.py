@@ -18,6 +18,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.sections import options_of_kinds
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.plan import EpochPlan, ProbabilityReport
+from sadp_dist.selection.rule import RULES
 from sadp_dist.selection.table import ScoreTable
 from sadp_dist.store.engine.history import History
 from sadp_dist.store.engine.run import Run
@@ -26,6 +27,10 @@ FORMAT = "sadp_dist store"
 VERSION = 2
 READABLE = (1, 2)
 """Versions that can be read."""
+
+
+class NotKnownHere(UsageError):
+    """A saved run needs a pruning rule that no imported module registers."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Snapshot:
 
         Raises:
             UsageError: it is damaged, not a store, or of another version.
+            NotKnownHere: its run uses a pruning rule that is not registered in this process.
         """
         try:
             damaged = zipfile.ZipFile(file).testzip()  # before any array is allocated
@@ -146,6 +152,8 @@ class Snapshot:
                 raise ValueError(f"its format is {header['format']!r}")
             if header["version"] in READABLE:
                 return cls._from_arrays(header, dict(arrays))
+        except NotKnownHere as error:
+            raise NotKnownHere(f"{name}: {error}") from None
         except Exception as error:  # a damaged archive may raise anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(
@@ -158,6 +166,12 @@ class Snapshot:
 
     @classmethod
     def _from_arrays(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Snapshot:
+        method = header["pruning"]["method"]
+        if method not in RULES:
+            raise NotKnownHere(
+                f'run {header["run"]!r} uses the pruning rule "{method}", which is not known here; import '
+                "the module that registers it with --imports MODULE"
+            )
         pruning = PruningConfig.parse(_options_in_use(header["pruning"]))
         run = Run(header["run"], header["dataset_size"], pruning, arrays.get("labels"))
         plans = tuple(

@@ -12,7 +12,7 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.backends.redis.keys import Keys, Meta, new_name
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.wire.snapshot import NotKnownHere, Snapshot
 
 PIECE = 4 << 20
 """Largest value in bytes: a line of 1 MB/s carries it well within the timeout of a call."""
@@ -57,6 +57,8 @@ def download(server: Server, keys: Keys, meta: Meta) -> Snapshot | None:
         found.append(piece)
     try:
         return Snapshot.from_bytes(b"".join(found), f"the snapshot of run {meta.run!r} at {server.address}")
+    except NotKnownHere as error:
+        raise StoreUnavailable(str(error)) from None
     except UsageError as error:
         raise StoreUnavailable(
             f"{error}: remove the run with sadp-dist rm and go on from its last checkpoint with --resume"
