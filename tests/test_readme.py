@@ -2,11 +2,11 @@
 
 import difflib
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.forked import run_forked
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,13 +30,8 @@ def test_at_most_fifteen_lines_put_pruning_into_a_script():
 def test_both_scripts_run_and_the_pruned_one_learns_from_half_of_the_examples():
     accuracy, trained_on = {}, {}
     for example in ("plain.py", "pruned.py"):
-        done = subprocess.run(
-            [sys.executable, ROOT / "examples" / example],
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=True,
-        )
+        done = run_forked([ROOT / "examples" / example], timeout=280)
+        assert done.returncode == 0, done.stderr
         epochs = re.findall(r"trained on (\d+), test accuracy ([\d.]+)%", done.stdout)
         assert len(epochs) == 10
         trained_on[example] = sum(int(count) for count, _ in epochs)
