@@ -152,6 +152,7 @@ def _opener(store: str, run: str | None) -> Iterator[Callable[[], RunView]]:
     """Yield a function that returns the run's store: one open connection, or the newest saved file."""
     from sadp_dist.passwords import without_password
     from sadp_dist.store import BACKENDS, attach, list_runs, open_snapshot
+    from sadp_dist.training.config_file import import_modules_of_run
 
     if "://" in store or store.partition(":")[0] in BACKENDS:
         if run is None:
@@ -168,8 +169,11 @@ def _opener(store: str, run: str | None) -> Iterator[Callable[[], RunView]]:
             "directory or a saved store"
         )
 
+    folder = path / run if run is not None and (path / run).exists() else path
+    import_modules_of_run(folder)  # its pruning rule may be the user's own
+
     def newest() -> RunView:
-        opened = open_snapshot(path / run if run is not None and (path / run).exists() else path)
+        opened = open_snapshot(folder)
         name = opened.stats().run
         if run is not None and run != name:
             raise UsageError(f"--store {store} holds the run {name!r}, not --run {run!r}")

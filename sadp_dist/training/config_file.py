@@ -99,6 +99,16 @@ def read_saved(path: Path) -> TrainConfig:
         ) from None
 
 
+def import_modules_of_run(run_dir: Path) -> None:
+    """Import the modules that a run imported, if the directory is that of a run.
+
+    Raises:
+        UsageError: its configuration cannot be read, or a module cannot be imported.
+    """
+    if (run_dir / CONFIG_FILE).is_file():
+        import_modules(own_modules(_read_yaml(run_dir / CONFIG_FILE)))
+
+
 def first_difference(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str | None:
     """Return the first key in which two plain configurations differ, as "section.key: 1 then, 2 now"."""
     for key in [*earlier, *(key for key in now if key not in earlier)]:

@@ -60,7 +60,8 @@ def test_one_of_each_from_a_file_outside_the_package_is_trained_with_resumed_and
     again = sadp_dist("train", "run.yaml", "--resume")  # knows from the directory what to import
     assert again.returncode == 0, again.stderr
     assert json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])["event"] == "end"
-    assert sadp_dist("report", "run").returncode == 0
+    for words in (("report", "run"), ("stats", "--store", "run")):
+        assert sadp_dist(*words).returncode == 0
     exported = sadp_dist("export", "run", "network.npz")
     assert exported.returncode == 0, exported.stderr
 
