@@ -9,7 +9,7 @@ from pathlib import Path
 from sadp_dist.errors import UsageError
 from sadp_dist.report.class_chart import class_chart
 from sadp_dist.report.hardest_examples import class_names, hardest_examples, training_images
-from sadp_dist.report.page import Section, render
+from sadp_dist.report.page import PageSection, render
 from sadp_dist.report.plan_charts import plan_charts
 from sadp_dist.report.run_groups import group_runs
 from sadp_dist.report.run_record import RunRecord, read_run, summary
@@ -53,11 +53,11 @@ def write_report(
     names = class_names(opened) or _names_of_classes(runs)
     by_class = class_chart(groups, names)
     sections = [
-        Section("accuracy", "Accuracy and cost", accuracy_charts(groups)),
-        Section("loss", "Loss and pruning", [*loss_charts(groups), *pruning_charts(groups)]),
-        Section("variance", "Variance and weights", plan_charts(groups)),
-        Section("scores", "Scores", score_charts(groups)),
-        Section("classes", "Classes", [] if by_class is None else [by_class]),
+        PageSection("accuracy", "Accuracy and cost", accuracy_charts(groups)),
+        PageSection("loss", "Loss and pruning", [*loss_charts(groups), *pruning_charts(groups)]),
+        PageSection("variance", "Variance and weights", plan_charts(groups)),
+        PageSection("scores", "Scores", score_charts(groups)),
+        PageSection("classes", "Classes", [] if by_class is None else [by_class]),
     ]
     hardest = hardest_examples(groups, opened)
     try:

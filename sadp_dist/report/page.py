@@ -21,7 +21,7 @@ from sadp_dist.report.run_record import RunRecord
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A section of the page with its charts. A section without charts is omitted."""
 
     anchor: str
@@ -29,7 +29,7 @@ class Section:
     charts: Sequence[Chart]
 
 
-def render(groups: Sequence[Group], sections: Sequence[Section], hardest: Sequence[Hardest]) -> str:
+def render(groups: Sequence[Group], sections: Sequence[PageSection], hardest: Sequence[Hardest]) -> str:
     """Return the page's HTML. Names of runs and classes are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sadp_dist.report", "."),

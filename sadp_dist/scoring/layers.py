@@ -16,7 +16,7 @@ from torch import Tensor, nn
 F = TypeVar("F")
 
 
-class Registry(Generic[F]):
+class LayerFunctions(Generic[F]):
     """Functions by type of layer. A module uses that of its type or of its nearest base class."""
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class Registry(Generic[F]):
         return next(self._functions[base] for base in type(module).__mro__ if base in self._functions)
 
 
-ROW_NORMS = Registry[Callable[[Tensor], Tensor]]()
-GRADIENT_NORMS = Registry[Callable[[Tensor, Tensor], Tensor]]()
+ROW_NORMS = LayerFunctions[Callable[[Tensor], Tensor]]()
+GRADIENT_NORMS = LayerFunctions[Callable[[Tensor, Tensor], Tensor]]()
 
 
 def _norms(x: Tensor, features: int) -> Tensor:
