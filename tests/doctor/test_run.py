@@ -89,5 +89,5 @@ def test_a_beton_that_is_cut_short(folder):
 def test_a_mistake_in_the_configuration_is_one_line_and_exit_2(folder):
     answer = look_at(folder, "pruning.ration=0.5")
     assert answer.status == 2
-    assert "did you mean 'ratio'?" in answer.printed
+    assert 'did you mean "ratio"?' in answer.printed
     assert answer.printed.count("\n") == 1
