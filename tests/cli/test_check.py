@@ -44,7 +44,7 @@ def test_what_can_start_is_said_and_nothing_is_written(raw, tmp_path):
 def test_a_number_of_nodes_is_one_or_a_range(raw, tmp_path, nnodes):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(raw))
     done = sadp_dist_command("check", tmp_path / "run.yaml", "--nnodes", nnodes)
-    assert f"--nnodes '{nnodes}' must be a number of nodes such as 4, or MIN:MAX" in refused(done)
+    assert f"--nnodes '{nnodes}' must be a number of nodes, such as 4, or MIN:MAX" in refused(done)
 
 
 def test_the_batch_divides_among_every_number_of_nodes_that_there_may_be(raw):
