@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from sadp_dist.errors import UsageError
 
 TEMPORARY = ".tmp-"
 """How the name of an unfinished file or folder begins."""
@@ -17,19 +20,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     The file is on disk before it gets its name, and the name is on disk before this returns. An error in
     the block removes the temporary file and leaves `path` as it was. A killed process leaves the temporary
-    file; the next write of the same path overwrites it. Only one process may write a path at a time.
+    file; the next write of the same path overwrites it.
 
     Args:
         path: the file to write; one that exists is replaced. Its folder must exist.
+
+    Raises:
+        UsageError: another process is writing the same path.
     """
     temporary = temporary_beside(path)
-    try:
-        yield temporary
-        fsync(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with temporary.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{path} is being written by another process; wait until it has ended, or choose another name"
+            ) from None
+        os.utime(lock.fileno(), ns=(0, 0))  # tells whether the block writes it
+        try:
+            yield temporary
+            if temporary.stat().st_mtime_ns == 0:
+                raise FileNotFoundError(f"{temporary} was not written")
+            fsync(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     fsync(path.parent)
 
 

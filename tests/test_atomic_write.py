@@ -35,6 +35,20 @@ def test_an_error_keeps_the_old_file_and_leaves_nothing(tmp_path, error):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_second_writer_of_the_same_path_is_refused_and_the_first_one_goes_on(tmp_path):
+    path = tmp_path / "file"
+    with atomic_write(path) as temporary:
+        temporary.write_text("the first one's")
+        code = "import sys, pathlib; from sadp_dist.atomic_write import atomic_write\n"
+        code += "with atomic_write(pathlib.Path(sys.argv[1])): pass"
+        second = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+        assert f"UsageError: {path} is being written by another process" in second.stderr
+        with atomic_write(tmp_path / "another") as other:
+            other.write_text("beside it")
+    assert path.read_text() == "the first one's"
+    assert sorted(os.listdir(tmp_path)) == ["another", "file"]
+
+
 def test_a_block_that_writes_no_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "file"):
         pass
