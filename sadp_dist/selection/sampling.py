@@ -215,7 +215,9 @@ def inverse_probabilities(
 def _weigh(
     p: NDArray[np.float64], drawn: NDArray[np.integer], scale: float, weights: NDArray[np.float64]
 ) -> None:
-    for j in range(len(drawn)):  # a loop of its own, whose reads wait for nothing
-        weights[j] = p[drawn[j]]
-    for j in range(len(drawn)):
-        weights[j] = scale / weights[j]
+    for begin in range(0, len(drawn), BLOCK):  # few at a time, which stay in the cache
+        end = min(begin + BLOCK, len(drawn))
+        for j in range(begin, end):  # a loop of its own, whose reads wait for nothing
+            weights[j] = p[drawn[j]]
+        for j in range(begin, end):
+            weights[j] = scale / weights[j]

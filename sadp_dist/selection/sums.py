@@ -73,31 +73,42 @@ class Extremes(NamedTuple):
         ones: number of p that are 1.
         smallest: smallest p; infinity for none.
         largest: largest p; 0 for none.
+        below_one: an example with the largest p that is below 1; -1 for none.
     """
 
     total: float
     ones: int
     smallest: float
     largest: float
+    below_one: int
 
 
 def extremes(p: NDArray[np.float64]) -> Extremes:
     """Return Σ p, how many p are 1, and the smallest and the largest p, in one pass."""
     parts = in_threads(lambda some: _extremes(p[some]), slices(len(p)))
-    totals, ones, smallest, largest = zip(*parts, strict=True)
-    return Extremes(math.fsum(totals), sum(ones), min(smallest), max(largest))
+    totals, ones, smallest, largest, below_one = zip(*parts, strict=True)
+    return Extremes(math.fsum(totals), sum(ones), min(smallest), max(largest), _index_of(p, max(below_one)))
 
 
 @njit(cache=True, nogil=True)
-def _extremes(p: NDArray[np.float64]) -> tuple[float, int, float, float]:
-    total, ones, smallest, largest = np.zeros(8), 0, np.inf, 0.0
+def _extremes(p: NDArray[np.float64]) -> tuple[float, int, float, float, float]:
+    total, ones, smallest, largest, below_one = np.zeros(8), 0, np.inf, 0.0, -1.0
     for i in range(len(p)):
         q = p[i]
         total[i & 7] += q  # side by side, so that no sum waits for the one before
         ones += q == 1.0
         smallest = min(smallest, q)
         largest = max(largest, q)
-    return total.sum(), ones, smallest, largest
+        below_one = max(below_one, q if q < 1.0 else -1.0)
+    return total.sum(), ones, smallest, largest, below_one
+
+
+@njit(cache=True, nogil=True)
+def _index_of(p: NDArray[np.float64], value: float) -> int:
+    for i in range(len(p)):
+        if p[i] == value:
+            return i
+    return -1
 
 
 def weight_figures(weights: NDArray[np.float64]) -> tuple[float, float]:

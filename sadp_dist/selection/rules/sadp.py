@@ -40,7 +40,7 @@ class SADP(Rule):
             return 0.0 if G_min > 0 else None  # the zeros share what the positive scores leave
         if beta == 0:
             return 0.0
-        i = int(np.argmax(np.where(p < 1, p, 0.0)))  # the largest p that is not capped
+        i = found.below_one
         if p[i] == beta:
             i = int(np.argmin(np.where(p == 1, G, np.inf)))  # the smallest score that is
         alpha = (float(G[i]) - G_min) / (p[i] - beta)
