@@ -31,9 +31,9 @@ def test_the_commands_for_redis_train_answer_and_clean_up(tmp_path):
     {commands}"""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280
-    )
+    # SIGTERM, so that a script that takes too long still stops its servers
+    bash = ["timeout", "--kill-after=20", "270", "bash", "-c", script]
+    done = subprocess.run(bash, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     epochs, runs, stats, top, removed = (
         done.stdout.find(text)

@@ -59,13 +59,7 @@ class ScoreTable:
         N = len(scores)
         epochs = np.broadcast_to(np.int32(NOT_SCORED), N)
         before = np.broadcast_to(np.float32(np.nan), N)
-        return cls(
-            scores,
-            epochs,
-            before,
-            labels,
-            {name: np.zeros(N, dtype) for name, dtype in (state or {}).items()},
-        )
+        return cls(scores, epochs, before, labels, _zeros(N, state))
 
     def __len__(self) -> int:
         return len(self.scores)
