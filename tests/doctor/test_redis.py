@@ -95,7 +95,7 @@ def test_memory_for_the_runs_that_are_there(plain):
     ("rules", "expected"),
     [
         (">hunter2 ~* +@all", "refuses this user and password"),
-        (f">{PASSWORD} ~sadp_dist:* +@all -info", "the user's rights"),
+        (f">{PASSWORD} ~sadp_dist:* +@all -info", "docker/redis.conf for the required rights"),
     ],
 )
 def test_a_user_that_is_not_let_in(plain, rules, expected):
@@ -112,7 +112,7 @@ def test_a_user_with_rights_to_other_keys(plain):
         client.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "~other:*", "+@all")
     answer = look_at(plain.url, **LOGIN)
     assert answer.states["Redis memory"] == "broken"
-    assert "the user's rights" in answer.found["Redis memory"]
+    assert "docker/redis.conf for the required rights" in answer.found["Redis memory"]
 
 
 def test_a_user_that_may_read_alone(plain):
