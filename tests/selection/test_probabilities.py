@@ -145,6 +145,14 @@ def test_gamma_gives_the_probabilities_back(
             np.testing.assert_allclose(np.minimum(H * q[i] / H[i], 1), q, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [7, 10, 40, 1000])
+def test_a_floor_equal_to_the_kept_share_leaves_gamma_open(n: int) -> None:
+    G = np.random.default_rng(n).lognormal(size=n)
+    for S in range(1, n, max(n // 10, 1)):
+        report = plan_epoch(G, 0, PruningConfig(ratio=1 - S / n, min_probability=S / n)).report
+        assert report.gamma is None and report.capped == 0
+
+
 def test_a_floor_above_the_kept_share_makes_all_equal_and_is_reported() -> None:
     scores = [1.0, 2.0, 30.0, 4.0]
     np.testing.assert_array_equal(selection_probabilities(scores, 1, 0.3), 0.25)

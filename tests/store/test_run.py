@@ -18,10 +18,11 @@ def test_the_facts_in_which_runs_differ_are_named_with_both_values():
     assert differences(theirs, facts()) == "dataset_size=11 (here 10)"
 
 
-def test_a_fact_that_another_release_knows_alone_is_named():
-    older, newer = facts(), facts(**{"pruning.mood": None})
-    assert differences(older, newer) == "pruning.mood=unknown (here None)"
-    assert differences(newer, older) == "pruning.mood=None (here unknown)"
+def test_an_option_that_another_release_knows_alone_is_named_if_it_is_set():
+    older, newer = facts(), facts(**{"pruning.mood": "grim"})
+    assert differences(older, newer) == "pruning.mood=None (here 'grim')"
+    assert differences(newer, older) == "pruning.mood='grim' (here None)"
+    assert differences(older, facts(**{"pruning.mood": None})) == ""
 
 
 @pytest.mark.parametrize("url", ["redis://localhost:1", "ray:auto"])

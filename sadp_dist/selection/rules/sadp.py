@@ -34,7 +34,7 @@ class SADP(Rule):
         positive = self.config.zero_scores == "paper" and bool((G > 0).any())
         G_min = smallest_score(G, positive)
         p_min = float(np.min(p, where=G > 0, initial=np.inf)) if positive else found.smallest
-        if p_min == 1 or found.largest < beta:  # p = 1 or p = S / N for all
+        if p_min == 1 or found.largest <= beta * (1 + 1e-12):  # p = 1 or p = S / N for all
             return None
         if p_min > beta:
             return 0.0 if G_min > 0 else None  # the zeros share what the positive scores leave
