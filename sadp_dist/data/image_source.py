@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from sadp_dist.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 """Folders, and prefixes of parquet files, that are taken for a split."""
@@ -39,6 +42,8 @@ class ImageSource(ABC):
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Return the RGB image and its label. A damaged file raises a `UsageError` that names it."""
+        from PIL import Image  # not at the top: a configuration is checked without Pillow
+
         encoded = self.encoded(index)
         try:
             image = Image.open(io.BytesIO(encoded)).convert("RGB")

@@ -66,7 +66,8 @@ class ElasticJob:
         self._command = [
             *(sys.executable, "-m", "torch.distributed.run", "--nnodes", nodes),
             *("--nproc-per-node", str(ranks)),
-            *("--max-restarts", "5", "--rdzv-backend", "c10d"),
+            # Ranks may fail again and again until the rendezvous gives up a dead node.
+            *("--max-restarts", "20", "--rdzv-backend", "c10d"),
             *("--rdzv-endpoint", f"localhost:{self._port}"),
             *("--rdzv-conf", RENDEZVOUS, "--local-addr", "localhost", str(PROGRAM), url, str(folder)),
         ]

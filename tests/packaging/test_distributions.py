@@ -168,7 +168,7 @@ def test_without_torch_there_is_help_and_doctor_says_what_is_missing(light):
     assert "broken  torch: torch is not installed" in done.stdout
     assert "to fix: `pip install sadp_dist`" in done.stdout
     assert "absent  ray: ray is not installed" in done.stdout
-    assert "to have it: `pip install 'sadp_dist[ray]'`" in done.stdout
+    assert "to install: `pip install 'sadp_dist[ray]'`" in done.stdout
     assert "ok  numba: " in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
