@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,23 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_forked([script, folder])
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def registries_restored() -> Iterator[None]:
+    """Take what the test registers out of all registries again, so that later tests do not find it."""
+    from sadp_dist.data import DATASETS
+    from sadp_dist.scoring.config import SCORES
+    from sadp_dist.selection import RULES
+    from sadp_dist.snn.compression import COMPRESSIONS
+    from sadp_dist.snn.learning import LEARNING_RULES
+    from sadp_dist.snn.models.config import NETWORKS
+    from sadp_dist.snn.neurons import NEURONS
+    from sadp_dist.store import BACKENDS
+
+    registries = (BACKENDS, COMPRESSIONS, DATASETS, LEARNING_RULES, NETWORKS, NEURONS, RULES, SCORES)
+    before = [set(registry) for registry in registries]
+    yield
+    for registry, names in zip(registries, before, strict=True):
+        for name in set(registry) - names:
+            del registry[name]

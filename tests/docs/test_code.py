@@ -82,6 +82,7 @@ def redis_url(tmp_path_factory) -> Iterator[str]:
 WITH_PYTHON = [document for document in DOCUMENTS if "```python" in document.read_text(encoding="utf-8")]
 
 
+@pytest.mark.usefixtures("registries_restored")
 @pytest.mark.parametrize("document", WITH_PYTHON, ids=names(WITH_PYTHON))
 def test_the_python_blocks_run(document, redis_url, tmp_path, monkeypatch):
     copy = tmp_path / document.name
