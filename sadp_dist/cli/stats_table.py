@@ -150,7 +150,7 @@ def _quantiles(figures: dict[str, Any]) -> Table | Text:
 def _histogram(histogram: dict[str, Any]) -> Text:
     """Draw a histogram over the logarithm of the score, two characters a bin, `BAR_ROWS` high."""
     counts = histogram["counts"]
-    zeros = f"{histogram['zeros']:,} scores are 0"
+    zeros = f"scores of 0: {histogram['zeros']:,}"
     if not any(counts):
         return Text(zeros if histogram["zeros"] else "", style="dim")
     eighths = [round(8 * BAR_ROWS * count / max(counts)) or (count > 0) for count in counts]

@@ -9,7 +9,7 @@ import select
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tests.forked import Forked
 
@@ -25,8 +25,21 @@ class Screen:
         while not re.search(pattern, self.text):
             ready, _, _ = select.select([self.terminal], [], [], max(deadline - time.monotonic(), 0))
             assert ready, f"no {pattern!r} in {self.text}"
-            written = os.read(self.terminal, 10_000).decode(errors="replace")
-            self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)  # without colours
+            self._read()
+
+    def exit_status(self, process: Forked, timeout: float = 60) -> int:
+        """Return the exit status of the command, which ends only if somebody reads what it still writes."""
+        deadline = time.monotonic() + timeout
+        while process.poll() is None:
+            assert time.monotonic() < deadline, f"the command did not end after {self.text}"
+            if select.select([self.terminal], [], [], 0.05)[0]:
+                with suppress(OSError):  # Linux reports the end of a terminal as an error
+                    self._read()
+        return process.wait()
+
+    def _read(self) -> None:
+        written = os.read(self.terminal, 10_000).decode(errors="replace")
+        self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)  # without colours
 
 
 @contextmanager

@@ -215,7 +215,7 @@ def test_stats_can_be_watched(run_dir):
     with at_a_terminal("stats", "--store", run_dir, "--watch") as (process, screen):
         screen.wait_for(r"(?s)dataset size.*dataset size")
         process.send_signal(2)
-        assert process.wait(20) == 130
+        assert screen.exit_status(process) == 130
 
 
 def test_top_lists_the_highest_and_the_lowest(run_dir):

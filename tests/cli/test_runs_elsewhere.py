@@ -84,7 +84,8 @@ def test_the_table_shows_every_figure(server, training):
 def test_a_watched_run_is_seen_to_go_on_over_one_connection(server, training):
     before = training.stats().pushes
     with at_a_terminal("stats", "--store", server.url, "--run", "digits", "--watch") as (process, screen):
-        screen.wait_for("score, logarithmic")  # the last line
+        screen.wait_for("dataset size N")
+        screen.wait_for("score, log scale; scores of 0: 1")  # the last line
         with server.client() as client:
             served = client.info("stats")["total_connections_received"]
             training.push([1], [1.0], epoch=3)
@@ -92,7 +93,7 @@ def test_a_watched_run_is_seen_to_go_on_over_one_connection(server, training):
             screen.wait_for(rf"in {before + 1} pushes")
             assert client.info("stats")["total_connections_received"] == served
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert screen.exit_status(process) == 130
 
 
 def test_runs_lists_what_there_is_and_rm_removes_one_if_one_says_so(server, training):
@@ -119,7 +120,7 @@ def answered(answer: bytes, *arguments: str) -> int:
     with at_a_terminal(*arguments) as (process, screen):
         screen.wait_for(r"\[y/N\]")
         os.write(screen.terminal, answer)
-        return process.wait(60)
+        return screen.exit_status(process)
 
 
 def test_a_run_that_is_not_there_is_a_line_with_those_that_are(server, training):
