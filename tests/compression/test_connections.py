@@ -67,6 +67,12 @@ def test_rewiring_is_what_a_loop_over_rows_does(
         assert {j for j in range(columns) if result[row, j]} == expected
 
 
+REWIRED_EVERY_EPOCH = {
+    "sparse-structure": CompressionConfig(method="sparse-structure", every=1, until=1.0),  # type: ignore[call-arg]
+    "activity-pruning": CompressionConfig(method="activity-pruning", until=1.0),  # type: ignore[call-arg]
+}
+
+
 def small_network(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return build_network("small_cnn", 4, image_size=8, channels=1, time_steps=2)
@@ -163,7 +169,7 @@ def test_nothing_is_rewired_between_times_nor_at_the_end() -> None:
 @pytest.mark.parametrize("name", ["sparse-structure", "activity-pruning"])
 def test_a_run_goes_on_from_its_state(name: str) -> None:
     """Two epochs and two more from the state of the first equal four at a time, masks and weights."""
-    config = CompressionConfig(method=name, every=1, until=1.0)
+    config = REWIRED_EVERY_EPOCH[name]
 
     def made() -> tuple[nn.Module, Compression, torch.optim.Optimizer]:
         network, method = small_network(), build_compression(config)
@@ -190,7 +196,7 @@ def test_a_run_goes_on_from_its_state(name: str) -> None:
 @pytest.mark.parametrize("name", ["sparse-structure", "activity-pruning"])
 def test_growing_needs_momentum(name: str) -> None:
     network = small_network()
-    method = build_compression(CompressionConfig(method=name, every=1))
+    method = build_compression(REWIRED_EVERY_EPOCH[name])
     method.attach(network, seed=0)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     step(network, optimizer, method, seed=0)
@@ -207,8 +213,8 @@ def masks_on_rank(rank: int, folder: Path) -> None:
         return values
 
     found = {}
-    for name in ("qat", "sparse-structure", "activity-pruning"):
-        network, method = small_network(), build_compression(CompressionConfig(method=name, every=1))
+    for name, config in {"qat": CompressionConfig(method="qat"), **REWIRED_EVERY_EPOCH}.items():
+        network, method = small_network(), build_compression(config)
         method.attach(network, seed=3)
         optimizer = sgd(network)
         parallel = DistributedDataParallel(network)

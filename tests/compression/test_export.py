@@ -151,7 +151,10 @@ def test_the_command_compares_sizes_and_accuracies(run_dir: Path, tmp_path: Path
     printed = CliRunner().invoke(app, ["export", str(run_dir), str(out)], env={"COLUMNS": "120"})
     assert f"{found['accuracy']:.2%}" in printed.output
     assert f"{found['bytes']:,}" in printed.output
-    assert "trained without quantisation: its weights got 8 bits afterwards" in printed.output
+    assert (
+        "trained without quantisation; its weights were quantised to 8 bits after training" in printed.output
+    )
+    assert "train with compression.method=qat" in printed.output
 
 
 def test_the_command_refuses_what_is_no_run(tmp_path: Path) -> None:

@@ -140,11 +140,19 @@ def test_a_frozen_layer_is_neither_quantised_nor_scored() -> None:
     assert "body.4" not in SpikeAwareScorer(network, layers="all").layers
 
 
-@pytest.mark.parametrize("method", ["qat", "sparse-structure", "activity-pruning"])
-def test_it_compiles_and_runs_in_mixed_precision(method: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "qat"},
+        {"method": "sparse-structure", "every": 1, "until": 1.0},
+        {"method": "activity-pruning", "until": 1.0},
+    ],
+    ids=lambda options: options["method"],
+)
+def test_it_compiles_and_runs_in_mixed_precision(options: dict[str, object]) -> None:
     torch.manual_seed(0)
     network = build_network("small_cnn", 4, image_size=8, channels=1, time_steps=2)
-    compression = build_compression(CompressionConfig(method=method, every=1, until=1.0))
+    compression = build_compression(CompressionConfig(**options))  # type: ignore[arg-type]
     compression.attach(network, seed=0)
     eager, of_eager = copy.deepcopy(network.state_dict()), losses(network)
     with torch.autocast("cpu", torch.bfloat16):
@@ -159,7 +167,7 @@ def test_it_compiles_and_runs_in_mixed_precision(method: str) -> None:
         optimizer.zero_grad()
         compression.after_step(optimizer)
         compression.after_epoch(epoch, 4, optimizer, lambda total: total)
-    if method != "qat":
+    if options["method"] != "qat":
         assert compression.figures()["connectivity"] < 0.75
     assert torch.allclose(losses(compiled), losses(network), atol=1e-5)
 

@@ -174,7 +174,7 @@ def test_a_second_iteration_ends_the_first(digits_beton):
     second = iter(loader)
     next(second)
     assert len(reading_threads()) == 1
-    with pytest.raises(RuntimeError, match="its loader has begun another"):
+    with pytest.raises(RuntimeError, match="this epoch was stopped, because its loader began another"):
         next(first)
     second.close()
     assert reading_threads() == []

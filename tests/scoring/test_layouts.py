@@ -42,9 +42,8 @@ def test_the_layout_is_told_from_the_shape(
 
 
 def test_a_shape_of_two_meanings_is_read_as_time_first_with_a_warning() -> None:
-    with pytest.warns(
-        UserWarning, match=r"layer 'fc' saw \[8, 8\] rows .* give SpikeAwareScorer time_steps=T"
-    ):
+    said = r"layer 'fc' has \[8, 8\] rows .* \[T, B, ...\]; pass time_steps=T to SpikeAwareScorer"
+    with pytest.warns(UserWarning, match=said):
         assert find_layout((8, 8), 8, layer="fc") == Layout(8, 8, 1)
 
 
@@ -63,9 +62,13 @@ def test_a_shape_of_two_meanings_is_read_as_time_first_with_a_warning() -> None:
     ],
 )
 def test_rows_of_another_batch_are_refused(rows: tuple[int, ...], batch: int, known: dict) -> None:
-    with pytest.raises(UsageError, match=rf"coefficients has {batch} entries, but layer 'fc' saw") as error:
+    with pytest.raises(UsageError) as error:
         find_layout(rows, batch, layer="fc", **known)
-    assert "\n" not in str(error.value)
+    said = str(error.value)
+    assert said.startswith(f"coefficients has {batch} entries, but layer 'fc' has {list(rows)} rows, which")
+    assert said.endswith(f" is not a batch of {batch}; give one coefficient per example of the batch")
+    assert ("with time_steps=4" in said) == ("time_steps" in known)
+    assert "\n" not in said
 
 
 @pytest.mark.parametrize(

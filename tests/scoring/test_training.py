@@ -163,7 +163,7 @@ def test_a_network_compiled_before_the_scorer_was_made_is_no_wrong_score() -> No
     scorer = SpikeAwareScorer(network)
     with scorer:
         compiled(x).sum().backward()
-    with pytest.raises(ValueError, match="make the scorer before the model's first call"):
+    with pytest.raises(ValueError, match="create the scorer before the model's first call"):
         scorer.scores(torch.ones(5))
 
 

@@ -427,7 +427,7 @@ def test_serve_lets_go_of_a_run_that_nobody_writes_to_and_takes_it_again_when_so
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("memory:", "--store is not a redis:// or rediss:// URL"),
+        ("memory:", "--store memory: must be a redis:// or rediss:// URL"),
         ("redis://:secret@/0", "names no host"),
         ("redis://127.0.0.1/x", "a database that is not a number"),
     ],

@@ -16,7 +16,7 @@ from tests.data.published import cifar_files, write_tar
 def test_the_torch_loader_takes_a_dataset_as_it_is_published(tmp_path):
     files, expected = cifar_files(100, per_batch=30)
     archive = str(write_tar(tmp_path / "cifar-100-python.tar.gz", files))
-    config = DataConfig(archive, archive, dataset="cifar100", loader="torch", workers=0)
+    config = DataConfig(train=archive, test=archive, dataset="cifar100", loader="torch", workers=0)
     data = open_data(config, 10, 0, Process(0, 1, torch.device("cpu")), time_steps=4)
     assert (data.size, data.classes, data.shape) == (30, 100, (3, 32, 32))
     assert data.labels.tolist() == expected["train"][1].tolist()

@@ -127,7 +127,7 @@ def test_two_ranks_have_the_gradients_of_one(raw, tmp_path):
     [
         (
             {"training": {"loss": "cross-entropy"}},
-            "needs the loss of each time step, and training.loss=",
+            "needs the loss of each time step, but training.loss=cross-entropy .* use training.loss=tet",
         ),
         ({"training": {"compile": True}}, "training.compile=true needs whole forward passes"),
         ({"network": {"neuron": {"kind": "psn"}}}, "needs single time steps, but PSN"),
