@@ -13,7 +13,6 @@ import argparse
 import os
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def main() -> None:
     options = parse()
     config = load_config(options.config, options.overrides)
     if config.store.url == "memory:":
-        config = replace(config, store=replace(config.store, url="ray:auto"))
+        config = config.replace(store=config.store.replace(url="ray:auto"))
     if options.max_restarts and options.overwrite:
         raise UsageError(
             "--overwrite needs --max-restarts 0, because every restart would delete the run; or remove the "
