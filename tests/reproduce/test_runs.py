@@ -100,4 +100,4 @@ def test_a_new_table_is_one_class_and_its_runs_are_trained_in_processes_of_their
     assert len(measured) == 2
     assert all(math.isfinite(value) and value > 0.1 for value in measured)
     epochs = read_metrics(trained.runs / next(iter(plain["runs"])))
-    assert [record.get("phase") for record in epochs[:2]] == ["tracking", None]
+    assert [record.get("phase") for record in epochs[:3]] == ["tracking", "tracking", None]
