@@ -1,4 +1,4 @@
-"""Drawing an epoch's subset by given probabilities, and the weights that keep its mean unbiased."""
+"""Draws an epoch's subset with given probabilities; weights keep its mean unbiased."""
 
 from __future__ import annotations
 

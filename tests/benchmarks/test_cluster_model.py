@@ -13,7 +13,7 @@ from sadp_dist.store.engine.validation import Records
 from sadp_dist.store.wire.frames import Frame, encode, encode_shard
 
 seconds = st.floats(1e-4, 1.0)
-homes = st.sampled_from(sorted(WIRES))
+backends = st.sampled_from(sorted(WIRES))
 
 
 @given(
@@ -31,13 +31,13 @@ def test_nothing_takes_less_than_no_time(points):
     assert (fit(points) >= 0).all()
 
 
-@given(home=homes, size=st.integers(10**4, 10**9), ranks=st.integers(2, 1024))
-def test_more_examples_never_cost_less(home, size, ranks):
+@given(backend=backends, size=st.integers(10**4, 10**9), ranks=st.integers(2, 1024))
+def test_more_examples_never_cost_less(backend, size, ranks):
     coefficients = np.array([0.01, 1e-8, 1e-3])
-    less, more = (WIRES[home](n, n / 2, ranks) for n in (size, 2 * size))
+    less, more = (WIRES[backend](n, n / 2, ranks) for n in (size, 2 * size))
     assert more.into >= 2 * less.into > 0 and more.out >= 2 * less.out > 0
-    assert on_cluster(home, coefficients, 2 * size, ranks) > on_cluster(home, coefficients, size, ranks)
-    assert on_cluster(home, coefficients, size, ranks) > predict(coefficients, size, ranks)
+    assert on_cluster(backend, coefficients, 2 * size, ranks) > on_cluster(backend, coefficients, size, ranks)
+    assert on_cluster(backend, coefficients, size, ranks) > predict(coefficients, size, ranks)
 
 
 def test_what_rank_0_keeps_does_not_travel():

@@ -1,4 +1,4 @@
-"""Whole runs on real images: the digits, trained by `python -m sadp_dist` as a person would."""
+"""Whole runs on real images: the digits, trained by `python -m sadp_dist` as at a shell."""
 
 from __future__ import annotations
 

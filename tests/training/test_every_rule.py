@@ -55,7 +55,7 @@ def newest_store(run_dir: Path) -> Snapshot:
 
 
 @pytest.mark.parametrize("method", list(RULES))
-def test_it_keeps_what_its_definition_says_and_the_home_of_the_scores_changes_nothing(folders, method):
+def test_it_keeps_what_its_definition_says_and_the_store_changes_nothing(folders, method):
     here, there = (
         [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(folder / method)]
         for folder in folders.values()

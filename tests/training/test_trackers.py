@@ -178,7 +178,7 @@ def test_a_tracker_that_cannot_begin_and_one_that_never_ends_do_not_hold_the_run
 
 @pytest.mark.slow
 def test_a_run_ends_well_though_neither_service_is_there(recipe, launch, tmp_path, monkeypatch):
-    """As a person would see it: a line for each, and no more."""
+    """What you see at a terminal: a line for each, and no more."""
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

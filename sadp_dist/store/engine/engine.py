@@ -49,10 +49,9 @@ class Engine:
     def apply(self, records: Records, pushes: int = 1, repeat: bool = False) -> None:
         """Store checked records.
 
-        An example keeps its score of the largest epoch, the largest within that: a maximum, so that neither
-        the order of arrival nor a repeat changes anything; and so it is where a rule combines it with the one
-        before. Of the epoch before it, it keeps the score that it
-        had when the later one came.
+        An example keeps the score of its latest epoch, and the largest one if that epoch gave several. So
+        neither the order of arrival nor a repeat changes anything, also where a rule combines the score with
+        the one before. The score of the epoch before is the one that the later epoch replaced.
 
         Args:
             records: what to store.
