@@ -213,6 +213,8 @@ def _number(stream: int | IO[Any] | None, default: int) -> int:
 
 def _main(arguments: list[str], cwd: str, env: dict[str, str], streams: list[int]) -> None:
     """What the new process does."""
+    # As in a shell's foreground, also where these tests run in a background that ignores Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     for stream in {*streams} - {0, 1, 2}:

@@ -12,13 +12,15 @@ pytest.importorskip("ray.train")
 
 from sadp_dist.store import list_runs
 from tests.examples.test_examples import ENVIRONMENT, EXAMPLES, sizes, trained_on_what_was_planned
-from tests.store.ray_cluster import RayCluster
+from tests.store.ray_cluster import RayCluster, free_port
 
 pytestmark = pytest.mark.slow
 
 
 def test_ray_train(tmp_path):
-    with RayCluster(nodes=1) as cluster:  # a node has one CPU: a worker each
+    # A node has one CPU: a worker each. Ray Train asks the dashboard whether its controller lives. A cluster
+    # without one asks that of another cluster on this machine, and gives up.
+    with RayCluster(nodes=1, dashboard_port=free_port()) as cluster:
         done = subprocess.run(
             [sys.executable, EXAMPLES / "ray_train_digits.py"],
             cwd=tmp_path,

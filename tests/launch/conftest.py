@@ -19,7 +19,7 @@ SUBSETS = [721, 433]  # of the 1,442 digits, at r = 0.5 and r_max = 0.7
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """The environment of a user's shell: that of these tests, without the variables that a script would read."""
+    """The environment of a user's shell: this one without the variables that a script reads."""
     kept = ("HOME", "LANG", "PATH", "TMPDIR", "SLURM_CONF")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
