@@ -29,7 +29,10 @@ def lose_rank_0_at_the_boundary(job: ElasticJob) -> None:
 
 
 def nodes_leave_and_join(job: ElasticJob) -> None:
+    job.hold(1, ranks=range(2))  # on a busy machine the first node could be done before the second comes
     job.join()
+    job.wait(lambda: job.attempts()[-1:] != [] and job.attempts()[-1].world_size == 2)
+    job.release()
     job.wait(job.trains(world_size=2, epoch=1))
     job.kill_node()
     job.wait(job.trains(world_size=1, epoch=1))
