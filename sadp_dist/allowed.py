@@ -59,12 +59,7 @@ def _range(limits: typing.Iterable[Any]) -> str:
 
 def _shown(bound: Any) -> str:
     if isinstance(bound, int) and bound >= 2**31:
-        power = bound.bit_length() - 1
-        return (
-            f"2^{power}"
-            if bound == 2**power
-            else f"2^{power + 1} - 1"
-            if bound == 2 ** (power + 1) - 1
-            else str(bound)
-        )
+        for power_of_two, less in ((bound, ""), (bound + 1, " - 1")):
+            if power_of_two.bit_count() == 1:
+                return f"2^{power_of_two.bit_length() - 1}{less}"
     return f"{bound:g}" if isinstance(bound, float) else str(bound)
