@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from sadp_dist import PruningConfig, connect
@@ -355,20 +358,49 @@ def test_a_folder_for_snapshots_that_cannot_be_written_to_is_refused_at_once(run
         connect("ray:auto", "nowhere", N, PRUNING, LABELS, snapshot="nowhere://x")
 
 
+OUTSIDE = """if True:
+    import sys
+    from pathlib import Path
+    from tests.store.test_ray import Job
+    job = Job(sys.argv[1], 1, Path(sys.argv[2]), url=sys.argv[3])
+    job.push(0)
+    job.assert_same_plan(1)
+    job.stores[0].save(Path(sys.argv[2], "store.npz"))
+    job.stores[0].load(Path(sys.argv[2], "store.npz"))
+    job.assert_same_plan(1)
+"""
+
+
+@contextmanager
+def client_outside(run: str, folder: Path) -> Iterator[subprocess.Popen]:
+    """A process that trains a run over "ray://"; it ends without an error."""
+    program = [sys.executable, "-c", OUTSIDE, run, folder, f"ray://127.0.0.1:{CLIENT_PORT}"]
+    with subprocess.Popen(program, stderr=subprocess.PIPE) as client:
+        try:
+            yield client
+            _, errors = client.communicate(timeout=180)
+        finally:
+            client.kill()
+    assert client.returncode == 0, errors.decode()
+
+
 def test_a_client_outside_the_cluster_gets_the_same(run, tmp_path):
-    program = """if True:
-        import sys
-        from pathlib import Path
-        from tests.store.test_ray import Job
-        job = Job(sys.argv[1], 1, Path(sys.argv[2]), url=sys.argv[3])
-        job.push(0)
-        job.assert_same_plan(1)
-        job.stores[0].save(Path(sys.argv[2], "store.npz"))
-        job.stores[0].load(Path(sys.argv[2], "store.npz"))
-        job.assert_same_plan(1)
-    """
-    url = f"ray://127.0.0.1:{CLIENT_PORT}"
-    subprocess.run([sys.executable, "-c", program, run, str(tmp_path), url], check=True, timeout=120)
+    with client_outside(run, tmp_path):
+        pass
+
+
+def test_a_client_is_accepted_although_its_first_server_dies(run, tmp_path):
+    with client_outside(run, tmp_path) as client:
+        server = None
+        while server is None and client.poll() is None:
+            server = next(filter(serves_a_client, psutil.process_iter(["cmdline"])), None)
+        server.kill()
+
+
+def serves_a_client(process: psutil.Process) -> bool:
+    """Whether it is what the head starts for a client outside of the cluster."""
+    cmdline = process.info["cmdline"] or []
+    return "--mode=specific-server" in cmdline and f"--port={CLIENT_PORT}" not in cmdline
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import ray
 from ray import exceptions
 
 from sadp_dist.errors import UsageError
+from sadp_dist.store.client.retry import until_reached
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.view import StoreUnavailable
 
@@ -25,6 +26,8 @@ KNOCK_TIMEOUT = 5.0
 """Seconds for a machine of the cluster to accept a connection."""
 REPLY_TIMEOUT = 20.0
 """Seconds that an actor has for a reply, in addition to the wait that a call allows."""
+CLIENT_TIMEOUT = 60.0
+"""Seconds for the head to accept a client outside of the cluster: it starts a process for each."""
 
 
 def join(url: str) -> None:
@@ -37,12 +40,19 @@ def join(url: str) -> None:
     address = "auto" if url == "ray:auto" else url
     if address != "auto" and not address.startswith("ray://"):
         raise UsageError(f'url={url!r} is not a Ray cluster: use "ray:auto" or "ray://HOST:PORT"')
+    until_reached(lambda: _join(url, address), CLIENT_TIMEOUT, "see the logs on the head of the cluster")
+
+
+def _join(url: str, address: str) -> None:
     if ray.is_initialized():
         return
     try:
         with _quiet():
             _knock(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionAbortedError as error:
+        reason = str(error).strip().rpartition("\n")[2]  # the last line of the head's traceback
+        raise Unreachable(f"url={url!r}: the Ray cluster accepts no client ({reason})") from error
     except (OSError, RuntimeError, ValueError, exceptions.RayError) as error:
         raise StoreUnavailable(
             f"url={url!r}: no Ray cluster answers ({gist(error)}); start one with: ray start --head, "
