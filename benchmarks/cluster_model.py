@@ -23,10 +23,10 @@ from benchmarks.job import Job, meet, tcp_bytes
 from benchmarks.result import Options, Ratio, Result, Table
 from benchmarks.servers import ray_cluster, redis_server
 from sadp_dist import PruningConfig, connect
-from sadp_dist.selection.order import index_type
+from sadp_dist.selection.random import index_type
 from sadp_dist.store import remove_run
 from sadp_dist.store.backends.redis.publishing import LOG_LIMIT
-from sadp_dist.store.wire.frames import index_dtype
+from sadp_dist.store.engine.frames import index_dtype
 
 KEPT = 0.65
 PRUNING = PruningConfig(ratio=1 - KEPT, epochs=1000, min_probability=0.25)

@@ -21,7 +21,7 @@ from benchmarks.memory import peak_bytes, resident_bytes
 from benchmarks.result import Options, Plot, Ratio, Result, Table
 from benchmarks.timing import in_turns, median_ratio
 from sadp_dist.selection import PruningConfig, Shard, plan_epoch
-from sadp_dist.selection.threads import thread_count
+from sadp_dist.selection.passes import thread_count
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run
 

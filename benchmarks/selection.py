@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from benchmarks import peers
 from benchmarks.result import Cell, Options, Ratio, Result, Table
+from benchmarks.sorted_form import sorted_probabilities
 from benchmarks.timing import in_turns, median_ratio
 from sadp_dist.selection import PruningConfig, ScoreTable, Shard, plan_epoch, selection_probabilities
-from sadp_dist.selection.order import shuffled
-from sadp_dist.selection.random import Stream, stream_key
-from sadp_dist.selection.reference import sorted_probabilities
-from sadp_dist.selection.sharding import shard
-from sadp_dist.selection.threads import thread_count
+from sadp_dist.selection.passes import thread_count
+from sadp_dist.selection.plan import shard
+from sadp_dist.selection.random import Stream, shuffled, stream_key
 
 N = 1_281_167  # ImageNet
 KEPT = 0.65

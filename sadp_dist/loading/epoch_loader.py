@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sadp_dist.errors import UsageError
 from sadp_dist.loading.sampler import ShardSampler
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Inputs, labels, index and weight."""

@@ -19,7 +19,7 @@ from torch.utils.data import Sampler
 
 from sadp_dist.errors import UsageError
 from sadp_dist.loading.page_order import PageOrder
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 
 if TYPE_CHECKING:
     from sadp_dist.store import Store

@@ -20,7 +20,7 @@ from torch import Tensor
 from sadp_dist.loading.sampler import ShardSampler
 from sadp_dist.reproduce.job import Job
 from sadp_dist.scoring import Outputs, SpikeAwareScorer, output_scores
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.processes import Process, device_of
 from sadp_dist.training.trainer import Trainer

@@ -1,22 +1,49 @@
-"""The plan of an epoch: which examples, in which order, with which weights."""
+"""The plan of an epoch: which examples, in which order, with which weights; and its shards, one a rank."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.blocks import by_block, run_of_rank
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.order import shuffled
+from sadp_dist.selection.passes import Extremes, extremes, in_threads, slices
 from sadp_dist.selection.probabilities import check_scores
-from sadp_dist.selection.random import Stream, stream_key
+from sadp_dist.selection.random import Stream, by_block, shuffled, stream_key
 from sadp_dist.selection.rule import Rule
-from sadp_dist.selection.sharding import Shard, shard
-from sadp_dist.selection.sums import Extremes, extremes
 from sadp_dist.selection.table import ScoreTable
+
+MAX_WORLD_SIZE = 2**16
+"""Largest number of ranks. It bounds the memory that messages from outside can make a store use."""
+_COPY = 2**20  # examples of a shard that a thread copies in one go
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one rank trains on in one epoch.
+
+    Attributes:
+        indices: (n,) int64, in the order of training; every rank of the epoch has the same n.
+        weights: (n,) float64, 0 where the example is a repeat that pads the shard.
+        subset_size: S in the weights: Σ w x / S over all shards is the rule's mean of x, for most rules an
+            estimate of that over the dataset (`Rule.weights`); with weights 1 / p it is N.
+        dataset_size: N.
+        ratio: pruning ratio of the epoch.
+        epoch: counted from 0.
+        drawn: how many examples all shards have together, padding not counted.
+    """
+
+    indices: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    subset_size: int
+    dataset_size: int
+    ratio: float
+    epoch: int
+    drawn: int
 
 
 @dataclass(frozen=True)
@@ -74,11 +101,15 @@ class EpochPlan:
         return len(self.indices)
 
     def shard(self, rank: int, world_size: int) -> Shard:
-        """What `rank` of `world_size` trains on; see `sharding.shard` and `blocks.run_of_rank`."""
+        """Return what `rank` of `world_size` trains on: every `world_size`-th example, or a run of blocks.
+
+        Raises:
+            UsageError: rank or world_size out of range.
+        """
         if self.run_key is None:
             indices, weights = shard(self.indices, self.weights, rank, world_size)
         else:
-            indices, weights = run_of_rank(self.indices, self.weights, rank, world_size, self.run_key)
+            indices, weights = _run_of_rank(self.indices, self.weights, rank, world_size, self.run_key)
         return Shard(
             indices, weights, self.weighted_size, self.dataset_size, self.ratio, self.epoch, self.drawn
         )
@@ -166,3 +197,84 @@ def _check_labels(labels: ArrayLike | None, N: int, config: PruningConfig) -> ND
     if classes.shape != (N,) or classes.dtype.kind not in "iu":
         raise UsageError(f"labels is {classes.dtype} {classes.shape}; it must be integers of shape ({N},)")
     return classes
+
+
+def shard(
+    order: NDArray[np.integer], weights: NDArray[np.float64], rank: int, world_size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Positions rank, rank + W, rank + 2W, ... of the epoch's order, padded so that all have as many.
+
+    Where W does not divide the n examples, the last positions wrap around to the first examples, with
+    weight 0. Padding is never an example that its rank has already; with n = 0 every shard is empty.
+
+    Args:
+        order: (n,) integers, the subset in its shuffled order.
+        weights: (n,) float64, theirs.
+        rank: 0 <= rank < world_size.
+        world_size: W >= 1.
+
+    Returns:
+        Indices int64 and weights float64, ceil(n / W) each.
+
+    Raises:
+        UsageError: rank or world_size out of range.
+    """
+    check_rank(rank, world_size)
+    n = len(order)
+    length = -(-n // world_size)
+    indices, shard_weights = np.empty(length, np.int64), np.empty(length)
+
+    def copy(some: slice) -> None:
+        every = slice(rank + some.start * world_size, rank + some.stop * world_size, world_size)
+        for whole, mine in ((order, indices), (weights, shard_weights)):
+            taken = whole[every]
+            mine[some.start : some.start + len(taken)] = taken
+
+    in_threads(copy, slices(length, _COPY))
+    last = rank + (length - 1) * world_size
+    if last >= n > 0:
+        indices[-1], shard_weights[-1] = order[last % n], 0.0
+    return indices, shard_weights
+
+
+def _run_of_rank(
+    order: NDArray[np.integer], weights: NDArray[np.float64], rank: int, world_size: int, key: np.uint64
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return one rank's run of an epoch's order, shuffled; arguments as of `shard`.
+
+    The order is cut into one run for each rank, as long as each other but for one example. A shorter one is
+    padded at its end with the example before it, with weight 0; that example lies beside its own.
+    """
+    check_rank(rank, world_size)
+    least, longer = divmod(len(order), world_size)
+    begin = rank * least + min(rank, longer)
+    length = least + (rank < longer)
+    everyone = np.full(-(-length // 8), 255, np.uint8)
+    place = shuffled(everyone, length, key)
+    padded = 0 < longer <= rank and begin > 0
+    indices, shard_weights = np.empty(length + padded, np.int64), np.empty(length + padded)
+    indices[place], shard_weights[place] = order[begin : begin + length], weights[begin : begin + length]
+    if padded:
+        indices[-1], shard_weights[-1] = order[begin - 1], 0.0
+    return indices, shard_weights
+
+
+def check_rank(rank: int, world_size: int) -> tuple[int, int]:
+    """Return a rank and its world size as Python ints.
+
+    Raises:
+        UsageError: world_size is not an integer in [1, MAX_WORLD_SIZE], or rank not one in
+            [0, world_size - 1].
+    """
+    if not is_integer(world_size) or not 1 <= world_size <= MAX_WORLD_SIZE:
+        raise UsageError(f"world_size={world_size!r} is not an integer in 1..{MAX_WORLD_SIZE}")
+    if not is_integer(rank) or not 0 <= rank < world_size:
+        raise UsageError(
+            f"rank={rank!r} is not an integer in 0..{world_size - 1}, as world_size={world_size} asks"
+        )
+    return int(rank), int(world_size)
+
+
+def is_integer(value: Any) -> bool:
+    """Return whether a value is an integer of Python or NumPy; True and False are not."""
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))

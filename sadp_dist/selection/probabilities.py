@@ -1,4 +1,4 @@
-"""Variance-optimal selection probabilities with a floor, without a sort (Eqs. 28, 40, 41).
+"""Variance-optimal selection probabilities, without a sort (Eqs. 28, 40, 41), and the weights they give.
 
 Every example gets p = min((G + γ) / α, 1) with Σ p = S. Written with H = G - min(G) and the floor β,
 
@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.sums import block_sums
-from sadp_dist.selection.threads import BLOCK, in_threads, slices, stretches
+from sadp_dist.selection.passes import BLOCK, block_sums, in_threads, slices, stretches
 
 ZERO_SCORES = ("floor", "paper")
 _SAMPLE = 65_536  # scores, from which α is guessed
@@ -182,6 +181,53 @@ def _write(
     for i in range(len(scores)):
         H = np.float64(scores[i]) - offset
         p[i] = min(beta + H * per_H, 1.0) if H < A else 1.0
+
+
+def importance_weights(
+    probabilities: ArrayLike, indices: ArrayLike, subset_size: float
+) -> NDArray[np.float64]:
+    """w_i = S / (N p_i) of the drawn examples (Eq. 11): Σ w x / S over them estimates the mean of x over N.
+
+    Args:
+        probabilities: (N,) by which they were drawn.
+        indices: (n,) integers, the drawn examples.
+        subset_size: S.
+
+    Returns:
+        (n,) float64.
+
+    Raises:
+        UsageError: an index out of range, or an example whose probability is 0.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    drawn = np.asarray(indices, dtype=np.int64)
+    if len(drawn) and not (drawn.min() >= 0 and drawn.max() < len(p)):
+        raise UsageError(f"indices reach from {drawn.min()} to {drawn.max()}, outside [0, {len(p) - 1}]")
+    if len(drawn) and not p[drawn].min() > 0:
+        i = int(drawn[np.argmin(p[drawn])])
+        raise UsageError(f"probabilities[{i}]={p[i]} gives no weight: such an example is never drawn")
+    return inverse_probabilities(p, drawn, subset_size / max(len(p), 1))
+
+
+def inverse_probabilities(
+    p: NDArray[np.float64], drawn: NDArray[np.integer], scale: float
+) -> NDArray[np.float64]:
+    """Return scale / p of the drawn examples, (n,)."""
+    weights = np.empty(len(drawn))
+    in_threads(lambda some: _weigh(p, drawn[some], scale, weights[some]), stretches(len(drawn)))
+    return weights
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _weigh(
+    p: NDArray[np.float64], drawn: NDArray[np.integer], scale: float, weights: NDArray[np.float64]
+) -> None:
+    for begin in range(0, len(drawn), BLOCK):  # few at a time, which stay in the cache
+        end = min(begin + BLOCK, len(drawn))
+        for j in range(begin, end):  # a loop of its own, whose reads wait for nothing
+            weights[j] = p[drawn[j]]
+        for j in range(begin, end):
+            weights[j] = scale / weights[j]
 
 
 def check_scores(scores: ArrayLike, unseen: bool = False) -> tuple[NDArray[np.floating], float]:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.registry import Registry
-from sadp_dist.selection.sampling import draw_packed, inverse_probabilities
+from sadp_dist.selection.probabilities import inverse_probabilities
+from sadp_dist.selection.sampling import draw_packed
 
 if TYPE_CHECKING:
     from sadp_dist.selection.config import PruningConfig
-    from sadp_dist.selection.sums import Extremes
+    from sadp_dist.selection.passes import Extremes
     from sadp_dist.selection.table import ScoreTable
 
 

@@ -1,8 +1,15 @@
-"""Draws an epoch's subset with given probabilities; weights keep its mean unbiased."""
+"""Draws an epoch's subset with given probabilities: each example by itself, or systematically.
+
+A systematic draw goes along the cumulated probabilities in steps of 1, block by block of the data set. The
+walk goes through the blocks in ascending order, and through each in a random order of its own; with strata it
+does so for one stratum after the other. Sums are kept modulo 1, as integers in units of 2^-62: such sums are
+exact in any order, so that no drift over millions of terms can add or lose an example, and each thread can
+walk its own stretch once the sums of those before it are known.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numba import njit
@@ -10,20 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.order import empty_row
-from sadp_dist.selection.random import Stream, bits, stream_key
-from sadp_dist.selection.systematic import (
-    add_steps,
-    add_steps_by_stratum,
-    positions_after,
-    start_positions,
-    walk,
-    walk_strata,
-)
-from sadp_dist.selection.threads import BLOCK, in_threads, stretches
+from sadp_dist.selection.passes import BLOCK, in_threads, stretches
+from sadp_dist.selection.random import Stream, bits, empty_row, fill_row, first_round, stream_key
 
 SCHEMES = ("systematic", "bernoulli")
 _SCORE_BINS = 32  # of the probability, inside a class
+_UNIT = 2.0**62
+_FRACTION = np.uint64(2**62 - 1)
 
 
 def draw(
@@ -120,10 +120,10 @@ def draw_packed(
     def sums_of(part: slice) -> NDArray[np.uint64]:
         sums = np.zeros(strata, np.uint64)
         if stratum_of is None:
-            add_steps(p[part], sums)
+            _add_steps(p[part], sums)
         else:
             for block in _blocks(part):
-                add_steps_by_stratum(p[block], stratum_of(block), sums)
+                _add_steps_by_stratum(p[block], stratum_of(block), sums)
         return sums
 
     def walk_part(begin: tuple[slice, NDArray[np.uint64]]) -> None:
@@ -132,15 +132,15 @@ def draw_packed(
         for block in _blocks(part):
             number = block.start // BLOCK
             if stratum_of is None:
-                walk(p[block], key, number, row, at, drawn)
+                _walk(p[block], key, number, row, at, drawn)
             else:
-                walk_strata(p[block], stratum_of(block), key, number, row, at, drawn)
+                _walk_strata(p[block], stratum_of(block), key, number, row, at, drawn)
             _pack(drawn, block, packed)
 
     sums = in_threads(sums_of, parts)
     total = np.add.reduce(sums, axis=0, dtype=np.uint64)
-    start = start_positions(total, len(p), int(stream_key(seed, epoch, Stream.START)))
-    in_threads(walk_part, list(zip(parts, positions_after(start, sums), strict=True)))
+    start = _start_positions(total, len(p), int(stream_key(seed, epoch, Stream.START)))
+    in_threads(walk_part, list(zip(parts, _positions_after(start, sums), strict=True)))
     return packed
 
 
@@ -176,48 +176,117 @@ def _draw_bernoulli(p: NDArray[np.float64], first: int, key: np.uint64, drawn: N
         drawn[i] = (bits(key, first + i) >> np.uint64(11)) * 2.0**-53 < p[i]
 
 
-def importance_weights(
-    probabilities: ArrayLike, indices: ArrayLike, subset_size: float
-) -> NDArray[np.float64]:
-    """w_i = S / (N p_i) of the drawn examples (Eq. 11): Σ w x / S over them estimates the mean of x over N.
+@njit(cache=True, nogil=True)
+def _add_steps(p: NDArray[np.float64], sums: NDArray[np.uint64]) -> None:
+    """Add probabilities to sums[0]."""
+    total = np.uint64(0)
+    for q in p:
+        total += np.uint64(q * _UNIT)
+    sums[0] += total
+
+
+@njit(cache=True, nogil=True)
+def _add_steps_by_stratum(
+    p: NDArray[np.float64], stratum: NDArray[np.int64], sums: NDArray[np.uint64]
+) -> None:
+    """Add probabilities to the sums of their strata."""
+    for i in range(len(p)):
+        sums[stratum[i]] += np.uint64(p[i] * _UNIT)
+
+
+@njit(cache=True, nogil=True)
+def _walk(
+    p: NDArray[np.float64],
+    key: np.uint64,
+    block: int,
+    row: NDArray[np.uint32],
+    positions: NDArray[np.uint64],
+    drawn: NDArray[np.bool_],
+) -> None:
+    """Go on from positions[0] through a block; an example that takes the sum past 1 is drawn.
+
+    Reading, adding up and marking are loops of their own, so that the reads wait for nothing.
+    """
+    steps = np.empty(len(row), np.uint64)
+    position, block_key = positions[0], bits(key, block)
+    first = first_round(block_key, row)
+    for left in range(len(row)):
+        length = fill_row(left, len(p), block_key, first, row)
+        for j in range(length):
+            steps[j] = np.uint64(p[row[j]] * _UNIT)
+        for j in range(length):
+            position += steps[j]
+            steps[j] = position >> np.uint64(62)
+            position &= _FRACTION
+        for j in range(length):
+            drawn[row[j]] = steps[j]
+    positions[0] = position
+
+
+@njit(cache=True, nogil=True)
+def _walk_strata(
+    p: NDArray[np.float64],
+    stratum: NDArray[np.int64],
+    key: np.uint64,
+    block: int,
+    row: NDArray[np.uint32],
+    positions: NDArray[np.uint64],
+    drawn: NDArray[np.bool_],
+) -> None:
+    """As `_walk`, in every stratum from its own position."""
+    block_key = bits(key, block)
+    first = first_round(block_key, row)
+    for left in range(len(row)):
+        length = fill_row(left, len(p), block_key, first, row)
+        for i in row[:length]:
+            position = positions[stratum[i]] + np.uint64(p[i] * _UNIT)
+            drawn[i] = position >> np.uint64(62)
+            positions[stratum[i]] = position & _FRACTION
+
+
+def _start_positions(sums: NDArray[np.uint64], dataset_size: int, random_bits: int) -> NDArray[np.uint64]:
+    """Return where the walk through each stratum begins, (K,).
 
     Args:
-        probabilities: (N,) by which they were drawn.
-        indices: (n,) integers, the drawn examples.
-        subset_size: S.
-
-    Returns:
-        (n,) float64.
-
-    Raises:
-        UsageError: an index out of range, or an example whose probability is 0.
+        sums: (K,) of the probabilities in each stratum, in the order of the walk.
+        dataset_size: N.
+        random_bits: 64 of them, for the one random start.
     """
-    p = np.asarray(probabilities, dtype=np.float64)
-    drawn = np.asarray(indices, dtype=np.int64)
-    if len(drawn) and not (drawn.min() >= 0 and drawn.max() < len(p)):
-        raise UsageError(f"indices reach from {drawn.min()} to {drawn.max()}, outside [0, {len(p) - 1}]")
-    if len(drawn) and not p[drawn].min() > 0:
-        i = int(drawn[np.argmin(p[drawn])])
-        raise UsageError(f"probabilities[{i}]={p[i]} gives no weight: such an example is never drawn")
-    return inverse_probabilities(p, drawn, subset_size / max(len(p), 1))
+    ends = np.cumsum(sums, dtype=np.uint64)
+    total = int(ends[-1] & _FRACTION) if len(ends) else 0
+    return (ends - sums + np.uint64(_start(total, dataset_size, random_bits))) & _FRACTION
 
 
-def inverse_probabilities(
-    p: NDArray[np.float64], drawn: NDArray[np.integer], scale: float
-) -> NDArray[np.float64]:
-    """Return scale / p of the drawn examples, (n,)."""
-    weights = np.empty(len(drawn))
-    in_threads(lambda some: _weigh(p, drawn[some], scale, weights[some]), stretches(len(drawn)))
-    return weights
+def _positions_after(
+    positions: NDArray[np.uint64], sums: Sequence[NDArray[np.uint64]]
+) -> list[NDArray[np.uint64]]:
+    """Return where the walk through each of several stretches begins, in each stratum.
+
+    Args:
+        positions: where that through the first one does.
+        sums: of the probabilities in each stretch.
+    """
+    begins = [positions]
+    for of_stretch in sums[:-1]:
+        begins.append((begins[-1] + of_stretch) & _FRACTION)
+    return [begin.copy() for begin in begins]  # a walk moves them along
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _weigh(
-    p: NDArray[np.float64], drawn: NDArray[np.integer], scale: float, weights: NDArray[np.float64]
-) -> None:
-    for begin in range(0, len(drawn), BLOCK):  # few at a time, which stay in the cache
-        end = min(begin + BLOCK, len(drawn))
-        for j in range(begin, end):  # a loop of its own, whose reads wait for nothing
-            weights[j] = p[drawn[j]]
-        for j in range(begin, end):
-            weights[j] = scale / weights[j]
+def _start(total: int, dataset_size: int, random_bits: int) -> int:
+    """The random start, in [0, 1).
+
+    Where Σ p is whole but for rounding, a start within that rounding of 0 or 1 would give a size one off; it
+    is moved to the end of that sliver, of about N 2^-50.
+
+    Args:
+        total: Σ p modulo 1.
+        dataset_size: N.
+        random_bits: 64 of them.
+    """
+    one = 2**62
+    start, rounding = random_bits % one, dataset_size << 12
+    if total >= one - rounding:
+        return max(start, one - total)
+    if total < rounding:
+        return min(start, one - 1 - total)
+    return start

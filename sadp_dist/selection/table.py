@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from sadp_dist.selection.sums import block_sums
-from sadp_dist.selection.threads import in_threads, slices
+from sadp_dist.selection.passes import block_sums, in_threads, slices
+
+if TYPE_CHECKING:
+    from sadp_dist.selection.rule import Combine
 
 NOT_SCORED = -1
 
@@ -85,6 +88,31 @@ class ScoreTable:
         labels = 0 if self.labels is None else self.labels.nbytes
         return labels + sum(array.nbytes for array in self.arrays().values())
 
+    def merge(
+        self,
+        indices: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        epoch: int,
+        combine: Combine | None = None,
+    ) -> int:
+        """Store checked scores of one epoch.
+
+        Args:
+            indices: (n,) examples.
+            scores: (n,) theirs.
+            epoch: of the scores.
+            combine: what a score becomes when a later epoch gives a new one; None: the new one.
+
+        Returns:
+            How many examples have a score for the first time.
+        """
+        if combine is not None:
+            # From the epoch before, also where this one has given a score already: then the larger one stays.
+            later = self.score_epochs[indices] < epoch
+            before = np.where(later, self.scores[indices], self.scores_before[indices])
+            scores = np.ascontiguousarray(combine(before, scores, epoch), np.float32)
+        return _merge(self.scores, self.score_epochs, self.scores_before, indices, scores, epoch)
+
     def filled(self, unseen: str) -> ScoreTable:
         """Return a table in which examples without a score have a stand-in; itself where all have one.
 
@@ -112,3 +140,31 @@ class ScoreTable:
 
 def _zeros(N: int, state: Mapping[str, type] | None) -> dict[str, NDArray[Any]]:
     return {name: np.zeros(N, dtype) for name, dtype in (state or {}).items()}
+
+
+@njit(cache=True, nogil=True)
+def _merge(
+    scores: NDArray[np.float32],
+    score_epochs: NDArray[np.int32],
+    scores_before: NDArray[np.float32],
+    indices: NDArray[np.int64],
+    new_scores: NDArray[np.float32],
+    epoch: int,
+) -> int:
+    """Keep the larger (epoch, score) of each example; returns how many have a score for the first time.
+
+    The score that a later epoch replaces is the one before, for good: what comes of an epoch that is not the
+    latest is dropped.
+    """
+    first = 0
+    for position in range(len(indices)):
+        example = indices[position]
+        score = new_scores[position] + np.float32(0)  # -0 becomes 0: equal scores have equal bits
+        if epoch > score_epochs[example]:
+            first += score_epochs[example] < 0
+            scores_before[example] = scores[example]
+            score_epochs[example] = epoch
+            scores[example] = score
+        elif epoch == score_epochs[example] and score > scores[example]:
+            scores[example] = score
+    return first

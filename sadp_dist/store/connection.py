@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.wire.frames import Frame
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.selection.plan import Shard
+from sadp_dist.store.engine.frames import Frame
+from sadp_dist.store.engine.snapshot import Snapshot
 
 
 class Unreachable(Exception):

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
+from sadp_dist.store.engine.run import check_indices, in_range
 from sadp_dist.store.engine.stats import StoreStats
-from sadp_dist.store.engine.validation import check_indices, in_range
 
 if TYPE_CHECKING:
     import torch

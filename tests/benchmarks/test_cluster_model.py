@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from benchmarks.cluster_model import WIRES, embedded_wire, fit, on_cluster, predict, redis_wire
 from sadp_dist import PruningConfig, connect
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import Frame, encode, encode_shard
+from sadp_dist.store.engine.frames import Frame, encode, encode_shard
+from sadp_dist.store.engine.run import Records
 
 seconds = st.floats(1e-4, 1.0)
 backends = st.sampled_from(sorted(WIRES))

@@ -14,7 +14,7 @@ import pytest
 
 from sadp_dist import PruningConfig, open_snapshot
 from sadp_dist.loading import write_beton
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.snapshot import Snapshot
 from tests.forked import run_forked, run_ranks
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist import connect
-from sadp_dist.selection.sharding import shard
+from sadp_dist.selection.plan import shard
 from sadp_dist.store import attach
 from tests.faults.rank import EPOCHS, PRUNING, N, answers, figures_of, run, scores_of
 from tests.forked import PRELOADED

@@ -17,7 +17,7 @@ from sadp_dist.data import open_images
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import SequentialShard, TorchLoader
 from sadp_dist.loading.sampler import ShardSampler
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 
 pytest.importorskip("ffcv")
 

@@ -14,8 +14,8 @@ from torchvision.transforms import RandomResizedCrop
 from sadp_dist.data import open_images
 from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.loading.sampler import ShardSampler
+from sadp_dist.selection.plan import Shard
 from sadp_dist.selection.random import bits, stream_key
-from sadp_dist.selection.sharding import Shard
 
 pytest.importorskip("ffcv")
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import sadp_dist
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import PruningSampler, SequentialShard
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 
 
 class FixedPlan:

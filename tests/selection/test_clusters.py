@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sadp_dist.selection.clusters import bin_of, group_ends, histogram
+from sadp_dist.selection.rules.seta import bin_of, group_ends, histogram
 
 
 def rounded(score: float) -> float:

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadp_dist.selection import order
-from sadp_dist.selection.order import empty_row, index_type, shuffled
-from sadp_dist.selection.random import stream_key
+from sadp_dist.selection import random as order
+from sadp_dist.selection.random import empty_row, index_type, shuffled, stream_key
 
 
 def order_of(n: int, seed: int, chosen: np.ndarray | None = None) -> np.ndarray:

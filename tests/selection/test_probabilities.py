@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.sorted_form import sorted_probabilities
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig, plan_epoch, probabilities, selection_probabilities
+from sadp_dist.selection.passes import block_sums
 from sadp_dist.selection.probabilities import cap
-from sadp_dist.selection.reference import sorted_probabilities
-from sadp_dist.selection.sums import block_sums
 from tests.selection.exact import exact_probabilities
 
 CASES = json.loads((Path(__file__).parent / "cases.json").read_text())

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from sadp_dist.selection import draw, selection_probabilities
-from sadp_dist.selection.order import shuffled
-from sadp_dist.selection.random import Stream, bits, stream_key
-from sadp_dist.selection.threads import BLOCK
+from sadp_dist.selection.passes import BLOCK
+from sadp_dist.selection.random import Stream, bits, shuffled, stream_key
 
 LABELS = np.random.default_rng(8).integers(0, 12, 3 * BLOCK)
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from sadp_dist.selection import RULES, PruningConfig, plan_epoch
-from sadp_dist.selection.sums import weight_figures
-from sadp_dist.selection.threads import BLOCK, in_threads, slices, stretches, thread_count
+from sadp_dist.selection.passes import BLOCK, in_threads, slices, stretches, thread_count, weight_figures
 
 N = 100 * BLOCK + 777
 RNG = np.random.default_rng(12)

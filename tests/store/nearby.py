@@ -7,10 +7,10 @@ import threading
 
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.frames import encode
 from sadp_dist.store.engine.run import Run
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.wire.frames import encode
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.snapshot import Snapshot
 
 
 class Backend:

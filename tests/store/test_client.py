@@ -16,10 +16,8 @@ from sadp_dist.store.client import sender
 from sadp_dist.store.client.journal import Journal
 from sadp_dist.store.client.remote import RemoteStore, view
 from sadp_dist.store.connection import Waiting
-from sadp_dist.store.engine.history import Figures
-from sadp_dist.store.engine.run import Run
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import Frame
+from sadp_dist.store.engine.frames import Frame
+from sadp_dist.store.engine.run import Figures, Records, Run
 from tests.store.nearby import Backend, Nearby
 
 N = 500

@@ -15,10 +15,9 @@ from sadp_dist.store.client import journal
 from sadp_dist.store.client.journal import Journal
 from sadp_dist.store.client.remote import RemoteStore
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.run import Run
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import Frame
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.frames import Frame
+from sadp_dist.store.engine.run import Records, Run
+from sadp_dist.store.engine.snapshot import Snapshot
 from tests.store.nearby import Backend, Nearby
 
 N = 300

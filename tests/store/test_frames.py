@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadp_dist.store.engine.history import LONGEST_NAME, MAX_FIGURES, Figures
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import MAX_COUNT, REASONS, BadFrame, Frame, decode, encode
+from sadp_dist.store.engine.frames import MAX_COUNT, REASONS, BadFrame, Frame, decode, encode
+from sadp_dist.store.engine.run import LONGEST_NAME, MAX_FIGURES, Figures, Records
 
 TOKEN = 2**63 + 12345
 N = 1000

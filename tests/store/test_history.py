@@ -13,12 +13,9 @@ from sadp_dist.selection.table import ScoreTable
 from sadp_dist.store import ClassFigures, Store, connect, open_snapshot
 from sadp_dist.store.engine.classes import MAX_CLASSES
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import MAX_FIGURES, Figures
-from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.frames import Frame, encode
+from sadp_dist.store.engine.run import MAX_FIGURES, Figures, Records, Run
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.engine.table import merge
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import Frame, encode
 
 N, EPOCHS = 300, 6
 PRUNING = PruningConfig(ratio=0.4, max_ratio=0.6, epochs=EPOCHS, min_probability=0.1, seed=7)
@@ -205,7 +202,7 @@ def test_a_change_is_the_score_of_the_latest_epoch_less_that_of_the_one_scored_b
         repeats = data.draw(st.lists(st.sampled_from(batches), max_size=3))
         for rows in data.draw(st.permutations(batches + repeats)):
             indices = np.array([index for index, _ in rows], np.int64)
-            merge(table, indices, np.array([score for _, score in rows], np.float32), epoch)
+            table.merge(indices, np.array([score for _, score in rows], np.float32), epoch)
             for index, score in rows:
                 of = scored.setdefault(index, {})
                 of[epoch] = max(of.get(epoch, 0.0), score)

@@ -16,8 +16,8 @@ from sadp_dist.store import Store, StoreOptions
 from sadp_dist.store.backends.redis import attach, list_runs, publishing, remove_run, state
 from sadp_dist.store.backends.redis.keys import Keys, Meta
 from sadp_dist.store.backends.redis.log import ASK, FRAME, pack_ask
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import Frame, encode
+from sadp_dist.store.engine.frames import Frame, encode
+from sadp_dist.store.engine.run import Records
 from tests.store.redis_server import RedisServer, until
 
 N = 5000

@@ -12,7 +12,7 @@ import pytest
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 from sadp_dist.store import Store, attach
 from sadp_dist.store.backends.redis import list_runs
 from sadp_dist.store.backends.redis.backend import open_connection

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig, plan_epoch
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.frames import REASONS, Frame, encode
+from sadp_dist.store.engine.run import Records, Run
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import REASONS, Frame, encode
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.snapshot import Snapshot
 
 N, EPOCHS, TOKEN = 9, 4, 77
 RUN = Run("plain", N, PruningConfig(ratio=0.3, epochs=EPOCHS, min_probability=0.2, seed=3))

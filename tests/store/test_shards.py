@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.wire.frames import decode_shard, encode_shard, shard_bytes
+from sadp_dist.selection.plan import Shard
+from sadp_dist.store.engine.frames import decode_shard, encode_shard, shard_bytes
 
 NUMBERS = st.integers(0, 2**63 - 1)
 

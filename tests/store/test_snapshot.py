@@ -17,7 +17,7 @@ import pytest
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.store import Store, connect, open_snapshot
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.snapshot import Snapshot
 
 N = 200
 PRUNING = PruningConfig(ratio=0.5, epochs=6, min_probability=0.1, stratify="class", seed=4)
@@ -329,7 +329,7 @@ import itertools, sys
 import numpy as np
 from sadp_dist.selection import PruningConfig
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.engine.run import Records
 from sadp_dist.store.engine.run import Run
 
 engine = Engine(Run("test", 300_000, PruningConfig(epochs=2)))

@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig, ScoreTable
 from sadp_dist.store import connect
-from sadp_dist.store.engine.stats import BINS, QUANTILES, score_figures, staleness_figures
-from sadp_dist.store.engine.table import merge, top
+from sadp_dist.store.engine.stats import BINS, QUANTILES, score_figures, staleness_figures, top
 
 N = 1000
 
 
 def table_of(scores) -> ScoreTable:
     table = ScoreTable.empty(len(scores))
-    merge(table, np.arange(len(scores)), scores, epoch=0)
+    table.merge(np.arange(len(scores)), scores, epoch=0)
     return table
 
 
@@ -120,7 +119,7 @@ def test_counting_finds_what_sorting_finds(draw):
     seen = rng.random(n) < 0.9
     seen[-3:] = True
     table = ScoreTable.empty(n)
-    merge(table, np.flatnonzero(seen), scores[seen], epoch=0)
+    table.merge(np.flatnonzero(seen), scores[seen], epoch=0)
     found_quantiles, found_histogram = score_figures(table.scores)
     assert found_quantiles == sorted_quantiles(scores[seen])
     zeros, edges, counts = sorted_histogram(scores[seen])
@@ -136,7 +135,7 @@ def test_top_of_many_is_the_sorted_order(k, lowest, ties):
     scores[::9] = np.nan
     seen = np.flatnonzero(~np.isnan(scores))
     table = ScoreTable.empty(50_000)
-    merge(table, seen, scores[seen], epoch=0)
+    table.merge(seen, scores[seen], epoch=0)
     expected = seen[np.argsort(scores[seen] if lowest else -scores[seen], kind="stable")[:k]]
     indices, values = top(table, k, lowest)
     np.testing.assert_array_equal(indices, expected)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sadp_dist.selection import RULES, PruningConfig
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.training import parse_config, read_metrics
 from tests.forked import run_ranks
 from tests.store.redis_server import RedisServer

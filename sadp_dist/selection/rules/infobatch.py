@@ -11,8 +11,8 @@ from pydantic import Field
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.passes import block_sums
 from sadp_dist.selection.rule import Rule, register
-from sadp_dist.selection.sums import block_sums
 from sadp_dist.selection.table import ScoreTable
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.selection.config import ratio_of_epoch
+from sadp_dist.selection.passes import Extremes
 from sadp_dist.selection.probabilities import optimal_probabilities, smallest_score
 from sadp_dist.selection.rule import Rule, register
-from sadp_dist.selection.schedule import ratio_of_epoch
-from sadp_dist.selection.sums import Extremes
 from sadp_dist.selection.table import ScoreTable
 
 

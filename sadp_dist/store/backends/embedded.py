@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from sadp_dist.errors import UsageError
 from sadp_dist.passwords import without_password
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import CONNECTED_TOO_EARLY, has_other_ranks
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import Figures, check_figures
-from sadp_dist.store.engine.run import Run
+from sadp_dist.store.engine.run import Figures, Run, check_figures
+from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.view import Store
-from sadp_dist.store.wire.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from sadp_dist.store.view import Array

@@ -10,8 +10,8 @@ from pathlib import Path
 from sadp_dist.atomic_write import TEMPORARY
 from sadp_dist.errors import UsageError
 from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.store.view import RunView
-from sadp_dist.store.wire.snapshot import Snapshot
 
 FILE_NAME = "store.npz"
 LOOKS = 5

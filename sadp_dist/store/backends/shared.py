@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard, check_rank
 from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import Collective
 from sadp_dist.store.client.outbox import Outbox, Parcel
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import Figures, check_figures
-from sadp_dist.store.engine.run import Run, check_rank, differences
+from sadp_dist.store.engine.run import Figures, Run, check_figures, differences
+from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.store.view import Store
-from sadp_dist.store.wire.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from sadp_dist.store.view import Array

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.store.engine.validation import Records, check_epoch, check_form, check_values
+from sadp_dist.store.engine.run import Records, check_epoch, check_form, check_values
 
 
 class PushBuffer:

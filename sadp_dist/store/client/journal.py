@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.selection.table import ScoreTable
-from sadp_dist.store.engine.history import Figures
-from sadp_dist.store.engine.table import merge
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import MAX_COUNT, Frame
+from sadp_dist.store.engine.frames import MAX_COUNT, Frame
+from sadp_dist.store.engine.run import Figures, Records
 
 
 class Journal:
@@ -101,7 +99,7 @@ def _each_epoch(records: Sequence[Records], dataset_size: int) -> Iterable[Score
 def _merged(records: Iterable[Records], dataset_size: int) -> ScoreTable:
     table = ScoreTable.empty(dataset_size)
     for some in records:
-        merge(table, some.indices, some.scores, some.epoch)
+        table.merge(some.indices, some.scores, some.epoch)
     return table
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.engine.run import Records
 
 
 @dataclass(frozen=True)

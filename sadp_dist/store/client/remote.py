@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch.distributed as dist
 
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard, check_rank
 from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import CONNECTED_TOO_EARLY, Collective, has_other_ranks
 from sadp_dist.store.client.retry import pauses, unavailable, until_reached
 from sadp_dist.store.client.sender import Sender
 from sadp_dist.store.connection import Connection, Queryable, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import Figures, check_figures
-from sadp_dist.store.engine.run import Run, check_rank
+from sadp_dist.store.engine.run import Figures, Run, check_figures
+from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.view import RunView, Store
-from sadp_dist.store.wire.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from sadp_dist.store.view import Array

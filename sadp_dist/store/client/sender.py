@@ -15,9 +15,8 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.client.journal import Journal
 from sadp_dist.store.client.retry import pauses, unavailable
 from sadp_dist.store.connection import Connection, Restarted, Unreachable
-from sadp_dist.store.engine.history import Figures
-from sadp_dist.store.engine.validation import Records
-from sadp_dist.store.wire.frames import Frame, index_dtype
+from sadp_dist.store.engine.frames import Frame, index_dtype
+from sadp_dist.store.engine.run import Figures, Records
 
 FRAME = 2**16
 """Scores in a full frame; larger frames are not faster."""

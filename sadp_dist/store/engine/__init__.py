@@ -1,1 +1,1 @@
-"""The state of a run and what follows from it, without threads, files or a clock."""
+"""The state of a run, what follows from it, and its bytes, without threads or a clock."""

@@ -12,17 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.plan import EpochPlan, plan_table
-from sadp_dist.selection.sharding import Shard
-from sadp_dist.selection.sums import weight_figures
+from sadp_dist.selection.plan import EpochPlan, Shard, check_rank, is_integer, plan_table
 from sadp_dist.selection.table import NOT_SCORED, ScoreTable
 from sadp_dist.store.engine.classes import ClassFigures, class_figures
-from sadp_dist.store.engine.history import EpochRecord, Figures, History, record_of
-from sadp_dist.store.engine.run import Run, check_rank, differences, is_integer
-from sadp_dist.store.engine.stats import StoreStats, score_figures, staleness_figures
-from sadp_dist.store.engine.table import RANKINGS, merge, top
-from sadp_dist.store.engine.validation import Records, check_indices, in_range
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.history import EpochRecord, History, record_of
+from sadp_dist.store.engine.run import Figures, Records, Run, check_indices, differences, in_range
+from sadp_dist.store.engine.snapshot import Snapshot
+from sadp_dist.store.engine.stats import RANKINGS, StoreStats, score_figures, staleness_figures, top
 
 PLANS_KEPT = 2
 QUERIES = ("stats", "history", "classes", "top", "scores")
@@ -59,7 +55,7 @@ class Engine:
             repeat: they came before and have been counted.
         """
         indices, scores, epoch = records
-        self._seen += merge(self.table, indices, scores, epoch, self.run.pruning.combine)
+        self._seen += self.table.merge(indices, scores, epoch, self.run.pruning.combine)
         if not repeat:
             self._pushes += pushes
             self._pushed_scores += len(indices)
@@ -223,11 +219,8 @@ class Engine:
             names = ("epoch", "ratio", "subset_size", "drawn", "capped", "floor", "floor_in_force", "gamma")
             return dict.fromkeys((*names, "largest_weight", "effective_sample_size"))
         plan = self._plans[next(reversed(self._plans))]
-        record = self._history.get(plan.epoch)
-        if record is None:  # of a file from before there was a history
-            largest_weight, effective_sample_size = weight_figures(plan.weights)
-        else:
-            largest_weight, effective_sample_size = record.largest_weight, record.effective_sample_size
+        # Files from before there was a history have no record of it.
+        record = self._history.get(plan.epoch) or record_of(plan, self._seen, self.table)
         floor = min(self.run.pruning.min_probability, plan.subset_size / plan.dataset_size)
         return {
             "epoch": plan.epoch,
@@ -238,6 +231,6 @@ class Engine:
             "floor": floor if self.run.pruning.rule.has_floor else None,
             "floor_in_force": plan.report.floor_in_force,
             "gamma": plan.report.gamma,
-            "largest_weight": largest_weight,
-            "effective_sample_size": effective_sample_size,
+            "largest_weight": record.largest_weight,
+            "effective_sample_size": record.effective_sample_size,
         }

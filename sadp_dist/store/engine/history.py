@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.errors import UsageError
+from sadp_dist.selection.passes import weight_figures
 from sadp_dist.selection.plan import EpochPlan
-from sadp_dist.selection.sums import weight_figures
 from sadp_dist.selection.table import ScoreTable
+from sadp_dist.store.engine.run import Figures
 from sadp_dist.store.engine.stats import score_figures, staleness_figures
 
-MAX_FIGURES = 64
-"""Of an epoch."""
-LONGEST_NAME = 48
-
 _NO_LINES = np.empty(0, np.uint8)
-_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_./-]{{0,{LONGEST_NAME - 1}}}")
-
-
-class Figures(NamedTuple):
-    """What training measured in an epoch, known to be good.
-
-    Attributes:
-        epoch: from 0.
-        values: by name; finite.
-    """
-
-    epoch: int
-    values: dict[str, float]
-
-
-def check_figures(figures: Mapping[str, Any]) -> dict[str, float]:
-    """The one check that recorded figures go through, wherever they come from.
-
-    Raises:
-        UsageError: too many, a name that is none, or a value that is no finite number.
-    """
-    if len(figures) > MAX_FIGURES:
-        raise UsageError(f"figures are {len(figures)}: {MAX_FIGURES} an epoch are kept at most")
-    for name, value in figures.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise UsageError(
-                f"figures have the name {name!r}: a letter, then letters, digits and _ . / - are needed, "
-                f"{LONGEST_NAME} in all at most"
-            )
-        if not _is_finite_number(value):
-            raise UsageError(f"figures[{name!r}]={value!r} is not a finite number")
-    return {name: float(value) for name, value in figures.items()}
-
-
-def _is_finite_number(value: Any) -> bool:
-    try:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
-        return False
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,31 @@
-"""`Run`: what all processes of a training run agree on, from its start to its end."""
+"""`Run`, what all processes of a training run agree on, and what they send to it: `Records` and `Figures`.
+
+Each value is checked once, where it enters the process.
+"""
 
 from __future__ import annotations
 
-import numbers
+import math
+import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
+from sadp_dist.selection.plan import is_integer
 
-MAX_WORLD_SIZE = 2**16
-"""Largest number of ranks. It bounds the memory that messages from outside can make a store use."""
+MAX_EPOCH = 2**31 - 1
+MAX_FIGURES = 64
+"""Of an epoch."""
+LONGEST_NAME = 48
+_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_./-]{{0,{LONGEST_NAME - 1}}}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,27 +113,6 @@ def check_name(name: Any) -> None:
         raise UsageError(f"run={name!r} is not a name: it has a character that is not Unicode's") from None
 
 
-def is_integer(value: Any) -> bool:
-    """Return whether a value is an integer of Python or NumPy; True and False are not."""
-    return type(value) is int or (isinstance(value, numbers.Integral) and not isinstance(value, bool))
-
-
-def check_rank(rank: int, world_size: int) -> tuple[int, int]:
-    """Return a rank and its world size as Python ints.
-
-    Raises:
-        UsageError: world_size is not an integer in [1, MAX_WORLD_SIZE], or rank not one in
-            [0, world_size - 1].
-    """
-    if not is_integer(world_size) or not 1 <= world_size <= MAX_WORLD_SIZE:
-        raise UsageError(f"world_size={world_size!r} is not an integer in 1..{MAX_WORLD_SIZE}")
-    if not is_integer(rank) or not 0 <= rank < world_size:
-        raise UsageError(
-            f"rank={rank!r} is not an integer in 0..{world_size - 1}, as world_size={world_size} asks"
-        )
-    return int(rank), int(world_size)
-
-
 def _check_labels(labels: ArrayLike, dataset_size: int) -> NDArray[np.int32]:
     array = np.asarray(labels)
     if array.shape != (dataset_size,):
@@ -132,3 +122,161 @@ def _check_labels(labels: ArrayLike, dataset_size: int) -> NDArray[np.int32]:
     if array.min() < 0 or array.max() > np.iinfo(np.int32).max:
         raise UsageError(f"labels go from {array.min()} to {array.max()}: 0..2^31 - 1 is allowed")
     return array.astype(np.int32)
+
+
+class Records(NamedTuple):
+    """Scores of one epoch that have passed all checks.
+
+    Attributes:
+        indices: (n,) int64, contiguous, each in [0, N).
+        scores: (n,) float32, contiguous, each finite and >= 0.
+        epoch: the epoch whose backward passes gave the scores, from 0.
+    """
+
+    indices: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    epoch: int
+
+
+def check_epoch(epoch: Any) -> int:
+    """Return an epoch as a Python int.
+
+    Raises:
+        UsageError: it is not an integer in [0, 2^31 - 1].
+    """
+    if not is_integer(epoch) or not 0 <= epoch <= MAX_EPOCH:
+        raise UsageError(f"epoch={epoch!r} is not an epoch: an integer, 0 or more")
+    return int(epoch)
+
+
+def check_indices(indices: ArrayLike) -> NDArray[Any]:
+    """Return example indices as a 1-d integer array; their values are not checked.
+
+    Raises:
+        UsageError: not 1-d, or not integers.
+    """
+    array = np.asarray(indices)
+    if array.ndim != 1:
+        raise UsageError(f"indices have shape {array.shape}: one dimension is needed")
+    if array.size == 0 and not isinstance(indices, np.ndarray):
+        array = array.astype(np.int64)  # numpy makes an empty list float64
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"indices have dtype {array.dtype}: integers are needed")
+    return array
+
+
+def check_form(indices: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both arrays of a push, with dtype and shape checked; their values are not.
+
+    Raises:
+        UsageError: not 1-d, different lengths, indices that are not integers, or scores that are not real.
+    """
+    indices, scores = check_indices(indices), np.asarray(scores)
+    if scores.ndim != 1:
+        raise UsageError(f"scores have shape {scores.shape}: one dimension is needed")
+    if len(indices) != len(scores):
+        raise UsageError(f"{len(indices)} indices and {len(scores)} scores: as many are needed")
+    if scores.dtype.kind not in "fiu":
+        raise UsageError(f"scores have dtype {scores.dtype}: real numbers are needed")
+    return indices, scores
+
+
+def in_range(indices: NDArray[Any], dataset_size: int) -> NDArray[np.int64]:
+    """Return indices as contiguous int64.
+
+    Raises:
+        UsageError: one is not in [0, dataset_size).
+    """
+    checked = np.ascontiguousarray(indices, dtype=np.int64)
+    position = _first_outside(checked, dataset_size)
+    if position >= 0:
+        raise UsageError(
+            f"indices[{position}]={indices[position]} is outside the data set's 0..{dataset_size - 1}"
+        )
+    return checked
+
+
+def check_values(indices: NDArray[Any], scores: NDArray[Any], epoch: int, dataset_size: int) -> Records:
+    """Return the scores of a push, after the one check of their values.
+
+    The result may share memory with the arguments.
+
+    Args:
+        indices: (n,) integers; `check_form` has passed them, or a frame has.
+        scores: (n,) real numbers, likewise.
+        epoch: the epoch that the scores belong to; `check_epoch` has passed it.
+        dataset_size: N.
+
+    Raises:
+        UsageError: what is wrong, with the first bad position and its value.
+    """
+    checked_indices = in_range(indices, dataset_size)
+    checked_scores = _as_float32(scores)
+    position = _first_bad_score(checked_scores)
+    if position >= 0:
+        raise UsageError(
+            f"scores[{position}]={scores[position]} of example {indices[position]}, epoch {epoch}: "
+            f"a score is a finite float32 >= 0"
+        )
+    return Records(checked_indices, checked_scores, epoch)
+
+
+def _as_float32(scores: NDArray[Any]) -> NDArray[np.float32]:
+    if scores.dtype == np.float32:  # nearly always; `errstate` takes longer than all the rest
+        return np.ascontiguousarray(scores)
+    with np.errstate(over="ignore"):  # a number beyond float32's range becomes inf, and is refused
+        return np.ascontiguousarray(scores, dtype=np.float32)
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_outside(indices: NDArray[np.int64], dataset_size: int) -> int:
+    for position in range(len(indices)):
+        if not 0 <= indices[position] < dataset_size:
+            return position
+    return -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_bad_score(scores: NDArray[np.float32]) -> int:
+    for position in range(len(scores)):
+        if not 0 <= scores[position] < np.inf:  # false for NaN too
+            return position
+    return -1
+
+
+class Figures(NamedTuple):
+    """What training measured in an epoch, known to be good.
+
+    Attributes:
+        epoch: from 0.
+        values: by name; finite.
+    """
+
+    epoch: int
+    values: dict[str, float]
+
+
+def check_figures(figures: Mapping[str, Any]) -> dict[str, float]:
+    """The one check that recorded figures go through, wherever they come from.
+
+    Raises:
+        UsageError: too many, a name that is none, or a value that is no finite number.
+    """
+    if len(figures) > MAX_FIGURES:
+        raise UsageError(f"figures are {len(figures)}: {MAX_FIGURES} an epoch are kept at most")
+    for name, value in figures.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UsageError(
+                f"figures have the name {name!r}: a letter, then letters, digits and _ . / - are needed, "
+                f"{LONGEST_NAME} in all at most"
+            )
+        if not _is_finite_number(value):
+            raise UsageError(f"figures[{name!r}]={value!r} is not a finite number")
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False

@@ -15,13 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard, check_rank
 from sadp_dist.store.engine.engine import Engine
-from sadp_dist.store.engine.history import Figures
-from sadp_dist.store.engine.run import check_rank
+from sadp_dist.store.engine.frames import BadFrame, decode
+from sadp_dist.store.engine.run import Figures
+from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.store.engine.stats import StoreStats
-from sadp_dist.store.wire.frames import BadFrame, decode
-from sadp_dist.store.wire.snapshot import Snapshot
 
 
 def refuse_if_over(epoch: int, latest: int | None, run: str) -> None:

@@ -1,4 +1,4 @@
-"""Figures about a run's scores and its current plan."""
+"""Figures about a run's scores and its current plan, and rankings by score."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from sadp_dist.selection.table import ScoreTable
+
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 BINS = 20
+RANKINGS = ("score", "change")
 _INFINITY = 0x7F800000  # as an integer: every finite float32 >= 0 is below it
 _RECENT = 1024  # epochs
 
@@ -153,7 +156,25 @@ def staleness_figures(
     return mean, _by_share(staleness[np.searchsorted(up_to, [max(math.ceil(s * n), 1) for s in QUANTILES])])
 
 
-def may_be_best(scores: NDArray[np.float32], k: int, lowest: bool) -> NDArray[np.bool_]:
+def top(
+    table: ScoreTable, k: int, lowest: bool, by: str = "score"
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the first k examples in an order of `RANKINGS`; see `Store.top`.
+
+    A change is a score less the one of the epoch scored before.
+    """
+    values = table.scores if by == "score" else table.scores - table.scores_before
+    indices = np.flatnonzero(_may_be_best(np.abs(values), k, lowest))
+    values = values[indices]
+    keys = np.abs(values) if lowest else -np.abs(values)
+    if 0 < k < len(keys):
+        candidates = np.flatnonzero(keys <= np.partition(keys, k - 1)[k - 1])
+        indices, values, keys = indices[candidates], values[candidates], keys[candidates]
+    order = np.argsort(keys, kind="stable")[:k]
+    return indices[order], values[order]
+
+
+def _may_be_best(scores: NDArray[np.float32], k: int, lowest: bool) -> NDArray[np.bool_]:
     """Which scores may be among the k highest (or lowest), (n,) bool: little more than k, as a rule."""
     up_to = np.cumsum(count_by_upper_bits(scores)[0])
     if k >= up_to[-1]:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 from sadp_dist.store.backends.ray.files import SnapshotFiles
 from sadp_dist.store.connection import Unreachable, Waiting
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run
 from sadp_dist.store.engine.service import Service, refuse_if_over
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.snapshot import Snapshot
 
 T = TypeVar("T")
 

@@ -13,15 +13,15 @@ import ray
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 from sadp_dist.store.backends.ray import cluster
 from sadp_dist.store.backends.ray.actor import ActorState
 from sadp_dist.store.backends.ray.files import WHAT_TO_DO
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
+from sadp_dist.store.engine.frames import Frame, encode
 from sadp_dist.store.engine.run import Run, differences
+from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.store.view import StoreUnavailable
-from sadp_dist.store.wire.frames import Frame, encode
-from sadp_dist.store.wire.snapshot import Snapshot
 
 CALL_BYTES = 2**20
 """Frames go in calls of about this size, of which several are under way."""

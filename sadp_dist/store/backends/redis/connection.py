@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from sadp_dist.errors import StoreUnavailable
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 from sadp_dist.store.backends.redis.keys import Keys, Meta, shard_field
 from sadp_dist.store.backends.redis.lease import holder
 from sadp_dist.store.backends.redis.log import ASK, FRAME, Reader, missing_run, pack_ask
@@ -19,9 +19,9 @@ from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.backends.redis.state import Changed, begin
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.frames import Frame, decode_shard, encode, shard_bytes
 from sadp_dist.store.engine.service import Service, refuse_if_over
-from sadp_dist.store.wire.frames import Frame, decode_shard, encode, shard_bytes
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.snapshot import Snapshot
 
 FIRST_LOOK, LONGEST_LOOK = 0.001, 0.25
 """Seconds between looks for a shard. They grow with the time that it has been waited for."""

@@ -13,7 +13,7 @@ from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.backends.redis.state import START, download
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.wire.snapshot import Snapshot
+from sadp_dist.store.engine.snapshot import Snapshot
 
 FRAME, ASK = b"f", b"a"
 """Fields of an entry; each entry has one of them."""

@@ -11,13 +11,13 @@ from typing import Any
 from redis.client import Pipeline
 from redis.exceptions import WatchError
 
-from sadp_dist.selection.sharding import Shard
+from sadp_dist.selection.plan import Shard
 from sadp_dist.store.backends.redis.keys import entry_number, shard_field
 from sadp_dist.store.backends.redis.lease import Lease
 from sadp_dist.store.backends.redis.log import Replica
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.backends.redis.state import PIECE, Changed, make_current, pieces, upload
-from sadp_dist.store.wire.frames import encode_shard
+from sadp_dist.store.engine.frames import encode_shard
 
 LOG_LIMIT = 64 << 20
 """Within an epoch, a snapshot is made once the log has this many bytes and is larger than the latest one.

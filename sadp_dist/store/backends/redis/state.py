@@ -12,7 +12,7 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.backends.redis.keys import Keys, Meta, new_name
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.wire.snapshot import NotKnownHere, Snapshot
+from sadp_dist.store.engine.snapshot import NotKnownHere, Snapshot
 
 PIECE = 4 << 20
 """Largest value in bytes: a line of 1 MB/s carries it well within the timeout of a call."""

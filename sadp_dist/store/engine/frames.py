@@ -50,9 +50,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.errors import UsageError
-from sadp_dist.selection.sharding import Shard
-from sadp_dist.store.engine.history import LONGEST_NAME, MAX_FIGURES, Figures, check_figures
-from sadp_dist.store.engine.validation import Records, check_epoch, check_values
+from sadp_dist.selection.plan import Shard
+from sadp_dist.store.engine.run import (
+    LONGEST_NAME,
+    MAX_FIGURES,
+    Figures,
+    Records,
+    check_epoch,
+    check_figures,
+    check_values,
+)
 
 MAGIC, VERSION = b"SADP", 1
 MAX_COUNT = 2**20

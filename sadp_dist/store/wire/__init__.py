@@ -1,1 +1,0 @@
-"""Bytes: the frames of a push, and snapshots."""
