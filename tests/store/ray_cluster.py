@@ -11,6 +11,8 @@ from ray.cluster_utils import Cluster
 
 from sadp_dist.store.backends.ray.cluster import RUNS
 
+# As docs/stores.md advises: the head's process for a client sometimes dies in gRPC's handlers of fork.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 MEMORY = 300 << 20
 FAST_DETECTION = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
 
