@@ -60,8 +60,6 @@ class UrlSource:
     """The runs in Redis or Ray."""
 
     def __init__(self, url: str) -> None:
-        import sadp_dist.store.client.remote  # noqa: F401 - takes seconds, for which the first to ask would wait
-
         self.name = without_password(url)
         self._url = url
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -13,11 +14,11 @@ from sadp_dist.errors import UsageError
 from sadp_dist.passwords import without_password
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.backends.saved import open_snapshot
+from sadp_dist.store.connection import Queryable, Restarted, StoreOptions, until_reached
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
-from sadp_dist.store.engine.run import check_name
+from sadp_dist.store.engine.run import Run, check_name
 from sadp_dist.store.engine.stats import StoreStats
-from sadp_dist.store.options import StoreOptions
 from sadp_dist.store.view import RunView, Store, StoreUnavailable
 
 __all__ = [
@@ -38,14 +39,16 @@ __all__ = [
 
 BACKENDS = {
     "memory": "sadp_dist.store.backends.embedded",
-    "ray": "sadp_dist.store.backends.ray.backend",
+    "ray": "sadp_dist.store.backends.ray",
     "redis": "sadp_dist.store.backends.redis",
     "rediss": "sadp_dist.store.backends.redis",
 }
 """Scheme of a URL -> module of the backend, which is imported when a URL needs it. Add your own here.
 
-The module has `connect(url, run, dataset_size, pruning, labels, options)`. If runs outlive the processes that
-train, it also has `attach(url, run, options)`, `list_runs(url)` and `remove_run(url, run)`."""
+The module has `connect(url, run, options)`: it begins a `Run` if the store has none of this name, and returns
+a rank's `Connection` to it. If runs outlive the processes that train, the module also has
+`attach(url, run, options)`, which returns a connection for queries to the run of a name, `list_runs(url)` and
+`remove_run(url, run)`."""
 
 
 def connect(
@@ -75,10 +78,20 @@ def connect(
             wait for that rank until they time out.
         StoreUnavailable: the store cannot be reached.
     """
-    backend = _backend(url)
-    classes = None if labels is None else np.asarray(labels)
-    store: Store = backend.connect(url, run, dataset_size, pruning, classes, _options(options))
-    return store
+    backend, chosen = _backend(url), StoreOptions(**options)
+
+    def make_run() -> Run:
+        return Run(run, dataset_size, pruning, None if labels is None else np.asarray(labels))
+
+    if str(url).startswith("memory:"):
+        if url not in ("memory:", "memory://"):
+            shown = without_password(url)
+            raise UsageError(f'url={shown!r}: the embedded store has no address; use "memory:"')
+        store: Store = backend.EmbeddedStore(make_run)
+        return store
+    from sadp_dist.store.client.remote import join  # takes seconds: it imports torch
+
+    return join(lambda ours: backend.connect(url, ours, chosen), make_run, chosen)
 
 
 def attach(url: str, run: str, **options: Any) -> RunView:
@@ -94,8 +107,18 @@ def attach(url: str, run: str, **options: Any) -> RunView:
         StoreUnavailable: the store cannot be reached.
     """
     check_name(run)
-    view: RunView = _shared_backend(url).attach(url, run, _options(options))
-    return view
+    chosen = StoreOptions(**options)
+    connection: Queryable = _shared_backend(url).attach(url, run, chosen)
+    advice = "check that the store is running and that this machine can reach it"
+
+    def query(name: str, arguments: Mapping[str, Any]) -> Any:
+        while True:
+            try:
+                return until_reached(lambda: connection.query(name, arguments), chosen.timeout, advice)
+            except Restarted:
+                continue  # this process has sent nothing that could be missing
+
+    return RunView(query, connection.close)
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
@@ -118,10 +141,6 @@ def remove_run(url: str, run: str) -> None:
     """
     check_name(run)
     _shared_backend(url).remove_run(url, run)
-
-
-def _options(given: dict[str, Any]) -> StoreOptions:
-    return StoreOptions(**given)
 
 
 def _shared_backend(url: str) -> ModuleType:

@@ -1,14 +1,52 @@
-"""`Connection`: what a backend in another process implements. `RemoteStore` does everything else."""
+"""A store in another process: its options, what a backend implements, and how it is tried again.
+
+A backend implements `Connection`. `RemoteStore` does everything else.
+"""
 
 from __future__ import annotations
 
+import random
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
+from pydantic import Field, field_validator
+
+from sadp_dist.errors import StoreUnavailable
+from sadp_dist.sections import Section
 from sadp_dist.selection.plan import Shard
 from sadp_dist.store.engine.frames import Frame
 from sadp_dist.store.engine.snapshot import Snapshot
+
+LONGEST = 365 * 86400.0
+"""Seconds: a longer timeout counts as this one, since not every clock can wait longer."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
+ADVICE = "see to it and go on with --resume, or raise store.timeout"
+
+T = TypeVar("T")
+
+
+class StoreOptions(Section):
+    """How a run uses a store that runs in another process; the embedded store needs none of these.
+
+    Attributes:
+        planner: where the epochs of a run in Redis are planned. "server": in `sadp-dist serve`; "rank0": in a
+            thread of rank 0; "auto": in a server if one runs, else in that thread, which also replaces a
+            server that stopped.
+        snapshot: folder for the snapshots from which a Ray actor recovers, on any path that fsspec reads.
+            None: a folder for temporary files, which is lost with its machine.
+        timeout: seconds that a rank waits for the store and for the other ranks before it gives up.
+    """
+
+    planner: Literal["auto", "server", "rank0"] = "auto"
+    snapshot: str | None = None
+    timeout: Annotated[float, Field(gt=0)] = 1800.0
+
+    @field_validator("timeout")
+    @classmethod
+    def _at_most_a_year(cls, timeout: float) -> float:
+        return min(timeout, LONGEST)
 
 
 class Unreachable(Exception):
@@ -88,3 +126,39 @@ class Connection(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the line; the run stays."""
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each further try: twice as long each time, different on each rank."""
+    chance = random.SystemRandom()  # leaves the job's random numbers alone
+    pause = FIRST_PAUSE
+    while True:
+        yield pause * chance.uniform(0.5, 1.0)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def unavailable(problem: Unreachable, timeout: float, advice: str = ADVICE) -> StoreUnavailable:
+    """Return the error for a store that has not answered for too long."""
+    return StoreUnavailable(f"{problem}; tried for {timeout:g} s: {advice}")
+
+
+def until_reached(call: Callable[[], T], timeout: float, advice: str = ADVICE) -> T:
+    """Return the result of a call that is repeated as long as it raises `Unreachable`.
+
+    Args:
+        call: asks the store.
+        timeout: seconds after which to give up.
+        advice: what to do then; the end of the message.
+
+    Raises:
+        StoreUnavailable: no answer for `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    for pause in pauses():
+        try:
+            return call()
+        except Unreachable as problem:
+            if time.monotonic() + pause > deadline:
+                raise unavailable(problem, timeout, advice) from problem
+        time.sleep(pause)
+    raise AssertionError("pauses never end")

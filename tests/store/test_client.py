@@ -1,7 +1,9 @@
 """A rank's store elsewhere, over a backend in this process whose line is cut and which loses what it has."""
 
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ from hypothesis import strategies as st
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection import PruningConfig
-from sadp_dist.store import Store, StoreOptions, connect, open_snapshot
+from sadp_dist.store import BACKENDS, Store, StoreOptions, attach, connect, open_snapshot
 from sadp_dist.store.client import journal as journal_module
 from sadp_dist.store.client import sender
 from sadp_dist.store.client.journal import Journal
-from sadp_dist.store.client.remote import RemoteStore, view
+from sadp_dist.store.client.remote import RemoteStore
 from sadp_dist.store.connection import Waiting
 from sadp_dist.store.engine.frames import Frame
 from sadp_dist.store.engine.run import Figures, Records, Run
@@ -508,12 +510,14 @@ def test_recording_waits_for_nobody_and_arrives_once_the_backend_is_back_also_if
     assert [record.training for record in store.history()] == [{"loss": 2.0}]
 
 
-def test_one_who_only_looks_sees_the_run_and_cannot_change_it(new_store, backend):
+def test_one_who_only_looks_sees_the_run_and_cannot_change_it(new_store, backend, monkeypatch):
     store = new_store()
     push_all(store, 0)
     store.flush()
     line = Nearby(backend)
-    with view(line, StoreOptions(timeout=0.2)) as looking:
+    monkeypatch.setitem(sys.modules, "nearby", SimpleNamespace(attach=lambda url, run, options: line))
+    monkeypatch.setitem(BACKENDS, "nearby", "nearby")
+    with attach("nearby:", "run", timeout=0.2) as looking:
         backend.restart()  # which is no concern of one who has sent nothing
         store.flush()
         assert looking.stats().seen == N

@@ -18,9 +18,9 @@ from redis.exceptions import NoPermissionError
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store import StoreOptions
-from sadp_dist.store.backends.redis import attach, list_runs, remove_run
+from sadp_dist.store import attach
 from sadp_dist.store.backends.redis import backend as redis_backend
+from sadp_dist.store.backends.redis import list_runs, remove_run
 from sadp_dist.store.backends.redis.address import Address
 from tests.store.redis_server import (
     PASSWORD,
@@ -78,7 +78,7 @@ def everything(url: str, run: str, folder: Path) -> None:
         store.plan(5, 0, 1)
         store.reset()
         store.plan(0, 0, 1)
-        with attach(url, run, StoreOptions()) as reader:
+        with attach(url, run) as reader:
             assert reader.stats().to_dict()["run"] == run
             assert np.isnan(reader.scores([1])).all()
     with ServeProcess(url) as server:
@@ -207,7 +207,7 @@ def test_a_redis_cluster_keeps_each_run_at_one_node_whichever_one_is_told_of(tmp
         assert all(len(at) == 1 for at in places.values())
         assert len({at[0] for at in places.values()}) > 1
         for name in names:
-            with attach(url_of(nodes[0], ""), name, StoreOptions()) as reader:
+            with attach(url_of(nodes[0], ""), name) as reader:
                 assert reader.stats().seen > 0
             remove_run(url_of(nodes[0], ""), name)
         assert list_runs(url_of(nodes[1], "")) == []
@@ -232,7 +232,7 @@ def what_is_said(url: str, kind: type[Exception], caplog, capfd) -> str:
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
         for call in (
             lambda: connect(url, "no", N, PRUNING, timeout=0.5),
-            lambda: attach(url, "no", StoreOptions()),
+            lambda: attach(url, "no"),
             lambda: list_runs(url),
             lambda: remove_run(url, "no"),
         ):

@@ -12,8 +12,8 @@ import pytest
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store import Store, StoreOptions
-from sadp_dist.store.backends.redis import attach, list_runs, publishing, remove_run, state
+from sadp_dist.store import Store, attach
+from sadp_dist.store.backends.redis import list_runs, publishing, remove_run, state
 from sadp_dist.store.backends.redis.keys import Keys, Meta
 from sadp_dist.store.backends.redis.log import ASK, FRAME, pack_ask
 from sadp_dist.store.engine.frames import Frame, encode
@@ -99,7 +99,7 @@ def test_what_is_no_message_of_this_run_is_counted_and_skipped_and_nothing_else_
 
 
 def test_readers_see_all_that_was_acknowledged_while_the_run_goes_on(redis):
-    with rank_of(redis, "read") as store, attach(redis.url, "read", StoreOptions()) as reader:
+    with rank_of(redis, "read") as store, attach(redis.url, "read") as reader:
         for epoch in range(5):
             shard = store.plan(epoch, 0, 1)
             for batch in np.array_split(shard.indices, 7):
@@ -121,18 +121,18 @@ def test_readers_see_all_that_was_acknowledged_while_the_run_goes_on(redis):
 
 def test_a_reader_can_change_nothing(redis):
     rank_of(redis, "read-only").close()
-    with attach(redis.url, "read-only", StoreOptions()) as reader:
+    with attach(redis.url, "read-only") as reader:
         before = redis.client().get(Keys("read-only").meta)
         for call in (lambda: reader.push([0], [1.0], epoch=0), lambda: reader.plan(0), reader.reset):
             with pytest.raises(UsageError, match="can only be read"):
                 call()
         assert redis.client().get(Keys("read-only").meta) == before
     with pytest.raises(UsageError, match="run='nobody' is not at redis://.*; there are: .*read-only"):
-        attach(redis.url, "nobody", StoreOptions())
+        attach(redis.url, "nobody")
 
 
 def test_a_reader_follows_a_run_that_is_begun_anew(redis):
-    with rank_of(redis, "anew") as store, attach(redis.url, "anew", StoreOptions()) as reader:
+    with rank_of(redis, "anew") as store, attach(redis.url, "anew") as reader:
         store.push([1, 2], [1.0, 2.0], epoch=0)
         store.flush()
         assert reader.stats().seen == 2

@@ -17,9 +17,9 @@ import pytest
 
 from sadp_dist import PruningConfig, connect
 from sadp_dist.store import Store, StoreOptions, StoreUnavailable
+from sadp_dist.store.backends import redis as redis_backend
 from sadp_dist.store.backends.redis import list_runs, remove_run, serving
 from sadp_dist.store.backends.redis.address import Address
-from sadp_dist.store.backends.redis.backend import open_connection
 from sadp_dist.store.backends.redis.keys import Keys, Meta
 from sadp_dist.store.backends.redis.lease import Lease, LeaseLost, acquire, holder
 from sadp_dist.store.backends.redis.planner import Planner
@@ -446,7 +446,7 @@ def test_the_planner_needs_no_torch():
 
 
 def test_a_planner_that_comes_goes_on_from_the_snapshot_and_the_log_behind_it(shared):
-    connection = open_connection(shared.url, Run("resumed", N, PRUNING), StoreOptions(planner="server"))
+    connection = redis_backend.connect(shared.url, Run("resumed", N, PRUNING), StoreOptions(planner="server"))
     with job(shared, "resumed") as run:
         for planner_number in range(3):
             planner = Planner(Server(Address.parse(shared.url)), "resumed", f"number {planner_number}")

@@ -14,12 +14,11 @@ from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.plan import Shard
 from sadp_dist.store import Store, attach
+from sadp_dist.store.backends import redis as redis_backend
 from sadp_dist.store.backends.redis import list_runs
-from sadp_dist.store.backends.redis.backend import open_connection
 from sadp_dist.store.backends.redis.keys import Keys
-from sadp_dist.store.connection import Waiting
+from sadp_dist.store.connection import StoreOptions, Waiting
 from sadp_dist.store.engine.run import Run
-from sadp_dist.store.options import StoreOptions
 from tests.store.redis_server import RedisServer
 
 N = 1003
@@ -131,7 +130,7 @@ def test_a_script_that_runs_again_is_told_and_begins_anew_as_if_there_had_been_n
 
 
 def connection_to(redis: RedisServer, run: str, planner: str = "server"):
-    return open_connection(redis.url, Run(run, N, PRUNING, LABELS), StoreOptions(planner=planner))
+    return redis_backend.connect(redis.url, Run(run, N, PRUNING, LABELS), StoreOptions(planner=planner))
 
 
 def test_who_is_waited_for_is_known_once_a_planner_has_read_who_asked(redis):

@@ -25,7 +25,7 @@ class PushBuffer:
         sink: receives the checked records, which may share memory with the push.
 
     Attributes:
-        rejected: pushes refused; whoever reports the count sets it back to 0.
+        rejected: pushes refused and not reported yet.
     """
 
     def __init__(self, dataset_size: int, sink: Callable[[Records], None]) -> None:
@@ -65,6 +65,11 @@ class PushBuffer:
             except UsageError as error:
                 self.rejected += 1
                 raise UsageError(f"a push before this call was refused: {error}") from None
+
+    def take_rejected(self) -> int:
+        """Return the number of pushes refused since the last call, for a report."""
+        count, self.rejected = self.rejected, 0
+        return count
 
     def clear(self) -> None:
         """Drop the pushes that still wait."""

@@ -1,4 +1,4 @@
-"""Communication between the ranks of a torch.distributed job, for a store."""
+"""Communication between the ranks of a torch.distributed job, or of a job of one process, for a store."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ T = TypeVar("T")
 
 Failure = tuple[type[Exception], str]
 
-CONNECTED_TOO_EARLY = "this store was connected before init_process_group(): connect after it, on every rank"
-
 
 def has_other_ranks() -> bool:
     """Return whether this process is one of several ranks of a torch.distributed job."""
@@ -29,6 +27,8 @@ def has_other_ranks() -> bool:
 
 class Collective:
     """The ranks of a job. They use their own gloo group, so that a job on nccl needs no GPU for it.
+
+    A process without torch.distributed is a job of one rank: its steps run in it, without a group.
 
     Every rank calls every method. An error on one rank is raised on all of them with the same message: if one
     rank raised alone, the others would wait for it. Small values travel as objects, arrays as they are.
@@ -40,15 +40,18 @@ class Collective:
     """
 
     def __init__(self, timeout: float | None = None) -> None:
+        self.rank, self.size = 0, 1
+        self._open: list[dist.ProcessGroup] = []  # the only reference to the group, which closing removes
+        self._give_back = weakref.finalize(self, _destroy, self._open)
+        if not has_other_ranks():
+            return
         with _lost_peers():
             group = dist.new_group(
                 backend="gloo", timeout=None if timeout is None else timedelta(seconds=timeout)
             )
         assert isinstance(group, dist.ProcessGroup)  # this rank is a member: the group is of all ranks
-        self._open: list[dist.ProcessGroup] = [group]  # the only reference to it, which closing removes
-        self._give_back = weakref.finalize(self, _destroy, self._open)
-        self.rank = dist.get_rank(group)
-        self.size = dist.get_world_size(group)
+        self._open.append(group)
+        self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
 
     @property
     def _group(self) -> dist.ProcessGroup:
@@ -60,6 +63,17 @@ class Collective:
         """Close the group's connections. Each rank does so by itself; a second call is harmless."""
         self._give_back()
 
+    def check(self) -> None:
+        """Refuse a job that began after this: its ranks would not wait for each other.
+
+        Raises:
+            UsageError: it has.
+        """
+        if self.size == 1 and has_other_ranks():
+            raise UsageError(
+                "this store was connected before init_process_group(): connect after it, on every rank"
+            )
+
     def agree(self, call: str, step: Callable[[], T]) -> list[T]:
         """Run a step on every rank and return the results, by rank.
 
@@ -70,6 +84,9 @@ class Collective:
         Raises:
             UsageError, StoreUnavailable: the step failed on a rank, or the ranks made different calls.
         """
+        self.check()
+        if self.size == 1:
+            return [step()]
         result, error = _attempt(step)
         everyone: list[Any] = [None] * self.size
         with _lost_peers():
@@ -88,6 +105,8 @@ class Collective:
         Raises:
             UsageError, StoreUnavailable: the step failed.
         """
+        if self.size == 1:
+            return step()
         result, error = _attempt(step) if self.rank == 0 else (None, None)
         outcome: list[Any] = [(result, _message(error))]
         with _lost_peers():
@@ -133,8 +152,9 @@ class Collective:
 
 
 def _destroy(open_groups: list[dist.ProcessGroup]) -> None:
-    with suppress(ValueError):  # the job has ended, and the group with it
-        dist.destroy_process_group(open_groups.pop())
+    while open_groups:
+        with suppress(ValueError):  # the job has ended, and the group with it
+            dist.destroy_process_group(open_groups.pop())
 
 
 def _attempt(step: Callable[[], T]) -> tuple[T | None, Exception | None]:

@@ -7,20 +7,25 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch.distributed as dist
-
-from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.errors import StoreUnavailable
 from sadp_dist.selection.plan import Shard, check_rank
 from sadp_dist.store.client.buffer import PushBuffer
-from sadp_dist.store.client.collective import CONNECTED_TOO_EARLY, Collective, has_other_ranks
-from sadp_dist.store.client.retry import pauses, unavailable, until_reached
+from sadp_dist.store.client.collective import Collective
 from sadp_dist.store.client.sender import Sender
-from sadp_dist.store.connection import Connection, Queryable, Restarted, Unreachable, Waiting
+from sadp_dist.store.connection import (
+    Connection,
+    Restarted,
+    StoreOptions,
+    Unreachable,
+    Waiting,
+    pauses,
+    unavailable,
+    until_reached,
+)
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Figures, Run, check_figures
 from sadp_dist.store.engine.snapshot import Snapshot
-from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.view import RunView, Store
+from sadp_dist.store.view import Store
 
 if TYPE_CHECKING:
     from sadp_dist.store.view import Array
@@ -44,7 +49,7 @@ class RemoteStore(Store):
         connection: to the run; the store closes it.
         run: what is trained; the backend has the same run.
         options: only the timeout is used.
-        ranks: of the job, closed with the store; None for a single process.
+        ranks: of the job, closed with the store; None for a job of one process.
     """
 
     def __init__(
@@ -53,7 +58,7 @@ class RemoteStore(Store):
         self._connection = connection
         self._run, self._dataset_size = run, run.dataset_size
         self._timeout = options.timeout
-        self._ranks = ranks
+        self._ranks = ranks or Collective(options.timeout + GRACE)
         combines = run.pruning.combine is not None
         self._sender = Sender(connection, run.dataset_size, options.timeout, combines)
         self._buffer = PushBuffer(run.dataset_size, self._sender.add)
@@ -63,10 +68,9 @@ class RemoteStore(Store):
         self._buffer.push(indices, scores, epoch, valid)
 
     def plan(self, epoch: int, rank: int | None = None, world_size: int | None = None) -> Shard:
-        self._refuse_if_connected_too_early()
-        job = (dist.get_rank(), dist.get_world_size()) if self._ranks is not None else (0, 1)
-        mine = job[0] if rank is None else rank
-        size = job[1] if world_size is None else world_size
+        self._ranks.check()
+        mine = self._ranks.rank if rank is None else rank
+        size = self._ranks.size if world_size is None else world_size
         epoch, (mine, size) = self._run.check_epoch(epoch), check_rank(mine, size)
         self._deliver()
         shard = self._wait_for_shard(epoch, mine, size)
@@ -94,7 +98,7 @@ class RemoteStore(Store):
             taken[:] = [until_reached(self._connection.snapshot, self._timeout)]
 
         self._with_everything("save", take)
-        self._on_rank_zero(lambda: taken[0].save(path))
+        self._ranks.on_rank_zero(lambda: taken[0].save(path))
 
     def load(self, path: str | PathLike[str]) -> None:
         def loaded() -> Snapshot:
@@ -111,16 +115,14 @@ class RemoteStore(Store):
         self._buffer.clear()
         self._sender.close()
         self._connection.close()
-        if self._ranks is not None:
-            self._ranks.close()
+        self._ranks.close()
 
     def _deliver(self) -> None:
         """Return once the backend has everything that this rank has pushed."""
         try:
             self._buffer.drain()
         finally:
-            self._sender.reject(self._buffer.rejected)
-            self._buffer.rejected = 0
+            self._sender.reject(self._buffer.take_rejected())
         self._sender.flush()
 
     def _wait_for_shard(self, epoch: int, rank: int, world_size: int) -> Shard:
@@ -181,42 +183,29 @@ class RemoteStore(Store):
             return self._sender.resends == resends
 
         while not done:
-            self._together(call, note)
-            self._together(call, self._deliver)
-            done = self._on_rank_zero(run_step)
+            self._ranks.agree(call, note)
+            self._ranks.agree(call, self._deliver)
+            done = self._ranks.on_rank_zero(run_step)
 
     def _replace(self, call: str, state: Callable[[], Snapshot]) -> None:
         """Replace the state of the run by one that rank 0 makes."""
         made: list[Snapshot] = []
-        self._together(call, lambda: None)
-        self._on_rank_zero(lambda: made.append(state()))
-        self._together(call, self._clear)  # from now on no earlier push is on its way
-        self._on_rank_zero(lambda: until_reached(lambda: self._connection.restore(made[0]), self._timeout))
-        self._together(call, self._rejoin)
+        self._ranks.agree(call, lambda: None)
+        self._ranks.on_rank_zero(lambda: made.append(state()))
+        self._ranks.agree(call, self._clear)  # from now on no earlier push is on its way
+        self._ranks.on_rank_zero(
+            lambda: until_reached(lambda: self._connection.restore(made[0]), self._timeout)
+        )
+        self._ranks.agree(call, self._rejoin)
 
     def _rejoin(self) -> None:
-        if self._ranks is not None and self._ranks.rank != 0:
+        if self._ranks.rank != 0:
             until_reached(self._connection.rejoin, self._timeout)
 
     def _clear(self) -> None:
         self._buffer.clear()
-        self._buffer.rejected = 0
+        self._buffer.take_rejected()
         self._sender.clear()
-
-    def _together(self, call: str, step: Callable[[], Any]) -> None:
-        """Run a step on every rank of the job; none continues before all have run it."""
-        self._refuse_if_connected_too_early()
-        if self._ranks is None:
-            step()
-        else:
-            self._ranks.agree(call, step)
-
-    def _on_rank_zero(self, step: Callable[[], T]) -> T:
-        return step() if self._ranks is None else self._ranks.on_rank_zero(step)
-
-    def _refuse_if_connected_too_early(self) -> None:
-        if self._ranks is None and has_other_ranks():
-            raise UsageError(CONNECTED_TOO_EARLY)
 
 
 def join(
@@ -232,7 +221,7 @@ def join(
     Raises:
         UsageError, StoreUnavailable: a rank could not connect.
     """
-    ranks = Collective(options.timeout + GRACE) if has_other_ranks() else None
+    ranks = Collective(options.timeout + GRACE)
     opened: list[tuple[Connection, Run]] = []
 
     def step() -> None:
@@ -240,30 +229,10 @@ def join(
         opened.append((open_connection(run), run))
 
     try:
-        step() if ranks is None else ranks.agree("connect", step)
+        ranks.agree("connect", step)
     except BaseException:
         for connection, _ in opened:
             connection.close()
-        if ranks is not None:
-            ranks.close()
+        ranks.close()
         raise
     return RemoteStore(*opened[0], options, ranks)
-
-
-def view(connection: Queryable, options: StoreOptions) -> RunView:
-    """Return a view of a run that other processes train.
-
-    Args:
-        connection: to the run; closing the view closes it.
-        options: only the timeout is used.
-    """
-    advice = "check that the store is running and that this machine can reach it"
-
-    def query(name: str, arguments: Mapping[str, Any]) -> Any:
-        while True:
-            try:
-                return until_reached(lambda: connection.query(name, arguments), options.timeout, advice)
-            except Restarted:
-                continue  # this process has sent nothing that could be missing
-
-    return RunView(query, connection.close)

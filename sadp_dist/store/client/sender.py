@@ -13,8 +13,7 @@ import numpy as np
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.client.journal import Journal
-from sadp_dist.store.client.retry import pauses, unavailable
-from sadp_dist.store.connection import Connection, Restarted, Unreachable
+from sadp_dist.store.connection import Connection, Restarted, Unreachable, pauses, unavailable
 from sadp_dist.store.engine.frames import Frame, index_dtype
 from sadp_dist.store.engine.run import Figures, Records
 

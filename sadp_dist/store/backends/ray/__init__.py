@@ -1,4 +1,4 @@
-"""Runs in a Ray cluster: one actor keeps each run, on any node. `backend` connects to it.
+"""Runs in a Ray cluster: one actor keeps each run, on any node.
 
 Actors need neither torch nor the rest of what a rank does, so that they are small, and soon back.
 """
@@ -12,3 +12,7 @@ except ImportError as error:
     from sadp_dist.errors import MissingExtra
 
     raise MissingExtra(error.name or "ray", "ray") from error
+
+from sadp_dist.store.backends.ray.backend import attach, connect, list_runs, remove_run
+
+__all__ = ["attach", "connect", "list_runs", "remove_run"]

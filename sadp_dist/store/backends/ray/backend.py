@@ -1,4 +1,4 @@
-"""The Ray backend: join a run, view one, list and remove them."""
+"""The Ray backend: connect to a run, attach to one, list and remove them."""
 
 from __future__ import annotations
 
@@ -8,44 +8,21 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from numpy.typing import NDArray
 
-from sadp_dist.errors import UsageError
-from sadp_dist.selection.config import PruningConfig
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.backends.ray import cluster
 from sadp_dist.store.backends.ray.actor import Creation, RunActor
 from sadp_dist.store.backends.ray.connection import RayConnection
 from sadp_dist.store.backends.ray.files import folder_of
-from sadp_dist.store.client.remote import join, view
-from sadp_dist.store.client.retry import until_reached
-from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.connection import StoreOptions, Unreachable, until_reached
 from sadp_dist.store.engine.run import Run
-from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.view import RunView, Store, StoreUnavailable
 
 MAX_WAITING = 10_000
 """Largest number of simultaneous calls to an actor: each waiting rank has one."""
 SUMMARY = ("run", "dataset_size", "method", "epoch", "seen")
 
 
-def connect(
-    url: str,
-    run: str,
-    dataset_size: int,
-    pruning: PruningConfig,
-    labels: NDArray[Any] | None,
-    options: StoreOptions,
-) -> Store:
-    """Return the store of a run; the first rank to connect creates its actor."""
-
-    return join(
-        lambda ours: open_connection(url, ours, options),
-        lambda: Run(run, dataset_size, pruning, labels),
-        options,
-    )
-
-
-def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
+def connect(url: str, run: Run, options: StoreOptions) -> RayConnection:
     """Return a connection to a run, whose actor is created if there is none.
 
     Raises:
@@ -72,8 +49,8 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RayConnection:
     return opened
 
 
-def attach(url: str, run: str, options: StoreOptions) -> RunView:
-    """Return a view of a run that other processes train.
+def attach(url: str, run: str, options: StoreOptions) -> RayConnection:
+    """Return a connection to a run that other processes train.
 
     Raises:
         UsageError: there is no run of this name.
@@ -81,7 +58,7 @@ def attach(url: str, run: str, options: StoreOptions) -> RunView:
     """
     cluster.join(url)
     actor = cluster.find(run, url)
-    return view(until_reached(lambda: RayConnection(actor, run), options.timeout), options)
+    return until_reached(lambda: RayConnection(actor, run), options.timeout)
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:

@@ -16,8 +16,7 @@ import ray
 from ray import exceptions
 
 from sadp_dist.errors import UsageError
-from sadp_dist.store.client.retry import until_reached
-from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.connection import Unreachable, until_reached
 from sadp_dist.store.view import StoreUnavailable
 
 RUNS = "sadp_dist"

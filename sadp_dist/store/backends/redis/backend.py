@@ -1,7 +1,4 @@
-"""The Redis backend: join a run, view one, list and remove them.
-
-Only a rank needs torch, and imports it when it connects; `sadp-dist serve` starts without torch.
-"""
+"""The Redis backend: connect to a run, attach to one, list and remove them."""
 
 from __future__ import annotations
 
@@ -11,10 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from numpy.typing import NDArray
-
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.backends.redis.address import Address
 from sadp_dist.store.backends.redis.connection import RedisConnection
 from sadp_dist.store.backends.redis.directory import Directory
@@ -24,13 +18,10 @@ from sadp_dist.store.backends.redis.log import Reader
 from sadp_dist.store.backends.redis.planner import Planner
 from sadp_dist.store.backends.redis.server import NoAnswer, Server
 from sadp_dist.store.backends.redis.state import Changed, begin
-from sadp_dist.store.client.retry import until_reached
-from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.connection import StoreOptions, Unreachable, until_reached
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run, differences
 from sadp_dist.store.engine.service import Service
-from sadp_dist.store.options import StoreOptions
-from sadp_dist.store.view import RunView, Store
 
 PATIENCE = 10.0
 """Seconds to wait for a Redis that is just starting."""
@@ -43,25 +34,7 @@ BEGINNING_FOR = 30.0
 T = TypeVar("T")
 
 
-def connect(
-    url: str,
-    run: str,
-    dataset_size: int,
-    pruning: PruningConfig,
-    labels: NDArray[Any] | None,
-    options: StoreOptions,
-) -> Store:
-    """Return the store of a run; the first rank to connect begins the run."""
-    from sadp_dist.store.client.remote import join
-
-    return join(
-        lambda ours: open_connection(url, ours, options),
-        lambda: Run(run, dataset_size, pruning, labels),
-        options,
-    )
-
-
-def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnection:
+def connect(url: str, run: Run, options: StoreOptions) -> RedisConnection:
     """Return a connection to a run, which is begun if it is not there. On rank 0 it may start a planner.
 
     Raises:
@@ -78,18 +51,16 @@ def open_connection(url: str, run: Run, options: StoreOptions) -> RedisConnectio
     return RedisConnection(server, meta, planner)
 
 
-def attach(url: str, run: str, options: StoreOptions) -> RunView:
-    """Return a view of a run that other processes train.
+def attach(url: str, run: str, options: StoreOptions) -> Reader:
+    """Return what answers queries to a run that other processes train.
 
     Raises:
         UsageError: there is no such run.
     """
-    from sadp_dist.store.client.remote import view
-
     server = Server(Address.parse(url))
     if _patiently(lambda: _look_at(server, run)[0]) is None:
         raise _no_such_run(server, run)
-    return view(Reader(server, run), options)
+    return Reader(server, run)
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:

@@ -23,8 +23,7 @@ from sadp_dist.store.backends.redis.log import Entries, Replica
 from sadp_dist.store.backends.redis.publishing import Publisher
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.backends.redis.state import Changed, begin
-from sadp_dist.store.client.retry import pauses
-from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.connection import Unreachable, pauses
 
 POLL = 0.25
 """Seconds between checks for the lease and for a request to stop."""

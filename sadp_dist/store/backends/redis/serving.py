@@ -12,8 +12,7 @@ from sadp_dist.store.backends.redis.idle import IdleRun, awake
 from sadp_dist.store.backends.redis.lease import TTL
 from sadp_dist.store.backends.redis.planner import Planner
 from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.client.retry import pauses
-from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.connection import Unreachable, pauses
 
 LOOK = 1.0
 """Seconds between looks for new runs."""
