@@ -25,7 +25,7 @@ from benchmarks.servers import ray_cluster, redis_server
 from sadp_dist import PruningConfig, connect
 from sadp_dist.selection.random import index_type
 from sadp_dist.store import remove_run
-from sadp_dist.store.backends.redis.publishing import LOG_LIMIT
+from sadp_dist.store.backends.redis.lease import LOG_LIMIT
 from sadp_dist.store.engine.frames import index_dtype
 
 KEPT = 0.65
@@ -228,7 +228,7 @@ def counter(backend: str, url: str, run: str, rank: int) -> Iterator[Callable[[i
     else:
         import redis
 
-        from sadp_dist.store.backends.redis.keys import Keys, Meta
+        from sadp_dist.store.backends.redis.state import Keys, Meta
 
         with redis.Redis.from_url(url) as client:
 

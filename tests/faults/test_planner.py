@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sadp_dist.store.backends.redis.keys import shard_field
 from sadp_dist.store.backends.redis.log import pack_ask
+from sadp_dist.store.backends.redis.state import shard_field
 from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
 from tests.faults.job import Job
 from tests.faults.planner import Planner

@@ -13,9 +13,9 @@ import pytest
 from sadp_dist import PruningConfig, connect
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import Store, attach
-from sadp_dist.store.backends.redis import list_runs, publishing, remove_run, state
-from sadp_dist.store.backends.redis.keys import Keys, Meta
+from sadp_dist.store.backends.redis import lease, list_runs, remove_run, state
 from sadp_dist.store.backends.redis.log import ASK, FRAME, pack_ask
+from sadp_dist.store.backends.redis.state import Keys, Meta
 from sadp_dist.store.engine.frames import Frame, encode
 from sadp_dist.store.engine.run import Records
 from tests.store.redis_server import RedisServer, until
@@ -158,7 +158,7 @@ def test_what_a_run_takes_in_redis_does_not_grow_with_its_epochs(redis):
 
 
 def test_a_long_epoch_is_snapshotted_in_its_middle(redis, monkeypatch):
-    monkeypatch.setattr(publishing, "LOG_LIMIT", 100_000)
+    monkeypatch.setattr(lease, "LOG_LIMIT", 100_000)
     with rank_of(redis, "middle") as store:
         store.plan(0, 0, 1)
         for round_ in range(10):
@@ -171,8 +171,8 @@ def test_a_long_epoch_is_snapshotted_in_its_middle(redis, monkeypatch):
 
 
 def test_a_snapshot_waits_until_the_log_is_as_long_as_the_one_before(redis, monkeypatch):
-    monkeypatch.setattr(publishing, "LOG_LIMIT", 1000)
-    for module in (publishing, state):
+    monkeypatch.setattr(lease, "LOG_LIMIT", 1000)
+    for module in (lease, state):
         monkeypatch.setattr(module, "PIECE", 10_000)
     with rank_of(redis, "spaced") as store:
         store.plan(0, 0, 1)

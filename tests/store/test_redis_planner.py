@@ -20,11 +20,10 @@ from sadp_dist.store import Store, StoreOptions, StoreUnavailable
 from sadp_dist.store.backends import redis as redis_backend
 from sadp_dist.store.backends.redis import list_runs, remove_run, serving
 from sadp_dist.store.backends.redis.address import Address
-from sadp_dist.store.backends.redis.keys import Keys, Meta
-from sadp_dist.store.backends.redis.lease import Lease, LeaseLost, acquire, holder
+from sadp_dist.store.backends.redis.lease import Lease, LeaseLost, acquire
 from sadp_dist.store.backends.redis.planner import Planner
 from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.backends.redis.state import begin
+from sadp_dist.store.backends.redis.state import Keys, Meta, begin, holder
 from sadp_dist.store.connection import Waiting
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run

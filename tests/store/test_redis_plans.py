@@ -16,7 +16,7 @@ from sadp_dist.selection.plan import Shard
 from sadp_dist.store import Store, attach
 from sadp_dist.store.backends import redis as redis_backend
 from sadp_dist.store.backends.redis import list_runs
-from sadp_dist.store.backends.redis.keys import Keys
+from sadp_dist.store.backends.redis.state import Keys
 from sadp_dist.store.connection import StoreOptions, Waiting
 from sadp_dist.store.engine.run import Run
 from tests.store.redis_server import RedisServer

@@ -11,13 +11,19 @@ from typing import Any, TypeVar
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.backends.redis.address import Address
 from sadp_dist.store.backends.redis.connection import RedisConnection
-from sadp_dist.store.backends.redis.directory import Directory
-from sadp_dist.store.backends.redis.keys import REMOVED, REMOVED_FOR, Keys, Meta, Unreadable
-from sadp_dist.store.backends.redis.lease import holder
 from sadp_dist.store.backends.redis.log import Reader
 from sadp_dist.store.backends.redis.planner import Planner
-from sadp_dist.store.backends.redis.server import NoAnswer, Server
-from sadp_dist.store.backends.redis.state import Changed, begin
+from sadp_dist.store.backends.redis.server import Directory, NoAnswer, Server
+from sadp_dist.store.backends.redis.state import (
+    REMOVED,
+    REMOVED_FOR,
+    Changed,
+    Keys,
+    Meta,
+    Unreadable,
+    begin,
+    holder,
+)
 from sadp_dist.store.connection import StoreOptions, Unreachable, until_reached
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run, differences

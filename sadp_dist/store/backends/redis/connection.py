@@ -11,12 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from sadp_dist.errors import StoreUnavailable
 from sadp_dist.selection.plan import Shard
-from sadp_dist.store.backends.redis.keys import Keys, Meta, shard_field
-from sadp_dist.store.backends.redis.lease import holder
 from sadp_dist.store.backends.redis.log import ASK, FRAME, Reader, missing_run, pack_ask
 from sadp_dist.store.backends.redis.planner import Planner
 from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.backends.redis.state import Changed, begin
+from sadp_dist.store.backends.redis.state import Changed, Keys, Meta, begin, holder, shard_field
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.frames import Frame, decode_shard, encode, shard_bytes

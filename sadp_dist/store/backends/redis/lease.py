@@ -1,4 +1,4 @@
-"""The lease of a run: one planner at a time may plan it.
+"""The lease of a run: one planner at a time may plan it. And what its holder writes: shards and snapshots.
 
 A planner that takes the lease gets a token, a number larger than that of the planner before. It writes the
 token under two keys. The lease itself expires after `TTL` seconds unless a thread of the planner renews it.
@@ -12,18 +12,37 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 from redis import exceptions
 from redis.client import Pipeline
+from redis.exceptions import WatchError
 
-from sadp_dist.store.backends.redis.keys import Keys
+from sadp_dist.selection.plan import Shard
+from sadp_dist.store.backends.redis.log import Replica
 from sadp_dist.store.backends.redis.server import Server
+from sadp_dist.store.backends.redis.state import (
+    PIECE,
+    Changed,
+    Keys,
+    entry_number,
+    make_current,
+    pieces,
+    shard_field,
+    upload,
+)
+from sadp_dist.store.engine.frames import encode_shard
 
 TTL = 5.0
 """Seconds after which a lease expires that is not renewed."""
 RENEW = 1.0
+LOG_LIMIT = 64 << 20
+"""Within an epoch, a snapshot is made once the log has this many bytes and is larger than the latest one.
+Otherwise a run of a hundred million examples would write 3 GB for every 64 MB of scores."""
 
 
 class LeaseLost(Exception):
@@ -110,11 +129,108 @@ def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
         pipe.set(keys.lease, value, px=int(TTL * 1000))
         try:
             pipe.execute()
-        except exceptions.WatchError:
+        except WatchError:
             return None  # another planner was faster
     return Lease(server, keys, token, value)
 
 
-def holder(value: bytes | None) -> str | None:
-    """Return the name of the planner that has a lease; None if there is no lease."""
-    return None if value is None else str(json.loads(value)["planner"])
+class Publisher:
+    """Writes a planner's results, as long as the planner has the lease.
+
+    Every method raises `LeaseLost` if the lease is over, and `Changed` if another process changed the run.
+
+    Args:
+        server: where the run is.
+        replica: has read the run's log.
+        lease: of the planner.
+        say: receives one line for each plan.
+    """
+
+    def __init__(self, server: Server, replica: Replica, lease: Lease, say: Callable[[str], None]) -> None:
+        self._server, self._replica, self._lease, self._say = server, replica, lease, say
+        self._waits: dict[str, list[int]] | None = None  # as published
+
+    def settle(self, start: float) -> None:
+        """Publish what the ranks wait for; after a new plan, or a long log, make a snapshot.
+
+        Args:
+            start: when the planner began with the plan, by `time.perf_counter`.
+        """
+        replica = self._replica
+        assert replica.service is not None and replica.meta is not None
+        self._publish()
+        engine = replica.service.engine
+        epoch = engine.latest_epoch
+        planned = epoch is not None and epoch != replica.meta.epoch
+        if epoch is not None and planned:
+            plan, milliseconds = engine.plan(epoch), (time.perf_counter() - start) * 1000
+            self._say(f"epoch {epoch}, {plan.drawn:,} of {plan.dataset_size:,}, {milliseconds:.0f} ms")
+        snapshot = (replica.meta.pieces - 1) * PIECE  # without the last piece
+        if planned or replica.read > max(LOG_LIMIT, snapshot):
+            self._save()
+
+    def write(self, commands: Callable[[Pipeline], object]) -> None:
+        """Write in one transaction."""
+        try:
+            with self._server.redis.pipeline() as pipe:
+                pipe.watch(self._replica.keys.meta)
+                self._lease.guard(pipe)
+                if pipe.get(self._replica.keys.meta) != self._replica.raw:
+                    raise Changed
+                pipe.multi()
+                commands(pipe)
+                pipe.execute()
+        except WatchError as error:
+            raise Changed from error
+
+    def _publish(self) -> None:
+        replica = self._replica
+        assert replica.service is not None
+        waits = {f"{epoch}:{size}": list(ranks) for (epoch, size), ranks in replica.service.waits().items()}
+        for epoch, rank, size in replica.ready:
+            shard = replica.service.shard(epoch, rank, size)
+            if shard is not None:  # None if two later plans came at once: nobody waits for this one
+                self._publish_shard(shard, rank, size)
+        replica.ready.clear()
+        if waits != self._waits:
+            self.write(lambda pipe: pipe.set(replica.keys.status, json.dumps(waits)))
+            self._waits = waits
+
+    def _publish_shard(self, shard: Shard, rank: int, world_size: int) -> None:
+        assert self._replica.meta is not None
+        key = self._replica.keys.shards(self._replica.meta.log)
+        values: Any = {
+            shard_field(shard.epoch, rank, world_size, number): piece
+            for number, piece in enumerate(pieces(encode_shard(shard)))
+        }
+        self.write(lambda pipe: pipe.hset(key, mapping=values))
+
+    def _save(self) -> None:
+        """Make a snapshot; then trim the log up to it, and delete the shards of old plans."""
+        replica = self._replica
+        service, meta = replica.service, replica.meta
+        assert service is not None and meta is not None
+        log, published = replica.keys.log(meta.log), replica.keys.shards(meta.log)
+        name, number = upload(self._server, replica.keys, service)
+        meta = replace(
+            meta,
+            snapshot=name,
+            pieces=number,
+            position=replica.position,
+            saved=time.time(),
+            epoch=service.engine.latest_epoch,
+        )
+        old = [
+            field
+            for field in self._server.redis.hkeys(published)
+            if not service.engine.has_plan(int(field.split(b":")[0]))
+        ]
+
+        def also(pipe: Pipeline) -> None:
+            milliseconds, count = entry_number(replica.position)
+            pipe.xtrim(log, minid=f"{milliseconds}-{count + 1}", approximate=False)
+            if old:
+                pipe.hdel(published, *old)
+
+        replica.raw = make_current(self._server, replica.keys, meta, replica.raw, also, self._lease.guard)
+        replica.meta, replica.read = meta, 0

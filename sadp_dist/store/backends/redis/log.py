@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store.backends.redis.keys import REMOVED, Keys, Meta, entry_number
-from sadp_dist.store.backends.redis.lease import holder
 from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.backends.redis.state import START, download
+from sadp_dist.store.backends.redis.state import REMOVED, START, Keys, Meta, download, entry_number, holder
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine.service import Service
 from sadp_dist.store.engine.snapshot import Snapshot

@@ -9,26 +9,36 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store.backends.redis.directory import Directory
-from sadp_dist.store.backends.redis.idle import IdleRun
-from sadp_dist.store.backends.redis.keys import REMOVED, Meta, new_name
-from sadp_dist.store.backends.redis.lease import TTL, Lease, LeaseLost, acquire
+from sadp_dist.store.backends.redis.lease import TTL, Lease, LeaseLost, Publisher, acquire
 from sadp_dist.store.backends.redis.log import Entries, Replica
-from sadp_dist.store.backends.redis.publishing import Publisher
-from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.backends.redis.state import Changed, begin
+from sadp_dist.store.backends.redis.server import Directory, Server
+from sadp_dist.store.backends.redis.state import REMOVED, Changed, Meta, begin, new_name
 from sadp_dist.store.connection import Unreachable, pauses
 
 POLL = 0.25
 """Seconds between checks for the lease and for a request to stop."""
 LOOK = 1.0
 """Seconds between checks for a planner outside the job, if that one has priority."""
+
+
+class IdleRun:
+    """An idle run, as its planner left it.
+
+    Args:
+        server: where the run is.
+        planner: name of the planner that would continue, for messages.
+        replica: has read the log to its end.
+    """
+
+    def __init__(self, server: Server, planner: str, replica: Replica) -> None:
+        assert replica.meta is not None
+        self.server, self.planner, self.keys = server, planner, replica.keys
+        self.log, self.position, self.raw = replica.keys.log(replica.meta.log), replica.position, replica.raw
 
 
 class Planner:
@@ -256,9 +266,5 @@ class Planner:
             if str(error).startswith(("NOGROUP", "UNBLOCKED", "WRONGTYPE")):
                 raise Changed from error  # there is a new log, or another planner
             raise
-        return _decoded(answer)
-
-
-def _decoded(reply: Any) -> Entries:
-    """The entries in a reply to XREADGROUP of one stream."""
-    return reply[0][1] if reply else []
+        entries: Entries = answer[0][1] if answer else []
+        return entries

@@ -1,9 +1,10 @@
-"""The client of a Redis server, and what its errors mean for a run."""
+"""The client of a Redis server, the names of the runs in it, and what its errors mean for a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import redis
@@ -17,6 +18,8 @@ from sadp_dist.store.connection import Unreachable
 
 TIMEOUT = 5.0
 READ_SIZE = 1 << 20
+RUNS = "sadp_dist:runs"
+"""A set: the names of all runs."""
 
 
 class NoAnswer(Unreachable):
@@ -93,6 +96,38 @@ class Server:
         answer = connection.read_response()
         lines = dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
         self.process = lines["run_id"]
+
+
+class Directory:
+    """The names of all runs. It has its own `Server`: in a cluster, the names may be on another node."""
+
+    def __init__(self, address: Address) -> None:
+        self._server = Server(address)
+
+    def names(self) -> list[str]:
+        """Return all names in alphabetical order."""
+        with self._server.faults():
+            return sorted(name.decode() for name in self._server.redis.smembers(RUNS))
+
+    def add(self, run: str) -> None:
+        """Add a name; adding it twice is harmless."""
+        with self._server.faults():
+            self._server.redis.sadd(RUNS, run)
+
+    def remove(self, run: str) -> None:
+        with self._server.faults():
+            self._server.redis.srem(RUNS, run)
+
+    def close(self) -> None:
+        self._server.close()
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _meaning(error: exceptions.RedisError, address: Address) -> Exception:

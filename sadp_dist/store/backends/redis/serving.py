@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store.backends.redis.address import Address
-from sadp_dist.store.backends.redis.directory import Directory
-from sadp_dist.store.backends.redis.idle import IdleRun, awake
 from sadp_dist.store.backends.redis.lease import TTL
-from sadp_dist.store.backends.redis.planner import Planner
-from sadp_dist.store.backends.redis.server import Server
+from sadp_dist.store.backends.redis.planner import IdleRun, Planner
+from sadp_dist.store.backends.redis.server import Directory, Server
 from sadp_dist.store.connection import Unreachable, pauses
 
 LOOK = 1.0
@@ -71,7 +70,7 @@ class _Runs:
         """
         self._bury()
         self._idle = {name: run for name, run in self._idle.items() if name in names}
-        for name in awake(self._idle):
+        for name in _awake(self._idle):
             del self._idle[name]
         for name in names:
             if name not in self._planners and name not in self._idle:
@@ -108,3 +107,29 @@ class _Runs:
             if self._told.get(run) != str(planner.failure):
                 self._told[run] = str(planner.failure)
                 self._say(f"run {run}: {planner.failure}")
+
+
+def _awake(idle: Mapping[str, IdleRun]) -> list[str]:
+    """Return the names of the runs that were written to or replaced, with one request to each server.
+
+    To the ranks of the other runs, their planner stays visible.
+
+    Raises:
+        Unreachable: a server does not answer.
+    """
+    at_node = defaultdict(list)
+    for name, run in idle.items():
+        at_node[run.server.node].append((name, run))
+    found = []
+    for runs in at_node.values():
+        server = runs[0][1].server
+        with server.faults(), server.redis.pipeline(transaction=False) as pipe:
+            for _, run in runs:
+                pipe.set(run.keys.server, run.planner, px=int(TTL * 1000))
+                pipe.get(run.keys.meta)
+                pipe.xrange(run.log, f"({run.position}", count=1)
+            answers = iter(pipe.execute(raise_on_error=False))
+        for (name, run), _, raw, entries in zip(runs, answers, answers, answers, strict=True):
+            if raw != run.raw or entries:  # an error counts, too: the planner finds out what it means
+                found.append(name)
+    return found
