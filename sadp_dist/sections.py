@@ -138,6 +138,30 @@ class Section(BaseModel, metaclass=_OneLineErrors):
             )
         return kind  # type: ignore[return-value]
 
+    @classmethod
+    def keys_in_use(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keys of a saved section, and of the sections in it, without those that had no effect.
+
+        Versions before 0.3 wrote the options of all kinds, used or not, and null for some defaults. A key or
+        a kind that this version does not know stays, for `parse` to refuse.
+        """
+        try:
+            kind = cls.kind_of(saved)
+        except UsageError:
+            return dict(saved)
+        foreign = options_of_kinds(kind).keys() - kind.model_fields.keys()
+        in_use = {}
+        for key, value in saved.items():
+            field = kind.model_fields.get(key)
+            inner = section_in(field.annotation) if field is not None else None
+            if inner is not None and isinstance(value, Mapping):
+                in_use[key] = inner.keys_in_use(value)
+            elif key not in foreign and not (
+                value is None and field is not None and field.default is not None
+            ):
+                in_use[key] = value
+        return in_use
+
     def replace(self: Self, **changes: Any) -> Self:
         """Return a copy with other values, checked like a new section; keys that were not given stay so."""
         given = {name: getattr(self, name) for name in self.model_fields_set}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from functools import cached_property
 from numbers import Integral, Real
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from sadp_dist.errors import UsageError
 from sadp_dist.registry import Registry
-from sadp_dist.sections import Section, options_of_kinds
+from sadp_dist.sections import Section
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rule import RULES, Combine, Rule
 
@@ -60,15 +59,6 @@ class PruningConfig(Section):
     unseen: Literal["mean", "max"] = "mean"
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     shard_block: Annotated[int, Field(ge=1)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_older_files(cls, values: Any) -> Any:
-        """Leave out options of rules that are null: files of version 0.2 name all of them, set or not."""
-        if not isinstance(values, Mapping):
-            return values
-        options = options_of_kinds(cls)
-        return {key: value for key, value in values.items() if value is not None or key not in options}
 
     @model_validator(mode="after")
     def _check(self) -> PruningConfig:

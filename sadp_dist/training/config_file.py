@@ -13,7 +13,7 @@ from sadp_dist import __version__
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
-from sadp_dist.sections import Section, options_of_kinds, section_in
+from sadp_dist.sections import Section, section_in
 from sadp_dist.training.config import TrainConfig, follow, own_modules, parse_config
 
 CONFIG_FILE = "config.yaml"
@@ -74,8 +74,7 @@ def read_sections(
 def read_saved(path: Path) -> TrainConfig:
     """Read the configuration that a run wrote to its directory, also with an older version.
 
-    Versions before 0.3 wrote the options of all kinds of rules, methods and neurons, used or not. Those of
-    other kinds had no effect and are dropped.
+    Options of other kinds, which versions before 0.3 wrote, are dropped: see `Section.keys_in_use`.
 
     Raises:
         UsageError: the file cannot be read, or this version does not know a key or a value in it.
@@ -83,16 +82,8 @@ def read_saved(path: Path) -> TrainConfig:
     raw = _read_yaml(path)
     import_modules(own_modules(raw))
     (raw.get("store") or {}).pop("shards", None)  # a run has one score table since 0.3
-    for where, kind in list(_kinds_in(raw)):
-        section = _section_at(raw, where)
-        others = options_of_kinds(kind)
-        for key, value in list(section.items()):
-            field = kind.model_fields.get(key)
-            means_default = value is None and field is not None and field.default is not None
-            if (field is None and key in others) or means_default:
-                del section[key]
     try:
-        return parse_config(raw, source=str(path))
+        return parse_config(TrainConfig.keys_in_use(follow(raw)), source=str(path))
     except UsageError as error:
         raise UsageError(
             f"{error} (this is sadp_dist {__version__}; was another version used before?)"

@@ -323,4 +323,8 @@ def test_a_configuration_is_compared_pickled_and_copied_with_the_options_of_its_
 
 
 def test_options_of_other_rules_that_a_file_of_version_0_2_has_are_left_out() -> None:
-    assert PruningConfig(temperature=None, groups=None, tracking_epochs=None) == PruningConfig()
+    saved = {"method": "seta", "groups": None, "temperature": 2.0, "tracking_epochs": None, "delta": 0.5}
+    expected = PruningConfig(method="seta", delta=0.5)
+    assert PruningConfig.parse(PruningConfig.keys_in_use(saved)) == expected
+    with pytest.raises(UsageError, match="unknown key 'temprature'"):
+        PruningConfig.parse(PruningConfig.keys_in_use({**saved, "temprature": None}))

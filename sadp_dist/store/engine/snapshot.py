@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from sadp_dist.atomic_write import atomic_write
 from sadp_dist.errors import UsageError
-from sadp_dist.sections import options_of_kinds
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.plan import EpochPlan, ProbabilityReport
 from sadp_dist.selection.rule import RULES
@@ -172,7 +171,7 @@ class Snapshot:
                 f'run {header["run"]!r} uses the pruning rule "{method}", which is not known here; import '
                 "the module that registers it with --imports MODULE"
             )
-        pruning = PruningConfig.parse(_options_in_use(header["pruning"]))
+        pruning = PruningConfig.parse(PruningConfig.keys_in_use(header["pruning"]))
         run = Run(header["run"], header["dataset_size"], pruning, arrays.get("labels"))
         plans = tuple(
             _plan(figures, arrays[f"plan{number}_indices"], arrays[f"plan{number}_weights"], pruning)
@@ -188,13 +187,6 @@ class Snapshot:
                 raise ValueError(f"it holds {array.dtype} {array.shape} for {run.dataset_size} examples")
         history, service = History.of(arrays), header.get("service", {})  # older files have neither
         return cls(run, table, header["counters"], plans, history, service)
-
-
-def _options_in_use(pruning: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the options of other rules, which files of version 1 have and which did nothing."""
-    known = PruningConfig.kind_of(pruning).model_fields
-    foreign = options_of_kinds(PruningConfig).keys() - known.keys()
-    return {key: value for key, value in pruning.items() if key not in foreign}
 
 
 def _plan_header(plan: EpochPlan) -> dict[str, Any]:
