@@ -25,6 +25,7 @@ from sadp_dist.cli import (
     report,
     reproduce,
     runs,
+    selftest,
     serve,
     train,
 )
@@ -70,6 +71,7 @@ app.command()(report.report)
 app.command()(export.export)
 app.command()(reproduce.reproduce)
 app.command()(doctor.doctor)
+app.command()(selftest.selftest)
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ class Checkpoints:
         final = self.folder / f"e{epoch:04d}-b{batch:06d}"
         temporary = temporary_beside(final)
         randomness = [random_state(process.device)]
-        if process.world_size > 1:
+        if process.communicates:
             gathered: list[Any] = [None] * process.world_size
             dist.all_gather_object(gathered, randomness[0])
             randomness = gathered

@@ -121,7 +121,7 @@ class Learner:
 
     def _wrap(self, network: nn.Module) -> nn.Module:
         trained: nn.Module = torch.compile(network) if self.config.training.compile else network  # type: ignore[assignment]
-        if self.process.world_size == 1 or not self.rule.whole:
+        if not self.process.communicates or not self.rule.whole:
             return trained
         return DistributedDataParallel(
             trained, device_ids=[self.device] if self.device.type == "cuda" else None

@@ -19,25 +19,38 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Process:
-    """One process of a job that torchrun started, or the only process."""
+    """One process of a job that torchrun started, or the only process.
+
+    Attributes:
+        rank: of this process.
+        world_size: number of processes.
+        device: of this process.
+        grouped: whether a single process has a process group, and uses it as several would.
+    """
 
     rank: int
     world_size: int
     device: torch.device
+    grouped: bool = False
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
 
+    @property
+    def communicates(self) -> bool:
+        """Whether there is a process group to communicate in."""
+        return self.world_size > 1 or self.grouped
+
     def sum(self, values: Tensor) -> Tensor:
         """Sum a tensor over all ranks, in place, and return it."""
-        if self.world_size > 1:
+        if self.communicates:
             dist.all_reduce(values)
         return values
 
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Replace each gradient by its mean over all ranks, as DDP does; a missing gradient counts as 0."""
-        if self.world_size == 1:
+        if not self.communicates:
             return
         gradients = []
         for parameter in parameters:
@@ -67,7 +80,7 @@ class Process:
         except UsageError as error:
             problem = str(error)
         problems: list[Any] = [problem]
-        if self.world_size > 1:
+        if self.communicates:
             problems = [None] * self.world_size
             dist.all_gather_object(problems, problem)
         for rank, said in enumerate(problems):

@@ -157,7 +157,7 @@ class Trainer:
             last = micro == training.accumulate - 1 or self.batch == batches - 1
             # The examples of this step on all ranks and micro-batches, without padding.
             examples = min(shard.drawn - step * training.batch_size, training.batch_size)
-            self._train_batch(images, labels, indices, weights, examples, last)
+            self.train_batch(images, labels, indices, weights, examples, last)
             self.batch += 1
             progress.batch_done(self.sums)
             if last and training.checkpoint_every and (step + 1) % training.checkpoint_every == 0:
@@ -207,13 +207,13 @@ class Trainer:
         self.learner.trained.train()
         for micro, batch in enumerate(self.loader, 1):
             last = micro == min(accumulate, self.sampler.batches)
-            self._train_batch(*batch, examples, last)
+            self.train_batch(*batch, examples, last)
             if last:
                 break
         loss, _, trained_on = self.process.sum(self.sums.total).tolist()
         return loss / trained_on if trained_on else None
 
-    def _train_batch(
+    def train_batch(
         self, images: Tensor, labels: Tensor, indices: Tensor, weights: Tensor, examples: int, last: bool
     ) -> None:
         """Train a micro-batch and push its scores; take a step if it is the ``last`` of one.
@@ -259,7 +259,7 @@ class Trainer:
         started = time.perf_counter()
         network = self.learner.network
         network.eval()
-        if self.process.world_size > 1:  # use rank 0's running statistics, as DDP does
+        if self.process.communicates:  # use rank 0's running statistics, as DDP does
             for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
         sums, operations = DeviceSums(3, self.device), dict[str, float]()

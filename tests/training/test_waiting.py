@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 import torch
 
+from sadp_dist.selftest.waiting import values_read
 from sadp_dist.training import parse_config
 from sadp_dist.training.processes import Process
 from sadp_dist.training.trainer import Trainer
-from tests.training.waiting import values_read
 
 SCORINGS = {
     "last layer": {"layers": "last"},
@@ -36,7 +36,7 @@ def trainer(recipe, request):
 
 def take_steps(trainer, batches):
     for number, (images, labels, indices, weights) in enumerate(batches):
-        trainer._train_batch(images, labels, indices, weights, examples=64, last=number % 2 == 1)
+        trainer.train_batch(images, labels, indices, weights, examples=64, last=number % 2 == 1)
 
 
 def test_what_reads_values_is_seen():
