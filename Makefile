@@ -7,7 +7,7 @@ JOBS ?= 3
 PYTEST = env -u MAKEFLAGS $(VENV)/bin/python -m pytest
 PYTEST_ARGS = $(if $(filter 0,$(SLOW)),-m "not slow") $(ARGS)
 
-.PHONY: demo test test-all-but-faults test-faults lint docs bench setup clean
+.PHONY: demo test test-all-but-faults test-faults lint docs bench gpu setup clean
 
 setup:
 	@launch/setup.sh
@@ -44,6 +44,9 @@ docs: setup
 
 bench: setup
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+gpu: setup
+	@$(VENV)/bin/sadp-dist selftest --gpu $(ARGS)
 
 clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis site runs data/digits

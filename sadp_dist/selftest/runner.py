@@ -67,14 +67,12 @@ def run_parts(
         with tempfile.TemporaryDirectory() as folder:
             for part in parts:
                 ends += 60 * part.minutes * minutes / OF_ALL
-                for number, check in enumerate(part.checks):
+                for check in part.checks:
                     left = ends - time.monotonic()
                     if left < LEAST:
                         keep(part.name, check.name, Outcome("cut", reason="not run: no time is left"))
                         continue
-                    own = Path(folder, f"{part.name}-{number}")
-                    own.mkdir()
-                    setting = Setting(kind, sizes, own, data)
+                    setting = Setting(kind, sizes, Path(tempfile.mkdtemp(dir=folder)), data)
                     keep(part.name, check.name, worker.run(check, setting, min(left, check.seconds)))
     finally:
         worker.close()

@@ -1,4 +1,4 @@
-"""The correctness checks of `sadp-dist selftest --gpu`, each as a test. The rehearsal runs them on the CPU."""
+"""The correctness checks of `sadp-dist selftest --gpu`, each as a test."""
 
 import time
 
