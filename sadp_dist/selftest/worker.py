@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -25,6 +24,8 @@ from sadp_dist.selftest.setting import Setting
 State = Literal["ok", "skipped", "failed", "cut"]
 GRACE = 5.0
 """Seconds after its limit in which a check may still end by itself."""
+END = 5.0
+"""Seconds in which a process may end by itself."""
 START = 120.0
 """Seconds that a process may take to start. From a cold network disk, torch alone takes a minute."""
 
@@ -86,11 +87,18 @@ class Worker:
     def close(self) -> None:
         """End the process and all that it has started."""
         if self._process is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.kill()
+            assert self._answers is not None
+            with suppress(OSError):
+                self._answers.close()  # it ends by itself, unless it hangs
+            self._process.join(END)
+            self._kill()
             self._process.join()
             self._process = self._answers = None
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
@@ -114,6 +122,8 @@ class Worker:
             return f"the process ended with {how}; see {self._log.name}"
 
     def _end(self, state: State, reason: str, latest: Outcome) -> Outcome:
+        if state == "cut":
+            self._kill()
         self.close()
         return replace(latest, state=state, reason=reason)
 
@@ -134,8 +144,6 @@ def _work(answers: Connection, log: Path) -> None:
             answers.send(outcome)
             if outcome.state == "failed" and not _usable(setting):
                 break
-    sys.stdout.flush()
-    os._exit(0)  # threads of libraries do not matter
 
 
 def run_here(run: Callable[[Setting], Figures], setting: Setting) -> Outcome:
