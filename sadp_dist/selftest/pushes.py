@@ -9,7 +9,7 @@ from sadp_dist.selftest.part import CORRECTNESS, Figures
 from sadp_dist.selftest.setting import Setting
 from sadp_dist.selftest.waiting import no_waiting
 from sadp_dist.store.client.buffer import PushBuffer
-from sadp_dist.store.engine.validation import Records
+from sadp_dist.store.engine.run import Records
 
 SLEEP = 100_000_000
 """Cycles, about 50 ms: much longer than a push, so that a push that waits is seen."""
