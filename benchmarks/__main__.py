@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import subprocess
@@ -70,6 +71,9 @@ def main(
             envvar="SADP_DIST_PEERS", help="Folder with checkouts of InfoBatch and SeTa, to compare with."
         ),
     ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="REVISION", help="Git revision that `planning` compares with.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare with the ratios recorded in the repository.")
     ] = False,
@@ -86,7 +90,7 @@ def main(
         raise typer.BadParameter("--check and --record exclude each other; pass one of them")
     if (check or re_record) and not short:
         raise typer.BadParameter("--check and --record compare short runs; add --short")
-    options = Options(short, _folder(data, "--data"), _folder(peers, "--peers"))
+    options = Options(short, _folder(data, "--data"), _folder(peers, "--peers"), against)
     if result is not None:  # this process runs one benchmark
         (name,) = names or ()
         _keep(_measure(name, options), result)
@@ -106,10 +110,15 @@ def main(
         raise typer.Exit(compare(results, lambda name: _in_its_own_process(name, options), console))
 
 
+def description_of(name: str) -> str:
+    """Return a benchmark's docstring without importing it."""
+    source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    return ast.get_docstring(ast.parse(source)) or ""
+
+
 def title_of(name: str) -> str:
-    """Return the first line of a benchmark's docstring without importing it."""
-    first_line = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8").splitlines()[0]
-    return first_line.strip('"').rstrip(".")
+    """Return the first line of a benchmark's docstring."""
+    return description_of(name).partition("\n")[0].rstrip(".")
 
 
 def _folder(path: Path | None, option: str) -> Path | None:
@@ -133,7 +142,11 @@ def _in_its_own_process(name: str, options: Options) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder, "result.json")
         command = [sys.executable, "-m", "benchmarks", name, "--result", str(kept)]
-        for option, value in (("--data", options.data), ("--peers", options.peers)):
+        for option, value in (
+            ("--data", options.data),
+            ("--peers", options.peers),
+            ("--against", options.against),
+        ):
             command += [option, str(value)] if value else []
         status = subprocess.run([*command, *(["--short"] if options.short else [])]).returncode
         if status:  # the benchmark printed the reason
@@ -146,7 +159,7 @@ def _publish(name: str, found: Result) -> None:
     folder = ROOT / "docs" / "benchmarks"
     folder.mkdir(exist_ok=True)
     _keep(found, folder / f"{name}.json")
-    write_page(folder.with_suffix(".md"), folder, {name: title_of(name) for name in NAMES})
+    write_page(folder.with_suffix(".md"), folder, {name: description_of(name) for name in NAMES})
 
 
 def _keep(found: Result, path: Path) -> None:

@@ -16,11 +16,18 @@ from benchmarks.result import Cell, Plot, Ratio, Result, Table
 
 TOP = """# Benchmarks
 
-`python -m benchmarks` measured everything here and wrote this page. `python -m benchmarks NAME` measures one
-part again. `--short` runs the benchmarks that finish within a minute.
+This page is written by `python -m benchmarks`, which measures speed and memory. Each section names the
+command that measures it again and the machine that measured it.
 
-Programs that are compared take turns within one run, and figures are medians. Each figure is next to that of
-another program, or of a bound that the machine sets.
+- Programs that are compared take turns within one run. Figures are medians, unless their column says
+  otherwise.
+- Compare ratios, not seconds: a ratio divides two figures of the same run and depends less on the machine.
+- N is the number of examples in the dataset, T the number of time steps, r the pruning ratio. N = 1,281,167
+  is the size of ImageNet.
+- A *plan* holds the examples of an epoch in their order, with their weights. A *shard* is a rank's part of
+  it.
+- *Turnover* is the time from the last push of scores in an epoch to the first index of the next epoch.
+- In the last table of a section, *goal* is the bound that this project promises.
 """
 
 
@@ -39,22 +46,25 @@ def show(result: Result, console: Console) -> None:
             console.print(table.note + "\n", markup=False, highlight=False)
 
 
-def write_page(page: Path, folder: Path, titles: Mapping[str, str]) -> None:
+def write_page(page: Path, folder: Path, descriptions: Mapping[str, str]) -> None:
     """Write the page of all results in a folder (NAME.json), and draw their plots beside them.
 
     Args:
         page: the Markdown file.
         folder: the folder of the results, below the page's folder.
-        titles: the title of each benchmark by name, in the order of the page.
+        descriptions: the title of each benchmark by name, in the order of the page. Lines after the title
+            describe what is measured.
     """
     lines = [TOP]
-    for name, title in titles.items():
+    for name, description in descriptions.items():
         kept = folder / f"{name}.json"
         if not kept.exists():
             continue
         result = Result.from_dict(json.loads(kept.read_text(encoding="utf-8")))
         facts = ", ".join(f"{key} {value}" for key, value in result.machine.items())
-        lines += [f"## {title}\n", f"    python -m benchmarks {name}\n", f"{facts}\n"]
+        title, _, what = description.partition("\n")
+        lines += [f"## {title.rstrip('.')}\n", *([f"{what.strip()}\n"] if what.strip() else [])]
+        lines += [f"    python -m benchmarks {name}\n", f"{facts}\n"]
         for plot in result.plots:
             drawn = folder / f"{plot.name}.svg"
             drawn.write_text(draw(plot), encoding="utf-8")
@@ -70,7 +80,7 @@ def ratios_table(ratios: Sequence[Ratio]) -> Table:
         sign = ">=" if ratio.better == "higher" else "<="
         met = {None: "", True: "met", False: "missed"}[ratio.met]
         rows.append([ratio.name, ratio.value, "" if ratio.goal is None else f"{sign} {ratio.goal:g}", met])
-    return Table("Ratios", ["what", "measured", "goal", ""], rows)
+    return Table("Ratios and goals", ["ratio", "measured", "goal", "result"], rows)
 
 
 def markdown(table: Table) -> str:

@@ -1,16 +1,26 @@
 """Planning an epoch of up to 100 million examples in one process.
 
-For each size: the plan of an epoch and its shards for 8 ranks, with all threads and with one. For comparison,
-one thread copies the arrays that a plan reads and writes, into allocated memory. Bytes per example are the
-peak of the process, including scores, plan and all shards, minus its memory before the scores existed.
+For each N, the first table has the time of an epoch's plan with its shards for 8 ranks, with all threads and
+with one. The reference is a copy of the same arrays by one thread. The peak memory is that of the process
+with the scores, the plan and all shards, minus its memory before the scores existed.
+
+The last table compares this version with an earlier one (`--against REVISION`): processes take turns, and in
+each of them an embedded store plans epochs of ImageNet's size.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import subprocess
+import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import NamedTuple
 
@@ -20,6 +30,7 @@ from numpy.typing import NDArray
 from benchmarks.memory import peak_bytes, resident_bytes
 from benchmarks.result import Options, Plot, Ratio, Result, Table
 from benchmarks.timing import in_turns, median_ratio
+from sadp_dist.errors import UsageError
 from sadp_dist.selection import PruningConfig, Shard, plan_epoch
 from sadp_dist.selection.passes import thread_count
 from sadp_dist.store.engine.engine import Engine
@@ -29,6 +40,10 @@ SIZES = (100_000, 1_000_000, 10_000_000, 100_000_000)
 STEADY = 10_000_000
 """Sizes from here on do not fit into the caches, so seconds grow with the work."""
 RANKS = 8
+IMAGENET = 1_281_167
+EARLIER = "055b61b"
+"""The last revision before plans were made over plain arrays: what `--against` compares with by default."""
+ROOT = Path(__file__).parents[1]
 PRUNING = PruningConfig(ratio=0.35, epochs=100, min_probability=0.25, seed=1)
 
 
@@ -55,12 +70,10 @@ def measure(options: Options) -> Result:
         for N, its in figures.items()
     ]
     work = _work(STEADY, 2 if options.short else 9)
-    ratios.append(
-        Ratio(f"plan and shards / copy, processor's time, N = {STEADY:,}", work, "lower", slack=2.5)
-    )
+    ratios.append(Ratio(f"plan and shards / copy, CPU time, N = {STEADY:,}", work, "lower", slack=2.5))
     ratios.append(
         Ratio(
-            f"bytes an example at the peak, N = {largest:,}",
+            f"peak memory, bytes per example, N = {largest:,}",
             figures[largest].peak,
             "lower",
             goal=32,
@@ -69,13 +82,14 @@ def measure(options: Options) -> Result:
     )
     if not options.short:
         growth = seconds[largest] / seconds[STEADY]
-        ratios.append(Ratio(f"seconds, N = {largest:,} / N = {STEADY:,}", growth, "lower", goal=15))
-        ratios.append(
-            Ratio(f"seconds of plan and shards, N = {largest:,}", seconds[largest], "lower", goal=3)
-        )
-    return Result(
-        [_table(figures), _of_store(STEADY // 10 if options.short else largest)], ratios, [_plot(figures)]
-    )
+        ratios.append(Ratio(f"time at N = {largest:,} / at N = {STEADY:,}", growth, "lower", goal=15))
+        ratios.append(Ratio(f"plan and shards, seconds, N = {largest:,}", seconds[largest], "lower", goal=3))
+    tables = [_table(figures), _of_store(STEADY // 10 if options.short else largest)]
+    if options.against or not options.short:
+        table, ratio = compare_with(options.against or EARLIER)
+        tables.append(table)
+        ratios.append(ratio)
+    return Result(tables, ratios, [_plot(figures)])
 
 
 def _scores(N: int) -> NDArray[np.float32]:
@@ -173,18 +187,18 @@ def _table(figures: dict[int, Figures]) -> Table:
             ]
         )
     return Table(
-        f"The plan of an epoch and its shards for {RANKS} ranks, r = {PRUNING.ratio}",
+        f"The plan of an epoch with its shards for {RANKS} ranks, r = {PRUNING.ratio}",
         [
             "N",
             "plan and shards, ms",
-            "of it shards, ms",
-            "in one thread, ms",
-            "ns an example",
-            "share of the memory's speed",
-            "bytes an example",
+            "shards alone, ms",
+            "plan and shards in one thread, ms",
+            "plan and shards, ns per example",
+            "time of copy / plan and shards",
+            "peak memory, bytes per example",
         ],
         rows,
-        f"Up to {thread_count()} threads.",
+        f"Up to {thread_count()} threads. The copy is of all arrays that a plan reads and writes.",
     )
 
 
@@ -203,17 +217,64 @@ def _of_store(N: int) -> Table:
         times.append(perf_counter() - start)
     peak = (peak_bytes() - before) / N
     return Table(
-        "A store's engine: two plans kept, the third made",
-        ["N", "plan and its figures for people, ms", "bytes kept an example", "at the peak"],
+        "The engine of a store, with two plans in memory while it makes the third",
+        ["N", "plan and its statistics, ms", "memory, bytes per example", "peak memory, bytes per example"],
         [[N, 1e3 * median(times), engine.stats().memory_bytes / N, peak]],
-        "Each example has its score, the score's epoch and the score before: 12 bytes.",
+        "Of these, 12 bytes are the example's score, the epoch of that score, and the score before.",
     )
+
+
+def compare_with(revision: str, pairs: int = 9) -> tuple[Table, Ratio]:
+    """Compare with an earlier revision: its package and today's take turns, each in processes of its own.
+
+    Raises:
+        UsageError: git does not have the revision.
+    """
+    archive = subprocess.run(["git", "-C", str(ROOT), "archive", revision, "sadp_dist"], capture_output=True)
+    if archive.returncode:
+        reason = archive.stderr.decode().strip().splitlines()[-1]
+        raise UsageError(f"--against={revision}: git cannot read it ({reason}); name a revision it has")
+    seconds: dict[str, list[float]] = {"today": [], revision: []}
+    with TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(folder, filter="data")
+        packages = {"today": str(ROOT), revision: folder}
+        for pair in range(pairs):
+            for name in list(packages)[:: 1 if pair % 2 else -1]:
+                seconds[name].append(_planned(packages[name]))
+    rows = [[name, 1e3 * median(times), 1e3 * min(times)] for name, times in seconds.items()]
+    return (
+        Table(
+            f"An embedded store's plan and its shards for {RANKS} ranks, N = {IMAGENET:,}, by revision",
+            ["revision", "median, ms", "fastest, ms"],
+            rows,
+            f"{pairs} pairs of processes.",
+        ),
+        Ratio(
+            f"plan and shards / those of revision {revision}, N = {IMAGENET:,}",
+            median_ratio(seconds["today"], seconds[revision]),
+            "lower",
+            goal=1.1,
+        ),
+    )
+
+
+def _planned(package: str) -> float:
+    """Return the median seconds of an epoch's plan, with the package in this folder."""
+    script = [sys.executable, "-P", str(Path(__file__).with_name("planned_epochs.py"))]
+    done = subprocess.run(
+        [*script, str(IMAGENET), "20"],
+        env={**os.environ, "PYTHONPATH": package},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return median(json.loads(done.stdout))
 
 
 def _plot(figures: dict[int, Figures]) -> Plot:
     lines = {
         "plan and shards": [(N, median(its.whole)) for N, its in figures.items()],
         "in one thread": [(N, median(its.one_thread)) for N, its in figures.items()],
-        "copy of what it reads and makes": [(N, median(its.copy)) for N, its in figures.items()],
+        "copy of the same arrays": [(N, median(its.copy)) for N, its in figures.items()],
     }
     return Plot("planning", "Planning an epoch", "examples", "seconds", lines, log_x=True, log_y=True)

@@ -26,11 +26,13 @@ class Options:
         short: run a check of a few seconds instead of a full measurement.
         data: folder with cifar10.zip and imagenet-sample.zip, or None.
         peers: folder with checkouts of the other projects, or None.
+        against: git revision of this project to compare with, or None for the benchmark's own choice.
     """
 
     short: bool = False
     data: Path | None = None
     peers: Path | None = None
+    against: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import NAMES, ROOT, app, title_of
+from benchmarks.planning import compare_with
+from sadp_dist.errors import UsageError
 
 
 def run(*arguments, **environment):
@@ -34,6 +36,12 @@ def test_what_is_wrong_is_refused_before_anything_is_measured(arguments, said):
 
 def test_a_folder_in_the_environment_is_looked_at_too():
     assert run("--short", SADP_DIST_DATA="/nowhere").exit_code == 2
+
+
+def test_a_revision_that_git_does_not_have_is_refused_in_one_line():
+    with pytest.raises(UsageError, match="--against=no-such: git cannot read it") as refused:
+        compare_with("no-such")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -94,10 +94,10 @@ def test_the_page_has_the_results_that_are_kept_in_order_with_their_plots(tmp_pa
     for name in ("second", "first"):
         (folder / f"{name}.json").write_text(json.dumps(RESULT.to_dict()))
     page = tmp_path / "benchmarks.md"
-    titles = {"first": "The first", "missing": "Not run yet", "second": "The second"}
+    titles = {"first": "The first.\n\nIt measures pushes.", "missing": "Not run yet", "second": "The second"}
     write_page(page, folder, titles)
     text = page.read_text()
-    assert text.index("## The first") < text.index("## The second")
+    assert text.index("## The first\n\nIt measures pushes.\n") < text.index("## The second\n")
     assert "Not run yet" not in text
     assert "    python -m benchmarks first\n" in text
     assert "processor a slow one, cores 2" in text
