@@ -1,9 +1,9 @@
 """Cost of a store on a cluster: bytes and seconds per epoch, measured, fitted and extrapolated.
 
-The known arrays determine the bytes. Redis counts them; for the embedded store Linux counts them on rank 0's
-connections. The seconds between two epochs, from the last push to the next epoch's first index, are fitted to
-jobs of up to sixteen processes on this machine. A job with more examples than any of those checks the fit.
-A job trains on everything it draws and pushes each score once.
+The sizes of the arrays determine the bytes, and a count checks them. The time between two epochs is measured
+from the last push to the first index of the next epoch. A model of it (a constant, a time per example, a
+time per rank) is fitted to jobs of up to sixteen processes on this machine and checked with a larger job.
+Each job trains on all drawn examples and pushes each score once.
 """
 
 from __future__ import annotations
@@ -267,14 +267,14 @@ def bytes_table(found: Found) -> Table:
                     counted.out / out,
                 ]
             )
-    columns = ["store", "N", "ranks", "into, MB", "of the arrays'", "out, MB", "of the arrays'"]
+    columns = ["store", "N", "ranks", "received, MB", "/ size of arrays", "sent, MB", "/ size of arrays"]
     note = (
-        "Bytes per epoch. For the embedded store, Linux counts rank 0's connections (gloo's, with the "
-        "benchmark's barriers). Redis counts all its clients: ranks, planner and this benchmark. The rest"
-        " beyond the arrays are headers, queries and replies. Ray on one node keeps arrays in shared "
-        "memory, so nothing is counted."
+        "Received and sent by the host of the store. For the embedded store, Linux counts the connections "
+        "of rank 0, including the benchmark's barriers. Redis counts all its clients: ranks, planner and "
+        "this benchmark. Bytes beyond the arrays are headers, queries and replies. Ray on one node keeps "
+        "arrays in shared memory, so its bytes cannot be counted."
     )
-    return Table(f"Bytes on the wire, S = {KEPT} N", columns, rows, note)
+    return Table(f"Bytes transferred in an epoch, subset of {KEPT} N", columns, rows, note)
 
 
 def bytes_ratios(found: Found) -> Iterator[Ratio]:
@@ -284,7 +284,7 @@ def bytes_ratios(found: Found) -> Iterator[Ratio]:
         into, out = arrays_of(backend, point)
         counted = found[backend][point]
         ratio = (counted.into + counted.out) / (into + out)
-        yield Ratio(f"{backend}: bytes counted / of the arrays", ratio, "lower", goal=1.1, slack=1.1)
+        yield Ratio(f"{backend}: bytes transferred / size of arrays", ratio, "lower", goal=1.1, slack=1.1)
 
 
 def seconds_table(found: Found, fits: dict[str, NDArray[np.float64]]) -> Table:
@@ -293,7 +293,7 @@ def seconds_table(found: Found, fits: dict[str, NDArray[np.float64]]) -> Table:
     for backend, theirs in found.items():
         for point, counted in theirs.items():
             fitted = predict(fits[backend], *point)
-            used = "held out" if point == HELD_OUT else "fitted"
+            used = "check" if point == HELD_OUT else "fit"
             rows.append(
                 [backend, *point, 1e3 * counted.seconds, 1e3 * fitted, fitted / counted.seconds, used]
             )
@@ -301,16 +301,16 @@ def seconds_table(found: Found, fits: dict[str, NDArray[np.float64]]) -> Table:
         f"{backend} {1e3 * constant:.3g} ms + {1e9 * examples:.3g} ns N + {1e3 * ranks:.3g} ms ranks"
         for backend, (constant, examples, ranks) in fits.items()
     )
-    note = f"Fits: {said}. Least squares of relative errors, with coefficients of at least 0."
-    columns = ["store", "N", "ranks", "measured, ms", "model, ms", "model / measured", ""]
-    return Table("Between epochs, on this machine", columns, rows, note)
+    note = f"Models: {said}. They have the least squares of relative errors, with coefficients of at least 0."
+    columns = ["store", "N", "ranks", "measured, ms", "model, ms", "model / measured", "used for"]
+    return Table("Time between two epochs on this machine, measured and modelled", columns, rows, note)
 
 
 def fit_ratios(found: Found, fits: dict[str, NDArray[np.float64]]) -> Iterator[Ratio]:
     """Return the error of the model on the held-out job."""
     for backend, theirs in found.items():
         error = predict(fits[backend], *HELD_OUT) / theirs[HELD_OUT].seconds
-        name = f"{backend}: the job held out, model and measured, larger / smaller"
+        name = f"{backend}: job of the check, larger / smaller of model and measured"
         yield Ratio(name, max(error, 1 / error), "lower", goal=1.5)
 
 
@@ -328,12 +328,13 @@ def cluster_table(fits: dict[str, NDArray[np.float64]]) -> Table:
         rows.append(row)
     columns = ["N", "ranks"]
     for backend in fits:
-        columns += [f"{backend}, GB", *(["to its planner, GB"] if backend == "Redis" else []), "s"]
+        planner = ["Redis planner, GB"] if backend == "Redis" else []
+        columns += [f"{backend}, GB", *planner, f"{backend}, s"]
     note = (
-        "Extrapolated, not measured. GB are those of an epoch between the ranks and rank 0, Redis or the "
-        "Ray actor. Seconds between two epochs are the fit plus the time to transfer the data at "
-        f"{NETWORK * 8e-9:g} Gbit/s, an assumption about that host's network. The fit's time per rank comes "
-        "from processes that share this machine's cores, and its time per example includes copies over "
-        "loopback. Memory is not considered: scores and plans take 28 bytes per example."
+        "Computed, not measured. GB: data of an epoch between the ranks and the host of the store (rank 0, "
+        "Redis or the Ray actor). s: time between two epochs, which is the model's plus the time to transfer "
+        f"the data at {NETWORK * 8e-9:g} Gbit/s, an assumption. The model's time per rank comes from "
+        "processes that share this machine's cores, and its time per example includes copies over loopback. "
+        "Memory is not considered: scores and plans take 28 bytes per example."
     )
-    return Table(f"On a cluster, S = {KEPT} N", columns, rows, note)
+    return Table(f"Extrapolation to clusters, subset of {KEPT} N", columns, rows, note)

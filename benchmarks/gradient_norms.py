@@ -1,9 +1,9 @@
 """Scores compared with true gradient norms from Opacus and torch.func.
 
-Measures the time that each adds to a training step, and its correlation with the true norms of the
-per-example gradients. The network suits all methods: it has convolutions, linear layers and LIF neurons that
-run step by step. It has no normalisation over the batch, and its surrogate gradient consists of operations
-that vmap supports, unlike SpikingJelly's. On the CPU, one thread runs and its processor time counts.
+Each method adds some time to a training step, and its values correlate with the true norms of the per-
+example gradients. All methods use one network that suits them: convolutions, linear layers and LIF neurons
+that run step by step. It has no batch normalisation, and its surrogate gradient consists of operations that
+vmap supports, unlike SpikingJelly's. On the CPU, one thread runs, and the times are CPU times.
 """
 
 from __future__ import annotations
@@ -162,14 +162,13 @@ def measure(options: Options) -> Result:
         agreement = None if found is None else f"{torch.corrcoef(torch.stack([found, truth]))[0, 1]:.3f}"
         ratio = median_ratio(seconds[name], seconds[PLAIN])
         rows.append([name, 1e3 * statistics.median(seconds[name]), f"{ratio:.3f}", agreement])
-    where = torch.cuda.get_device_name() if on_gpu else "a thread of the CPU"
+    where = torch.cuda.get_device_name() if on_gpu else "one CPU thread"
     table = Table(
-        f"A step without an optimizer, T = {TIME_STEPS}, batch {len(steps.labels)}, {where}",
-        ["scores", "step, ms", "to no scores", "correlation with the true norms"],
+        f"Forward and backward pass, T = {TIME_STEPS}, batch {len(steps.labels)}, {where}",
+        ["scores or norms", "step, ms", "relative to no scores", "correlation with the true norms"],
         rows,
-        "One network at its initial weights, on noise: this compares times, not the quality of "
-        "scores. The methods for the true norms also compute the mean gradient, as the others "
-        f"do.{missing}",
+        "The network has its initial weights and gets noise: the table compares times, not the quality of "
+        f"scores in training. Every method also computes the mean gradient.{missing}",
     )
     ratios = [
         Ratio(f"{peer} / {ALL}, step", median_ratio(seconds[peer], seconds[ALL]), "higher", slack=slack)

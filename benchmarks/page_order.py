@@ -1,8 +1,8 @@
 """Files larger than memory: bytes read per epoch, compared with the minimum, and the shuffle.
 
-The file is as eight processes write ImageNet's photographs: 1,281,167 images, lognormal sizes of 110 kB on
-average, pages of 8 MiB, the processes alternating after a hundred examples. Half of the examples are drawn,
-for eight ranks. The minimum reads each page with a drawn example once, over all ranks.
+The layout of the file is simulated: 1,281,167 images of 110 kB on average (lognormal), in pages of 8 MiB, as
+eight processes write them in turns of a hundred images. Each epoch draws half of the examples, for eight
+ranks. The minimum is to read every page that has a drawn example once, over all ranks.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ BATCH = 128
 PAGE = 1 << 23
 PAGE_MIB = PAGE >> 20
 WINDOWS = (1, 8, 64, 256)
+SINGLE, BLOCKS = "single examples", "blocks"
+"""What a rank gets of the drawn examples."""
 NEVER = 1 << 30
 """A window wider than any file: as random as without one."""
 
@@ -35,11 +37,11 @@ def measure(options: Options) -> Result:
     N = 200_000 if options.short else 1_281_167
     pages = written_pages(N)
     classes = np.arange(N) * 1000 // N  # an ImageFolder, written class after class
-    dealing = {"single": None, "blocks": SHARD_BLOCK}
+    dealing = {SINGLE: None, BLOCKS: SHARD_BLOCK}
     shards = {name: drawn_by_rank(N, block) for name, block in dealing.items()}
-    least = len(np.unique(pages[np.concatenate(shards["blocks"])]))
+    least = len(np.unique(pages[np.concatenate(shards[BLOCKS])]))
     reading, mixing, uneven, extra = [], [], {}, {}
-    for deal, window in [("single", NEVER), ("single", 256), *(("blocks", w) for w in (*WINDOWS, NEVER))]:
+    for deal, window in [(SINGLE, NEVER), (SINGLE, 256), *((BLOCKS, w) for w in (*WINDOWS, NEVER))]:
         ordering = PageOrder(pages, window)
         orders = [indices[ordering.order(indices, 0)] for indices in shards[deal]]
         read = sum(len(np.unique(pages[order])) for order in orders)
@@ -47,12 +49,12 @@ def measure(options: Options) -> Result:
         shown = "all" if window == NEVER else window
         extra[deal] = read / least  # whatever the window is
         reading.append([deal, shown, read / least, held * PAGE_MIB])
-        if deal == "blocks":
+        if deal == BLOCKS:
             uneven[window] = float(np.mean([unevenness(classes[order]) for order in orders]))
             mixing.append(["FFCVLoader", shown, uneven[window], distance(orders, N)])
     ratios = [
-        Ratio("bytes read / least possible", extra["blocks"], "lower", goal=1.1, slack=1.1),
-        Ratio("bytes read, single examples dealt out / least possible", extra["single"], "lower"),
+        Ratio("bytes read / minimum", extra[BLOCKS], "lower", goal=1.1, slack=1.1),
+        Ratio("bytes read, single examples for each rank / minimum", extra[SINGLE], "lower"),
         Ratio(
             "classes in a batch: window of 256 / uniform shuffle",
             uneven[256] / uneven[NEVER],
@@ -62,24 +64,29 @@ def measure(options: Options) -> Result:
         ),
     ]
     if not options.short:
-        order = quasi_random(pages, np.sort(shards["blocks"][0]))
+        order = quasi_random(pages, np.sort(shards[BLOCKS][0]))
         mixing.append(["FFCV, QUASI_RANDOM", 2 * BATCH, unevenness(classes[order]), distance([order], N)])
     tables = [
         Table(
-            f"Bytes read by {RANKS} ranks in an epoch of half of {N:,} examples on {pages.max() + 1:,} pages",
-            ["dealt out", "window, pages", "read / least possible", "held by a rank, MiB"],
+            f"Bytes read in an epoch: {RANKS} ranks, half of {N:,} examples, {pages.max() + 1:,} pages",
+            ["each rank gets", "shuffle window, pages", "read / minimum", "buffer of a rank, MiB"],
             reading,
-            f"Blocks of {SHARD_BLOCK:,} examples. If single examples are dealt out, every rank needs "
-            "nearly every page, even in an order by pages. A window of all pages is a uniform shuffle of "
-            "the rank's examples.",
+            f"Blocks have {SHARD_BLOCK:,} examples that are neighbours in the file. If a rank gets single "
+            "examples, it needs nearly every page, even if it reads page by page. A window of all pages "
+            "shuffles the rank's examples uniformly.",
         ),
         Table(
-            f"The shuffle of a file sorted by class, batches of {BATCH} on each rank",
-            ["order", "window, pages", "chi-square of a batch's classes", "way to the next example / N"],
+            f"How well the order is shuffled: file sorted by class, batches of {BATCH} per rank",
+            [
+                "loader",
+                "shuffle window, pages",
+                "chi-square of the classes in a batch",
+                "mean distance to the next example / N",
+            ],
             mixing,
             "Chi-square per degree of freedom, relative to the classes of the rank's examples in the "
-            "epoch; a uniform shuffle has 1. QUASI_RANDOM does not support ranks and was given the "
-            "examples of one.",
+            "epoch. A uniform shuffle has a chi-square of 1 and a distance of 1/3. FFCV's QUASI_RANDOM order "
+            "does not support ranks: it orders the examples of one rank.",
         ),
     ]
     if options.data is not None and not options.short:
@@ -163,7 +170,7 @@ def measured(data: Path) -> tuple[Table, Ratio]:
         beton = Path(folder, "photographs.beton")
         write_beton(images, beton, max_side=500, image_format="raw")
         pages = beton_pages(beton)
-        for deal, block, window in (("single", None, None), ("single", None, 4), ("blocks", 125, 4)):
+        for deal, block, window in ((SINGLE, None, None), (SINGLE, None, 4), (BLOCKS, 125, 4)):
             pruning = PruningConfig(ratio=0.5, epochs=3, shard_block=block)
             store = connect("memory:", "pages", len(images), pruning)
             order = None if window is None else PageOrder(pages, window)
@@ -180,16 +187,17 @@ def measured(data: Path) -> tuple[Table, Ratio]:
                 read += count
                 needed.append(pages[sampler.indices])
             least = len(np.unique(np.concatenate(needed))) * PAGE
-            shown = "system's cache, random" if window is None else f"pages, window of {window}"
+            shown = "random, system's page cache" if window is None else f"by pages, window of {window}"
             rows.append([deal, shown, read / 2**20, least / 2**20, read / least])
             store.close()
     table = Table(
-        f"{len(images)} photographs stored raw, half of them drawn, {ranks} ranks, cold: bytes from the disk",
-        ["dealt out", "order", "read, MiB", "least possible, MiB", "read / least"],
+        f"Bytes read from disk: {len(images)} photographs stored raw, half drawn, {ranks} ranks, "
+        "empty page cache",
+        ["each rank gets", "order", "read, MiB", "minimum, MiB", "read / minimum"],
         rows,
-        "The operating system counts the bytes of the process (/proc/self/io). Blocks of 125 examples.",
+        "Linux counts the bytes of the process (/proc/self/io). Blocks have 125 examples.",
     )
-    return table, Ratio("real file: bytes read / least possible", rows[-1][-1], "lower", goal=1.25)
+    return table, Ratio("real file: bytes read / minimum", rows[-1][-1], "lower", goal=1.25)
 
 
 def bytes_from_disk() -> int:

@@ -1,8 +1,8 @@
 """Cost of the scores in a training step.
 
-A step is forward, backward, scores and SGD, without loading and without a store. Each kind of step has its
-own network, so a step without scores has no hooks. On the CPU, one thread runs and its processor time counts,
-which other work on the machine hardly changes.
+A step is the forward pass, the backward pass, the scores and SGD. It has no loading and no store. Each row
+has a network of its own, so a step without scores has no hooks. On the CPU, one thread runs, and the times
+are CPU times, which other work on the machine hardly changes.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def measure(options: Options) -> Result:
     """See the module."""
     on_gpu = torch.cuda.is_available()
     torch.set_num_threads(1)
-    where = torch.cuda.get_device_name() if on_gpu else "a thread of the CPU"
+    where = torch.cuda.get_device_name() if on_gpu else "one CPU thread"
     network, batch = ("spiking_resnet18", 128) if on_gpu else ("spiking_resnet18", 16)
     if options.short:
         network, batch = "small_cnn", 64
@@ -129,8 +129,8 @@ def measure(options: Options) -> Result:
     ]
     tables = [
         Table(
-            f"Step of {network}, 32x32, T = {TIME_STEPS}, batch {batch}, {where}",
-            ["scores", "step, ms", "to no scores", "quartiles"],
+            f"Training step of {network}, 32x32 images, T = {TIME_STEPS}, batch {batch}, {where}",
+            ["scores of", "step, ms", "relative to no scores", "quartiles"],
             [_row(kind, seconds) for kind in seconds],
         )
     ]
@@ -138,11 +138,13 @@ def measure(options: Options) -> Result:
         network, batch = ("spiking_resnet18", 128) if on_gpu else ("small_cnn", 64)
         rows = [_variant(name, way, network, batch) for name, way in variants().items()]
         note = (
-            "Only the columns of a row take turns. The graph of a compiled network breaks at each scored "
-            "layer while scores are read."
+            "Only the columns of one row take turns: compare within a row. While scores are read, the graph "
+            "of a compiled network breaks at each scored layer."
         )
-        columns = ["way to run it", f"{NONE}, ms", f"{LAST}, to none", f"{ALL}, to none"]
-        tables.append(Table(f"Ways to run {network}, batch {batch}, {where}", columns, rows, note))
+        columns = ["execution mode", f"{NONE}, ms", f"{LAST} / {NONE}", f"{ALL} / {NONE}"]
+        tables.append(
+            Table(f"Training step by execution mode: {network}, batch {batch}, {where}", columns, rows, note)
+        )
     return Result(tables, ratios)
 
 

@@ -1,10 +1,10 @@
 """Selection and planning at ImageNet's size, compared with other projects.
 
-Compares the probabilities in one pass per round with the sorted form and with Eq. 28 as written. Compares
-the whole plan of an epoch, shuffled, weighted and split for 8 ranks, with what InfoBatch, SeTa and RCAP do
-between two epochs, and with a copy of the arrays that a plan reads and writes. The comparison with other
-projects uses wall time. The rest uses the processor time of all threads, which other work on the machine
-hardly changes.
+Three ways to compute the selection probabilities are compared: the one of this project, which passes over
+the scores once per round, a form that sorts the scores, and the paper's Eq. 28 as it is written. The whole
+plan of an epoch is compared with a copy of the arrays that it reads and writes, and with the work of
+InfoBatch, SeTa and RCAP between two epochs. Times are CPU times of all threads, which other work on the
+machine hardly changes. Only the comparison with other projects uses wall time.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def measure(options: Options) -> Result:
 
     forms = in_turns(
         {
-            "one pass a round": lambda: selection_probabilities(scores, S),
+            "one pass per round": lambda: selection_probabilities(scores, S),
             "sorted form": lambda: sorted_probabilities(scores, S),
             "Eq. 28 as written": lambda: masked_probabilities(scores, S),
         },
@@ -126,8 +126,8 @@ def measure(options: Options) -> Result:
     plans = in_turns(
         {
             "plan": lambda: plan_and_shard(scores),
-            "read and write": read_and_write,
-            "read and write, new memory": lambda: [array.copy() for array in arrays],
+            "copy of the same arrays": read_and_write,
+            "copy of the same arrays, into new memory": lambda: [array.copy() for array in arrays],
             **stages.steps(),
         },
         turns,
@@ -148,32 +148,32 @@ def measure(options: Options) -> Result:
         beside[name] = both[name], both["plan"]
     return Result(
         [
-            _seconds(f"Probabilities: N = {N:,} lognormal scores, S = {KEPT} N", forms),
+            _seconds(f"Selection probabilities: N = {N:,} lognormal scores, subset of {KEPT} N", forms),
             _seconds(
-                f"The plan of an epoch and its shards for {RANKS} ranks, and its steps",
+                f"The plan of an epoch with its shards for {RANKS} ranks: total, and each step",
                 plans,
-                "The copies have the size of the arrays that a plan reads and writes: into allocated "
-                "memory, and into new memory, which a plan needs.",
+                "The copies have the size of the arrays that a plan reads and writes. A plan needs new "
+                "memory for its arrays.",
             ),
             _peers(beside),
         ],
         [
             Ratio(
-                "sorted form / one pass a round",
-                median_ratio(forms["sorted form"], forms["one pass a round"]),
+                "sorted form / one pass per round",
+                median_ratio(forms["sorted form"], forms["one pass per round"]),
                 "higher",
                 goal=10,
                 slack=2,
             ),
             Ratio(
-                "Eq. 28 as written / one pass a round",
-                median_ratio(forms["Eq. 28 as written"], forms["one pass a round"]),
+                "Eq. 28 as written / one pass per round",
+                median_ratio(forms["Eq. 28 as written"], forms["one pass per round"]),
                 "higher",
                 slack=2,
             ),
             Ratio(
-                "plan / read and write",
-                median_ratio(plans["plan"], plans["read and write"]),
+                "plan / copy of the same arrays",
+                median_ratio(plans["plan"], plans["copy of the same arrays"]),
                 "lower",
                 goal=8,
                 slack=2,
@@ -188,23 +188,23 @@ def measure(options: Options) -> Result:
 
 def _seconds(title: str, seconds: dict[str, list[float]], note: str = "") -> Table:
     rows = [[name, 1e3 * median(taken), 1e3 * min(taken)] for name, taken in seconds.items()]
-    return Table(title, ["what", "processor's ms", "fastest"], rows, note)
+    return Table(title, ["method or step", "CPU time, median, ms", "CPU time, minimum, ms"], rows, note)
 
 
 def _peers(beside: dict[str, tuple[list[float], list[float]]]) -> Table:
     rows: list[list[Cell]] = []
     what = {
-        "InfoBatch": "prune, order and weights of one of 8 ranks",
+        "InfoBatch": "pruning, order and weights for one of 8 ranks",
         "RCAP": "importances and subset, without weights",
-        "SeTa": "prune, without weights",
+        "SeTa": "pruning, without weights",
     }
     for name, (theirs, ours) in beside.items():
         rows.append([name, what[name], 1e3 * median(theirs), 1e3 * median(ours), median_ratio(theirs, ours)])
     return Table(
-        "Between two epochs",
-        ["project", "what it does", "its ms", "this plan and all 8 shards, ms", "ratio"],
+        "Work between two epochs, compared with other projects",
+        ["project", "work that is timed", "its time, ms", "this project's plan with 8 shards, ms", "ratio"],
         rows,
-        "Each project runs its own program, for a subset of the same size. RCAP gets its losses in memory"
-        f" instead of from files of JSON lines. SeTa is timed once. The plan uses {thread_count()} "
+        "Each project's own code runs, for a subset of the same size. RCAP gets its losses in memory"
+        f" instead of from JSON files. SeTa is timed once. The plan uses {thread_count()} "
         "threads.",
     )

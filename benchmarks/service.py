@@ -1,9 +1,15 @@
 """Push, apply, plan and turnover of every store, by batch size, ranks and N.
 
-A job of real processes scores all N examples twice, in batches, each rank its part. Four times are measured:
-the calls of `push`; from the first push to the next plan, when all scores are applied; a plan without new
-scores; and the turnover, from the last push of an epoch to the first index of the next. For comparison, the
-bare transport moves the same arrays: gloo into NumPy's tables, Redis' SET, calls of a Ray actor.
+The ranks are real processes. They push scores of all N examples, each rank its part. Four times are
+measured:
+
+- a call of `push`;
+- applying the scores: from the first push until all scores are in the table;
+- a plan without new scores;
+- the turnover: from the last push of an epoch to the first index of the next.
+
+The reference is the bare transport of the same arrays: gloo into NumPy's tables, SET in Redis, calls of a
+Ray actor. All processes run on one machine and communicate over loopback.
 """
 
 from __future__ import annotations
@@ -95,12 +101,12 @@ def measure(options: Options) -> Result:
     tables = [table_of(backend, theirs, samplers) for backend, theirs in found.items()]
     tables.append(
         Table(
-            f"Between epochs, N = {size:,}, two ranks",
-            ["what", "ms"],
+            f"Between two epochs, N = {size:,}, two ranks",
+            ["operation", "ms"],
             [
                 *([f"{backend}: turnover", 1e3 * theirs[base].turnover] for backend, theirs in found.items()),
-                ["DistributedSampler: its list of all examples", 1e3 * samplers[size]],
-                ["InfoBatch: prune and order, in its steps", 1e3 * infobatch],
+                ["DistributedSampler: list of all examples", 1e3 * samplers[size]],
+                ["InfoBatch: pruning and order, with the steps of its code", 1e3 * infobatch],
             ],
             "Everything runs over loopback on the same cores. With more processes than cores, times "
             "include the ranks' waits for each other.",
@@ -196,16 +202,16 @@ def table_of(backend: str, found: Mapping[Setting, Figures], samplers: Mapping[i
                 1e3 * samplers[size],
             ]
         )
-    columns = ["ranks", "N", "batch", "µs a push", "applied, million/s"]
-    columns += ["share of bare frames", "of bare batches", "plan, ms", "turnover, ms"]
-    columns.append("sampler, ms")
+    columns = ["ranks", "N", "batch", "µs per push", "scores applied, million/s"]
+    columns += ["/ bare transport, frames", "/ bare transport, batches", "plan, ms", "turnover, ms"]
+    columns.append("DistributedSampler, ms")
     note = (
-        "Shares are relative to the bare transport's scores per second from the same ranks: frames of "
-        f"{FRAME:,} scores, and batches as they are pushed. For comparison with the turnover, torch's "
-        "DistributedSampler makes its list of all examples."
+        "The columns with / divide the scores per second by those of the bare transport from the same ranks, "
+        f"in frames of {FRAME:,} scores or in batches of the same size. The time in which torch's "
+        "DistributedSampler makes its list of all examples is for comparison with the turnover."
     )
     return Table(
-        f"Scores in {backend}" if backend != "embedded" else "The embedded store", columns, rows, note
+        f"The store in {backend}" if backend != "embedded" else "The embedded store", columns, rows, note
     )
 
 
@@ -225,7 +231,11 @@ def ratios_of(
             assert figures.bare_batches is not None
             share = figures.bare_batches / figures.applied
             yield Ratio(
-                f"{backend}, batches of {batch:,}: applied / bare", share, "higher", least[backend], slack=2.5
+                f"{backend}, batches of {batch:,}: scores applied / bare transport",
+                share,
+                "higher",
+                least[backend],
+                slack=2.5,
             )
         figures = theirs[base]
         yield Ratio(f"{backend}: turnover / DistributedSampler", figures.turnover / sampler, "lower")
@@ -235,7 +245,7 @@ def ratios_of(
             name = f"{backend}: turnover / {1e3 * promised:g} ms"
             yield Ratio(name, figures.turnover / promised, "lower", goal=1)
     applied = base.dataset_size / found["Redis"][base].applied
-    yield Ratio("Redis: applied / HSET for each example", applied / by_hash, "higher", 50, slack=2.5)
+    yield Ratio("Redis: scores applied / one HSET per example", applied / by_hash, "higher", 50, slack=2.5)
 
 
 def plots_of(
@@ -251,8 +261,6 @@ def plots_of(
         for backend, theirs in found.items()
     }
     return [
-        Plot(
-            "service-ranks", f"Scores applied, N = {IMAGENET:,}", "ranks", "million a second", by_ranks, True
-        ),
+        Plot("service-ranks", f"Scores applied, N = {IMAGENET:,}", "ranks", "million/s", by_ranks, True),
         Plot("service-turnover", "Turnover, two ranks", "N", "ms", by_size, log_x=True, log_y=True),
     ]

@@ -1,6 +1,7 @@
 """Memory of clients, planner and Redis over many epochs with new scores for all examples.
 
-Eight processes push, `sadp-dist serve` plans. The peak of each figure within an epoch must not grow.
+Eight processes push scores, and `sadp-dist serve` plans. The peak within an epoch must not grow over the
+epochs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ N = 1_281_167
 PRUNING = PruningConfig(ratio=0.35, epochs=1000, min_probability=0.25)
 BATCH = 256
 MB = 1e6
-FIGURES = ("client, MB", "planner, MB", "Redis, MB", "entries in the log")
+FIGURES = ("client, MB", "planner, MB", "Redis, MB", "log entries")
 BEFORE, AFTER = -1, -2  # in the place of an epoch: processes start, and end
 
 
@@ -35,14 +36,14 @@ def measure(options: Options) -> Result:
         largest, seconds = watch(server.url, psutil.Process(server.planner), ranks, epochs)
     shown = sorted({0, 1, *range(4, epochs, 5), epochs - 1})
     table = Table(
-        f"{ranks} ranks, {epochs} epochs of {N:,} scores in pushes of {BATCH}",
-        ["after epoch", *FIGURES, "s"],
+        f"Peak within an epoch: {ranks} ranks, {epochs} epochs of {N:,} scores, pushed by {BATCH}",
+        ["epoch", *FIGURES, "time, s"],
         [[f"{e + 1}", *(largest[figure][e] for figure in FIGURES), seconds[e]] for e in shown],
-        "Nearly all of a client's memory is torch and other imported libraries.",
+        "Client: the largest of all ranks. Nearly all of its memory is torch and other imported libraries.",
     )
     ratios = [
         Ratio(
-            f"{figure[:-4]}: last third of the epochs / the one before",
+            f"{figure[:-4]}: last third of the epochs / middle third",
             growth(largest[figure]),
             "lower",
             goal,

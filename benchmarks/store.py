@@ -1,4 +1,8 @@
-"""The embedded store at ImageNet's size: pushes, queries, files and memory."""
+"""The embedded store at ImageNet's size: pushes, queries, files and memory.
+
+The references are the plain operations that the store cannot do without: NumPy's assignment and partition,
+and writing and reading a file of the same size.
+"""
 
 from __future__ import annotations
 
@@ -57,13 +61,13 @@ def measure_pushes(store: Store, sizes: tuple[int, ...], turns: int) -> tuple[Ta
         rows.append([f"{size:,}", N / ours / 1e6, 1e6 * ours / len(batches), N / plain / 1e6])
         ratio = median_ratio(seconds["push"], seconds["assign"])
         ratios.append(Ratio(f"push of {size:,} / NumPy's assignments", ratio, "lower", slack=2))
-    columns = ["batch", "million scores/s", "µs a push", "NumPy, million scores/s"]
+    columns = ["scores per push", "million scores/s", "µs per push", "NumPy, million scores/s"]
     note = (
-        "All examples in random order. NumPy assigns the same arrays to two tables without checks. A push"
-        " checks them, keeps the larger of two scores of an epoch, and keeps the score of the epoch "
-        "before."
+        "All examples are pushed in random order. A push checks its arrays, keeps the larger of two scores "
+        "of an epoch, and keeps the score of the epoch before. NumPy only assigns the same arrays to two "
+        "tables."
     )
-    return Table(f"Pushes, N = {N:,}", columns, rows, note), ratios
+    return Table(f"Pushing N = {N:,} scores", columns, rows, note), ratios
 
 
 def measure_questions(store: Store, turns: int) -> tuple[Table, list[Ratio]]:
@@ -89,8 +93,8 @@ def measure_questions(store: Store, turns: int) -> tuple[Table, list[Ratio]]:
         size = ours.stat().st_size
     rows: list[list[Cell]] = [[name, 1e3 * median(taken)] for name, taken in seconds.items()]
     note = (
-        f"{store.stats().memory_bytes / N:.1f} bytes per example in memory, {size / N:.1f} in the file, "
-        "with two plans. A save writes a temporary file, syncs it to disk and renames it."
+        f"With two plans, an example takes {store.stats().memory_bytes / N:.1f} bytes in memory and "
+        f"{size / N:.1f} in the file. A save writes a temporary file, syncs it to disk and renames it."
     )
     beside = [
         ("top 50", "partition of the scores by NumPy", 2.0),
@@ -102,4 +106,4 @@ def measure_questions(store: Store, turns: int) -> tuple[Table, list[Ratio]]:
         Ratio(f"{name} / {bound}", median_ratio(seconds[name], seconds[bound]), "lower", slack=slack)
         for name, bound, slack in beside
     ]
-    return Table("Questions and files", ["what", "ms"], rows, note), ratios
+    return Table("Queries and files", ["operation", "ms"], rows, note), ratios

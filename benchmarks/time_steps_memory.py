@@ -60,10 +60,10 @@ def measure(options: Options) -> Result:
         rows.append(row)
     few, many = min(TIME_STEPS), max(TIME_STEPS)
     table = Table(
-        f"Forward and back through {NETWORK}, batch {batch}, {IMAGE_SIZE}x{IMAGE_SIZE} pixels",
-        ["T", "reversible, MiB", "seconds", "autograd, MiB", "seconds"],
+        f"Forward and backward pass of {NETWORK}, batch {batch}, {IMAGE_SIZE}x{IMAGE_SIZE} pixels",
+        ["T", "reversible, MiB", "reversible, s", "autograd, MiB", "autograd, s"],
         rows,
-        "Beyond weights and gradients.",
+        "Memory of weights and gradients is not included.",
     )
     growth = peaks[many, True] / peaks[few, True]
     return Result(

@@ -1,8 +1,9 @@
 """Peak memory of training, with and without pruning and scores.
 
-Measures the peak of torch's memory in a network's first steps, including weights, gradients and momentum. On
-a GPU the allocator counts, on the CPU the profiler, where a step always gives the same bytes. On the CPU, it
-also measures the growth of the process since before the network was created, including store and plan.
+The first tables have the peak of the memory that torch allocates in a network's first steps, including
+weights, gradients and momentum. The allocator counts it on a GPU, the profiler on a CPU. The last table has
+the growth of the process from before the network exists, including the store and the plan. It is measured on
+a CPU only.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def measure(options: Options) -> Result:
     tables, ratios = [], []
     for network, batch in networks.items():
         peaks = {kind: peak_of_torch(steps(network, batch, scoring)) for kind, scoring in KINDS.items()}
-        tables.append(_table(f"What torch holds at its peak, {network}, batch {batch}", peaks))
+        tables.append(_table(f"Peak of the memory that torch allocates: {network}, batch {batch}", peaks))
         name = f"{network}: peak of torch's memory"
         ratios += [
             Ratio(f"{name}, {LAST} / {NONE}", peaks[LAST] / peaks[NONE], "lower", GOAL, slack=1.02),
@@ -128,9 +129,13 @@ def measure(options: Options) -> Result:
             for kind, of_kind in taken.items():
                 of_kind.append(growth(network, batch, kind))
         peaks = {kind: statistics.median(of_kind) for kind, of_kind in taken.items()}
-        title = f"Growth of a process, {network}, batch {batch}, {EXAMPLES:,} examples in the store"
+        title = f"Peak growth of the process: {network}, batch {batch}, {EXAMPLES:,} examples in the store"
         tables.append(
-            _table(title, peaks, "Medians of three processes. Those with scores also plan and push.")
+            _table(
+                title,
+                peaks,
+                "Medians of three processes. Processes with scores also have a store, plan and push.",
+            )
         )
         name = f"{network}: peak growth of a process"
         ratios.append(Ratio(f"{name}, {LAST} / {NONE}", peaks[LAST] / peaks[NONE], "lower", GOAL))
@@ -141,7 +146,7 @@ def _table(title: str, peaks: dict[str, int] | dict[str, float], note: str = "")
     rows: list[list[Cell]] = [
         [kind, f"{peak / MB:,.1f}", f"{peak / peaks[NONE]:.4f}"] for kind, peak in peaks.items()
     ]
-    return Table(title, ["scores", "MiB", "to no scores"], rows, note)
+    return Table(title, ["scores of", "MiB", "relative to no scores"], rows, note)
 
 
 if __name__ == "__main__":  # a process that trains

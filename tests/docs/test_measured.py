@@ -12,7 +12,7 @@ import hook  # noqa: E402
 import measured  # noqa: E402
 
 SADP = "figure: results/table3.json > Table III: test accuracy > SADP > 50% > .2f"
-EPOCH = "figure: benchmarks/epoch_time.json > Epochs of CIFAR-10, 1 process > 0.5 > epoch, s > .1f"
+EPOCH = "figure: benchmarks/epoch_time.json > Time of an epoch of CIFAR-10, 1 process > 0.5 > epoch, s > .1f"
 
 
 @pytest.mark.parametrize("page", measured.pages(), ids=lambda page: page.name)
