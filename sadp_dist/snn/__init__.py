@@ -30,7 +30,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # These need torch, which a configuration (it needs the ...Config classes alone) should not wait for.
+    # These need torch. A configuration needs only the ...Config classes and should not import it.
     if name in __all__:
         package = "learning" if "learning" in name.lower() else "models"
         return getattr(import_module(f"sadp_dist.snn.{package}"), name)

@@ -36,23 +36,25 @@ class LIFConfig(NeuronConfig):
 def build_lif(config: LIFConfig, time_steps: int | None) -> LIFNode:
     """Return a layer of LIF neurons; they fit any number of time steps.
 
-    With x[t] = W o[t], the current that the layer below sends:
+    x[t] = W o[t] is the current from the layer below:
 
         u[t] = λ u[t-1] + x[t]            Eq. 1
         o[t] = 1 if u[t] >= ϑ else 0      Eq. 2
         u[t] = u[t] - ϑ o[t]              Eq. 3, or with reset="zero" u[t] = (1 - o[t]) u[t]
 
-    SpikingJelly writes Eq. 1 as u[t] = u[t-1] - (u[t-1] - u_reset) / τ + x[t] (``decay_input=False``);
-    with ``v_reset=None`` it takes u_reset = 0 there and resets as Eq. 3 does, with ``v_reset=0`` to zero.
-    Hence λ = 1 - 1/τ, that is τ = 1 / (1 - λ), and ϑ = ``v_threshold``. The step of both is 1 at ϑ.
-    Potentials are float32 also where mixed precision makes currents and spikes half-precision.
+    SpikingJelly computes Eq. 1 as u[t] = u[t-1] - (u[t-1] - u_reset) / τ + x[t] (``decay_input=False``),
+    where u_reset = 0. ``v_reset=None`` resets as in Eq. 3, ``v_reset=0`` resets to zero. Hence τ = 1 / (1 -
+    λ) and ``v_threshold`` = ϑ. A potential of exactly ϑ is a spike in both. Potentials are float32, also if
+    mixed precision makes currents and spikes half-precision.
 
     Raises:
-        UsageError: the backend is "inductor", and there is no C++ compiler.
+        UsageError: the backend is "inductor" and no C++ compiler is installed.
     """
     compiler = os.environ.get("CXX", "g++")
     if config.backend == "inductor" and shutil.which(compiler) is None:
-        raise UsageError(f'backend="inductor" needs a C++ compiler, and {compiler} is not found; use "torch"')
+        raise UsageError(
+            f'backend="inductor" needs a C++ compiler, but {compiler} is not installed; use backend="torch"'
+        )
 
     from sadp_dist.snn.node import FullPrecisionLIFNode
 
@@ -66,7 +68,7 @@ def build_lif(config: LIFConfig, time_steps: int | None) -> LIFNode:
         step_mode="m",
     )
     if config.backend == "inductor":
-        # Layers and batches of many shapes share the code: compile it once for all of them.
+        # Compile once for the shapes of all layers and batches.
         node.compile(dynamic=True)
     return node
 
@@ -79,12 +81,12 @@ def lif(
     backend: Literal["torch", "inductor"] = "torch",
     reset: Literal["subtract", "zero"] = "subtract",
 ) -> LIFNode:
-    """Return a layer of LIF neurons (Eqs. 1-3), [T, B, ...] currents to [T, B, ...] spikes of 0 and 1.
+    """Return a layer of LIF neurons (Eqs. 1-3), from currents [T, B, ...] to spikes [T, B, ...], 0 or 1.
 
     The arguments are the keys of `LIFConfig`.
 
     Raises:
-        UsageError: a value is not allowed, or there is no compiler for "inductor".
+        UsageError: a value is not allowed, or "inductor" has no C++ compiler.
     """
     config = LIFConfig(
         decay=decay,

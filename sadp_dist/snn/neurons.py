@@ -1,4 +1,4 @@
-"""The ``network.neuron:`` section of a configuration, and the kinds of neurons that it may name."""
+"""The ``network.neuron:`` section of a configuration, and the registry of neurons."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SURROGATES = {
     "piecewise_quadratic": "PiecewiseQuadratic",
     "rect": "Rect",
 }
-"""Names of surrogate gradients, with SpikingJelly's classes; these have their default widths."""
+"""Surrogate gradients by name: SpikingJelly's classes, with their default widths."""
 
 Surrogate = Literal["atan", "sigmoid", "piecewise_quadratic", "rect"]
 
@@ -33,9 +33,9 @@ NEURONS: Registry[Callable[[Any, int | None], nn.Module]] = Registry(
         "sliding_psn": "sadp_dist.snn.psn:OrderedPSNConfig",
     },
 )
-"""Kinds of neurons by name: functions of the section and T to a layer.
+"""Kinds of neurons by name: functions that return a layer, given the section and T.
 
-A new kind is a file with one registered function. A layer maps currents [T, B, ...] to spikes of 0 and 1.
+To add a kind, write a file with one registered function. A layer maps currents [T, B, ...] to spikes, 0 or 1.
 """
 
 register_neuron = NEURONS.register
@@ -59,7 +59,7 @@ class NeuronConfig(Section):
     surrogate: Surrogate = "atan"
 
     def build(self, time_steps: int | None = None) -> nn.Module:
-        """Return one layer of these neurons, [T, B, ...] currents to [T, B, ...] spikes of 0 and 1.
+        """Return one layer of these neurons, from currents [T, B, ...] to spikes [T, B, ...], 0 or 1.
 
         Args:
             time_steps: T; "psn" and "masked_psn" need it.
@@ -70,7 +70,7 @@ class NeuronConfig(Section):
         return NEURONS[self.kind](self, time_steps)
 
     def surrogate_function(self) -> SurrogateFunctionBase:
-        """Return the surrogate gradient as SpikingJelly has it."""
+        """Return SpikingJelly's surrogate function."""
         from spikingjelly.activation_based import surrogate
 
         return getattr(surrogate, SURROGATES[self.surrogate])()

@@ -1,22 +1,21 @@
-"""Computation over time that is undone in the backward pass, so that its memory does not grow with T.
+"""Reversible computation over time: the memory of a backward pass does not grow with T.
 
-A network has levels l = 1, ..., L with potentials c_l, and for each time step functions f_l of its own:
+A network has levels l = 1, ..., L with potentials c_l. Each time step has its own functions f_l:
 
     c_l[t] = f_l(c_{l-1}[t], c_{l+1}[t-1]) + α_l c_l[t-1]
 
-where c_0[t] is what comes in, and c_l = 0 before the first time step. There is no reset, so the potentials
-of a step tell those of the one before, from the last level to the first:
+c_0[t] is the input, and c_l = 0 before the first time step. There is no reset, so the potentials of a time
+step determine those of the step before, from the last level to the first:
 
     c_l[t-1] = (c_l[t] - f_l(c_{l-1}[t], c_{l+1}[t-1])) / α_l
 
-Autograd would keep what every function of every step computed. Here the forward pass keeps the last
-potentials alone; the backward pass goes back in time, computes one function again at a time, which gives
-its gradients and the potentials one step earlier. That costs one more forward pass.
+Autograd would keep the intermediate results of all functions and time steps. Here the forward pass keeps only
+the last potentials. The backward pass goes back in time and computes one function at a time again, which
+gives its gradients and the potentials of the step before. The cost is one additional forward pass.
 
-Levels see the spikes of others' potentials, not these themselves, and one spike more or less would change
-all that is computed before it. So potentials are float64 whatever the network computes in: then what
-rounding did, which a division by α_l magnifies, in T steps by 1 / α^(T-1), practically never moves one over
-its threshold. Hence also no α is below ``FLOOR``.
+The functions get spikes of the potentials. One changed spike would change all earlier time steps, so rounding
+must not move a potential over its threshold. Division by α_l amplifies rounding errors, in T steps by
+1 / α^(T-1). Therefore potentials are always float64, and α is at least ``FLOOR``.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ FLOOR = 0.1
 
 
 class TimeStep(nn.Module):
-    """The functions f_l of one time step, and its α_l.
+    """The functions f_l and the factors α_l of one time step.
 
     Args:
-        levels: f_1, ..., f_L, called with c_{l-1}[t] and c_{l+1}[t-1]; the latter is None at the first time
-            step and at the last level.
-        decay: what α_1, ..., α_L are at first; None at the first time step, before which there is nothing.
-        widths: channels of each level; each has its own α.
+        levels: f_1, ..., f_L, functions of c_{l-1}[t] and c_{l+1}[t-1]. The second argument is None at the
+            first time step and at the last level.
+        decay: initial value of α_1, ..., α_L; None at the first time step, which has no α.
+        widths: channels of each level. Every channel has its own α.
     """
 
     def __init__(self, levels: Sequence[nn.Module], decay: float | None, widths: Sequence[int]) -> None:
@@ -52,22 +51,22 @@ class TimeStep(nn.Module):
 
     @property
     def precision(self) -> torch.dtype:
-        """Of the weights, and so of what levels are called with."""
+        """The dtype of the weights and of the levels' inputs."""
         return next(self.levels.parameters()).dtype
 
     def alpha(self, level: int) -> Tensor:
-        """α_l, at least ``FLOOR``; the gradient of a smaller parameter passes as if it were not."""
+        """Return α_l, at least ``FLOOR``, in float64. The gradient ignores this bound."""
         decay: Tensor = self.decays[level].double()
         return decay + (decay.clamp(min=FLOOR) - decay).detach()
 
     def function(self, level: int, below: Tensor, above: Tensor | None) -> Tensor:
-        """f_l, float64, computed in the weights' precision, or in that of torch.autocast."""
+        """Return f_l as float64, computed in the precision of the weights or of torch.autocast."""
         dtype = self.precision
         current: Tensor = self.levels[level](below.to(dtype), None if above is None else above.to(dtype))
         return current.double()
 
     def forward(self, x: Tensor, potentials: Sequence[Tensor] | None) -> list[Tensor]:
-        """c_1[t], ..., c_L[t], float64, of c_0[t] and of those one step before; None at the first step."""
+        """Return c_1[t], ..., c_L[t], float64, from c_0[t] and the potentials at t-1 (None at first)."""
         after: list[Tensor] = []
         below = x
         for level in range(len(self.levels)):
@@ -81,12 +80,15 @@ class TimeStep(nn.Module):
 
 
 def plain(steps: Sequence[TimeStep], readout: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What `readout` makes of c_L[t] at every step, [T, B, D], and the last potentials, as they are defined.
+    """Compute all time steps with plain autograd.
 
     Args:
-        steps: one for every time step.
-        readout: a module without parameters, [1, B, ...] to [1, B, D].
-        x: c_0, [T, B, ...], or [1, B, ...] for one that is the same at every step.
+        steps: one for each time step.
+        readout: a module without parameters, from c_L[t] [1, B, ...] to [1, B, D].
+        x: c_0 [T, B, ...], or [1, B, ...] for an input that is the same at every time step.
+
+    Returns:
+        The readout of every time step, [T, B, D], and the last potentials.
     """
     potentials: list[Tensor] | None = None
     outputs = []
@@ -99,9 +101,9 @@ def plain(steps: Sequence[TimeStep], readout: nn.Module, x: Tensor) -> tuple[Ten
 
 @torch.compiler.disable
 def reversible(steps: Sequence[TimeStep], readout: nn.Module, x: Tensor) -> Tensor:
-    """The first result of :func:`plain`, and its gradients, with memory that does not grow with T.
+    """Compute the first result of :func:`plain` with memory that does not grow with T.
 
-    Batch norms see each batch twice, and take it into their running statistics once.
+    Batch norms compute each batch twice, but update their running statistics once.
     """
     parameters = {parameter: None for step in steps for parameter in step.parameters()}
     outputs: Tensor = _Reversible.apply(steps, readout, x, *parameters)
@@ -109,7 +111,7 @@ def reversible(steps: Sequence[TimeStep], readout: nn.Module, x: Tensor) -> Tens
 
 
 class _Reversible(torch.autograd.Function):
-    """Parameters are among the arguments, so that autograd hands their gradients on as any others."""
+    """The autograd function of `reversible`. Its arguments include the parameters, for their gradients."""
 
     @staticmethod
     def forward(
@@ -118,7 +120,7 @@ class _Reversible(torch.autograd.Function):
         outputs, potentials = plain(steps, readout, x)
         ctx.steps, ctx.readout, ctx.parameters = steps, readout, parameters
         ctx.autocast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
-        # Parameters are saved for autograd to notice if they change before they are used again.
+        # Parameters are saved so that autograd detects a change before the backward pass.
         ctx.save_for_backward(x, *potentials, *parameters)
         return outputs
 
@@ -131,7 +133,7 @@ class _Reversible(torch.autograd.Function):
         from_x = torch.zeros_like(x)
         errors = [torch.zeros_like(c) for c in potentials]  # gradients of c_l[t]
         enabled, dtype = ctx.autocast
-        # Weights are cast anew in each function, for each has a graph of its own.
+        # No cache: each function has its own graph, so it must cast the weights itself.
         with torch.autocast(x.device.type, dtype, enabled=enabled, cache_enabled=False):
             for t in reversed(range(len(ctx.steps))):
                 step: TimeStep = ctx.steps[t]
@@ -146,7 +148,7 @@ class _Reversible(torch.autograd.Function):
 
 
 class _Sum(dict[Tensor, Tensor]):
-    """Gradients by parameter, added up."""
+    """Sums of gradients by parameter."""
 
     def add(self, parameter: Tensor, gradient: Tensor | None) -> None:
         if gradient is not None:
@@ -156,7 +158,7 @@ class _Sum(dict[Tensor, Tensor]):
 def _undo(
     step: TimeStep, x: Tensor, potentials: list[Tensor], errors: list[Tensor], first: bool, total: _Sum
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """From c_l[t] and their gradients to c_l[t-1], their gradients (none at first) and that of c_0[t]."""
+    """Return c_l[t-1] and its gradients (none at the first step), and the gradient of c_0[t]."""
     errors = [*errors]
     before: dict[int, Tensor] = {}
     errors_before: dict[int, Tensor] = {}
@@ -189,13 +191,13 @@ def _undo(
 
 
 def _at(x: Tensor, t: int) -> Tensor:
-    """x at one time step, [1, B, ...]; where there is one for all, that."""
+    """Return x [1, B, ...] at a time step. An x with one time step is the same at all of them."""
     return x if len(x) == 1 else x[t : t + 1]
 
 
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norms that are in training take the batch's statistics and leave the running ones alone."""
+    """Stop batch norms in training mode from updating their running statistics."""
     norms = [
         m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
     ]

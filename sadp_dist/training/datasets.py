@@ -1,4 +1,4 @@
-"""A run's data: batches of a sampler's choice, test batches, and what is done to them on the device."""
+"""Data of a run: training and test batches, augmentation and normalisation on the device."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 
 class Batches(Protocol):
-    """Images (B, C, H, W) uint8 or sequences (B, T, ...), labels (B,), indices (B,) and weights (B,), an
-    epoch at a time."""
+    """The batches of an epoch.
+
+    A batch has images (B, C, H, W) uint8 or sequences (B, T, ...), labels (B,), indices (B,) and weights
+    (B,).
+    """
 
     def begin(self) -> None:
-        """Start to read the epoch that the next iteration takes up."""
+        """Start reading the epoch of the next iteration."""
         ...
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]: ...
@@ -39,17 +42,18 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the training loop knows of its data.
+    """The training and test data of a run, as the training loop uses them.
 
     Attributes:
         config: the ``data:`` section.
         labels: (N,) int64, the class of every training example.
         classes: number of classes.
-        shape: of an example: (C, H, W) images, (T, C, H, W) or (T, F) sequences.
-        seed: key of the augmentation's random numbers.
-        train_loader: a sampler to the batches that it asks for, epoch after epoch.
-        test_loader: one pass over this rank's part of the test set.
-        page_order: for the sampler, where the training images are larger than memory.
+        shape: shape of an example: (C, H, W) for images, (T, C, H, W) or (T, F) for sequences.
+        seed: seed of the augmentation.
+        device: where batches are computed.
+        train_loader: returns the training batches that a sampler selects.
+        test_loader: returns the batches of this rank's part of the test set.
+        page_order: the sampler's order for training files that are larger than memory; None: any order.
     """
 
     config: DataConfig
@@ -69,23 +73,24 @@ class TrainingData:
 
     @property
     def channels(self) -> int:
-        """C of images and frames, F of sequences of features."""
+        """C for images and frames, F for sequences of features."""
         return self.shape[-3] if len(self.shape) > 2 else self.shape[-1]
 
     @property
     def image_size(self) -> int:
-        """Side in pixels; 1 of sequences of features."""
+        """Width and height in pixels; 1 for sequences of features."""
         return self.shape[-1] if len(self.shape) > 2 else 1
 
     def augment(self, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
-        """Crop, mirror, apply a policy and blank as the configuration says, keyed by (seed, epoch, index).
+        """Return the images after the configured crop, flip, AutoAugment policy and cutout.
 
-        The blanked square comes last: a policy could move it or turn it white.
+        Random numbers depend on (seed, epoch, index) only. Cutout is last, because a policy could move its
+        square or change its colour.
         """
         config, key = self.config, (indices, epoch, self.seed)
         cutout = config.cutout if config.augment != "none" else 0
         if config.augment != "none":
-            # "resized-crop" crops where it decodes.
+            # The loader crops for "resized-crop".
             padding = config.padding if config.augment == "crop" else 0
             now = cutout if config.autoaugment is None else 0
             images = pad_crop_flip(images, *key, padding, config.flip, now)
@@ -98,8 +103,11 @@ class TrainingData:
         return images
 
     def normalise(self, images: Tensor) -> Tensor:
-        """To float32: images (B, C, H, W) as (x - mean) / std per channel, sequences (B, T, ...) as they are,
-        but [T, B, ...]."""
+        """Return the network's input as float32.
+
+        Images (B, C, H, W) become (x - mean) / std per channel. Sequences (B, T, ...) become [T, B, ...] with
+        the same values.
+        """
         if len(self.shape) != 3:
             return time_first(images)
         mean, std = self._moments
@@ -107,7 +115,7 @@ class TrainingData:
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the channels, on the device once and for all."""
+        """Mean and standard deviation of the channels, on the device."""
         mean, std = (torch.tensor(of, device=self.device) for of in (self.config.mean, self.config.std))
         return mean.view(3, 1, 1), std.view(3, 1, 1)
 
@@ -120,22 +128,20 @@ def open_data(
     Args:
         config: the ``data:`` section.
         batch_size: examples in a training batch of one rank.
-        seed: key of the augmentation's random numbers.
+        seed: seed of the augmentation.
         process: this rank.
-        time_steps: T of the network, which sequences must have.
+        time_steps: T of the network.
 
     Raises:
-        UsageError: a file is missing or not what the loader reads, its images are not of ``image_size``, its
-            sequences not of T time steps, or a label is not below ``classes``.
+        UsageError: a file is missing or has another format than the loader's; images do not have
+            ``image_size``; sequences do not have T time steps; or a label is not below ``classes``.
     """
     for name in ("train", "test"):
         path = Path(getattr(config, name))
         if not path.exists():
-            raise UsageError(
-                f"data.{name} is {str(path)!r}, which does not exist; {_how_to_write(config, name)}"
-            )
+            raise UsageError(f"data.{name}={str(path)!r} does not exist; {_how_to_write(config, name)}")
     if config.autoaugment is not None:
-        _need_torchvision(f"data.autoaugment is {config.autoaugment}")
+        _need_torchvision(f"data.autoaugment={config.autoaugment}")
     if config.loader == "ffcv":
         return _open_betons(config, batch_size, seed, process, time_steps)
     if config.dataset is not None and DATASETS[config.dataset].kind != "images":
@@ -145,7 +151,7 @@ def open_data(
 
 def _how_to_write(config: DataConfig, split: str) -> str:
     if config.dataset is None:
-        return "sadp-dist beton writes .beton files"
+        return "write .beton files with sadp-dist beton"
     command = f"sadp-dist beton SOURCE {getattr(config, split)} --dataset {config.dataset} --split {split}"
     return f"{how_to_get(DATASETS[config.dataset])}; then: {command}"
 
@@ -193,7 +199,7 @@ def _open_betons(
 
 
 def _beton_shape(config: DataConfig, time_steps: int) -> tuple[int, ...]:
-    """What an example of both files is, after a look at whether that suits the configuration."""
+    """Return the shape of the examples of both files, and check that it agrees with the configuration."""
     from sadp_dist.loading import beton_image_sizes, beton_shape
 
     train, test = beton_shape(config.train), beton_shape(config.test)
@@ -204,7 +210,7 @@ def _beton_shape(config: DataConfig, time_steps: int) -> tuple[int, ...]:
             _check_image_sizes(path, beton_image_sizes(path), config.image_size)
     if train != test:
         kinds = ("images" if shape is None else f"arrays of {shape}" for shape in (train, test))
-        raise UsageError("data.train has {}, data.test {}; both must have the same".format(*kinds))
+        raise UsageError("data.train has {}, but data.test has {}; both must be the same".format(*kinds))
     return train or (3, config.image_size, config.image_size)
 
 
@@ -237,7 +243,7 @@ def _open_sequences(
 
 
 def _open_images(config: DataConfig, batch_size: int, seed: int, process: Process) -> TrainingData:
-    _need_torchvision("data.loader is torch")
+    _need_torchvision("data.loader=torch")
     from torchvision.transforms import v2
 
     train = _open_source(config, config.train, config.train_split, "train")
@@ -245,15 +251,15 @@ def _open_images(config: DataConfig, batch_size: int, seed: int, process: Proces
     if train.classes != test_images.classes:
         different = sorted(set(train.classes) ^ set(test_images.classes))
         raise UsageError(
-            f"data.train and data.test have different classes ({', '.join(map(str, different))}), so their "
-            "labels do not agree; give both as splits of one source"
+            f"data.train and data.test have different classes ({', '.join(map(str, different))}); use two "
+            "splits of one source"
         )
     side = (config.image_size, config.image_size)
     if config.augment == "resized-crop":
         train_transform = v2.RandomResizedCrop(side)
         test_transform = v2.Compose([v2.Resize(round(config.image_size * 256 / 224)), v2.CenterCrop(side)])
     else:
-        train_transform = test_transform = v2.Resize(side)  # changes nothing where the images have that size
+        train_transform = test_transform = v2.Resize(side)  # no change for images of this size
 
     def loader(
         images: Examples, sampler: PruningSampler | SequentialShard, transform: v2.Transform
@@ -287,29 +293,32 @@ def _need_torchvision(what: str) -> None:
     try:
         import torchvision  # noqa: F401
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{what}, which needs torchvision; install it with: pip install torchvision"
-        ) from error
+        raise UsageError(f"{what} needs torchvision; install it with: pip install torchvision") from error
 
 
 def _check_image_sizes(path: str, sizes: list[tuple[int, int]], image_size: int) -> None:
     for height, width in sizes:
         if not height == width == image_size:
             raise UsageError(
-                f"data.image_size is {image_size}, but {path} has images of {height} x {width}; "
-                "set it to that, or data.augment to resized-crop"
+                f"data.image_size={image_size}, but {path} has images of {height} x {width}; "
+                "set data.image_size to that size, or data.augment=resized-crop"
             )
 
 
 def _count_classes(config: DataConfig, train: NDArray[np.int64], test: NDArray[np.int64]) -> int:
-    """The configured number of classes, the dataset's, or as many as the training labels name; every label
-    must be below."""
+    """Return the number of classes: the configured one, the dataset's, or the largest training label + 1.
+
+    Raises:
+        UsageError: a label is not below it.
+    """
     known = DATASETS[config.dataset].classes if config.dataset else None
     classes = config.classes or known or int(train.max(initial=0)) + 1
     for name, labels in (("train", train), ("test", test)):
         highest = int(labels.max(initial=0))
         if highest >= classes:
-            raise UsageError(f"data.classes is {classes}, but data.{name} has a label {highest}")
+            raise UsageError(
+                f"data.classes={classes}, but data.{name} has the label {highest}; use at least {highest + 1}"
+            )
     return classes
 
 

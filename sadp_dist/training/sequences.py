@@ -1,4 +1,4 @@
-"""Data that are sequences, of events or of sound: what is asked of them, and how they are laid out."""
+"""Checks and memory layouts of sequences, such as event frames and audio."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from sadp_dist.errors import UsageError
 from sadp_dist.training.config import DataConfig
 
 OF_IMAGES = ("image_size", "mean", "std", "augment", "autoaugment", "cutout")
-"""Keys of the ``data:`` section that say what is done to images, and nothing else."""
+"""Keys of the ``data:`` section that apply to images only."""
 
 
 def check_sequences(config: DataConfig, path: str, shape: tuple[int, ...], time_steps: int) -> None:
-    """Refuse arrays that no network takes, and keys that say what is done to images.
+    """Refuse sequences that no network supports, and options that apply to images only.
 
     Args:
         config: the ``data:`` section.
-        path: of the file, for messages.
-        shape: of an example.
-        time_steps: of the network.
+        path: path of the file, for messages.
+        shape: shape of an example.
+        time_steps: T of the network.
 
     Raises:
-        UsageError: the shape is neither (T, C, H, W) with H = W nor (T, F), T is not that of the network, or
-            a key of images has a value that is not its default.
+        UsageError: the shape is neither (T, C, H, W) with H = W nor (T, F); T is not that of the network; or
+            an option that applies to images only is set.
     """
     shown = " x ".join(map(str, shape))
     if len(shape) not in (2, 4) or (len(shape) == 4 and shape[2] != shape[3]):
-        raise UsageError(f"{path} has arrays of {shown}; must be T x C x H x H or T x F")
+        raise UsageError(f"{path} has arrays of {shown}; they must be T x C x H x H or T x F")
     if shape[0] != time_steps:
         raise UsageError(
-            f"network.time_steps is {time_steps}, but {path} has {shape[0]} ({shown}); set it to that"
+            f"network.time_steps={time_steps}, but {path} has {shape[0]} time steps ({shown}); set "
+            f"network.time_steps={shape[0]}"
         )
     own_size = shape[-1] if len(shape) == 4 else 1
     for option in OF_IMAGES:
@@ -38,18 +39,18 @@ def check_sequences(config: DataConfig, path: str, shape: tuple[int, ...], time_
         given = value != type(config).model_fields[option].default
         if given and not (option == "image_size" and value == own_size):
             raise UsageError(
-                f"data.{option} is {value}, but {path} holds sequences ({shown}), which go to the "
-                "network as they are; leave it out"
+                f"data.{option}={value} applies to images only, but {path} has sequences ({shown}); "
+                f"remove data.{option}"
             )
 
 
 def time_first(sequences: Tensor) -> Tensor:
-    """(B, T, ...) of any dtype to float32 [T, B, ...], contiguous: one pass over it."""
+    """Return sequences (B, T, ...) of any dtype as float32 [T, B, ...], contiguous; one pass over memory."""
     return sequences.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
 
 
 def laid_out(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:
-    """Images [B, C, H, W] or frames [T, B, C, H, W] in a memory format; [T, B, F] has but one."""
+    """Return images [B, C, H, W] or frames [T, B, C, H, W] in a memory format; [T, B, F] as they are."""
     if inputs.ndim < 4:
         return inputs
     images = inputs.flatten(0, -4).contiguous(memory_format=memory_format)

@@ -57,7 +57,7 @@ def test_the_batch_divides_among_every_number_of_nodes_that_there_may_be(raw):
 
 def test_data_has_to_be_there(raw):
     missing = parse_config({**raw, "data": {**raw["data"], "test": "nowhere"}})
-    with pytest.raises(UsageError, match="data.test is 'nowhere', which does not exist"):
+    with pytest.raises(UsageError, match="data.test='nowhere' does not exist"):
         check(missing)
 
 

@@ -91,7 +91,7 @@ def test_help_and_mistakes_do_not_wait_for_torch():
         (["train", "run.yaml", "--resume", "--overwrite"], "exclude each other"),
         (["train", "run.yaml", "pruning.ration=0.5"], 'did you mean "ratio"?'),
         (["train", "run.yaml", "pruning.max_ratio=0.2"], "max_ratio=0.2"),
-        (["train", "run.yaml"], "data.train is 'train.beton', which does not exist"),
+        (["train", "run.yaml"], "data.train='train.beton' does not exist"),
         (
             ["train", "run.yaml", "network.name=smal_cnn", "data.train=x.beton", "data.test=x.beton"],
             "network.name='smal_cnn' is not known",
@@ -133,7 +133,7 @@ def test_a_beton_without_an_index_is_refused(tmp_path, digits):
     ("overrides", "expected"),
     [
         (["data.image_size=32"], "data.image_size is 32, but {train} has images of 8 x 8"),
-        (["data.classes=9"], "data.classes is 9, but data.train has a label 9"),
+        (["data.classes=9"], "data.classes=9, but data.train has the label 9"),
         (["output=/proc/nowhere"], "output=/proc/nowhere cannot be written"),
     ],
 )
@@ -186,7 +186,7 @@ def test_beton_writes_a_public_dataset_and_training_says_how_to_get_it(tmp_path)
         f"name: r\ndata: {{dataset: cifar100, train: {out}, test: test.beton}}\ntraining: {{epochs: 1}}\n"
     )
     line = refused(sadp_dist_command("train", "run.yaml", cwd=tmp_path))
-    assert "data.test is 'test.beton', which does not exist; to get cifar100, download cifar-100" in line
+    assert "data.test='test.beton' does not exist; to get cifar100, download cifar-100" in line
     assert "then: sadp-dist beton SOURCE test.beton --dataset cifar100 --split test" in line
 
 

@@ -185,7 +185,7 @@ def test_units_of_the_networks(name: str, size: int, units: int, layers: int) ->
 def test_what_it_cannot_prune_is_refused() -> None:
     with pytest.raises(UsageError, match="this network has none"):
         attached(nn.Sequential(nn.Linear(3, 3)))
-    with pytest.raises(UsageError, match=r"connectivity=0\.01 is out of reach: 0\.099"):
+    with pytest.raises(UsageError, match=r"connectivity=0\.01 cannot be reached; use at least 0\.099"):
         attached(small_network(), connectivity=0.01)
 
 

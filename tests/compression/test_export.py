@@ -110,7 +110,7 @@ def test_what_is_no_exported_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     for name in ("missing.npz", "text.npz", "other.npz"):
-        with pytest.raises(UsageError, match=f"{name} is no exported network"):
+        with pytest.raises(UsageError, match=f"{name} is not an exported network"):
             import_network(tmp_path / name)
 
 

@@ -184,5 +184,5 @@ def test_figures() -> None:
 
 
 def test_a_network_without_layers_is_refused() -> None:
-    with pytest.raises(UsageError, match="no trainable Linear or Conv layer"):
+    with pytest.raises(UsageError, match="needs trainable Linear or Conv layers"):
         build_compression(CompressionConfig(method="qat")).attach(nn.Sequential(nn.ReLU()), seed=0)

@@ -59,5 +59,5 @@ def test_what_is_wrong_is_said_by_the_driver_in_one_line(recipe, dashboard):
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if " INFO " not in line and "\tINFO " not in line]
     assert said == [
-        "ray_train.py: data.train is 'nowhere', which does not exist; sadp-dist beton writes .beton files"
+        "ray_train.py: data.train='nowhere' does not exist; write .beton files with sadp-dist beton"
     ]

@@ -142,4 +142,4 @@ def test_what_cannot_start_is_said_in_one_line_before_the_ranks_start(script, re
     assert done.returncode == 2
     assert done.stdout.startswith("$ env ")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("sadp-dist: data.train is 'nowhere', which does not exist")
+    assert line.startswith("sadp-dist: data.train='nowhere' does not exist")

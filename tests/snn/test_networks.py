@@ -400,11 +400,11 @@ def test_a_network_of_one_s_own_is_built_by_its_name():
         ({"name": "vgg16", "image_size": 16}, "image_size=16 is too small for vgg16, .* at least 32"),
         (
             {"image_size": 1},
-            "image_size=1 is for features over time, .* small_cnn takes images: use spiking_mlp, rec",
+            "image_size=1 means features over time, .* small_cnn needs images; use spiking_mlp, rec",
         ),
         (
             {"name": "recurrent_snn", "image_size": 32},
-            "image_size=32, and recurrent_snn takes features .* use image_size=1 and channels=F",
+            "image_size=32 means images, but recurrent_snn needs features .* or image_size=1 and channels=F",
         ),
     ],
 )

@@ -174,5 +174,5 @@ def test_settings_that_make_no_neuron_are_refused_in_one_line(setting, message):
 
 def test_without_a_compiler_the_compiled_backend_is_refused(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(UsageError, match='no-such-compiler is not found; use "torch"'):
+    with pytest.raises(UsageError, match='no-such-compiler is not installed; use backend="torch"'):
         lif(backend="inductor")

@@ -185,5 +185,7 @@ def test_what_cannot_be_built_is_refused_in_one_line():
         with pytest.raises(UsageError, match=message):
             config.build(time_steps)
     for kind in PARALLEL:
-        with pytest.raises(UsageError, match=r"computes all time steps at once, .* use neuron kind \"lif\""):
+        with pytest.raises(
+            UsageError, match="PSN computes all time steps at once; use network.neuron.kind=lif"
+        ):
             build_network("recurrent_snn", 5, image_size=1, channels=4, neuron=NeuronConfig(kind=kind))

@@ -196,10 +196,10 @@ def test_the_ends_of_second_blocks_are_shared_by_all_time_steps_and_nothing_else
     [
         (
             NeuronConfig(kind="psn"),
-            r"its neurons' potentials keep .* a PSN has none: use neuron kind \"lif\"",
+            "a potential that decays, and PSN has none; use network.neuron.kind=lif",
         ),
-        (NeuronConfig(decay=0.5, reset="zero"), "never resets its potentials"),
-        (NeuronConfig(decay=0.5, detach_reset=True), "never resets its potentials"),
+        (NeuronConfig(decay=0.5, reset="zero"), "has neurons without reset"),
+        (NeuronConfig(decay=0.5, detach_reset=True), "has neurons without reset"),
         (NeuronConfig(decay=0.05), "decay=0.05 is too small for t_revsnn_small"),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_quantised_run_is_worth_the_same_as_a_file(raw, tmp_path):
             {"training": {"optimizer": "sgd", "momentum": 0.0}},
             "needs the momentum of the optimizer",
         ),
-        ({"training": {"epochs": 1}}, "compression.every=1 rewires nothing: with training.epochs=1"),
+        ({"training": {"epochs": 1}}, "compression.every=1 never rewires: with training.epochs=1"),
     ],
 )
 def test_what_could_never_rewire_is_refused(raw, sections, said):

@@ -1,4 +1,4 @@
-"""Makes networks smaller: weights of few bits, fewer channels, fewer connections."""
+"""Compression of networks: quantised weights, fewer channels, fewer connections."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ __all__ = ["COMPRESSIONS", "Compression", "CompressionConfig", "build_compressio
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # these need torch, and a configuration does not wait for it
+    if name in __all__:  # these need torch, which a configuration should not import
         return getattr(import_module("sadp_dist.snn.compression.base"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

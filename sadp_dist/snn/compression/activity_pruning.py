@@ -1,8 +1,9 @@
-"""Pruning by spiking activity: channels whose neurons do little go, some come back, while the network trains.
+"""Pruning by spiking activity: training removes channels of low activity and restores some of them.
 
 After Li et al. (ICML 2024, "Towards efficient deep spiking neural networks construction with spiking activity
-based pruning", arXiv 2406.01072): the activity of a channel is that of the neurons behind its convolution and
-batch norm, the least active channels go, and they come back by the gradient of their batch norm's γ.
+based pruning", arXiv 2406.01072). The activity of a channel is that of the neurons after its convolution and
+batch norm. The least active channels are removed. Channels are restored by the gradient of their γ in batch
+norm.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from sadp_dist.snn.compression.momentum import momentum
 from sadp_dist.snn.layers import WEIGHTED, count_parameters, weighted_layers
 
 LEAST = 0.1
-"""Share of a layer's channels that stay whatever their activity, at least one: no layer goes whole."""
+"""Share of a layer's channels that is never removed; at least one channel remains."""
 
 
 class Unit(NamedTuple):
-    """A layer, the batch norm behind it and the neurons behind that: what is pruned channel by channel."""
+    """A layer with weights, its batch norm and the neurons after it: their channels can be removed."""
 
     layer: nn.Module
     norm: _BatchNorm
@@ -39,9 +40,9 @@ class Unit(NamedTuple):
 
 
 def find_units(network: nn.Module) -> list[Unit]:
-    """Every layer with weights that batch norm and neurons follow, in the order of registration.
+    """Return all layers that are followed by batch norm and neurons, in the order of registration.
 
-    In a residual block whose shortcut is added to the last batch norm, these are the neurons of the sum.
+    In a residual block that adds its shortcut to the last batch norm, the neurons are those after the sum.
     """
     units: list[Unit] = []
     layer: nn.Module | None = None
@@ -61,9 +62,9 @@ class ActivityPruningConfig(CompressionConfig):
     """The options of "activity-pruning".
 
     Attributes:
-        connectivity: share of the weights that remain in the end.
-        until: share of the epochs after which the channels stay as they are.
-        regrow: share of the remaining weights that go to channels which come back.
+        connectivity: share of the weights that remain at the end.
+        until: share of the epochs after which the channels no longer change.
+        regrow: share of the remaining weights that are in restored channels.
         scope: whether channels are compared within each "layer" or across the whole "network".
     """
 
@@ -80,10 +81,11 @@ class ActivityPruningConfig(CompressionConfig):
 
 @register_compression("activity-pruning", ActivityPruningConfig)
 class ActivityPruning(Compression):
-    """Masks over channels. A channel that is out has γ = β = 0 in its batch norm, so that it never spikes.
+    """Masks of channels. A removed channel has γ = β = 0 in its batch norm, so it never spikes.
 
-    Its weights stay until the masks are final: from them γ has a gradient, by whose momentum the channel may
-    come back, with its old weights, γ = 1 and β = 0. Then they become 0.
+    It keeps its weights until the masks are final, so its γ still has a gradient. If the momentum of this
+    gradient is large, the channel is restored, with its old weights, γ = 1 and β = 0. When the masks are
+    final, the weights of removed channels become 0.
     """
 
     config: ActivityPruningConfig
@@ -101,8 +103,9 @@ class ActivityPruning(Compression):
         self._units = find_units(network)
         if not self._units:
             raise UsageError(
-                'compression.method="activity-pruning" is for layers that batch norm and neurons follow, and '
-                "this network has none: choose another network, or sparse-structure"
+                'compression.method="activity-pruning" needs layers that are followed by batch norm and '
+                "neurons, and this network has none; use another network, or "
+                "compression.method=sparse-structure"
             )
         self._parameters_in_all = count_parameters(network)
         layers = weighted_layers(network).values()
@@ -112,15 +115,15 @@ class ActivityPruning(Compression):
         )
         if least > self.config.connectivity * self._weights:
             raise UsageError(
-                f"compression.connectivity={self.config.connectivity} is out of reach: "
-                f"{least / self._weights:.3f} of the weights are in layers without batch norm and neurons "
-                f"behind them, or in the {LEAST:.0%} of channels that every layer keeps"
+                f"compression.connectivity={self.config.connectivity} cannot be reached; use at least "
+                f"{least / self._weights:.3f}, the share of weights in layers without batch norm and neurons "
+                f"and in the {LEAST:.0%} of channels that every layer keeps"
             )
         device = self._units[0].norm.weight.device
         self.fixed = self.fixed.to(device)
         for place, unit in enumerate(self._units):
             self.register_buffer(f"mask_{place}", torch.ones(unit.channels, dtype=torch.bool, device=device))
-            # The last entry counts what was added up.
+            # The last entry is the number of summands.
             self.register_buffer(
                 f"activity_{place}", torch.zeros(unit.channels + 1, dtype=torch.float64, device=device)
             )
@@ -161,15 +164,15 @@ class ActivityPruning(Compression):
         self, epoch: int, epochs: int, optimizer: Optimizer, reduce: Callable[[Tensor], Tensor]
     ) -> None:
         sums = [self.get_buffer(f"activity_{place}") for place in range(len(self._units))]
-        if bool(self.fixed):  # a run that went on from a checkpoint has measured to here
+        if bool(self.fixed):  # a resumed run measures until here
             self._stop_measuring()
             torch._foreach_zero_(sums)
             return
         last = max(1, round(self.config.until * epochs))
         done = min(epoch + 1, last)
         means = [both[:-1] / both[-1] for both in map(reduce, sums)]
-        if all(bool(mean.isfinite().all()) for mean in means):  # else the epoch had no example
-            # From all to what is to be left, fast at first and then slower (Zhu and Gupta, 2017, Eq. 1).
+        if all(bool(mean.isfinite().all()) for mean in means):  # otherwise the epoch had no example
+            # From 1 to the configured value, fast at first and then slower (Zhu and Gupta, 2017, Eq. 1).
             goal = self.config.connectivity
             connectivity = goal + (1 - goal) * (1 - done / last) ** 3
             wishes = [momentum(optimizer, unit.norm.weight).abs() for unit in self._units]
@@ -189,17 +192,17 @@ class ActivityPruning(Compression):
         self.after_step(optimizer)
 
     def _budget(self, connectivity: float) -> float:
-        """The weights that channels may have together, for so much of all weights to be left."""
+        """Return the number of weights that prunable layers may have, so that this share of all remains."""
         prunable = sum(unit.channels * _weights_of_a_channel(unit) for unit in self._units)
         return connectivity * self._weights - (self._weights - prunable)
 
     def _choose(self, values: list[Tensor], budget: float, taken: list[Tensor] | None) -> list[Tensor]:
-        """The channels of largest value, or highest rank in their layer, as far as `budget` goes.
+        """Return masks of the channels with the largest values, or the highest ranks in their layer.
 
         Args:
-            values: of each layer's channels.
-            budget: weights that they may have together.
-            taken: masks of channels that are in; None: those are in that every layer keeps.
+            values: a value for each channel of each layer.
+            budget: largest total number of weights of the chosen channels.
+            taken: masks of channels that are chosen already; None: the channels that every layer keeps.
         """
         if taken is None:
             taken = [_largest(value, _least(unit)) for unit, value in zip(self._units, values, strict=True)]
@@ -224,7 +227,7 @@ class ActivityPruning(Compression):
                 unit.neurons.store_v_seq = False  # type: ignore[assignment]
 
     def figures(self) -> dict[str, float]:
-        """The share of the weights in channels that are in, and how many parameters there are in all."""
+        """Return the share of the weights that remain, and the number of parameters of the network."""
         weights = parameters = 0
         for unit, mask in self._masked():
             out = int((~mask).sum())
@@ -250,11 +253,11 @@ def _weights_of_a_channel(unit: Unit) -> int:
 
 
 def _share_below(values: Tensor) -> Tensor:
-    """Each one's rank among them, in [0, 1): layers then lose the same share, whatever their activity is."""
+    """Return the ranks of the values in [0, 1). With ranks, every layer loses the same share of channels."""
     return values.argsort(stable=True).argsort().double() / len(values)
 
 
 def _largest(values: Tensor, count: int) -> Tensor:
-    """A mask of so many of them."""
+    """Return a mask of the `count` largest values."""
     order = values.argsort(descending=True, stable=True)[:count]
     return torch.zeros_like(values, dtype=torch.bool).index_fill_(0, order, True)

@@ -12,13 +12,13 @@ from sadp_dist.snn.compression.config import COMPRESSIONS, CompressionConfig
 
 
 class Compression(nn.Module, ABC):
-    """Makes a network smaller while it trains.
+    """Makes a network smaller during training.
 
-    What it must remember (masks, what was measured) is in buffers, so that its ``state_dict`` in a checkpoint
-    is all that a run needs to go on. The network's own tensors are in the network's.
+    Masks and measurements are buffers, so a run can resume from the ``state_dict`` in its checkpoint. The
+    network's own tensors are not part of it.
 
     Args:
-        config: of the run.
+        config: the ``compression:`` section.
     """
 
     def __init__(self, config: CompressionConfig) -> None:
@@ -27,36 +27,36 @@ class Compression(nn.Module, ABC):
 
     @abstractmethod
     def attach(self, network: nn.Module, seed: int) -> None:
-        """Take a network on, on its device and before its optimizer is made; once.
+        """Prepare a network. Call it once, on the network's device and before the optimizer is created.
 
         Args:
             network: it is changed in place.
-            seed: key of what is drawn; every rank gives the same.
+            seed: seed of random masks; the same on every rank.
 
         Raises:
-            UsageError: the network has nothing that could be compressed like this.
+            UsageError: the method does not support the network.
         """
 
     def after_step(self, optimizer: Optimizer) -> None:
-        """After every step of the optimizer. Does not wait for the device."""
+        """Called after every step of the optimizer. It does not wait for the device."""
 
     def after_epoch(
         self, epoch: int, epochs: int, optimizer: Optimizer, reduce: Callable[[Tensor], Tensor]
     ) -> None:
-        """After an epoch's last step, on every rank.
+        """Called on every rank after the last step of an epoch.
 
         Args:
-            epoch: the one just done, counted from 0.
-            epochs: of the run.
-            optimizer: whose momentum may be looked at.
-            reduce: adds a tensor up over all ranks, and returns it.
+            epoch: the epoch that has ended, counted from 0.
+            epochs: number of epochs of the run.
+            optimizer: its state has the momentum.
+            reduce: returns the sum of a tensor over all ranks.
         """
 
     @abstractmethod
     def figures(self) -> dict[str, float]:
-        """What became of the network, by name."""
+        """Return figures of the compressed network by name, for the log of the run."""
 
 
 def build_compression(config: CompressionConfig) -> Compression | None:
-    """Return the method that a configuration names, not attached to a network yet; None for "none"."""
+    """Return the configured method, before `attach`; None for "none"."""
     return None if config.method == "none" else COMPRESSIONS[config.method](config)

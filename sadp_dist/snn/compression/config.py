@@ -1,4 +1,4 @@
-"""The ``compression:`` section of a configuration, and the methods that it may name."""
+"""The ``compression:`` section of a configuration, and the registry of methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMPRESSIONS: Registry[type[Compression]] = Registry(
         "sparse-structure": "sadp_dist.snn.compression.sparse_structure:SparseStructureConfig",
     },
 )
-"""Compression methods by name. A new method is a file with one registered subclass of ``Compression``."""
+"""Compression methods by name. To add one, write a file with one registered subclass of ``Compression``."""
 
 register_compression = COMPRESSIONS.register
 
@@ -43,7 +43,7 @@ class CompressionConfig(Section):
         return False
 
     def check_epochs(self, epochs: int) -> None:
-        """Refuse a number of epochs in which the method would do nothing.
+        """Refuse a run that ends before the method has any effect.
 
         Raises:
             UsageError: the run is too short.

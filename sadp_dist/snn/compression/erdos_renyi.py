@@ -1,4 +1,4 @@
-"""A network's connections at the start: an Erdős-Rényi random graph (Shen et al., ICLR 2025, Eq. 1)."""
+"""Initial connections of a sparse network: an Erdős-Rényi random graph (Shen et al., ICLR 2025, Eq. 1)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from sadp_dist.selection.random import uniform
 
 CONNECT = 32
-"""The stream of random numbers that connections are drawn from; those of selection and loading are lower."""
+"""Number of the random stream for connections. Selection and loading use lower numbers."""
 
 
 def connection_probabilities(shapes: Sequence[Sequence[int]], density: float) -> list[float]:
-    """p = min(1, ε (n_k + n_(k-1)) / (n_k n_(k-1))) of each layer, with the one ε that gives `density`.
+    """Return p = min(1, ε (n_k + n_(k-1)) / (n_k n_(k-1))) of each layer.
 
-    The smaller a layer, the denser it is. Of a convolution n_k and n_(k-1) are its channels, and p is that of
-    each of its weights.
+    ε is the same for all layers and chosen so that the network has `density`. Smaller layers are denser. For
+    a convolution, n_k and n_(k-1) are its channels, and p applies to each of its weights.
 
     Args:
-        shapes: of the layers' weights, [n_k, n_(k-1), ...].
-        density: Σ p N / Σ N over the layers, N being a layer's number of weights, in (0, 1].
+        shapes: shapes of the layers' weights, [n_k, n_(k-1), ...].
+        density: Σ p N / Σ N over the layers, where N is the number of weights of a layer; in (0, 1].
     """
     sizes = [torch.Size(shape).numel() for shape in shapes]
     slopes = [(n_k + n_below) / (n_k * n_below) for n_k, n_below, *_ in shapes]
@@ -39,6 +39,6 @@ def connection_probabilities(shapes: Sequence[Sequence[int]], density: float) ->
 
 
 def draw_connections(shape: Sequence[int], probability: float, seed: int, layer: int) -> Tensor:
-    """A layer's mask, bool in `shape`: each connection with `probability`, by (seed, layer, place)."""
+    """Return a bool mask, True with `probability`; a function of (seed, layer, position in the mask)."""
     numbers = uniform(seed, layer, np.arange(torch.Size(shape).numel()), CONNECT)
     return torch.from_numpy(numbers < probability).reshape(tuple(shape))

@@ -1,13 +1,14 @@
-"""A network in a file, its weights as whole numbers of few bits, and back.
+"""Writes a network to a file with quantised weights, and reads it.
 
-The file is NumPy's .npz, compressed, so that weights which are 0 and levels of less than 8 bits take less. It
-holds `network`, the arguments of `build_network` as JSON, and by the network's own names
+The file is a compressed .npz of NumPy, so weights that are 0 and levels with less than 8 bits take less
+space. It has the entry `network`, the arguments of `build_network` as JSON. For each linear or convolutional
+weight with the name NAME it has
 
-    NAME          uint8 levels of a linear or convolutional weight
+    NAME          uint8, the quantisation levels
     NAME:scale    float32, one for each output
-    NAME:zero     float32, the level that stands for 0: weight = (level - zero) * scale
+    NAME:zero     float32, the level of 0: weight = (level - zero) * scale
 
-and everything else (biases, norms, their running statistics) as it is, float32.
+All other tensors (biases, norms and their running statistics) are float32.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ ARCHITECTURE = "network"
 def export_network(network: nn.Module, file: Path, architecture: Mapping[str, Any]) -> None:
     """Write a network with quantised weights.
 
-    Those that were trained with quantisation have the levels that they were trained with; others get 8 bits
-    here, from -max |w| to max |w| of each output.
+    Weights that were trained with quantisation keep their levels. Others are quantised to 8 bits, from -max
+    |w| to max |w| of each output.
 
     Args:
-        network: bare, without DDP or torch.compile around it.
-        file: ends in .npz.
-        architecture: the arguments with which `build_network` made it; a ``NeuronConfig`` among them.
+        network: the network itself, not wrapped by DDP or torch.compile.
+        file: its name ends in .npz.
+        architecture: the arguments of `build_network` for this network; "neuron" is a ``NeuronConfig``.
 
     Raises:
-        UsageError: the file's name ends in something else, or it cannot be written.
+        UsageError: the name of the file does not end in .npz, or the file cannot be written.
     """
     arrays = _float_arrays(network)
     for name, layer in weighted_layers(network).items():
@@ -58,19 +59,19 @@ def export_network(network: nn.Module, file: Path, architecture: Mapping[str, An
 
 
 def export_unquantised(network: nn.Module, file: Path, architecture: Mapping[str, Any]) -> None:
-    """Write a network with float32 weights, 4 bytes each, to compare the other file's size with.
+    """Write a network with float32 weights, to compare the sizes of the files.
 
-    The arguments are those of `export_network`. Nothing is compressed here: quantised weights that are
-    written as float32 would shrink, and pruned ones, and neither is what such a network takes as it is.
+    The arguments are those of `export_network`. The file is not compressed, because compression
+    would shrink quantised and pruned weights and hide what the export saves.
     """
     _write(file, _float_arrays(network), architecture, np.savez)
 
 
 def import_network(file: Path) -> SpikingNetwork:
-    """The network in a file, on the CPU, with the weights that the whole numbers stand for.
+    """Read a network from a file of `export_network`, on the CPU, with float32 weights.
 
     Raises:
-        UsageError: the file is none that `export_network` wrote.
+        UsageError: the file was not written by `export_network`.
     """
     try:
         with np.load(file, allow_pickle=False) as content:
@@ -79,7 +80,7 @@ def import_network(file: Path) -> SpikingNetwork:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"{file} is no exported network ({reason}); write one with sadp-dist export"
+            f"{file} is not an exported network ({reason}); write one with sadp-dist export"
         ) from None
     architecture["neuron"] = NeuronConfig(**architecture["neuron"])
     network = build_network(**architecture)
@@ -99,7 +100,7 @@ def import_network(file: Path) -> SpikingNetwork:
 
 @torch.no_grad()
 def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state by the names that it has without quantisation, its weights as they compute."""
+    """Return the network's state with the names that it has without quantisation, and its actual weights."""
     state = dict(network.state_dict())
     for name, layer in weighted_layers(network).items():
         state.pop(f"{name}{PARAMETRIZED}", None)
@@ -125,11 +126,11 @@ def _write(
     save: Callable[..., None],
 ) -> None:
     if file.suffix != ".npz":
-        raise UsageError(f"{file} must end in .npz, the kind of file that a network is exported to")
+        raise UsageError(f"{file} must end in .npz, the format of exported networks")
     described = {**architecture, "neuron": architecture["neuron"].to_dict()}
     try:
         with file.open("wb") as opened:
             content: dict[str, Any] = {ARCHITECTURE: np.array(json.dumps(described)), **arrays}
             save(opened, **content)
     except OSError as error:
-        raise UsageError(f"{file} cannot be written ({error.strerror}); choose another") from None
+        raise UsageError(f"{file} cannot be written ({error.strerror}); choose another file") from None

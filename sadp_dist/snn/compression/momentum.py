@@ -1,4 +1,4 @@
-"""The running mean of gradients, by which connections that are not there are told to grow."""
+"""The optimizer's momentum, which decides where connections grow."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sadp_dist.errors import UsageError
 
 
 def momentum(optimizer: Optimizer, parameter: Tensor) -> Tensor:
-    """The running mean of a parameter's gradients that the optimizer keeps; zeros before the first step.
+    """Return the running mean of a parameter's gradients, in the parameter's shape.
 
-    SGD's momentum buffer, or the exp_avg of Adam and AdamW, in the parameter's shape.
+    It is the momentum buffer of SGD, or exp_avg of Adam and AdamW. Before the first step it is 0.
 
     Raises:
-        UsageError: the optimizer keeps none.
+        UsageError: the optimizer has no momentum.
     """
     state = optimizer.state.get(parameter, {})
     for name in ("momentum_buffer", "exp_avg"):
@@ -23,7 +23,7 @@ def momentum(optimizer: Optimizer, parameter: Tensor) -> Tensor:
             return kept
     if all(group.get("momentum", 0) == 0 and "betas" not in group for group in optimizer.param_groups):
         raise UsageError(
-            "connections are grown by the optimizer's momentum, and this one keeps none: "
+            "compression.method grows connections by the optimizer's momentum, and the optimizer has none; "
             "set training.momentum above 0, or training.optimizer=adamw"
         )
     return parameter.new_zeros(parameter.shape)

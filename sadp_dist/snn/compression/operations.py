@@ -1,4 +1,4 @@
-"""Synaptic operations (SOPs): what a network's spikes cost, counted as they pass."""
+"""Counts the synaptic operations (SOPs) of a network, a measure of its energy."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sadp_dist.snn.models.network import SpikingNetwork
 
 @torch.no_grad()
 def synaptic_operations(network: SpikingNetwork, batches: Iterable[Tensor]) -> dict[str, float]:
-    """SOPs of an example over all time steps, in each layer: its input spikes times their connections.
+    """Return the SOPs of each layer: its input spikes, times the connections of each spike.
 
         SOPs = Σ_l Σ_t Σ_j (o_j^(l-1)[t] != 0) |{i: w_ij^l != 0}|
 
-    Weights that are 0 are no connections, nor are those of a convolution that would lie outside the image.
-    An input that is not 0 is one spike, also where blocks have added spikes up or pooling has made means of
-    them. The stem is left out, for its input are no spikes, and so are products of two layers' spikes, as in
-    attention.
+    The result is the mean over examples of the sum over all time steps. Weights that are 0 are not
+    connections, and neither are those that a convolution applies to padding. Every input other than 0 counts
+    as one spike, also the sum of a residual block or the mean of a pooling layer. Two things are not counted:
+    the stem, whose input is not spikes, and products of the spikes of two layers, as in attention.
 
     Args:
-        network: in evaluation mode meanwhile.
-        batches: inputs of the network, of at least one example.
+        network: it is in evaluation mode during the call.
+        batches: inputs of the network, with at least one example.
 
     Returns:
-        SOPs by the layers' names; their sum is the network's.
+        SOPs by the names of the layers. The SOPs of the network are their sum.
     """
     layers = {
         name: module
@@ -60,7 +60,7 @@ def synaptic_operations(network: SpikingNetwork, batches: Iterable[Tensor]) -> d
 
 
 def operations(layer: nn.Module, spikes: Tensor) -> Tensor:
-    """The operations of one call of a layer, a float64 number.
+    """Return the operations of one call of a layer, a float64 scalar.
 
     Args:
         layer: linear, or a convolution.
@@ -71,7 +71,7 @@ def operations(layer: nn.Module, spikes: Tensor) -> Tensor:
         if isinstance(layer, nn.Linear):
             return (fired.flatten(0, -2).sum(dim=0).double() * connected.sum(dim=0)).sum()
         assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-        # One output for all those of a group: the numbers of their connections add up.
+        # All outputs of a group become one, with the sum of their connections.
         fan_out = connected.unflatten(0, (layer.groups, -1)).sum(dim=1)
         dimensions = layer.weight.dim() - 2
         images = fired.flatten(0, -dimensions - 2)

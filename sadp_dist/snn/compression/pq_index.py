@@ -1,10 +1,10 @@
-"""How compressible weights are: the PQ index and what follows from it (Shen et al., ICLR 2025, Eqs. 2-4).
+"""The PQ index, which measures how compressible weights are (Shen et al., ICLR 2025, Eqs. 2-4).
 
-The paper prints Eq. 2 with the difference of two norms, and in its text with their ratio. The ratio is the
-definition (Diao et al., ICLR 2023, arXiv 2302.05601); only with it the index does not change with the
-weights' scale, as both papers say.
+Eq. 2 is printed with the difference of two norms, while the paper's text has their ratio. The ratio is
+correct (Diao et al., ICLR 2023, arXiv 2302.05601): only then the index does not depend on the scale of the
+weights, as both papers state.
 
-Functions are of tensors and along the last dimension, in float64.
+All functions compute in float64, along the last dimension.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor
 
 
 def pq_index(w: Tensor, d: Tensor, p: float, q: float) -> Tensor:
-    """I(w) = 1 - d^(1/q - 1/p) ‖w‖_p / ‖w‖_q, in [0, 1] (Eq. 2): 0 where all |w| are equal.
+    """Return I(w) = 1 - d^(1/q - 1/p) ‖w‖_p / ‖w‖_q in [0, 1] (Eq. 2). It is 0 if all |w| are equal.
 
     Args:
-        w: [..., N], 0 where there is no connection.
+        w: [..., N], the weights; 0 without a connection.
         d: [...], the number of connections.
         p: 0 < p < q.
-        q: as above.
+        q: see p.
 
     Returns:
-        [...] float64; 0 where all weights are 0.
+        [...] float64; 0 if all weights are 0.
     """
     w, d = w.double(), d.double()
     norm = torch.linalg.vector_norm
@@ -33,7 +33,9 @@ def pq_index(w: Tensor, d: Tensor, p: float, q: float) -> Tensor:
 
 
 def retained_lower_bound(d: Tensor, index: Tensor, alpha: float, p: float, q: float) -> Tensor:
-    """r = d (1 + α_r)^(-q / (q - p)) (1 - I)^(p q / (q - p)), the least number of weights to keep (Eq. 3).
+    """Return r = d (1 + α_r)^(-q / (q - p)) (1 - I)^(p q / (q - p)) (Eq. 3).
+
+    It is a lower bound of the number of weights to keep.
 
     Args:
         d: [...], the number of connections.
@@ -47,12 +49,12 @@ def retained_lower_bound(d: Tensor, index: Tensor, alpha: float, p: float, q: fl
 
 
 def rewiring_ratio(d: Tensor, r: Tensor, total: int, gamma: float, beta: float) -> Tensor:
-    """c = ⌊d min(γ (1 - r / d), β)⌋ / N_W, the share of all weights to rewire (Eq. 4); 0 where d is 0.
+    """Return c = ⌊d min(γ (1 - r / d), β)⌋ / N_W, the share of all weights to rewire (Eq. 4); 0 if d is 0.
 
     Args:
         d: [...], the number of connections.
-        r: [...], of those to keep at least.
-        total: N_W, of weights that there could be.
+        r: [...], the lower bound of connections to keep.
+        total: N_W, the number of weights of a dense layer.
         gamma: γ.
         beta: β.
     """

@@ -1,7 +1,7 @@
-"""Quantisation-aware training: weights of few bits in every forward pass, float32 ones behind them.
+"""Quantisation-aware training: the forward pass uses quantised weights, the optimizer float32 weights.
 
-After QP-SNN (Wei et al., ICLR 2025, arXiv 2502.05905): uniform quantisation of weights that are rescaled
-first, so that all levels are in use. Biases and norms stay float32, potentials too.
+After QP-SNN (Wei et al., ICLR 2025, arXiv 2502.05905): weights are rescaled and then quantised uniformly, so
+that all levels are used. Biases, norms and potentials stay float32.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Levels(NamedTuple):
     """A quantised weight, (level - zero) * scale.
 
     Attributes:
-        level: whole numbers from 0 to 2^b - 1, as float32, in the weight's shape.
-        scale: the distance between two levels, one for each output, [N, 1, ...].
-        zero: the level that stands for 0; where it lies between two, no weight is 0.
+        level: integers from 0 to 2^b - 1 as float32, in the shape of the weight.
+        scale: the distance between two levels, for each output, [N, 1, ...].
+        zero: the level of 0. If it is not an integer, no weight is exactly 0.
     """
 
     level: Tensor
@@ -39,7 +39,7 @@ class Levels(NamedTuple):
 
 
 def rescaled(w: Tensor, bits: int) -> Levels:
-    """Levels from -γ to γ, with γ = mean |w| of each output: ReScaW of QP-SNN.
+    """Return levels from -γ to γ, where γ is the mean |w| of each output (ReScaW of QP-SNN).
 
         ŵ = γ (round((clip(w / γ, -1, 1) + 1) z) / z - 1),  z = (2^b - 1) / 2
 
@@ -53,14 +53,13 @@ def rescaled(w: Tensor, bits: int) -> Levels:
 
 
 def symmetric(w: Tensor, bits: int) -> Levels:
-    """Levels from -max |w| to max |w| of each output; 0 stays exactly 0.
+    """Return levels from -max |w| to max |w| of each output. 0 is one of the levels.
 
-    What QP-SNN does with the first and the last layer, but for the maximum, which it takes of the whole layer
-    and of the positive weights alone.
+    QP-SNN quantises the first and last layer like this, except that it uses the maximum w of the whole layer.
 
     Args:
         w: [N, ...], N outputs.
-        bits: b; one of the 2^b levels is not used.
+        bits: b. One of the 2^b levels is not used.
     """
     z = 2 ** (bits - 1) - 1
     scale = _above_zero(w.abs().amax(dim=tuple(range(1, w.dim())), keepdim=True)) / z
@@ -68,19 +67,19 @@ def symmetric(w: Tensor, bits: int) -> Levels:
 
 
 def _above_zero(x: Tensor) -> Tensor:
-    """An output whose weights are all 0 has some scale too."""
+    """Return a positive scale, also for an output whose weights are all 0."""
     return x.clamp(min=1e-30)
 
 
 class Quantised(nn.Module):
-    """The parametrization of a weight: quantised in the forward pass, its gradient handed straight through.
+    """Parametrization that quantises a weight in the forward pass, with a straight-through gradient.
 
-    As in the authors' code the gradient also passes where a weight is clipped; but it is not divided by γ, so
-    that learning rates mean what they do without quantisation.
+    As in the authors' code, clipped weights have a gradient, too. Unlike there, it is not divided by γ, so
+    learning rates have the same effect as without quantisation.
 
     Args:
         levels: `rescaled` or `symmetric`.
-        bits: of a weight.
+        bits: bits of a weight.
     """
 
     def __init__(self, levels: Callable[[Tensor, int], Levels], bits: int) -> None:
@@ -89,11 +88,11 @@ class Quantised(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         quantised = self.levels(w.detach(), self.bits).weight()
-        return quantised + (w - w.detach())  # that is + 0: exactly the quantised weight
+        return quantised + (w - w.detach())  # adds 0: the value is exactly the quantised weight
 
 
 def quantised(layer: nn.Module) -> Quantised | None:
-    """How a layer's weight is quantised in training, if it is."""
+    """Return the parametrization that quantises the layer's weight; None without one."""
     if parametrize.is_parametrized(layer, "weight"):
         for module in layer.parametrizations.weight:  # type: ignore[union-attr]
             if isinstance(module, Quantised):
@@ -105,7 +104,7 @@ class QATConfig(CompressionConfig):
     """The options of "qat".
 
     Attributes:
-        bits: bits of a weight; the weights of the first and the last layer have 8.
+        bits: bits of a weight. The first and the last layer always have 8.
     """
 
     method: str = "qat"
@@ -114,7 +113,7 @@ class QATConfig(CompressionConfig):
 
 @register_compression("qat", QATConfig)
 class QuantisationAwareTraining(Compression):
-    """Every linear and convolutional weight has `bits` bits; those of the first and the last layer have 8."""
+    """Quantises all linear and convolutional weights to `bits` bits, in the first and last layer to 8."""
 
     config: QATConfig
 
@@ -125,7 +124,10 @@ class QuantisationAwareTraining(Compression):
     def attach(self, network: nn.Module, seed: int) -> None:
         layers = list(weighted_layers(network).values())
         if not layers:
-            raise UsageError('compression.method="qat": the network has no trainable Linear or Conv layer')
+            raise UsageError(
+                'compression.method="qat" needs trainable Linear or Conv layers, and this network has none; '
+                "use another network, or compression.method=none"
+            )
         parameters, size = count_parameters(network), 0.0
         for place, layer in enumerate(layers):
             outer = place in (0, len(layers) - 1)
@@ -143,5 +145,5 @@ class QuantisationAwareTraining(Compression):
         }
 
     def figures(self) -> dict[str, float]:
-        """Bits of a weight, parameters, and megabytes of them all without scales and running statistics."""
+        """Return bits of a weight, parameters, and their size in MB without scales and running statistics."""
         return self._figures

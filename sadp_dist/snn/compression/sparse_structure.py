@@ -1,14 +1,14 @@
-"""Two-stage sparse structure learning: few connections from the start, rewired between epochs.
+"""Two-stage sparse structure learning: training starts with few connections and rewires them.
 
 After Shen et al. (ICLR 2025, "Improving the sparse structure learning of spiking neural networks from the
-view of compression efficiency"), Algorithm 1. Stage I trains and finds from the PQ index how many connections
-are too many; stage II prunes by magnitude and grows by momentum.
+view of compression efficiency"), Algorithm 1. Stage I trains and computes from the PQ index how many
+connections are redundant. Stage II removes connections of small magnitude and grows others by momentum.
 
-Algorithm 1 removes and grows the same number, which would keep the density, and yet in the paper's results it
-falls from 0.5 to 0.30 in the fourth iteration, and in the end to 0.11. That is what stage I's share alone
-makes of it: weights near a normal distribution have I = 0.153, so that c = 0.154 of the connections, and
-0.5 (1 - 0.154)^3 = 0.30, 0.5 (1 - 0.154)^9 = 0.11. So with `shrink` the share of stage I goes for good, and
-stage II moves as many again; without it, Algorithm 1 is taken by its letter.
+Algorithm 1 removes and grows the same number of connections, which keeps the density. In the paper's results,
+however, the density falls from 0.5 to 0.30 in the fourth iteration and to 0.11 at the end. That is the effect
+of removing stage I's share: weights close to a normal distribution have I = 0.153, hence c = 0.154, and
+0.5 (1 - 0.154)^3 = 0.30, 0.5 (1 - 0.154)^9 = 0.11. So with `shrink`, the share of stage I is removed without
+a replacement, and stage II moves as many connections again. Without `shrink`, this is Algorithm 1 as printed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class SparseStructureConfig(CompressionConfig):
     """The options of "sparse-structure".
 
     Attributes:
-        density: share of the weights that training starts with.
-        connectivity: share of the weights at which connectivity stops falling.
-        shrink: whether connectivity falls at each rewiring; false keeps `density`.
-        until: share of the epochs after which connections stay as they are.
+        density: share of the weights that are connected at the start.
+        connectivity: smallest share of connected weights.
+        shrink: whether each rewiring reduces the number of connections; false keeps `density`.
+        until: share of the epochs after which the connections no longer change.
         every: epochs between two rewirings.
-        scope: whether each "layer" is rewired as a whole, or each "neuron" by itself.
-        gamma: γ of Eq. 4, which scales the number of connections that are removed.
-        beta: β of Eq. 4, the largest share of the connections that is removed at once.
+        scope: whether Eqs. 2-4 apply to each "layer" or to each "neuron".
+        gamma: γ of Eq. 4, a factor of the number of removed connections.
+        beta: β of Eq. 4, the largest share of the connections that one rewiring removes.
         alpha: α_r of Eq. 3; a larger value removes more.
         p: p of the PQ index, below q.
         q: q of the PQ index.
@@ -67,7 +67,7 @@ class SparseStructureConfig(CompressionConfig):
         if self.shrink and self.density < self.connectivity:
             raise UsageError(
                 f"density={self.density} must be at least connectivity={self.connectivity}, "
-                "to which it falls; raise density or lower connectivity"
+                "the smallest share of connections; raise density or lower connectivity"
             )
         return self
 
@@ -79,32 +79,33 @@ class SparseStructureConfig(CompressionConfig):
         last = min(int(self.until * epochs), epochs - 1)
         if self.every > last:
             raise UsageError(
-                f"compression.every={self.every} rewires nothing: with training.epochs={epochs} and "
-                f"compression.until={self.until} the last rewiring is after epoch {last}; "
-                "lower compression.every or train longer"
+                f"compression.every={self.every} never rewires: with training.epochs={epochs} and "
+                f"compression.until={self.until}, the last possible rewiring is after epoch {last}; "
+                "lower compression.every or raise training.epochs"
             )
 
 
 @register_compression("sparse-structure", SparseStructureConfig)
 class SparseStructure(Compression):
-    """Masks over all linear and convolutional weights; what they leave out is 0 after every step.
+    """Masks of all linear and convolutional weights. Weights without a connection are 0 after every step.
 
-    The gradient of a weight that is 0 is that of its connection, were it there: the optimizer's momentum
-    follows it, and says where to grow. Every rank has the same weights and momentum, and so the same masks.
+    A weight without a connection still has a gradient, and the optimizer's momentum tells where to grow.
+    Every rank has the same weights and momentum, and therefore the same masks.
     """
 
     config: SparseStructureConfig
 
     def __init__(self, config: SparseStructureConfig) -> None:
         super().__init__(config)
-        self._layers: list[nn.Module] = []  # a list: they are the network's, and not in this state_dict
+        self._layers: list[nn.Module] = []  # a plain list keeps them out of this state_dict
         self._others = 0  # parameters without a mask
 
     def attach(self, network: nn.Module, seed: int) -> None:
         self._layers = list(weighted_layers(network).values())
         if not self._layers:
             raise UsageError(
-                'compression.method="sparse-structure": the network has no trainable Linear or Conv layer'
+                'compression.method="sparse-structure" needs trainable Linear or Conv layers, and this '
+                "network has none; use another network, or compression.method=none"
             )
         shapes = [weight.shape for weight in self._weights()]
         chances = connection_probabilities(shapes, self.config.density)
@@ -122,7 +123,7 @@ class SparseStructure(Compression):
         self, epoch: int, epochs: int, optimizer: Optimizer, reduce: Callable[[Tensor], Tensor]
     ) -> None:
         done, config = epoch + 1, self.config
-        # What grows begins at 0, and what is left adapts: neither makes sense where no epoch follows.
+        # Grown weights start at 0 and need another epoch, so nothing is rewired after the last one.
         if done % config.every or done > int(config.until * epochs) or done == epochs:
             return
         counts = [self._too_many(weight, mask) for weight, mask in self._connections()]
@@ -140,7 +141,7 @@ class SparseStructure(Compression):
         self._apply_masks()
 
     def _too_many(self, weight: Tensor, mask: Tensor) -> Tensor:
-        """Stage I: how many connections are to be rewired, of the layer or of each of its neurons; int64."""
+        """Return how many connections are redundant (stage I), per layer or per neuron; int64."""
         config = self.config
         rows = 1 if config.scope == "layer" else len(weight)
         w, d = weight.reshape(rows, -1), mask.reshape(rows, -1).sum(dim=1)
@@ -150,7 +151,7 @@ class SparseStructure(Compression):
         return (rewiring_ratio(d, r, total, config.gamma, config.beta) * total).round().long()
 
     def _falls(self, counts: list[Tensor]) -> list[Tensor]:
-        """How many of them go for good: all, or fewer where connectivity would fall below its least."""
+        """Return how many of them are not replaced: all, as long as `connectivity` is not undercut."""
         if not self.config.shrink:
             return [torch.zeros_like(count) for count in counts]
         connections = sum(int(mask.sum()) for mask in self._masks())
@@ -160,7 +161,7 @@ class SparseStructure(Compression):
         return [(count * share).floor().long() for count in counts]
 
     def figures(self) -> dict[str, float]:
-        """The share of the weights that are connected, and how many parameters there are in all."""
+        """Return the share of connected weights, and the number of parameters of the network."""
         connections = sum(int(mask.sum()) for mask in self._masks())
         weights = sum(mask.numel() for mask in self._masks())
         return {"connectivity": connections / weights, "parameters": connections + self._others}
@@ -183,17 +184,18 @@ class SparseStructure(Compression):
 
 
 def rewire(w: Tensor, mask: Tensor, momentum: Tensor, remove: Tensor, grow: Tensor) -> Tensor:
-    """Stage II: a new mask, row by row.
+    """Return the mask after stage II, computed for each row.
 
-    The connections of smallest |w| go, at most all but one; then those of largest |momentum| grow where there
-    was none before, and only if these are too few, where one has just gone.
+    The connections with the smallest |w| are removed, but at least one remains. Then connections with the
+    largest |momentum| grow where there were none. Removed connections grow again only if there are not enough
+    others.
 
     Args:
-        w: [R, N], 0 where there is no connection.
-        mask: [R, N] bool.
+        w: [R, N], the weights; 0 without a connection.
+        mask: [R, N] bool, the connections.
         momentum: [R, N].
-        remove: [R] int64, how many connections go.
-        grow: [R] int64, how many come.
+        remove: [R] int64, number of connections to remove.
+        grow: [R] int64, number of connections to grow.
 
     Returns:
         [R, N] bool.
@@ -202,7 +204,7 @@ def rewire(w: Tensor, mask: Tensor, momentum: Tensor, remove: Tensor, grow: Tens
     gone = _first(w.abs().where(mask, torch.inf), remove)
     kept = mask & ~gone
     wish = -momentum.abs()
-    wish = wish.where(~gone, 1.0 + wish - wish.amin())  # above 0: after all the others
+    wish = wish.where(~gone, 1.0 + wish - wish.amin())  # above 0: chosen after all others
     return kept | _first(wish.where(~kept, torch.inf), grow.minimum((~kept).sum(dim=1)))
 
 

@@ -22,6 +22,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # these need torch, and a configuration does not wait for it
+    if name in __all__:  # these need torch, which a configuration should not import
         return getattr(import_module("sadp_dist.snn.learning.rule"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The ``learning:`` section of a configuration, and the learning rules that it may name."""
+"""The ``learning:`` section of a configuration, and the registry of learning rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEARNING_RULES: Registry[type[LearningRule]] = Registry(
         "ell": "sadp_dist.snn.learning.ell",
     },
 )
-"""Learning rules by name. A new rule is a file with one registered subclass of ``LearningRule``."""
+"""Learning rules by name. To add a rule, write a file with one registered subclass of ``LearningRule``."""
 
 register_learning_rule = LEARNING_RULES.register
 

@@ -1,4 +1,4 @@
-"""Networks by name; each file registers its own."""
+"""Networks. Each file registers its own under their names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["NETWORKS", "Blueprint", "NetworkConfig", "SpikingNetwork", "build_ne
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # these need torch, and a configuration does not wait for it
+    if name in __all__:  # these need torch, which a configuration should not import
         file = "network" if name == "SpikingNetwork" else "registry"
         return getattr(import_module(f"sadp_dist.snn.models.{file}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The ``network:`` section of a configuration, and the networks that it may name."""
+"""The ``network:`` section of a configuration, and the registry of networks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FILES = {
 NETWORKS: Registry[Builder] = Registry(
     "network", {name: f"{_FOLDER}.{file}" for file, names in _FILES.items() for name in names}
 )
-"""Networks by name. A new network is a file with one registered function."""
+"""Networks by name. To add a network, write a file with one registered function."""
 
 
 class NetworkConfig(Section):
@@ -37,11 +37,11 @@ class NetworkConfig(Section):
     Attributes:
         name: one of `sadp_dist.snn.NETWORKS`, such as "small_cnn", "spiking_resnet18" or
             "meta_spikeformer_31m", or a network that you registered.
-        time_steps: T: how often an image is shown, or the length of a sequence.
+        time_steps: T, how often an image is shown, or the length of a sequence.
         neuron: the neurons of all layers.
-        weights: the weights to start with: the directory of a run, which stands for its newest checkpoint,
-            or a file of published weights; by default they are random. They may come from another T, except
-            for networks with weights for one T (those of PSN or masked PSN neurons, and T-RevSNN).
+        weights: the initial weights: the directory of a run, whose newest checkpoint is used, or a file of
+            published weights. By default they are random. They may be from another T, except for networks
+            with separate weights for each time step (with PSN or masked PSN neurons, and T-RevSNN).
     """
 
     kinds = NETWORKS

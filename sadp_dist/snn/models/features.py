@@ -1,4 +1,4 @@
-"""Networks for features over time, as of audio: three hidden layers of neurons, dense or recurrent.
+"""Networks for sequences of features such as audio: three hidden layers, dense or recurrent.
 
 A hidden layer is a linear layer, batch norm and neurons, as in the baselines of Bittar and Garner (2022, "A
 surrogate gradient spiking baseline for speech command recognition") for Speech Commands and SHD.
@@ -22,35 +22,36 @@ WIDTH = 512  # neurons of a hidden layer
 
 @register_network("spiking_mlp", inputs="features")
 def build_spiking_mlp(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Three dense hidden layers: time acts within a neuron alone."""
+    """Three dense hidden layers; only the potentials of the neurons carry information over time."""
     return _layers(blueprint, blueprint.neuron)
 
 
 @register_network("recurrent_snn", inputs="features")
 def build_recurrent_snn(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Three recurrent hidden layers: neurons also take the spikes that their layer sent one step before."""
+    """Three recurrent hidden layers: neurons also get the spikes of their layer from the previous step."""
     return _layers(blueprint, lambda: RecurrentNeurons(WIDTH, blueprint.neuron()))
 
 
 @register_network("recurrent_snn_plain", inputs="features")
 def build_recurrent_snn_plain(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """The same without batch norm, for learning rules that are defined synapse by synapse, as e-prop is."""
+    """``recurrent_snn`` without batch norm, for learning rules such as e-prop that do not support it."""
     return _layers(blueprint, lambda: RecurrentNeurons(WIDTH, blueprint.neuron()), _linear)
 
 
 class RecurrentNeurons(MemoryModule):
-    """Neurons that are connected among themselves, [T, B, D] currents to [T, B, D] spikes.
+    """A layer of recurrently connected neurons, from currents [T, B, D] to spikes [T, B, D].
 
-    With x[t] the current from the layer below, neurons get x[t] + V o[t-1], where o[-1] = 0. The last spikes
-    are kept until the reset, so that a sequence may come in parts. SpikingJelly's LinearRecurrentContainer
-    would put x[t] through a second linear layer.
+    The input of the neurons is x[t] + V o[t-1]: x[t] is the current from the layer below, o[t-1] are the
+    layer's spikes of the previous time step, and o[-1] = 0. The last spikes are kept until the reset, so a
+    sequence can be given in several calls. SpikingJelly's LinearRecurrentContainer is not used, because it
+    applies a second linear layer to x[t].
 
     Args:
         width: D.
-        neuron: D of them, in multi-step mode.
+        neuron: a layer of D neurons in multi-step mode.
 
     Raises:
-        UsageError: neurons that compute all time steps at once, and so before these have sent any spikes.
+        UsageError: the neurons compute all time steps at once, so o[t-1] is not known when they need it.
     """
 
     o: Tensor | None
@@ -59,8 +60,8 @@ class RecurrentNeurons(MemoryModule):
         super().__init__()
         if not getattr(neuron, "stepwise", True):
             raise UsageError(
-                f"a {type(neuron).__name__} computes all time steps at once, and recurrent neurons need the "
-                'spikes of the step before: use neuron kind "lif", or the network spiking_mlp'
+                f"recurrent layers need the spikes of the previous time step, but {type(neuron).__name__} "
+                "computes all time steps at once; use network.neuron.kind=lif or network.name=spiking_mlp"
             )
         self.recurrent = nn.Linear(width, width, bias=False)
         nn.init.orthogonal_(self.recurrent.weight)
@@ -77,7 +78,7 @@ class RecurrentNeurons(MemoryModule):
         for current in x:
             o = self.neuron((current + self.recurrent(o)).unsqueeze(0)).squeeze(0)
             spikes.append(o)
-        self.o = o.clone()  # a view could not be detached in place
+        self.o = o.clone()  # a copy: detach_net() detaches in place, which views do not support
         return torch.stack(spikes)
 
 

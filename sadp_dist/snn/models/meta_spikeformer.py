@@ -1,10 +1,11 @@
 """Meta-SpikeFormer, the Spike-driven Transformer V2 (Yao et al., ICLR 2024).
 
-Two stages of convolution blocks and two of transformer blocks. What goes from block to block are currents;
-every block first makes spikes of them, so that convolutions and attention see nothing but spikes.
+The network has two stages of convolution blocks and two stages of transformer blocks. Blocks exchange
+currents. Each block begins with neurons, so all convolutions after the stem and all attention get spikes.
 
-The paper's network is for images of 224 pixels, whose sides it shrinks to a sixteenth. Smaller images are
-shrunk less, so that attention has 8x8 positions or more: that is our choice. Weights fit all sizes.
+The paper's network is for images of 224 pixels and reduces their width and height 16 times. This
+implementation reduces smaller images less, so that attention has at least 8x8 positions. The same weights
+work for all image sizes.
 """
 
 from __future__ import annotations
@@ -19,35 +20,35 @@ from torch.nn.functional import pad
 
 from sadp_dist.snn.models.registry import Blueprint, register_network
 
-DEPTHS = (6, 2)  # transformer blocks of the third and the fourth stage
+DEPTHS = (6, 2)  # transformer blocks in the third and fourth stage
 HEADS = 8
-EXPANSION = 4  # of the channels between a block's last two layers
-SCALE = 0.125  # of attention, whatever the width of a head
-POSITIONS = 8  # side of what attention sees of a small image
+EXPANSION = 4  # hidden channels of ChannelConv and ChannelMLP / channels of the block
+SCALE = 0.125  # factor of attention, the same for every head width
+POSITIONS = 8  # minimum width and height of the maps that attention gets
 
 Neuron = Callable[[], nn.Module]
 
 
 @register_network("meta_spikeformer_15m")
 def build_meta_spikeformer_15m(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Meta-SpikeFormer of 15 million parameters: convolutions, then attention among spikes."""
+    """Meta-SpikeFormer with 15 million parameters: convolutions, then spike-driven attention."""
     return _meta_spikeformer((64, 128, 256, 360), blueprint)
 
 
 @register_network("meta_spikeformer_31m")
 def build_meta_spikeformer_31m(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Meta-SpikeFormer of 31 million parameters, see :func:`build_meta_spikeformer_15m`."""
+    """Meta-SpikeFormer with 31 million parameters; see :func:`build_meta_spikeformer_15m`."""
     return _meta_spikeformer((96, 192, 384, 480), blueprint)
 
 
 @register_network("meta_spikeformer_55m")
 def build_meta_spikeformer_55m(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Meta-SpikeFormer of 55 million parameters, see :func:`build_meta_spikeformer_15m`."""
+    """Meta-SpikeFormer with 55 million parameters; see :func:`build_meta_spikeformer_15m`."""
     return _meta_spikeformer((128, 256, 512, 640), blueprint)
 
 
 def _meta_spikeformer(widths: tuple[int, int, int, int], blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Channels of the four stages are the widths; the first stage begins with half of its own."""
+    """Return stem and body. `widths` are the channels of the four stages; the stem has half of the first."""
     neuron = blueprint.neuron
     strides = _strides(blueprint.image_size)
     first, second, third, last = widths
@@ -77,13 +78,13 @@ def _meta_spikeformer(widths: tuple[int, int, int, int], blueprint: Blueprint) -
 
 
 def _strides(image_size: int) -> tuple[int, int, int, int]:
-    """Of the stem and of the next three that may shrink: 2 in as many of the last as the size allows."""
+    """Return the strides of the stem and the next three reductions: the last ones are 2, as size allows."""
     halvings = min((image_size // POSITIONS).bit_length() - 1, 4)
     return tuple(2 if step >= 4 - max(halvings, 0) else 1 for step in range(4))  # type: ignore[return-value]
 
 
 class Residual(nn.Sequential):
-    """Its modules in a row, whose result is added to what the first one took."""
+    """x + f(x), where f is the sequence of modules."""
 
     def forward(self, x: Tensor) -> Tensor:
         branch: Tensor = super().forward(x)
@@ -91,16 +92,16 @@ class Residual(nn.Sequential):
 
 
 def shrink(inputs: int, outputs: int, stride: int, neuron: Neuron) -> nn.Sequential:
-    """Spikes, a 3x3 convolution and batch norm, to [T, B, outputs, H / stride, W / stride]."""
+    """Return neurons, a 3x3 convolution and batch norm; output [T, B, outputs, H / stride, W / stride]."""
     conv = layer.Conv2d(inputs, outputs, 3, stride, padding=1)
     return nn.Sequential(neuron(), conv, layer.BatchNorm2d(outputs))
 
 
 def conv_block(width: int, neuron: Neuron) -> nn.Sequential:
-    """SepConv mixes positions and ChannelConv channels of currents [T, B, D, H, W].
+    """Return SepConv and ChannelConv, for currents [T, B, D, H, W].
 
-    SepConv is MobileNetV2's separable convolution turned about: to twice the channels, 7x7 in each of these,
-    and back.
+    SepConv mixes positions. It is MobileNetV2's inverted separable convolution: a 1x1 convolution to twice
+    the channels, a 7x7 depthwise convolution, and a 1x1 convolution back. ChannelConv mixes channels.
     """
     inner, wide = 2 * width, EXPANSION * width
     sep_conv = Residual(
@@ -124,7 +125,7 @@ def conv_block(width: int, neuron: Neuron) -> nn.Sequential:
 
 
 def transformer_block(width: int, neuron: Neuron) -> nn.Sequential:
-    """Attention mixes positions and ChannelMLP channels of currents [T, B, D, H, W]."""
+    """Return attention, which mixes positions, and ChannelMLP, for currents [T, B, D, H, W]."""
     wide = EXPANSION * width
     attention = Residual(neuron(), Attention(width, neuron))
     channel_mlp = Residual(
@@ -139,15 +140,15 @@ def transformer_block(width: int, neuron: Neuron) -> nn.Sequential:
 
 
 class Attention(nn.Module):
-    """Spike-driven self-attention of the third kind (SDSA-3 of the paper), [T, B, D, H, W] in and out.
+    """Spike-driven self-attention (SDSA-3 of the paper), from [T, B, D, H, W] to [T, B, D, H, W].
 
-    With the spikes Q, K and V of a head as matrices of positions by channels, it is Q (Kᵀ V): N d² operations
-    for N positions and d channels, where softmax(Q Kᵀ) V takes N² d. The neurons behind it have half the
-    threshold of all others.
+    Each head computes Q (Kᵀ V) from spike matrices Q, K and V with N positions and d channels. That takes
+    N d² operations, where softmax(Q Kᵀ) V takes N² d. The neurons after it have half the threshold of the
+    network's other neurons.
 
     Args:
         width: D, a multiple of the number of heads.
-        neuron: makes a layer of neurons.
+        neuron: a function that returns a new layer of neurons.
     """
 
     def __init__(self, width: int, neuron: Neuron) -> None:
@@ -171,10 +172,10 @@ def rep_conv_norm(width: int) -> nn.Sequential:
 
 
 class RepConv(nn.Sequential):
-    """A 3x3 convolution in many parts (re-parameterised), [T, B, D, H, W] in and out.
+    """A re-parameterised 3x3 convolution, from [T, B, D, H, W] to [T, B, D, H, W].
 
-    A 1x1 convolution, batch norm, a 3x3 convolution of each channel by itself, a 1x1 convolution and batch
-    norm. They train better than the one convolution that they are once trained, see `merged`.
+    In training it is a 1x1 convolution, batch norm, a 3x3 depthwise convolution, a 1x1 convolution and batch
+    norm, because these train better than one convolution. `merged` returns the equivalent convolution.
     """
 
     def __init__(self, width: int) -> None:
@@ -188,14 +189,14 @@ class RepConv(nn.Sequential):
 
     @torch.no_grad()
     def merged(self) -> layer.Conv2d:
-        """The one 3x3 convolution, with a bias, that does what this does in evaluation."""
+        """Return the 3x3 convolution with bias that is equivalent in evaluation mode."""
         parts: list[Any] = list(self)
         before, norm, spread, after, last = parts
         width = last.num_features
         first_scale, first_shift = _scale_and_shift(norm)
         scale, shift = _scale_and_shift(last)
-        # Of a channel m between the 1x1 convolutions: what it takes of each input i, its kernel, and what
-        # each output o takes of it.
+        # For a channel m between the 1x1 convolutions: its weight for each input i, its 3x3 kernel, and its
+        # weight in each output o.
         into = first_scale[:, None] * before.weight.flatten(1)
         kernels = spread.weight.squeeze(1)
         out = scale[:, None] * after.weight.flatten(1)
@@ -207,9 +208,10 @@ class RepConv(nn.Sequential):
 
 
 class PaddedBatchNorm2d(layer.BatchNorm2d):
-    """Batch norm whose result has a border of one pixel, of what it makes of zeros in evaluation.
+    """Batch norm that pads its output by one pixel, with its value for an input of 0 in evaluation mode.
 
-    So a convolution over it without padding is the same as one of what came in, padded with zeros.
+    An unpadded convolution of the output is then equivalent to padding the input with zeros, which `merged`
+    needs.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -220,7 +222,7 @@ class PaddedBatchNorm2d(layer.BatchNorm2d):
 
 
 def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Batch norm in evaluation is scale * x + shift, of each channel."""
+    """Return scale and shift of each channel: in evaluation mode, batch norm computes scale * x + shift."""
     assert norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return scale, norm.bias - scale * norm.running_mean

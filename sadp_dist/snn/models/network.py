@@ -1,4 +1,4 @@
-"""A spiking network as seen from outside: images or a sequence in, one row of logits per time step out."""
+"""The interface of all networks: images or sequences in, logits of every time step out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sadp_dist.errors import UsageError
 
 
 class SpikingNetwork(nn.Module):
-    """Runs a network over T time steps, always from neurons at rest.
+    """Runs a network over T time steps. All potentials are 0 before the first one.
 
-    Images are encoded directly: the same image is shown at every time step. What the ``stem`` makes of it
-    does not depend on time, so for images it is computed once and its result repeated.
+    Images have direct encoding: the same image is the input of every time step. The output of the ``stem`` is
+    then the same at every time step, so it is computed once and repeated.
 
     Args:
-        stem: what comes before the first neurons, [t, B, ...] in and out, without state.
-        body: the rest, [T, B, ...] to logits [T, B, K]. One with the attribute ``repeats = True`` takes
-            [1, B, ...] for what is the same at every time step.
-        time_steps: T for images; sequences bring their own.
+        stem: the layers before the first neurons, from [t, B, ...] to [t, B, ...], without state.
+        body: the other layers, from [T, B, ...] to logits [T, B, K]. A body with the attribute
+            ``repeats = True`` also accepts [1, B, ...] for an input that is the same at every time step.
+        time_steps: T for images. The T of a sequence is its length.
     """
 
     def __init__(self, stem: nn.Module, body: nn.Module, time_steps: int) -> None:
@@ -30,9 +30,9 @@ class SpikingNetwork(nn.Module):
         functional.set_step_mode(self, "m")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [T, B, K] of images [B, C, H, W], of frames [T, B, C, H, W] or of features [T, B, F].
+        """Return logits [T, B, K] of images [B, C, H, W], frames [T, B, C, H, W] or features [T, B, F].
 
-        Neurons are at rest before and after, also when a forward pass is broken off.
+        The neurons are reset before and after the pass, also if it raises an exception.
 
         Raises:
             UsageError: the input has another number of dimensions.
@@ -42,8 +42,8 @@ class SpikingNetwork(nn.Module):
                 f"the input has shape {list(x.shape)}; give images [B, C, H, W], frames [T, B, C, H, W] or "
                 "features [T, B, F]"
             )
-        # Before: activation checkpointing runs layers again in the backward pass and leaves them charged.
-        # After: a potential keeps the graph of its step alive, and a network cannot be copied with it.
+        # Before: activation checkpointing runs layers again in the backward pass and leaves potentials.
+        # After: a potential keeps the graph of its step alive, and a network with a graph cannot be copied.
         self.reset()
         try:
             if x.dim() == 4:
@@ -58,7 +58,7 @@ class SpikingNetwork(nn.Module):
             self.reset()
 
     def reset(self) -> None:
-        """Put every neuron at rest: u = 0."""
+        """Set the potentials of all neurons to 0."""
         for module in self.modules():
             if isinstance(module, MemoryModule):
                 module.reset()

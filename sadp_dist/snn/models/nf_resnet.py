@@ -1,18 +1,22 @@
-"""Residual networks without norms: NF-ResNets (Brock et al., ICLR 2021) with LIF neurons.
+"""Residual networks without normalisation layers: NF-ResNets (Brock et al., ICLR 2021) with LIF neurons.
 
-As the supplement of SLTT has them (Meng et al., ICCV 2023, H.1 and H.2):
+Follows the supplement of SLTT (Meng et al., ICCV 2023, H.1 and H.2):
 
     x_{l+1} = x_l + α f_l(x_l / β_l),    α = 0.2
 
-where f_l are neurons and standardised convolutions by turns, and keeps a variance of 1. Then the variance
-of x_l is known beforehand: it grows by α² in a block, and β_l is its root. A block that changes the shape
-takes as its shortcut a 1x1 convolution of its first spikes, whose variance is 1 again.
+The branch f_l alternates neurons and standardised convolutions, and its output has variance 1. So the
+variance of x_l is known in advance: each block adds α², and β_l is the square root of the variance. In a
+block that changes the shape, the shortcut is a 1x1 convolution of the block's first spikes, which has
+variance 1 again.
 
-What the supplement leaves open: the number of blocks, strides and widths are torchvision's ResNets', and so
-is the number of parameters, for every convolution has a gain and a bias in place of its norm's weight and
-bias. Two things in the authors' public code are not here: a learned factor that begins at 0 behind every
-f_l (SkipInit), with which most layers would get no gradient and no score at first, and a classifier of
-currents: here it sees the spikes of a last layer of neurons, as in their Appendix A.
+The supplement does not specify depths, strides and widths: they are those of torchvision's ResNets. The
+number of parameters is the same, too, because every convolution has a gain and a bias instead of a norm's
+weight and bias. There are two differences from the authors' public code:
+
+- It multiplies f_l by a learned factor that starts at 0 (SkipInit). This implementation does not: most layers
+  would have no gradient and no score at first.
+- Its classifier gets currents. Here it gets the spikes of a last layer of neurons, as in the authors'
+  Appendix A.
 """
 
 from __future__ import annotations
@@ -29,31 +33,31 @@ ALPHA = 0.2
 
 @register_network("nf_resnet34")
 def build_nf_resnet34(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """ResNet34 without norms: standardised weights and scaled blocks keep the variance of its currents."""
+    """ResNet34 without norms: standardised weights and scaled blocks control the variance of currents."""
     return _nf_resnet((3, 4, 6, 3), False, blueprint)
 
 
 @register_network("nf_resnet50")
 def build_nf_resnet50(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """ResNet50 without norms, see :func:`build_nf_resnet34`."""
+    """ResNet50 without norms; see :func:`build_nf_resnet34`."""
     return _nf_resnet((3, 4, 6, 3), True, blueprint)
 
 
 @register_network("nf_resnet101")
 def build_nf_resnet101(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """ResNet101 without norms, see :func:`build_nf_resnet34`."""
+    """ResNet101 without norms; see :func:`build_nf_resnet34`."""
     return _nf_resnet((3, 4, 23, 3), True, blueprint)
 
 
 class ScaledBlock(nn.Module):
-    """x + α f(x / β), currents [T, B, C, H, W] in and out.
+    """x + α f(x / β), from currents [T, B, C, H, W] to currents [T, B, D, H / stride, W / stride].
 
     Args:
-        widths: channels that come in, those between and those that go out.
-        stride: of the 3x3 convolution that shrinks the image.
-        bottleneck: f is a 1x1, a 3x3 and a 1x1 convolution, and else two of 3x3.
-        variance: of x, as it is expected.
-        blueprint: makes the neurons.
+        widths: channels of the input (C), of the bottleneck, and of the output (D).
+        stride: stride of the block.
+        bottleneck: True: f has a 1x1, a 3x3 and a 1x1 convolution; False: two 3x3 convolutions.
+        variance: expected variance of x, β².
+        blueprint: provides the neurons.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class ScaledBlock(nn.Module):
             self.branch.extend((blueprint.neuron(), convolution))
         same = inputs == outputs and stride == 1
         self.shortcut = None if same else StandardisedConv2d(inputs, outputs, 1, stride)
-        self.variance = (variance if same else 1.0) + ALPHA**2  # of what goes out
+        self.variance = (variance if same else 1.0) + ALPHA**2  # of the output
 
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.neuron(x / self.beta)

@@ -1,4 +1,4 @@
-"""Published weights: what others call the tensors of a network, and what they are called here."""
+"""Published weights: converts the tensor names of other projects to those of this one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _META_SPIKEFORMER = {
     **{f"block4.{index}.": f"body.{14 + index}." for index in range(2)},
     "head.": "body.19.",
 }
-"""Beginnings of the names in Spike-Driven-Transformer-V2's checkpoints; what follows is in the next table."""
+"""Prefixes of the names in Spike-Driven-Transformer-V2's checkpoints. `_BLOCKS` has the parts after them."""
 
 _REP_CONV = {
     "0.body.0.": "0.0.",
@@ -34,10 +34,10 @@ _REP_CONV = {
 }
 
 _BLOCKS = {
-    # downsampling, behind its neurons
+    # reduction, after its neurons
     "encode_conv.": "1.",
     "encode_bn.": "2.",
-    # of a convolution block: SepConv, then ChannelConv
+    # convolution block: SepConv, then ChannelConv
     "Conv.pwconv1.": "0.1.",
     "Conv.bn1.": "0.2.",
     "Conv.dwconv.": "0.4.",
@@ -47,7 +47,7 @@ _BLOCKS = {
     "bn1.": "1.2.",
     "conv2.": "1.4.",
     "bn2.": "1.5.",
-    # of a transformer block: attention, then ChannelMLP
+    # transformer block: attention, then ChannelMLP
     **{
         f"attn.{theirs}_conv.{name}": f"0.1.{ours}.{ours_name}"
         for theirs, ours in {"q": "q", "k": "k", "v": "v", "proj": "projection"}.items()
@@ -59,17 +59,17 @@ _BLOCKS = {
     "mlp.fc2_bn.": "1.5.",
 }
 
-_STEM = {"encode_conv.": "0.", "encode_bn.": "1."}  # no neurons come before it
+_STEM = {"encode_conv.": "0.", "encode_bn.": "1."}  # has no neurons before it
 
 
 def meta_spikeformer(published: Weights) -> Weights:
-    """Weights of Meta-SpikeFormer in Spike-Driven-Transformer-V2's checkpoints, as they are called here.
+    """Convert Meta-SpikeFormer weights from a Spike-Driven-Transformer-V2 checkpoint.
 
-    A checkpoint that was fine-tuned with a teacher has two classifiers, whose mean is the network's answer.
-    Both are linear and see the same, so one with the mean of their weights answers the same.
+    A checkpoint that was fine-tuned with a teacher has two linear classifiers, and its output is their mean.
+    They become one classifier with the mean of their weights, which is equivalent.
 
     Raises:
-        KeyError: a name that is in no such checkpoint.
+        KeyError: a name does not belong to such a checkpoint.
     """
     weights = {}
     for name, tensor in published.items():
@@ -81,16 +81,16 @@ def meta_spikeformer(published: Weights) -> Weights:
         ):
             tensor = (tensor + second) / 2
         place, inner = _renamed(name, _META_SPIKEFORMER)
-        if inner not in ("weight", "bias"):  # but of the classifier
+        if inner not in ("weight", "bias"):  # the classifier's names are complete
             part, inner = _renamed(inner, _STEM if place == "stem." else _BLOCKS)
             place += part
-        # Their ChannelMLP is of Conv1d over positions in a row, [K, D, 1]; ours of 1x1 Conv2d.
+        # Their ChannelMLP uses Conv1d with weights [K, D, 1]; this project uses 1x1 Conv2d.
         weights[place + inner] = tensor[..., None] if tensor.dim() == 3 else tensor
     return weights
 
 
 def resnet(published: Weights) -> Weights:
-    """Weights of SpikingJelly's Spiking ResNet and SEW-ResNet, or torchvision's ResNet, as they are here."""
+    """Convert weights of SpikingJelly's Spiking ResNet and SEW-ResNet, or of torchvision's ResNet."""
     stem = {"conv1.": "stem.0.", "bn1.": "stem.1."}
     weights = {}
     for name, tensor in published.items():
@@ -103,17 +103,17 @@ FORMATS: dict[str, Callable[[Weights], Weights]] = {
     "downsample1_1.encode_conv.weight": meta_spikeformer,
     "layer1.0.conv1.weight": resnet,
 }
-"""A name that tells a published format, and what turns its names into ours."""
+"""A tensor name that identifies a published format -> the function that converts its weights."""
 
 
 def our_names(weights: Weights) -> Weights:
-    """Weights under our names, whatever format they are in; those of no known format as they are.
+    """Return weights with this project's names. Weights of an unknown format are returned as they are.
 
     Args:
-        weights: names and tensors; "module." before each name, of data-parallel training, does no harm.
+        weights: tensors by name; the prefix "module." of data-parallel training is removed.
 
     Raises:
-        KeyError: a known format with a name that does not belong to it.
+        KeyError: the format is known, but a name does not belong to it.
     """
     weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     for telling, convert in FORMATS.items():
@@ -123,7 +123,7 @@ def our_names(weights: Weights) -> Weights:
 
 
 def _renamed(name: str, table: dict[str, str]) -> tuple[str, str]:
-    """What a name's beginning is called here, and the rest of the name."""
+    """Return this project's name for the prefix of `name`, and the rest of the name."""
     for theirs, ours in table.items():
         if name.startswith(theirs):
             return ours, name.removeprefix(theirs)

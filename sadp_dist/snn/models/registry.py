@@ -19,13 +19,17 @@ from sadp_dist.snn.neurons import NeuronConfig
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What a network is built for: K classes, square images of one size, one kind of neuron and T time steps.
+    """The arguments that a network is built from.
 
-    A network for sequences of F features, as of audio, has channels = F and image_size = 1. Most networks
-    fit any T.
+    For sequences of F features, such as audio, channels is F and image_size is 1.
 
     Attributes:
-        options: the ``network:`` section, with the network's own options if it has some.
+        num_classes: K.
+        image_size: width and height of the images in pixels.
+        channels: C of the images.
+        neuron: returns a new layer of neurons.
+        time_steps: T. Most networks work with any T.
+        options: the ``network:`` section, with the network's own options if it has any.
     """
 
     num_classes: int
@@ -41,12 +45,12 @@ class Blueprint:
 
 
 Builder = Callable[[Blueprint], tuple[nn.Module, nn.Module]]
-"""A network's stem and body, see :class:`SpikingNetwork`."""
+"""Returns the stem and the body of a network; see :class:`SpikingNetwork`."""
 
 Inputs = Literal["images", "features"]
 
 INPUTS: dict[str, Inputs] = {}
-"""What each network takes: images (event frames too), or vectors of features over time, as of audio."""
+"""The input of each network: images (also event frames), or sequences of features such as audio."""
 
 
 def register_network(
@@ -55,10 +59,10 @@ def register_network(
     """Return a decorator that registers a builder under `name`.
 
     Args:
-        name: what a configuration calls the network.
-        inputs: "images" [B, C, H, W] and frames [T, B, C, H, W], or "features" [T, B, F].
-        options: a subclass of `NetworkConfig` whose further keys are the network's own options; the builder
-            finds them in `Blueprint.options`.
+        name: the value of ``network.name``.
+        inputs: "images" for [B, C, H, W] and frames [T, B, C, H, W]; "features" for [T, B, F].
+        options: a subclass of `NetworkConfig` with additional keys, the network's own options. The builder
+            gets them in `Blueprint.options`.
     """
 
     def register(builder: Builder) -> Builder:
@@ -77,24 +81,25 @@ def build_network(
     neuron: NeuronConfig | None = None,
     **options: Any,
 ) -> SpikingNetwork:
-    """A spiking network with fresh weights.
+    """Return a spiking network with random weights.
 
     Args:
         name: one of ``NETWORKS``.
         num_classes: K.
-        image_size: side of the (square) images, in pixels; 1 for features over time, as of audio.
-        channels: of the images: 3 for colour, 1 for grey, 2 for event frames; F, where there are features.
-        time_steps: T, how many times an image is shown; for some neurons and networks also of sequences.
+        image_size: width and height of the images in pixels; 1 for features.
+        channels: 3 for colour images, 1 for grey images, 2 for event frames, F for features.
+        time_steps: T, how often an image is shown. Some neurons and networks need it for sequences, too.
         neuron: the neurons of all layers; None: LIF, λ = 0.1, ϑ = 1.
-        options: the network's own options, for a network that has some.
+        options: the network's own options, if it has any.
 
     Returns:
         A module that maps images [B, C, H, W], or frames [T, B, C, H, W] or features [T, B, F] with their
         own T, to logits [T, B, K].
 
     Raises:
-        UsageError: the name or an option is not known, a number is not a positive integer, the network takes
-            the other kind of inputs or no neurons of this kind, or it needs larger images, or torchvision.
+        UsageError: the name or an option is unknown; a number is not a positive integer; the network does not
+            support this input, image size or kind of neurons; or it needs torchvision, which is not
+            installed.
     """
     check_choice("network", name, NETWORKS)
     check_positive("time_steps", time_steps)
@@ -115,7 +120,7 @@ def build_network(
 
 
 def _check_inputs(name: str, blueprint: Blueprint) -> None:
-    """Refuse to build a network for inputs that it does not take; what has one pixel has features."""
+    """Refuse an input that the network does not support. An image size of 1 means features."""
     wanted = INPUTS[name]
     given = "features" if blueprint.image_size == 1 else "images"
     if wanted == given:
@@ -123,22 +128,22 @@ def _check_inputs(name: str, blueprint: Blueprint) -> None:
     others = ", ".join(other for other in NETWORKS if _inputs_of(other) == given)
     if given == "features":
         raise UsageError(
-            f"image_size=1 is for features over time, as of audio, and {name} takes images: "
+            f"image_size=1 means features over time, such as audio, but {name} needs images; "
             f"use {others}, or larger images"
         )
     raise UsageError(
-        f"image_size={blueprint.image_size}, and {name} takes features over time, as of audio: "
-        f"use image_size=1 and channels=F for F features, or for images {others}"
+        f"image_size={blueprint.image_size} means images, but {name} needs features over time, such as "
+        f"audio; use {others}, or image_size=1 and channels=F for F features"
     )
 
 
 def _inputs_of(name: str) -> Inputs:
-    NETWORKS[name]  # imports the file that says it
+    NETWORKS[name]  # imports the network's file, which registers its inputs
     return INPUTS[name]
 
 
 def check_positive(name: str, value: int) -> None:
-    """Refuse what is not an integer of at least 1.
+    """Refuse a value that is not an integer of at least 1.
 
     Raises:
         UsageError: names the argument and its value.

@@ -1,6 +1,6 @@
-"""Residual networks: of SpikingJelly's Spiking ResNet and SEW-ResNet, with a stem for small images.
+"""Spiking ResNet and SEW-ResNet of SpikingJelly, with a stem for small images, and Spiking ResNet19.
 
-SpikingJelly's need torchvision, so they are imported when they are built.
+SpikingJelly's networks need torchvision, so they are imported only when one is built.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from torch import nn
 from sadp_dist.snn.models.convolution import conv_norm
 from sadp_dist.snn.models.registry import Blueprint, register_network
 
-WIDTH = 64  # channels of the stem, in ResNets of every depth
+WIDTH = 64  # channels of the stem
 
 SMALL_IMAGE = 48
-"""Side in pixels up to which an image (CIFAR's 32, CIFAR10-DVS's 48) is not shrunk by the stem."""
+"""Largest image size in pixels that the stem does not reduce (CIFAR has 32, CIFAR10-DVS 48)."""
 
-RESNET19 = ((128, 3), (256, 3), (512, 2))  # channels and blocks of a stage
+RESNET19 = ((128, 3), (256, 3), (512, 2))  # channels and number of blocks of each stage
 HIDDEN = 256  # neurons of ResNet19's hidden layer
 
 
 @register_network("spiking_resnet18")
 def build_spiking_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """ResNet18 with neurons for rectifiers: a block adds its shortcut to the current of its last neurons."""
+    """ResNet18 with neurons as activations: a block adds its shortcut to the input of its last neurons."""
     from spikingjelly.activation_based.model.spiking_resnet import spiking_resnet18
 
     resnet = spiking_resnet18(num_classes=blueprint.num_classes, spiking_neuron=blueprint.neuron)
@@ -31,7 +31,7 @@ def build_spiking_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 
 @register_network("sew_resnet18")
 def build_sew_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """SEW-ResNet18: a block adds its shortcut to its spikes (ADD), so that signals pass blocks unchanged."""
+    """SEW-ResNet18: a block adds its shortcut to the spikes of its last neurons (the function ADD)."""
     from spikingjelly.activation_based.model.sew_resnet import sew_resnet18
 
     resnet = sew_resnet18(num_classes=blueprint.num_classes, cnf="ADD", spiking_neuron=blueprint.neuron)
@@ -40,7 +40,7 @@ def build_sew_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 
 @register_network("sew_resnet34")
 def build_sew_resnet34(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """SEW-ResNet34, see :func:`build_sew_resnet18`."""
+    """SEW-ResNet34; see :func:`build_sew_resnet18`."""
     from spikingjelly.activation_based.model.sew_resnet import sew_resnet34
 
     resnet = sew_resnet34(num_classes=blueprint.num_classes, cnf="ADD", spiking_neuron=blueprint.neuron)
@@ -49,11 +49,12 @@ def build_sew_resnet34(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 
 @register_network("spiking_resnet19")
 def build_spiking_resnet19(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """ResNet19 (Zheng et al., AAAI 2021): three wide stages, for small images, and two linear layers.
+    """ResNet19 for small images (Zheng et al., AAAI 2021): three wide stages and two linear layers.
 
-    Its blocks are those of :func:`build_spiking_resnet18`, with batch norm for the paper's tdBN: at ϑ = 1
-    they differ in the weights with which the norms before a block's sum begin. There is one more norm, before
-    the hidden neurons: without it none of them would spike at first, and the last layer have no score.
+    Its blocks are those of :func:`build_spiking_resnet18`. They use batch norm instead of the paper's tdBN:
+    at ϑ = 1 the two differ only in the initial weights of the norms before a block's sum. A batch norm is
+    added before the hidden neurons. Without it, none of them would spike at first, and the last layer would
+    have no score.
     """
     from spikingjelly.activation_based.model.spiking_resnet import BasicBlock
 
@@ -82,7 +83,10 @@ def build_spiking_resnet19(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 
 
 def _with_stem(resnet: nn.Module, blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Take the stem out of a ResNet; for small images make it 3x3 without pooling (He et al., 2016, 4.2)."""
+    """Split a ResNet into stem and body.
+
+    For small images the stem is a 3x3 convolution without pooling (He et al., 2016, 4.2).
+    """
     if blueprint.image_size <= SMALL_IMAGE:
         stem = conv_norm(blueprint.channels, WIDTH)
         resnet.maxpool = nn.Identity()

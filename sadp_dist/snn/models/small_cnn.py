@@ -1,4 +1,4 @@
-"""A small network for CPUs: strided convolutions, so that few positions are ever computed."""
+"""A small network for CPUs. Its convolutions have stride 2, which keeps the feature maps small."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTHS = (32, 64, 128)
 
 @register_network("small_cnn")
 def build_small_cnn(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """Blocks of convolution, batch norm and neurons, each halving the image, and a linear classifier."""
+    """Three blocks of convolution, batch norm and neurons, each with stride 2, and a linear classifier."""
     size = -(-blueprint.image_size // 2)
     blocks: list[nn.Module] = [blueprint.neuron()]
     for inputs, outputs in pairwise(WIDTHS):

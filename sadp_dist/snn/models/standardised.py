@@ -1,13 +1,15 @@
-"""Convolutions with scaled weight standardisation (sWS), for batch norm (Brock et al., ICLR 2021).
+"""Convolutions with scaled weight standardisation (sWS), which replaces batch norm (Brock et al., ICLR 2021).
 
     Ŵ = g γ (W - μ) / (σ √N)
 
-with μ and σ over the N weights of an output channel, a learned gain g of each channel that begins at 1, and
-a bias. Where spikes come in, γ = 2.74: neurons with ϑ = 1 that are at rest and get currents of variance 1
-spike with probability p = P(N(0, 1) >= 1), and γ = 1 / √(p (1 - p)) makes currents of variance 1 of their
-spikes again. In the supplement of SLTT (Meng et al., ICCV 2023) that is Eq. S12, whose print leaves out the
-√N that the text speaks of and both cited papers have. γ is in the weights, where the authors' code has it
-on the spikes: so what a convolution sees is spikes.
+μ and σ are the mean and standard deviation of the N weights of an output channel. Each channel has a learned
+gain g, which starts at 1, and a bias. For inputs that are spikes, γ = 2.74. Reason: neurons with potential 0,
+ϑ = 1 and currents of variance 1 spike with probability p = P(N(0, 1) >= 1), and with γ = 1 / √(p (1 - p)) the
+next currents have variance 1 again.
+
+This is Eq. S12 in the supplement of SLTT (Meng et al., ICCV 2023). As printed, the equation lacks √N, which
+its text and both papers that it cites have. The authors' code multiplies the spikes by γ. Here γ is in the
+weights, so that the convolution's input stays binary.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ GAMMA = 2.74
 
 
 class StandardisedConv2d(layer.WSConv2d):
-    """SpikingJelly's WSConv2d, which has a gain and no γ, with one; [T, B, inputs, H, W] in.
+    """SpikingJelly's WSConv2d with γ; from [T, B, inputs, H, W] to [T, B, outputs, H / stride, W / stride].
 
-    Its σ² is the unbiased estimate, a little (1 / N) larger than the weights' own.
+    σ² is the unbiased estimate, which divides by N - 1.
 
     Args:
         inputs: input channels.
         outputs: output channels.
-        kernel_size: an odd size; the image is padded by half of it.
+        kernel_size: odd; the padding is half of it, rounded down.
         stride: of the convolution.
         gamma: γ; 1 for images.
     """
@@ -40,6 +42,6 @@ class StandardisedConv2d(layer.WSConv2d):
         self.gamma = gamma
 
     def get_weight(self) -> Tensor:
-        """Ŵ [outputs, inputs, K, K]."""
+        """Return Ŵ [outputs, inputs, kernel_size, kernel_size]."""
         standardised: Tensor = super().get_weight()
         return self.gamma * standardised

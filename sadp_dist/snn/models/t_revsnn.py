@@ -1,30 +1,34 @@
-"""T-RevSNN, a temporal reversible SNN (Hu et al., ICML 2024), see :mod:`sadp_dist.snn.reversible`.
+"""T-RevSNN, a temporal reversible SNN (Hu et al., ICML 2024); see :mod:`sadp_dist.snn.reversible`.
 
-Four levels, each at half the width of the image of the one below (the last keeps it), and for every time
-step a network of its own over them. Between time steps goes what the potentials of the levels keep: most
-neurons have no memory (they are "off"), and those between levels have a potential that decays and is never
-reset. In a time step a level takes the spikes of the level below, at the same step, and those of the level
-above, one step before, through a convolution and batch norm each; two blocks follow, as ConvNeXt's with
-standardised weights:
+The network has four levels. Each level has half the image size of the level below; the last level has the
+same size. Every time step has its own weights. Only the potentials of the levels carry information from one
+time step to the next: they decay and are never reset. All other neurons have no memory. At time step t, a
+level adds two inputs, each through a convolution and batch norm: the spikes of the level below at t, and the
+spikes of the level above at t - 1. Two blocks follow, which are ConvNeXt's with standardised weights:
 
     x + g dw2(pw2(spikes(pw1(dw1(spikes(x))))))
 
-where dw are convolutions of each channel by itself, pw are 1x1 and first widen four times, and g is a
-factor of each channel. Of the second block, pw2 and dw2 are the same at all time steps, and g is 1.
+dw are depthwise convolutions. pw are 1x1 convolutions; pw1 has four times as many output channels. g is a
+learned factor of each channel. In the second block, pw2 and dw2 are shared by all time steps, and there is no
+g.
 
-As in the authors' public code: all of the above, channels, sizes of kernels, four time steps with the same
-image at each, and α = 0.5 at first, one for every channel. Their network "small", with 512 channels at the
-last level, is ``t_revsnn_resnet18``; without classifiers both have the same number of parameters, but for
-four α of the first time step, which do nothing.
+This, the channels, the kernel sizes, T = 4 with the same image at each step, and the initial α = 0.5 of each
+channel are those of the authors' public code. ``t_revsnn_resnet18`` is its network "small", with 512 channels
+at the last level. Without classifiers, both have the same number of parameters, except four α of the first
+time step, which have no effect.
 
-Ours: one linear classifier of the spikes of the last level for all time steps, where their loss has one at
-each of four and throws three away. Depthwise weights that begin with variance 1 / N (their standard
-deviation of 0.02 lets no neuron inside a block spike at first). α of at least 0.1 (theirs is 0.001, with
-which a rounding error grows by a billion in four steps) and potentials in float64, see there: their code
-keeps the potentials of every time step. The stem does not shrink images up to 48 pixels (that of
-``t_revsnn_small``, which is narrower too, leaves 8 pixels or more), and is the same for all frames of
-events. The neurons' threshold, surrogate and α are those of the configuration; theirs are ϑ = 0.5, "rect"
-and 0.5.
+Differences from the authors' code:
+
+- One linear classifier gets the spikes of the last level at all time steps. Theirs has one classifier for
+  each of four time steps and discards three of them after training.
+- Depthwise weights start with variance 1 / N. With their standard deviation of 0.02, no neuron in a block
+  would spike at first.
+- α is at least 0.1. With their minimum of 0.001, a rounding error grows 10^9 times in four steps.
+- Potentials are float64 and are recomputed in the backward pass. Their code keeps those of every time step.
+- The stem does not reduce images of up to 48 pixels, and all event frames have the same stem. The stem of
+  ``t_revsnn_small``, which also has fewer channels, leaves at least 8 pixels.
+- Threshold, surrogate and α of the neurons are those of the configuration. Theirs are ϑ = 0.5, "rect" and
+  0.5.
 """
 
 from __future__ import annotations
@@ -42,14 +46,14 @@ from sadp_dist.snn.models.standardised import StandardisedConv2d
 from sadp_dist.snn.reversible import FLOOR, TimeStep, plain, reversible
 
 EXPANSION = 4
-POSITIONS = 8  # side of what the first level of the small network sees
+POSITIONS = 8  # minimum image size at the first level of the small network
 
 Widths = tuple[int, int, int, int]
 
 
 @register_network("t_revsnn_resnet18")
 def build_t_revsnn_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """T-RevSNN ResNet18 (512): a network a time step, reversible, so that memory does not grow with T."""
+    """T-RevSNN ResNet18 (512): reversible, so that its memory hardly grows with the number of time steps."""
     widths = (96, 192, 384, 512)
     if blueprint.image_size <= SMALL_IMAGE:
         stem = _stem(blueprint.channels, widths[0], (3, 1), (3, 1))
@@ -60,7 +64,7 @@ def build_t_revsnn_resnet18(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]
 
 @register_network("t_revsnn_small")
 def build_t_revsnn_small(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
-    """A narrow T-RevSNN for CPUs, whose stem halves images twice, if 8 pixels are left."""
+    """A T-RevSNN with few channels for CPUs; its stem reduces images twice if at least 8 pixels are left."""
     widths = (32, 64, 96, 128)
     first, second = (2 if blueprint.image_size >= POSITIONS * factor else 1 for factor in (4, 2))
     stem = _stem(blueprint.channels, widths[0], (3, first), (3, second))
@@ -68,7 +72,7 @@ def build_t_revsnn_small(blueprint: Blueprint) -> tuple[nn.Module, nn.Module]:
 
 
 class Spikes(nn.Module):
-    """Neurons without memory: 1 where the current reaches ϑ, else 0."""
+    """Neurons without memory: 1 where the current is at least ϑ, otherwise 0."""
 
     def __init__(self, surrogate_function: SurrogateFunctionBase, v_threshold: float) -> None:
         super().__init__()
@@ -81,13 +85,13 @@ class Spikes(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """x + g dw2(pw2(spikes(pw1(dw1(spikes(x)))))), [1, B, D, H, W] in and out.
+    """x + g dw2(pw2(spikes(pw1(dw1(spikes(x)))))), from [1, B, D, H, W] to [1, B, D, H, W].
 
     Args:
         width: D.
         kernel_size: of the depthwise convolutions.
         spikes: the neurons.
-        end: pw2 and dw2, where they are shared; then there is no g.
+        end: shared pw2 and dw2; the block then has no g. None: the block has its own.
     """
 
     def __init__(self, width: int, kernel_size: int, spikes: Spikes, end: nn.Module | None = None) -> None:
@@ -107,13 +111,14 @@ class ConvBlock(nn.Module):
 
 
 def block_end(width: int, kernel_size: int) -> nn.Sequential:
-    """pw2 and dw2."""
+    """Return pw2 and dw2."""
     return nn.Sequential(
         StandardisedConv2d(EXPANSION * width, width, 1, gamma=1.0), depthwise(width, kernel_size)
     )
 
 
 def depthwise(width: int, kernel_size: int) -> layer.Conv2d:
+    """Return a depthwise convolution whose weights have variance 1 / N."""
     conv = layer.Conv2d(width, width, kernel_size, padding=kernel_size // 2, groups=width)
     nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="linear")
     nn.init.zeros_(conv.bias)
@@ -121,15 +126,15 @@ def depthwise(width: int, kernel_size: int) -> layer.Conv2d:
 
 
 class Level(nn.Module):
-    """f_l of one time step, [1, B, D, H, W].
+    """f_l of one time step (:mod:`sadp_dist.snn.reversible`), to currents [1, B, D, H, W].
 
     Args:
-        below: the width of the level below; None for the first, which takes the stem's current as it is.
-        width: D.
-        above: the width of the level above; None for the last, and at the first time step.
-        shrink: halve the image of the level below.
+        below: channels of the level below; None for the first level, whose input is the stem's output.
+        width: D, the channels of this level.
+        above: channels of the level above; None for the last level and at the first time step.
+        shrink: whether this level has half the image size of the level below.
         kernel_size: of the blocks' depthwise convolutions.
-        end: of the second block, shared by all time steps.
+        end: pw2 and dw2 of the second block, shared by all time steps.
         spikes: the neurons.
     """
 
@@ -160,19 +165,21 @@ class Level(nn.Module):
 
 
 def _fused(spikes: Spikes, inputs: int, outputs: int, shrink: bool) -> nn.Sequential:
-    """Spikes of another level, by a convolution and batch norm."""
+    """Return neurons, a convolution and batch norm for the input from another level."""
     kernel_size, stride = (3, 2) if shrink else (1, 1)
     conv = layer.Conv2d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=False)
     return nn.Sequential(spikes, conv, layer.BatchNorm2d(outputs))
 
 
 class TRevSNN(nn.Module):
-    """The body: currents [T, B, C, H, W], or [1, B, C, H, W] for the same at each step, to logits [T, B, K].
+    """The body of a T-RevSNN, from currents [T, B, C, H, W] to logits [T, B, K].
+
+    An input [1, B, C, H, W] is the same at every time step.
 
     Attributes:
-        stepwise: False: T calls of one time step are not one call of T.
-        repeats: True: it takes [1, B, ...] for what is the same at every time step.
-        reversible: False lets autograd keep what it wants, which takes memory for every time step.
+        stepwise: False: T calls with one time step are not equivalent to one call with T.
+        repeats: True: it accepts [1, B, ...] for an input that is the same at every time step.
+        reversible: False: plain autograd, whose memory grows with T.
 
     Raises:
         UsageError: the input has another number of time steps than the network.
@@ -192,8 +199,8 @@ class TRevSNN(nn.Module):
         steps = [step for step in self.steps if isinstance(step, TimeStep)]
         if len(x) not in (1, len(steps)):
             raise UsageError(
-                f"the input has {len(x)} time steps, and this network has weights for {len(steps)}: build it "
-                f"with network.time_steps: {len(x)}"
+                f"the input has {len(x)} time steps, but this network has weights for {len(steps)}; set "
+                f"network.time_steps={len(x)}"
             )
         if self.reversible:
             rates = reversible(steps, self.readout, x)
@@ -204,7 +211,7 @@ class TRevSNN(nn.Module):
 
 
 def _stem(channels: int, width: int, first: tuple[int, int], second: tuple[int, int]) -> nn.Sequential:
-    """Two convolutions, of kernel size and stride each, with nothing between them."""
+    """Return two convolutions in a row, each given by its kernel size and stride."""
     return nn.Sequential(
         StandardisedConv2d(channels, width, *first, gamma=1.0),
         StandardisedConv2d(width, width, *second, gamma=1.0),
@@ -234,21 +241,22 @@ def _body(name: str, widths: Widths, kernel_size: int, blueprint: Blueprint) -> 
 
 
 def _spikes_and_decay(name: str, blueprint: Blueprint) -> tuple[Spikes, float]:
-    """Neurons without memory like those of the blueprint, and the decay of these."""
+    """Return memoryless neurons with threshold and surrogate of the blueprint's neurons, and the decay."""
     neuron = blueprint.neuron()
     if not isinstance(neuron, LIFNode):
         raise UsageError(
-            f"{name} is reversible by what its neurons' potentials keep over time, and a "
-            f'{type(neuron).__name__} has none: use neuron kind "lif"'
+            f"{name} needs neurons with a potential that decays, and {type(neuron).__name__} has none; use "
+            "network.neuron.kind=lif"
         )
     if neuron.v_reset is not None or neuron.detach_reset:
         raise UsageError(
-            f"{name} never resets its potentials, for a reset could not be undone: leave reset and "
-            "detach_reset of the neurons out"
+            f"{name} has neurons without reset, because a reset cannot be undone; remove "
+            "network.neuron.reset and network.neuron.detach_reset"
         )
     decay = 1.0 - 1.0 / neuron.tau
     if decay < FLOOR - 1e-9:
         raise UsageError(
-            f"decay={decay:g} is too small for {name}, which divides by it: use {FLOOR} or more, as 0.5"
+            f"network.neuron.decay={decay:g} is too small for {name}, which divides by it; use at least "
+            f"{FLOOR}, such as 0.5"
         )
     return Spikes(neuron.surrogate_function, neuron.v_threshold), decay
