@@ -6,6 +6,7 @@ A section is a frozen pydantic model. Python code and YAML files are checked in 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
@@ -45,6 +46,26 @@ class _OneLineErrors(ModelMetaclass):
         return cls.parse(values)  # type: ignore[attr-defined]
 
 
+class OnlyWith:
+    """Marks a field that has an effect only with some values of another field of the section.
+
+        momentum: Annotated[float, Field(ge=0), OnlyWith("optimizer", "sgd")] = 0.9
+
+    A section that sets it beside another value is refused, and `to_dict` leaves it out.
+
+    Args:
+        key: the other field.
+        values: its values with which this field has an effect. If it is a list, one of them has to be in it.
+    """
+
+    def __init__(self, key: str, *values: Any) -> None:
+        self.key, self.values = key, values
+
+    def met(self, value: Any) -> bool:
+        """Return whether the field has an effect beside this value of the other one."""
+        return any(one in self.values for one in (value if isinstance(value, list | tuple) else [value]))
+
+
 class Section(BaseModel, metaclass=_OneLineErrors):
     """A section of a configuration: its keys are the fields of a subclass.
 
@@ -75,7 +96,8 @@ class Section(BaseModel, metaclass=_OneLineErrors):
         PruningConfig(method="rcap", temperature=2)     # an RCAPConfig
         PruningConfig(method="sadp", temperature=2)     # UsageError: temperature belongs to "rcap"
 
-    A kind without options has the class of the section itself.
+    A kind without options has the class of the section itself. `OnlyWith` marks a field that depends on the
+    value of another one.
     """
 
     model_config = ConfigDict(
@@ -149,14 +171,14 @@ class Section(BaseModel, metaclass=_OneLineErrors):
             kind = cls.kind_of(saved)
         except UsageError:
             return dict(saved)
-        foreign = options_of_kinds(kind).keys() - kind.model_fields.keys()
+        unused = options_of_kinds(kind).keys() - kind.model_fields.keys() | kind.without_effect(saved).keys()
         in_use = {}
         for key, value in saved.items():
             field = kind.model_fields.get(key)
             inner = section_in(field.annotation) if field is not None else None
             if inner is not None and isinstance(value, Mapping):
                 in_use[key] = inner.keys_in_use(value)
-            elif key not in foreign and not (
+            elif key not in unused and not (
                 value is None and field is not None and field.default is not None
             ):
                 in_use[key] = value
@@ -169,8 +191,25 @@ class Section(BaseModel, metaclass=_OneLineErrors):
         return section.parse({**given, **changes})  # type: ignore[return-value]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain mappings, lists, strings and numbers, as `parse` reads them."""
-        return {name: _to_plain(getattr(self, name)) for name in type(self).model_fields}
+        """Return plain mappings, lists, strings and numbers, as `parse` reads them.
+
+        Fields that have no effect are left out.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        unused = self.without_effect(values)
+        return {name: _to_plain(value) for name, value in values.items() if name not in unused}
+
+    @classmethod
+    def without_effect(cls, values: Mapping[str, Any]) -> dict[str, OnlyWith]:
+        """Return which of these keys have no effect beside the others, with what they need."""
+        found = {}
+        for name in values.keys() & cls.model_fields.keys():
+            for needs in cls.model_fields[name].metadata:
+                if isinstance(needs, OnlyWith):
+                    default = cls.model_fields[needs.key].get_default(call_default_factory=True)
+                    if not needs.met(values.get(needs.key, default)):
+                        found[name] = needs
+        return found
 
     def own_options(self) -> dict[str, Any]:
         """Return the options that only some kinds have, as plain values."""
@@ -184,6 +223,17 @@ class Section(BaseModel, metaclass=_OneLineErrors):
             values = {}
         kind = cls.kind_of(values)
         return handler(values) if kind is cls else kind.model_validate(values)
+
+    @model_validator(mode="after")
+    def _refuse_without_effect(self: Self) -> Self:
+        given = {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
+        for name, needs in sorted(self.without_effect(given).items()):
+            raise UsageError(
+                f"{name}={_shown(given[name])} has an effect only with {needs.key}="
+                f"{' or '.join(map(_shown, needs.values))}, and {needs.key} is "
+                f"{_shown(getattr(self, needs.key))}; remove {name}"
+            )
+        return self
 
     @field_validator("*", mode="before")
     @classmethod
@@ -242,6 +292,11 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _to_plain(inner) for key, inner in value.items()}
     return [_to_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a configuration has it."""
+    return json.dumps(_to_plain(value))
 
 
 def _with_source(source: str, message: str) -> str:

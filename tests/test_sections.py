@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from sadp_dist.errors import UsageError
 from sadp_dist.registry import Registry
-from sadp_dist.sections import Section, options_of_kinds
+from sadp_dist.sections import OnlyWith, Section, options_of_kinds
 
 ANIMALS: Registry[type] = Registry("animal")
 
@@ -34,6 +34,7 @@ class Animal(Section):
     names: list[str] = Field(default_factory=list)
     size: tuple[float, float] = (1.0, 2.0)
     tame: bool = True
+    tricks: Annotated[int, OnlyWith("tame", True)] = 0
     leash: Leash = Leash()
 
     @model_validator(mode="after")
@@ -82,6 +83,16 @@ def test_sections_are_copied_pickled_compared_and_written_as_plain_values():
         farm.name = "g"
 
 
+def test_a_field_without_effect_is_left_out_of_plain_values_unless_it_is_given():
+    wild = Animal(tame=False)
+    assert wild.tricks == 0 and "tricks" not in wild.to_dict() and Animal().to_dict()["tricks"] == 0
+    assert Animal.parse(wild.to_dict()) == wild
+    assert Farm.keys_in_use({"name": "f", "animal": {"tame": False, "tricks": 2}}) == {
+        "name": "f",
+        "animal": {"tame": False},
+    }
+
+
 def test_numbers_of_numpy_are_numbers_and_truth_values_are_not():
     animal = Animal(legs=np.int64(3), size=[np.float32(0.5), 1], tame=np.bool_(True))
     assert (animal.legs, animal.size, animal.tame) == (3, (0.5, 1.0), True)
@@ -112,7 +123,7 @@ def test_an_empty_section_has_its_defaults():
         ({"leash": {"colour": "green"}}, 'leash.colour=\'green\' is not one of "red", "blue" or null'),
         ({"leash": 3}, "leash=3 is not a section; give keys of its own, such as metres"),
         ({"lgs": 4}, r"unknown key 'lgs'; did you mean \"legs\"\? Known keys: kind, .*"),
-        ({"xyz": 4}, "unknown key 'xyz'; known keys: kind, legs, names, size, tame, leash"),
+        ({"xyz": 4}, "unknown key 'xyz'; known keys: kind, legs, names, size, tame, tricks, leash"),
         (
             {"leash": {"metre": 1}},
             r"unknown key 'metre' in section leash; did you mean \"metres\"\? Known .*",
@@ -125,6 +136,10 @@ def test_an_empty_section_has_its_defaults():
         ({"kind": "bird"}, "wings is missing; give an integer of at least 1"),
         ({"kind": "bird", "wings": 0}, "wings=0 is not an integer of at least 1"),
         ({"wings": 2}, 'wings is an option of kind="bird", and kind is "dog"; remove wings'),
+        (
+            {"tame": False, "tricks": 2},
+            "tricks=2 has an effect only with tame=true, and tame is false; remove tricks",
+        ),
         ({"legs": 0}, "legs=0 needs tame=false; snakes bite"),
     ],
 )

@@ -14,7 +14,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
 from sadp_dist.scoring.config import ScoringConfig
-from sadp_dist.sections import Section
+from sadp_dist.sections import OnlyWith, Section
 from sadp_dist.selection import RULES, PruningConfig
 from sadp_dist.snn.compression.config import CompressionConfig
 from sadp_dist.snn.learning.config import LearningConfig
@@ -54,8 +54,8 @@ class DataConfig(Section):
         autoaugment: AutoAugment with the policy for "cifar10" (also for CIFAR-100) or "imagenet", applied
             after cropping and flipping and before `cutout`. None: no AutoAugment.
         padding: pixels that "crop" adds on each side.
-        flip: whether half of the images are mirrored; not if `augment` is "none".
-        cutout: side of a square that is blanked, in pixels; not if `augment` is "none". 0 blanks nothing.
+        flip: whether "crop" and "resized-crop" mirror half of the images.
+        cutout: side of a square that "crop" and "resized-crop" blank, in pixels. 0 blanks nothing.
         workers: threads (ffcv, at least one) or processes (torch) that load on each rank.
         page_window: for a .beton file larger than memory: the number of its pages (of 8 MiB) that each rank
             keeps in memory. The file is read page by page, once an epoch, and examples are mixed within the
@@ -70,27 +70,19 @@ class DataConfig(Section):
     test: str
     dataset: str | None = None
     loader: Literal["ffcv", "torch"] = "ffcv"
-    train_split: str | None = None
-    test_split: str | None = None
+    train_split: Annotated[str | None, OnlyWith("loader", "torch")] = None
+    test_split: Annotated[str | None, OnlyWith("loader", "torch")] = None
     image_size: Positive = 32
     classes: Positive | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
     augment: Literal["none", "crop", "resized-crop"] = "none"
     autoaugment: Literal["cifar10", "imagenet"] | None = None
-    padding: Annotated[int, Field(ge=0)] = 4
-    flip: bool = True
-    cutout: Annotated[int, Field(ge=0)] = 0
+    padding: Annotated[int, Field(ge=0), OnlyWith("augment", "crop")] = 4
+    flip: Annotated[bool, OnlyWith("augment", "crop", "resized-crop")] = True
+    cutout: Annotated[int, Field(ge=0), OnlyWith("augment", "crop", "resized-crop")] = 0
     workers: Annotated[int, Field(ge=0)] = 1
-    page_window: Positive | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> DataConfig:
-        if self.page_window is not None and self.loader != "ffcv":
-            raise UsageError(
-                f'page_window={self.page_window} needs loader="ffcv", since only a .beton file has pages'
-            )
-        return self
+    page_window: Annotated[Positive | None, OnlyWith("loader", "ffcv")] = None
 
 
 class OptimizationConfig(Section):
@@ -125,19 +117,25 @@ class OptimizationConfig(Section):
     accumulate: Positive = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False
+    momentum: Annotated[float, Field(ge=0, lt=1), OnlyWith("optimizer", "sgd")] = 0.9
+    nesterov: Annotated[bool, OnlyWith("optimizer", "sgd")] = False
     weight_decay: NotNegative = 0.0
     warmup_epochs: NotNegative = 0.0
     loss: Literal["cross-entropy", "tet", "tet-label"] = "cross-entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    tet_lambda: Annotated[float, Field(ge=0, le=1)] = 0.05
+    tet_lambda: Annotated[float, Field(ge=0, le=1), OnlyWith("loss", "tet", "tet-label")] = 0.05
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
     evaluate_every: Positive = 1
     checkpoint_every: Positive | None = None
     keep_checkpoints: Positive = 2
+
+    @model_validator(mode="after")
+    def _check(self) -> OptimizationConfig:
+        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
+            raise UsageError("nesterov=true needs momentum above 0; raise momentum or remove nesterov")
+        return self
 
 
 class StoreConfig(StoreOptions):
@@ -156,11 +154,11 @@ class TrackingConfig(Section):
     Attributes:
         trackers: any of "tensorboard", "wandb" and "mlflow". The last two read their address and key from
             their own environment variables, and need the extras of the same names.
-        project: the project at Weights & Biases, or the experiment at MLflow.
+        project: the project of "wandb", or the experiment of "mlflow".
     """
 
     trackers: list[str] = Field(default_factory=lambda: ["tensorboard"])
-    project: str = "sadp_dist"
+    project: Annotated[str, OnlyWith("trackers", "wandb", "mlflow")] = "sadp_dist"
 
     @model_validator(mode="after")
     def _check(self) -> TrackingConfig:

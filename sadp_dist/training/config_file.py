@@ -43,8 +43,8 @@ def read_sections(
 ) -> dict[str, Any]:
     """Read a run's YAML file and apply overrides; check nothing else yet.
 
-    An override may choose another kind, as pruning.method=full does. The file's options of the kind that it
-    had are then dropped.
+    An override may choose another kind, as pruning.method=full does, or another value, as
+    training.optimizer=adamw does. The file's options that no longer have an effect are then dropped.
 
     The arguments are those of `load_config`.
 
@@ -62,10 +62,14 @@ def read_sections(
     if imports or saved:
         raw["imports"] = list(dict.fromkeys([*own_modules(raw), *imports, *saved]))
     import_modules(own_modules(raw))
-    before = dict(_kinds_in(in_file))
-    for where, kind in list(_kinds_in(raw)) if overrides else ():
-        section = _section_at(raw, where)
-        for key in set(section) & set(before.get(where, kind).model_fields) - set(kind.model_fields):
+    before = dict(_sections_in(in_file))
+    for where, kind in list(_sections_in(raw)) if overrides else ():
+        section, earlier = _section_at(raw, where), before.get(where, kind)
+        lost = set(earlier.model_fields) - set(kind.model_fields)
+        lost |= (
+            kind.without_effect(section).keys() - earlier.without_effect(_section_at(in_file, where)).keys()
+        )
+        for key in set(section) & lost:
             if (*where, key) not in typed:
                 del section[key]
     return raw
@@ -152,10 +156,10 @@ def _apply_override(raw: dict[str, Any], override: str) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _kinds_in(
+def _sections_in(
     raw: Mapping[str, Any], section: type[Section] = TrainConfig, where: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], type[Section]]]:
-    """Yield where each section with kinds is, and the class of the kind that it names."""
+    """Yield where each section is, and its class: with kinds, that of the kind that it names."""
     try:
         values: Mapping[str, Any] = follow(raw) if section is TrainConfig else raw
     except UsageError:
@@ -169,9 +173,8 @@ def _kinds_in(
             kind = inner.kind_of(below)
         except UsageError:
             continue
-        if inner.kinds is not None:
-            yield (*where, name), kind
-        yield from _kinds_in(below, kind, (*where, name))
+        yield (*where, name), kind
+        yield from _sections_in(below, kind, (*where, name))
 
 
 def _section_at(raw: Any, where: tuple[str, ...]) -> Any:

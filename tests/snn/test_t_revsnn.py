@@ -210,7 +210,7 @@ def test_neurons_that_cannot_be_reversed_are_refused_in_one_line(neuron, message
 
 
 def test_another_number_of_time_steps_is_refused():
-    with pytest.raises(UsageError, match=r"has 5 time steps, .* weights for 3: .* network.time_steps: 5"):
+    with pytest.raises(UsageError, match=r"has 5 time steps, .* weights for 3; set network.time_steps=5"):
         build()(torch.randn(5, 2, 3, 8, 8))
 
 

@@ -111,6 +111,7 @@ def test_it_says_what_the_run_then_does(recipe):
 def test_random_examples_stand_in_for_a_public_dataset_alone(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     missing = {"train": "nowhere/train.beton", "test": "nowhere/test.beton", "loader": "ffcv"}
+    missing |= {"train_split": None, "test_split": None}
     with pytest.raises(UsageError, match="nowhere/train.beton.*does not exist"):
         dry_run(parse_config(recipe(data=missing)))
     found = dry_run(

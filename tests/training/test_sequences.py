@@ -99,26 +99,35 @@ def test_every_layer_scores_and_pages_and_memory_formats_work(config, options, m
     [
         (
             {"time_steps": 4},
-            r"^network.time_steps is 4, but .*train.beton has 3 \(3 x 2 x 8 x 8\); set it to",
+            r"^network.time_steps=4, but .*train.beton has 3 time steps \(3 x 2 x 8 x 8\); set network.time_steps=3$",
         ),
         (
             {"augment": "crop"},
             "^data.augment=crop applies to images .*train.beton has sequences .*; remove data.augment$",
         ),
-        ({"augment": "resized-crop"}, "^data.augment is resized-crop, but .* holds sequences"),
+        (
+            {"augment": "resized-crop"},
+            "^data.augment=resized-crop applies to images only, but .* has sequences",
+        ),
         (
             {"autoaugment": "cifar10"},
             "^data.autoaugment=cifar10 applies to images only, but .* has sequences",
         ),
-        ({"mean": [1, 2, 3]}, "^data.mean is .*, but .* holds sequences"),
-        ({"image_size": 16}, "^data.image_size is 16, but .* holds sequences"),
-        ({"test": "longer"}, "^network.time_steps is 3, but .*longer.beton has 4 "),
+        ({"mean": [1, 2, 3]}, "^data.mean=.* applies to images only, but .* has sequences"),
+        ({"image_size": 16}, "^data.image_size=16 applies to images only, but .* has sequences"),
+        ({"test": "longer"}, "^network.time_steps=3, but .*longer.beton has 4 "),
         (
             {"train": "oblong", "test": "oblong"},
             "oblong.beton has arrays of 3 x 2 x 4 x 6; they must be T x C x H",
         ),
-        ({"test": "sound"}, r"^data.train has arrays of \(3, 2, 8, 8\), data.test arrays of \(3, 12\); both"),
-        ({"test": "images", "image_size": 8}, "^data.train has arrays of .*, data.test images; both must"),
+        (
+            {"test": "sound"},
+            r"^data.train has arrays of \(3, 2, 8, 8\), but data.test has arrays of \(3, 12\); both",
+        ),
+        (
+            {"test": "images", "image_size": 8},
+            "^data.train has arrays of .*, but data.test has images; both must",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(config, options, message):
@@ -154,7 +163,7 @@ def test_the_torch_loader_trains_on_the_event_files_themselves(tmp_path, config)
     film_dataset("cifar10-dvs", Bars(), tmp_path / "events", train=16, test=2, loops=1)
     events = str(tmp_path / "events")
     options = {"loader": "torch", "dataset": "cifar10-dvs", "workers": 0}
-    with pytest.raises(UsageError, match=r"^network.time_steps is 4, but .*events has 10 \(10 x 2 x"):
+    with pytest.raises(UsageError, match=r"^network.time_steps=4, but .*events has 10 time steps \(10 x 2 x"):
         train(config(events, events, time_steps=4, **options))
     summary = train(config(events, events, time_steps=10, **options))
     assert summary["test_examples"] == 4 and summary["train_accuracy"] > 0.6
