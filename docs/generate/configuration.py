@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sadp_dist.allowed import allowed_values
-from sadp_dist.sections import Section, section_in
+from sadp_dist.sections import OnlyWith, Section, section_in
 from sadp_dist.training import TrainConfig
 
 
@@ -60,8 +60,17 @@ def _table(config: type[Section], path: str, keys: list[str]) -> list[str]:
         if name not in meanings:
             raise LookupError(f"{config.__name__}.{name} is not among its docstring's attributes")
         key = f"{path}.{name}" if path else name
-        lines.append(f"| `{key}` | {shown} | {default} | {meanings[name]} |")
+        lines.append(f"| `{key}` | {shown} | {default} | {meanings[name]}{_only_with(field)} |")
     return [*lines, ""]
+
+
+def _only_with(field: FieldInfo) -> str:
+    """Return the values of another key with which a key has an effect, as a sentence."""
+    return "".join(
+        f" Only with `{needs.key}` {' or '.join(f'`{value}`' for value in needs.values)}."
+        for needs in field.metadata
+        if isinstance(needs, OnlyWith)
+    )
 
 
 def _meanings(config: type) -> dict[str, str]:

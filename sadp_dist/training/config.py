@@ -42,8 +42,8 @@ class DataConfig(Section):
         dataset: the name of a public dataset, one of `sadp_dist.data.DATASETS`, or of a dataset that you
             registered. It sets `classes`, and messages say where to get the files. None: your own data.
         loader: "ffcv" reads .beton files, which `sadp-dist beton` writes; "torch" reads everything else.
-        train_split: with `loader: torch`, the sub-folder of `train`, or for parquet the prefix of the file
-            names. None: "train" if `dataset` is set.
+        train_split: the sub-folder of `train`, or for parquet the prefix of the file names. None: "train" if
+            `dataset` is set.
         test_split: the same for `test`. None: "test" if `dataset` is set.
         image_size: side of the square images that the network sees, in pixels.
         classes: number of classes. None: as many as the dataset or the training labels have.
@@ -53,9 +53,9 @@ class DataConfig(Section):
             the epoch and the example.
         autoaugment: AutoAugment with the policy for "cifar10" (also for CIFAR-100) or "imagenet", applied
             after cropping and flipping and before `cutout`. None: no AutoAugment.
-        padding: pixels that "crop" adds on each side.
-        flip: whether "crop" and "resized-crop" mirror half of the images.
-        cutout: side of a square that "crop" and "resized-crop" blank, in pixels. 0 blanks nothing.
+        padding: pixels that are added on each side before cropping.
+        flip: whether half of the images are mirrored.
+        cutout: side of a square that is blanked, in pixels. 0 blanks nothing.
         workers: threads (ffcv, at least one) or processes (torch) that load on each rank.
         page_window: for a .beton file larger than memory: the number of its pages (of 8 MiB) that each rank
             keeps in memory. The file is read page by page, once an epoch, and examples are mixed within the
@@ -95,14 +95,14 @@ class OptimizationConfig(Section):
         accumulate: number of micro-batches into which a rank splits its part of a batch.
         optimizer: "sgd" or "adamw".
         learning_rate: the highest learning rate; it decays to 0 along half a cosine.
-        momentum: momentum of "sgd".
-        nesterov: whether "sgd" uses Nesterov momentum.
+        momentum: momentum of the optimizer.
+        nesterov: whether to use Nesterov momentum.
         weight_decay: weight decay of all parameters.
         warmup_epochs: epochs in which the learning rate grows to its highest; may be a fraction.
         loss: "cross-entropy" of the mean output over time; "tet", the mean of the losses of all time steps
             with a regulariser; or "tet-label", with the squared distance from the label as regulariser.
         label_smoothing: share of the target that is spread over all classes.
-        tet_lambda: weight of the regulariser of "tet" and "tet-label".
+        tet_lambda: weight of the regulariser.
         precision: "fp32", "bf16" or "fp16"; the last two use torch.autocast.
         channels_last: whether to use the memory layout that convolutions on GPUs prefer.
         compile: whether torch.compile compiles the network; while scores are read, its graph ends at each
