@@ -10,19 +10,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import torch
-from spikingjelly.activation_based.memopt import optimize_memory
-from spikingjelly.activation_based.neuron import LIFNode
-from torch.nn.functional import cross_entropy
 
 from benchmarks.result import Options, Ratio, Result, Table
-from benchmarks.timing import in_turns, median_ratio
-from sadp_dist.scoring import SpikeAwareScorer
-from sadp_dist.snn import build_network
-from sadp_dist.snn.neurons import NeuronConfig
+from benchmarks.timing import awaited, in_turns, median_ratio
+from sadp_dist.selftest.step import Step
 
 NONE, LAST, EXACT, ALL = "no scores", "last layer", "last layer, exact", "all layers"
 KINDS: dict[str, dict[str, Any] | None] = {
@@ -35,80 +29,22 @@ GOALS = {LAST: 1.01, ALL: 1.08}
 TIME_STEPS = 4
 
 
-class Step:
-    """One training step of a network, with or without scores.
-
-    Args:
-        network: a name in `sadp_dist.snn.NETWORKS`; images are 32x32.
-        batch: examples per step.
-        scoring: arguments of a `SpikeAwareScorer`, or None for no scores.
-        compile: compile the network with torch.compile.
-        bf16: run the forward pass under autocast.
-        channels_last: memory format of weights and images.
-        optimise_memory: SpikingJelly's level 1, which runs neurons again in the backward pass.
-        backend: of the neurons; "inductor" is compiled, all others are SpikingJelly's.
-    """
-
-    def __init__(
-        self,
-        network: str,
-        batch: int,
-        scoring: dict[str, Any] | None,
-        *,
-        compile: bool = False,
-        bf16: bool = False,
-        channels_last: bool = False,
-        optimise_memory: bool = False,
-        backend: str = "torch",
-    ) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        torch.manual_seed(0)
-        self.images = torch.rand(batch, 3, 32, 32, device=self.device).to(memory_format=memory_format)
-        self.labels = torch.randint(10, (batch,), device=self.device)
-        self.coefficients = torch.full((batch,), 1 / batch, device=self.device)
-        compiled_neurons = NeuronConfig(backend="inductor" if backend == "inductor" else "torch")
-        self.network = build_network(network, num_classes=10, time_steps=TIME_STEPS, neuron=compiled_neurons)
-        self.network.to(self.device, memory_format=memory_format)
-        if backend not in ("torch", "inductor"):
-            for module in self.network.modules():
-                if isinstance(module, LIFNode):
-                    module.backend = backend
-        if optimise_memory:
-            optimize_memory(self.network, LIFNode, lambda model: model(self.images), level=1)
-        self.scorer = None if scoring is None else SpikeAwareScorer(self.network, **scoring)
-        self.trained = torch.compile(self.network) if compile else self.network
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
-        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-3, momentum=0.9)
-
-    def __call__(self) -> torch.Tensor | None:
-        """Run the step, wait for it, and return the scores."""
-        self.optimizer.zero_grad()
-        with self.scorer or nullcontext():
-            with self.autocast:
-                logits = self.trained(self.images)
-            losses = cross_entropy(logits.float().mean(0), self.labels, reduction="none")
-            (self.coefficients * losses).sum().backward()
-        scores = None if self.scorer is None else self.scorer.scores(self.coefficients)
-        self.optimizer.step()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return scores
-
-
 def variants() -> dict[str, dict[str, Any]]:
-    """Return ways to run a network, including those for a GPU if there is one."""
-    ways: dict[str, dict[str, Any]] = {
+    """Return ways to run a network: arguments of a `Step`."""
+    return {
         "eager, fp32": {},
-        "bf16 autocast": {"bf16": True},
+        "bf16 autocast": {"precision": "bf16"},
         "channels_last": {"channels_last": True},
-        "SpikingJelly's memory optimisation": {"optimise_memory": True},
-        "neurons by torch.compile": {"backend": "inductor"},
-        "network by torch.compile": {"compile": True},
+        "SpikingJelly's memory optimisation": {"memopt": 1},
+        "neurons by torch.compile": {"neurons": "inductor"},
+        "network by torch.compile": {"compile": "default"},
     }
-    if torch.cuda.is_available():
-        ways |= {f"SpikingJelly's {backend} neurons": {"backend": backend} for backend in ("triton", "cupy")}
-    return ways
+
+
+def step(network: str, batch: int, scoring: dict[str, Any] | None, **way: Any) -> Callable[[], Any]:
+    """Return a step of images of 32x32 that waits for its device, which is a GPU if there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return awaited(Step(network, batch, scoring, device, time_steps=TIME_STEPS, **way))
 
 
 def measure(options: Options) -> Result:
@@ -120,7 +56,7 @@ def measure(options: Options) -> Result:
     if options.short:
         network, batch = "small_cnn", 64
     kinds = {name: KINDS[name] for name in ((NONE, LAST, ALL) if options.short else KINDS)}
-    steps = {name: Step(network, batch, scoring) for name, scoring in kinds.items()}
+    steps = {name: step(network, batch, scoring) for name, scoring in kinds.items()}
     seconds = in_turns(steps, turns=9 if options.short else 25, clock=_clock())
     del steps
     ratios = [
@@ -157,7 +93,7 @@ def _row(kind: str, seconds: Mapping[str, list[float]]) -> list[str | float | No
 
 def _variant(name: str, way: dict[str, Any], network: str, batch: int) -> list[str | float | None]:
     try:
-        steps = {kind: Step(network, batch, KINDS[kind], **way) for kind in (NONE, LAST, ALL)}
+        steps = {kind: step(network, batch, KINDS[kind], **way) for kind in (NONE, LAST, ALL)}
         seconds = in_turns(steps, turns=11, warm_up=2, clock=_clock())
     except (ImportError, NotImplementedError, ValueError) as error:  # a backend that is not installed
         return [name, f"not measured: {error}", None, None]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
 
 
 def in_turns(
@@ -25,6 +29,18 @@ def in_turns(
             if turn >= 0:
                 seconds[name].append(clock() - start)
     return seconds
+
+
+def awaited(step: Callable[[], T]) -> Callable[[], T]:
+    """Return a step that also waits for the GPU, if there is one."""
+
+    def wait() -> T:
+        result = step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return result
+
+    return wait
 
 
 def median_ratio(numerator: list[float], denominator: list[float]) -> float:

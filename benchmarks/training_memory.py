@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.result import Cell, Options, Ratio, Result, Table
-from benchmarks.scoring_step import ALL, KINDS, LAST, NONE, Step
+from benchmarks.scoring_step import ALL, KINDS, LAST, NONE, step
 from sadp_dist import PruningConfig, connect
 
 ROOT = Path(__file__).parents[1]
@@ -57,9 +57,9 @@ def steps(network: str, batch: int, scoring: dict[str, Any] | None) -> Callable[
     """Create a network and run some steps."""
 
     def work() -> None:
-        step = Step(network, batch, scoring)
+        take = step(network, batch, scoring)
         for _ in range(STEPS):
-            step()
+            take()
 
     return work
 
@@ -89,11 +89,11 @@ def train(network: str, batch: int, kind: str, examples: int) -> None:
     store = None
     if KINDS[kind] is not None:
         store = connect("memory:", run="memory", dataset_size=examples, pruning=pruning)
-    step = Step(network, batch, KINDS[kind])
+    take = step(network, batch, KINDS[kind])
     for epoch in range(2):
         shard = None if store is None else store.plan(epoch=epoch)
         for number in range(STEPS):
-            scores = step()
+            scores = take()
             if store is not None and shard is not None and scores is not None:
                 store.push(shard.indices[number * batch :][:batch], scores, epoch=epoch)
 

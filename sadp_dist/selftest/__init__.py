@@ -12,3 +12,6 @@ from sadp_dist.selftest import runs  # noqa: F401
 from sadp_dist.selftest import steps  # noqa: F401
 from sadp_dist.selftest import loaders  # noqa: F401
 from sadp_dist.selftest import ways  # noqa: F401
+from sadp_dist.selftest import cost  # noqa: F401
+from sadp_dist.selftest import loading_speed  # noqa: F401
+from sadp_dist.selftest import promise  # noqa: F401

@@ -22,17 +22,19 @@ Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 def generated(size: int, side: int, seed: int) -> Labelled:
     """Return noise over a pattern for each class, which a network learns quickly."""
-    patterns = np.random.default_rng(0).integers(0, 256, (CLASSES, 3, 4, 4))
+    patterns = np.random.default_rng(0).integers(0, 256, (CLASSES, 3, 4, 4), np.uint8)
     rng = np.random.default_rng([1, seed])
     labels = rng.integers(CLASSES, size=size)
     cells = np.arange(side) * 4 // side
     shown = patterns[labels][:, :, cells[:, None], cells]
-    images = (shown + rng.integers(0, 256, (size, 3, side, side))) // 2
-    return images.astype(np.uint8), labels
+    return shown // 2 + rng.integers(0, 128, (size, 3, side, side), np.uint8), labels
 
 
 def run_config(name: str, output: Any, side: int, **sections: Any) -> TrainConfig:
-    """Return the configuration of a run on images in memory; sections replace keys."""
+    """Return the configuration of a run on images in memory.
+
+    The sections replace keys; one that names a method replaces the whole section.
+    """
     raw: dict[str, Any] = {
         "name": name,
         "output": str(output),
@@ -42,7 +44,10 @@ def run_config(name: str, output: Any, side: int, **sections: Any) -> TrainConfi
         "pruning": {"ratio": 0.5, "max_ratio": 0.7, "min_probability": 0.3},
         "tracking": {"trackers": []},
     }
-    return parse_config({**raw, **{key: {**raw.get(key, {}), **value} for key, value in sections.items()}})
+    for key, value in sections.items():
+        whole = not isinstance(value, dict) or "method" in value
+        raw[key] = value if whole else {**raw.get(key, {}), **value}
+    return parse_config(raw)
 
 
 def in_memory(config: TrainConfig, device: torch.device, train: Labelled, test: Labelled) -> TrainingData:

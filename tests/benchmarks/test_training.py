@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks.gradient_norms import Network, Steps
 from benchmarks.time_to_accuracy import seconds_to
 from benchmarks.training_memory import peak_of_torch
+from sadp_dist.selftest.true_norms import Network, NormSteps
 
 CURVE = [{"seconds": s, "accuracy": a} for s, a in [(2.0, 0.4), (4.0, 0.3), (6.0, 0.5)]]
 
 
 def test_norms_by_torch_func_are_those_of_one_example_at_a_time() -> None:
-    steps = Steps(batch=3)
+    steps = NormSteps(3, torch.device("cpu"))
     norms = steps.func()()
     network = steps.network()
     for i in range(3):
@@ -25,7 +25,7 @@ def test_norms_by_torch_func_are_those_of_one_example_at_a_time() -> None:
 
 
 def test_the_exact_score_of_the_last_layer_is_below_the_norm_over_all_layers() -> None:
-    steps = Steps(batch=4)
+    steps = NormSteps(4, torch.device("cpu"))
     assert (steps.scored({"layers": "last", "exact": True})() < steps.func()()).all()
 
 
