@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.forked import run_forked
@@ -15,6 +16,10 @@ ROOT = Path(__file__).parents[1]
 os.environ.setdefault("RAY_worker_niceness", "0")
 # torch.compile starts processes that import torch, to compile at the same time; the tests compile little.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 # The files that take longest. They begin first, so that no worker is left alone with one at the end.

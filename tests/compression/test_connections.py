@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -44,7 +44,6 @@ def test_connections_are_drawn_by_seed_and_layer_alone() -> None:
     assert abs(first.float().mean() - 0.3) < 0.04
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(2, 12), st.data())
 def test_rewiring_is_what_a_loop_over_rows_does(
     seed: int, rows: int, columns: int, data: st.DataObject

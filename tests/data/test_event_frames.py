@@ -29,7 +29,7 @@ def same(first, second):
 seeds, sizes = st.integers(0, 2**32 - 1), st.integers(0, 300)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seeds, sizes)
 def test_aedat_files_are_read_back_by_spikingjelly(tmp_path_factory, seed, size):
     events, path = events_of(seed, size), tmp_path_factory.mktemp("events") / "file.aedat"
@@ -53,7 +53,7 @@ def counted(events, time_steps, height, width):
     return frames
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seeds, st.integers(0, 300), st.integers(1, 7), st.integers(1, 9), st.integers(1, 9))
 def test_frames_count_the_events_of_each_pixel(seed, size, time_steps, height, width):
     events, frames = events_of(seed, size, height, width), Frames(time_steps, height, width)

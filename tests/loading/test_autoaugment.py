@@ -99,7 +99,7 @@ def test_the_two_operations_are_those_of_one_sub_policy_and_applied_independentl
     epoch=st.integers(0, 3),
     first=st.sampled_from([0, 2**33]),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_an_example_is_augmented_the_same_in_any_batch(images, cuts, order, epoch, first):
     order = torch.tensor(order)
     index = torch.arange(COUNT) * 3 + first

@@ -105,7 +105,7 @@ def test_an_order_that_needs_more_pages_than_there_is_memory_for_is_refused(nois
         loader._loader.memory_manager.memory(1 << 30)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 25), max_size=200), st.integers(1, 40), st.integers(0, 5))
 def test_a_page_is_in_its_place_from_before_its_first_batch_until_after_its_last(pages, batch_size, ahead):
     plan = schedule(np.array(pages, np.int64), batch_size, ahead)

@@ -12,7 +12,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.loading import PageOrder, PruningSampler
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.integers(0, 30), max_size=300),
     st.integers(1, 80),
@@ -35,7 +35,7 @@ def test_it_is_an_order_that_needs_about_a_window_of_pages_at_a_time(pages, wind
         assert max(open_at, default=0) <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 20), st.randoms(use_true_random=False))
 def test_where_an_example_comes_depends_on_the_examples_and_not_on_their_order(window, random) -> None:
     ordering = PageOrder(np.arange(200) // 10, window, seed=3)

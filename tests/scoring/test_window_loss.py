@@ -21,7 +21,7 @@ def scores_of(window: LossWindow, losses: Sequence[float]) -> list[float]:
     return output_scores("window-loss", outputs).tolist()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(batches, st.integers(1, 4))
 def test_each_loss_is_compared_with_the_mean_of_the_latest_batches(losses, size):
     window = LossWindow(size)

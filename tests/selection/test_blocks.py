@@ -20,7 +20,7 @@ def planned(n: int, block: int | None, ratio: float = 0.4, epoch: int = 0):
     return plan_epoch(scores, epoch, PruningConfig(ratio=ratio, epochs=3, seed=5, shard_block=block))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sizes, blocks, ranks, st.floats(0, 1))
 def test_ranks_have_runs_of_one_order_of_blocks_and_together_what_was_drawn(
     n: int, block: int, world_size: int, ratio: float

@@ -39,7 +39,7 @@ scores = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scores, st.integers(1, 5))
 def test_no_other_cut_has_less_spread(scores: list[float], groups: int) -> None:
     found = np.array(scores, np.float32)
@@ -52,7 +52,7 @@ def test_no_other_cut_has_less_spread(scores: list[float], groups: int) -> None:
     assert ours == pytest.approx(best_spread(values, groups), rel=1e-9, abs=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 2.0**100, width=32), min_size=2))
 def test_bins_keep_the_order_and_count_all(scores: list[float]) -> None:
     found = np.array(scores, np.float32)

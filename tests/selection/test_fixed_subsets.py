@@ -26,7 +26,7 @@ SCORES = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SCORES, st.data(), st.sampled_from([np.float32, np.float64]))
 def test_the_largest_are_kept_and_equal_ones_share(scores, data, dtype):
     G = np.array(scores, dtype)
@@ -39,7 +39,7 @@ def test_the_largest_are_kept_and_equal_ones_share(scores, data, dtype):
 
 
 @pytest.mark.parametrize("method", TRACKED)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SCORES, st.floats(0, 1), st.integers(0, 2**64 - 1))
 def test_after_tracking_every_epoch_has_the_same_subset_of_exactly_s(method, scores, ratio, seed):
     G = np.array(scores, np.float32)
@@ -78,7 +78,7 @@ def combined(method: str, given_scores: list[float], **settings: Any) -> float:
     return float(score[0])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.booleans(), min_size=1, max_size=12))
 def test_forgetting_counts_how_often_right_became_wrong(right):
     score = combined("forgetting", [float(not was) for was in right])
@@ -90,13 +90,13 @@ def test_forgetting_counts_how_often_right_became_wrong(right):
         assert score % 1 == (0.5 if story.endswith("w") else 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 100, width=32), min_size=1, max_size=12), st.sampled_from(["el2n", "grand"]))
 def test_the_others_take_the_mean_over_tracking(scores, method):
     assert combined(method, scores) == pytest.approx(np.mean(scores), rel=1e-5, abs=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 100, width=32), min_size=1, max_size=12))
 def test_batch_losses_are_averaged_with_weights_that_fade(losses):
     n = len(losses)
@@ -105,7 +105,7 @@ def test_batch_losses_are_averaged_with_weights_that_fade(losses):
 
 
 @pytest.mark.parametrize("method", [name for name in RULES if RULES[name].combine is not None])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.one_of(st.just(np.nan), st.floats(0, 1e6, width=32)),
     st.lists(st.floats(0, 1e6, width=32), min_size=2, max_size=8),

@@ -29,7 +29,7 @@ def config(**settings: Any) -> PruningConfig:
     return PruningConfig(method="infobatch", **settings)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 400), st.integers(1, 100), st.integers(0, 2**32))
 def test_probabilities_with_a_given_z_are_those_of_the_definition(n: int, percent: int, seed: int) -> None:
     losses = np.random.default_rng(seed).gamma(0.5, size=n)
@@ -44,7 +44,7 @@ def test_probabilities_with_a_given_z_are_those_of_the_definition(n: int, percen
         assert plan.report.capped == np.count_nonzero(losses >= losses.mean())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 400), st.floats(0, 1), st.integers(0, 2**32))
 def test_a_ratio_is_met_by_the_one_z_that_meets_it_or_none_below_the_mean_is_kept(
     n: int, ratio: float, seed: int
@@ -61,7 +61,7 @@ def test_a_ratio_is_met_by_the_one_z_that_meets_it_or_none_below_the_mean_is_kep
         assert (p[below] == 0).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from([0.1, 0.25, 0.5, 0.9]), st.integers(0, 2**64 - 1))
 def test_a_plan_keeps_all_that_is_not_below_the_mean_and_weighs_as_the_paper(z: float, seed: int) -> None:
     plan = plan_epoch(LOSSES, 1, config(keep_probability=z, epochs=8, seed=seed))

@@ -52,7 +52,7 @@ def test_places_have_no_pattern() -> None:
     assert np.mean(neighbours) == pytest.approx(n / 3, rel=0.02)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 500), st.integers(0, 2**64 - 1), st.data())
 def test_the_order_of_a_subset_is_that_of_the_whole(n: int, seed: int, data: st.DataObject) -> None:
     chosen = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))

@@ -55,7 +55,7 @@ def test_the_weighted_mean_of_all_shards_is_unbiased(draws: dict[str, Any], worl
     assert standard_error < 0.05 * abs(x).mean()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 300),
     st.floats(0, 1),

@@ -43,7 +43,7 @@ def test_all_known_cases_are_there() -> None:
     assert len(CASES) == 80
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(tables, share, share, zero_modes)
 @example([LARGEST, *[TINIEST] * 9], 0.25, 0.0, "floor")
 @example([LARGEST, *[TINIEST] * 9], 0.25, 0.05, "floor")
@@ -57,7 +57,7 @@ def test_they_are_those_of_exact_arithmetic(
     np.testing.assert_allclose(p, exact_probabilities(scores, S, floor, zero_scores), rtol=1e-9, atol=1e-11)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(tables, share, share, zero_modes)
 def test_sum_range_floor_and_order_hold(
     scores: list[float], kept: float, floor: float, zero_scores: str
@@ -72,7 +72,7 @@ def test_sum_range_floor_and_order_hold(
     assert with_floor.min() >= min(floor, S / N) * (1 - 1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables, share, share)
 def test_both_float_types_and_the_order_of_examples_make_no_difference(
     scores: list[float], kept: float, floor: float
@@ -120,7 +120,7 @@ def test_the_report_has_gamma_and_how_many_are_capped() -> None:
     assert p.min() == pytest.approx(0.3, rel=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.5, 2.0, 4.0, 9.0]), min_size=1, max_size=40),
     st.sampled_from([0.1, 0.5, 0.8]),
@@ -176,7 +176,7 @@ def test_zeros_share_what_the_positive_scores_leave(zero_scores: str) -> None:
     np.testing.assert_allclose(p, [1 / 3, 1, 1 / 3, 1 / 3, 1], rtol=1e-15)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tables, st.floats(0.01, 0.99), st.one_of(score, st.just(float("inf"))))
 def test_any_first_guess_comes_to_the_same_end(scores: list[float], kept: float, guess: float) -> None:
     G, N = np.array(scores, np.float32), len(scores)

@@ -61,7 +61,7 @@ def probabilities(losses: NDArray[np.floating], labels: NDArray[np.integer], S: 
     return config(temperature=T).rule.probabilities(ScoreTable.of_scores(losses, labels), S, epoch=1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(1, 120),
     st.integers(1, 6),

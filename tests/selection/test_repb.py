@@ -19,7 +19,7 @@ def config(**settings: Any) -> PruningConfig:
     return PruningConfig(method="repb", **settings)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.sampled_from([None, 0.3, 0.9]), st.integers(0, 2**32))
 def test_a_run_keeps_what_was_not_below_and_weighs_by_the_epochs_missed(z: float | None, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -69,7 +69,7 @@ def test_a_fractional_sum_gives_one_of_its_neighbours_in_proportion() -> None:
 probability = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1.0, 1e-300, np.nextafter(1, 0)]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(probability, max_size=60), st.integers(0, 2**64 - 1), st.sampled_from(SCHEMES), st.data())
 def test_certain_examples_are_always_drawn_and_impossible_ones_never(
     probabilities: list[float], seed: int, scheme: tuple[str, bool], data: st.DataObject

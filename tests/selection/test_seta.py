@@ -30,7 +30,7 @@ def groups_of(epoch: int, epochs: int, groups: int, scale: float) -> range:
     return range(first, first + size)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(0, 31),
     st.sampled_from([0.2, 0.4, 0.6, 0.9, 1.0]),

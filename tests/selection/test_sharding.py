@@ -11,7 +11,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection import shard
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 200), st.integers(1, 17))
 @example(0, 4)
 @example(1, 4)

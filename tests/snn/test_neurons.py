@@ -46,7 +46,7 @@ def plain_bptt(x, upstream, decay, threshold, derivative, detach_reset):
     return gradient
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     decay=st.floats(0.01, 0.99),
     threshold=st.floats(0.1, 3),
@@ -100,7 +100,7 @@ def test_potentials_stay_in_single_precision_where_currents_do_not(dtype):
     np.testing.assert_array_equal(spikes.double().numpy(), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(decay=st.floats(0.01, 0.99), threshold=st.floats(0.1, 3), seed=st.integers(0, 2**32 - 1))
 def test_a_reset_to_zero_forgets_the_potential(decay, threshold, seed):
     x = np.random.default_rng(seed).normal(threshold, threshold, size=(6, 3, 5))

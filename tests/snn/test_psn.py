@@ -43,7 +43,7 @@ def weights_by_definition(kind, order, layer, time_steps):
     return by_definition
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(PARALLEL),
     time_steps=st.integers(1, 6),

@@ -216,7 +216,7 @@ def test_a_restart_while_ranks_wait_for_each_other_loses_nobody(new_store, backe
     assert 0 in indices  # the highest score of all is drawn
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(["push", "push", "flush", "restart", "cut", "plan"]), max_size=14))
 def test_after_any_sequence_of_faults_the_plans_are_those_without(sequence):
     backend = Backend(RUN)

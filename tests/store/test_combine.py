@@ -63,7 +63,7 @@ PUSHES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PUSHES, st.randoms(use_true_random=False))
 def test_repeats_and_order_change_nothing(pushed, chance):
     engine = Engine(a_run())

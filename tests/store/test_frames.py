@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sadp_dist.store.engine.frames import MAX_COUNT, REASONS, BadFrame, Frame, decode, encode
@@ -96,7 +96,6 @@ def sealed(data: bytearray) -> bytes:
     return bytes(data[: CHECKSUM.start]) + checksum.to_bytes(4, "little") + bytes(data[HEADER:])
 
 
-@settings(deadline=None)
 @given(st.data(), st.sampled_from([1, N, 2**32, 2**32 + 1, 2**40]))
 def test_what_was_encoded_is_decoded_with_indices_of_either_width(data, dataset_size):
     frame = data.draw(frames(dataset_size))
@@ -107,7 +106,6 @@ def test_what_was_encoded_is_decoded_with_indices_of_either_width(data, dataset_
     assert (decoded.content.indices.dtype, decoded.content.scores.dtype) == (np.int64, np.float32)
 
 
-@settings(deadline=None)
 @given(frames_of_figures())
 def test_figures_that_were_encoded_are_decoded(frame):
     encoded = encode(frame, TOKEN, N)
@@ -137,7 +135,6 @@ def test_a_frame_is_laid_out_as_its_description_says():
     assert numbers["checksum"] == zlib.crc32(data[HEADER:], zlib.crc32(data[:44]))
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_change_in_any_field_of_the_header_has_its_reason(data):
     frame = data.draw(frames(min_count=1))
@@ -158,7 +155,6 @@ def test_a_change_in_any_field_of_the_header_has_its_reason(data):
     assert fault(bytes(encoded)) == expected
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_change_in_the_payload_is_seen_by_the_checksum(data):
     encoded = bytearray(encode(data.draw(frames(min_count=1)), TOKEN, N))
@@ -167,7 +163,6 @@ def test_a_change_in_the_payload_is_seen_by_the_checksum(data):
     assert fault(bytes(encoded)) == "checksum"
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_frame_that_was_cut_is_truncated_and_one_with_more_behind_it_oversized(data):
     encoded = encode(data.draw(frames()), TOKEN, N)
@@ -175,7 +170,6 @@ def test_a_frame_that_was_cut_is_truncated_and_one_with_more_behind_it_oversized
     assert fault(encoded + data.draw(st.binary(min_size=1, max_size=50))) == "oversized"
 
 
-@settings(deadline=None)
 @given(frames(), st.integers(0, 2**64 - 1))
 def test_a_whole_frame_with_another_token_is_a_foreign_run(frame, token):
     assert fault(encode(frame, token, N)) == ("" if token == TOKEN else "foreign run")

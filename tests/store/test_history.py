@@ -188,7 +188,7 @@ pushes = st.lists(  # of epochs that begin one after the other
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), pushes)
 def test_a_change_is_the_score_of_the_latest_epoch_less_that_of_the_one_scored_before(data, sequence):
     by_epoch: dict[int, list] = {}
@@ -221,7 +221,7 @@ def test_what_comes_of_an_epoch_that_is_over_changes_nothing():
     assert [value.tolist() for value in store.top(5, by="change")] == [[4], [-3.0]]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.dictionaries(
         st.integers(0, 19), st.lists(st.sampled_from([0.0, 1.0, 1.5, 2.0]), min_size=1, max_size=3)

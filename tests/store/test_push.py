@@ -144,7 +144,7 @@ def state_after(sequence) -> tuple[bytes, list[int], bytes]:
     return all_scores(store).tobytes(), shard.indices.tolist(), shard.weights.tobytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), pushes)
 def test_neither_the_order_of_pushes_nor_repeats_change_scores_or_plan(data, sequence):
     repeats = data.draw(st.lists(st.sampled_from(sequence), max_size=4))
@@ -152,7 +152,7 @@ def test_neither_the_order_of_pushes_nor_repeats_change_scores_or_plan(data, seq
     assert state_after(shuffled) == state_after(sequence)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pushes)
 def test_an_example_has_the_largest_score_of_its_latest_epoch(sequence):
     latest: dict[int, tuple[int, float]] = {}

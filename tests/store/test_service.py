@@ -110,7 +110,7 @@ asks = st.tuples(
 histories = st.lists(st.one_of(sent, asks, asks, others, st.just(("restart", None))), max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(histories)
 def test_after_any_history_it_answers_as_the_plain_one_also_if_it_was_written_and_read_in_between(history):
     service, plain = new_service(), PlainService()

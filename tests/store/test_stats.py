@@ -73,7 +73,7 @@ def test_stats_agree_with_the_arrays(store, scores):
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(0, width=32, allow_infinity=False), max_size=30))
 def test_the_histogram_holds_every_score_once_between_bounds_that_grow(values):
     scores = np.array(values, np.float32)
@@ -142,7 +142,7 @@ def test_top_of_many_is_the_sorted_order(k, lowest, ties):
     np.testing.assert_array_equal(values, scores[expected])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.one_of(st.integers(-1, 12), st.integers(0, 5000), st.just(2**31 - 1)), max_size=40),
     st.one_of(st.none(), st.integers(0, 6000)),
@@ -168,7 +168,7 @@ def test_stats_of_the_widest_scores_and_epochs_are_finite():
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.dictionaries(st.integers(0, 19), st.sampled_from([0.0, 1.0, 1.5, 2.0]), max_size=20),
     st.integers(0, 25),

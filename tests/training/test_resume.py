@@ -22,7 +22,7 @@ def wait_for_checkpoint_in_epoch(
     checkpoints: Path, epoch: int, process: subprocess.Popen[bytes] | Forked
 ) -> Path:
     """The first checkpoint within an epoch; it is there while the run goes on."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         found = [p for p in checkpoints.glob(f"e{epoch:04d}-b*") if not p.name.endswith("b000000")]
         if found:
