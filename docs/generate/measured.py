@@ -12,6 +12,8 @@ setting such as r = 0.5 does not count. Each figure needs one of these:
   Python format. Of a cell such as "46.23 ± 0.77" the first number counts. The comment cannot begin a line,
   where Markdown would end the paragraph.
 - a table with a source: `<!-- table: FILE > TITLE -->` in the line before the table.
+- a sentence with a source, `<!-- said by: NAME -->It was.<!-- end -->`, from `sentence()` of
+  docs/generate/NAME.py. The comment cannot begin a line.
 - a declaration that the project did not measure it. For a page: `<!-- settings: 5 s; 30 s -->`; for the
   paragraph or table in the next line: `<!-- settings -->`. The kinds are `settings`, `from papers`,
   `examples` (of output) and `facts` (sizes, formats and versions of other things).
@@ -22,6 +24,7 @@ The pages that programs write (docs/benchmarks.md, the table of faults) are not 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import re
 import sys
@@ -40,12 +43,14 @@ _UNIT = (
 _FIGURE = re.compile(rf"(?<![\w.,=:-])(?:\d[\d,]*(?:\.\d+)?\s?(?:{_UNIT})|(?<!= )\d[\d,]*\.\d+(?!\.?\d))")
 _SOURCED = re.compile(r"<!-- figure: (?P<source>[^\n]+?) -->(?P<shown>[-+]?\d[\d,]*(?:\.\d+)?%?)")
 _TABLE = re.compile(r"<!-- table: (?P<source>[^\n]+?) -->\n(?P<shown>(?:\|[^\n]*\n)+)")
+_SAID = re.compile(r"<!-- said by: (?P<script>\w+) -->(?P<shown>[^\n]*?)<!-- end -->")
 _KINDS = r"(?:settings|from papers|examples|facts)"
 _DECLARED = re.compile(rf"<!-- {_KINDS}: (?P<figures>[^>]+?) -->")
 _EXEMPT_BLOCK = re.compile(rf"<!-- {_KINDS} -->\n(?:[^\n]+(?:\n|\Z))+")
 _MARK = re.compile(
     r"(?P<code>^```.*?^```$)"
-    rf"|[ \t]*<!-- (?:{_KINDS}(?:: [^>]+?)?|table: [^\n]+?) -->(?:\n|\Z)|<!-- figure: [^\n]+? -->",
+    rf"|[ \t]*<!-- (?:{_KINDS}(?:: [^>]+?)?|table: [^\n]+?) -->(?:\n|\Z)"
+    r"|<!-- (?:figure: [^\n]+?|said by: \w+|end) -->",
     re.M | re.S,
 )
 _CODE = re.compile(r"^```.*?^```$|^(?: {4}[^\n]*\n)+|``.+?``|`[^`]*`", re.M | re.S)
@@ -69,8 +74,11 @@ def complaints(text: str) -> Iterator[str]:
     for found in _TABLE.finditer(text):
         if found["shown"] != table(found["source"]):
             yield f"a table differs from {found['source']}"
-    rest = _SOURCED.sub(" ", _TABLE.sub("\n", text))
-    if left := re.search(r"<!-- (figure|table): .*", rest):
+    for found in _SAID.finditer(text):
+        if found["shown"] != (right := sentence(found["script"])):
+            yield f"{found['shown']!r} should be {right!r}, by docs/generate/{found['script']}.py"
+    rest = _SAID.sub(" ", _SOURCED.sub(" ", _TABLE.sub("\n", text)))
+    if left := re.search(r"<!-- (figure|table|said by): .*", rest):
         yield f"nothing that can be compared follows {left[0]}"
     declared = {_plain(each) for found in _DECLARED.finditer(rest) for each in found["figures"].split(";")}
     rest = _CODE.sub(" ", _EXEMPT_BLOCK.sub("\n", _WRITTEN_BY_TESTS.sub(" ", _DECLARED.sub(" ", rest))))
@@ -95,6 +103,14 @@ def table(source: str) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (found["columns"], rule, *found["rows"]))
 
 
+def sentence(script: str) -> str:
+    """Return the sentence of `docs/generate/SCRIPT.py`."""
+    if str(DOCS / "generate") not in sys.path:
+        sys.path.insert(0, str(DOCS / "generate"))
+    said: str = importlib.import_module(script).sentence()
+    return said
+
+
 def without_marks(text: str) -> str:
     """Return a page as the site shows it, without sources and declarations outside of code."""
     return _MARK.sub(lambda found: found["code"] or "", text)
@@ -103,6 +119,9 @@ def without_marks(text: str) -> str:
 def written_anew(text: str) -> str:
     """Return a page with the current values of its sources."""
     text = _SOURCED.sub(lambda found: f"<!-- figure: {found['source']} -->{figure(found['source'])}", text)
+    text = _SAID.sub(
+        lambda found: f"<!-- said by: {found['script']} -->{sentence(found['script'])}<!-- end -->", text
+    )
     return _TABLE.sub(lambda found: f"<!-- table: {found['source']} -->\n{table(found['source'])}", text)
 
 

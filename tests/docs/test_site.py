@@ -127,7 +127,7 @@ def test_the_figures_are_those_that_the_script_draws(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "script", ["checks", "choosing", "commands", "configuration", "messages", "networks"]
+    "script", ["checks", "choosing", "commands", "configuration", "gpu", "messages", "networks"]
 )
 def test_what_the_site_puts_in_a_command_prints(script, site):
     done = run_forked([GENERATE / f"{script}.py"])

@@ -80,24 +80,6 @@ def test_a_loss_that_overflows_without_a_scale_is_not_hidden() -> None:
     assert not scorer.scores(c, grad_scaler=torch.amp.GradScaler("cpu", enabled=False)).isfinite().any()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("exact", [False, True])
-def test_scoring_does_not_wait_for_the_device(exact: bool) -> None:
-    network = nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 3)).cuda()
-    x, c = torch.rand(4, 5, 6, device="cuda"), torch.rand(5, device="cuda") + 0.1
-    scaler = torch.amp.GradScaler("cuda")
-    scorer = SpikeAwareScorer(network, "all", exact=exact, time_steps=4)
-    scaler.scale(network(x).sum()).backward()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        with scorer:
-            scaler.scale((c * network(x).sum((0, 2))).sum()).backward()
-        scores = scorer.scores(c, grad_scaler=scaler)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    assert scores.is_cuda and scores.isfinite().all()
-
-
 @pytest.mark.parametrize("use_reentrant", [True, False])
 @pytest.mark.parametrize("exact", [False, True])
 def test_scores_under_activation_checkpointing(use_reentrant: bool, exact: bool) -> None:

@@ -110,17 +110,3 @@ def test_half_precision_is_widened_before_the_copy(device, pushes, received):
     pushes.push(torch.tensor([1]), torch.tensor([0.75], dtype=torch.bfloat16), epoch=0)
     pushes.drain()
     assert received == [([1], [0.75], 0)]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_scores_come_from_a_gpu_without_a_synchronisation(pushes, received, dtype):
-    scores = torch.tensor([0.5, 1.5], dtype=dtype, device="cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        pushes.push(torch.tensor([1, 2]), scores, epoch=0)
-        pushes.push(torch.tensor([3, 4], device="cuda"), scores, epoch=0)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    pushes.drain()
-    assert received == [([1, 2], [0.5, 1.5], 0), ([3, 4], [0.5, 1.5], 0)]

@@ -200,30 +200,6 @@ def test_two_ranks_train_on_every_drawn_example_once_and_test_on_every_example_o
     assert epochs[-1]["loss"] < epochs[0]["loss"]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_gpu_learns_the_digits_and_scores_them(recipe, precision):
-    config = parse_config(recipe("ffcv", training={"epochs": 6, "precision": precision}))
-    summary = train(config)
-    assert summary["test_accuracy"] > 0.8
-    assert {tensor.device.type for tensor in newest_state(config.run_dir)["network"].values()} == {"cuda"}
-    assert scores_pushed(config) == sum(e["examples"] for e in epochs_of(config))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs, for NCCL")
-def test_two_gpus_learn_the_digits_and_score_them(recipe, launch):
-    raw = recipe("ffcv", training={"epochs": 6})
-    done = launch(raw, processes=2)
-    assert done.returncode == 0, done.stderr
-    config = parse_config(raw)
-    epochs = epochs_of(config)
-    assert epochs[-1]["test_accuracy"] > 0.8
-    assert [e["examples"] for e in epochs] == [e["subset_size"] for e in epochs]
-    assert scores_pushed(config) == sum(e["examples"] for e in epochs_of(config))
-
-
 def test_a_batch_size_that_does_not_divide_is_refused(recipe):
     config = parse_config(recipe(training={"batch_size": 10, "accumulate": 4}))
     with pytest.raises(UsageError, match="batch_size=10 must be a multiple of 4"):
