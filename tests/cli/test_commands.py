@@ -132,7 +132,7 @@ def test_a_beton_without_an_index_is_refused(tmp_path, digits):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["data.image_size=32"], "data.image_size is 32, but {train} has images of 8 x 8"),
+        (["data.image_size=32"], "data.image_size=32, but {train} has images of 8 x 8"),
         (["data.classes=9"], "data.classes=9, but data.train has the label 9"),
         (["output=/proc/nowhere"], "output=/proc/nowhere cannot be written"),
     ],

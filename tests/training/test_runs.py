@@ -218,7 +218,7 @@ def test_a_directory_with_a_run_is_not_written_over(recipe):
         train(changed, "resume")
     assert read_metrics(config.run_dir) == before
     broken = parse_config(recipe(training={"epochs": 1}, data={"classes": 3}))
-    with pytest.raises(UsageError, match="data.classes is 3"):
+    with pytest.raises(UsageError, match="data.classes=3"):
         train(broken, "overwrite")
     assert read_metrics(config.run_dir) == before
     with warnings.catch_warnings():
