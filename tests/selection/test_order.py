@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadp_dist.selection import random as order
+from sadp_dist.selection import random
 from sadp_dist.selection.random import empty_row, index_type, shuffled, stream_key
 
 
@@ -76,8 +76,8 @@ def test_wide_numbers_make_the_same_order(n: int, monkeypatch: pytest.MonkeyPatc
     chosen = np.random.default_rng(n).random(n) < 0.6
     bits, key = np.packbits(chosen, bitorder="little"), stream_key(4, 0, 3)
     expected = shuffled(bits, n, key)
-    monkeypatch.setattr(order, "index_type", lambda _: np.int64)
-    monkeypatch.setattr(order, "empty_row", lambda n: empty_row(n).astype(np.uint64))
+    monkeypatch.setattr(random, "index_type", lambda _: np.int64)
+    monkeypatch.setattr(random, "empty_row", lambda n: empty_row(n).astype(np.uint64))
     wide = shuffled(bits, n, key)
     assert wide.dtype == np.int64
     np.testing.assert_array_equal(wide, expected)
