@@ -14,7 +14,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.registry import Registry
 from sadp_dist.sections import Section
 from sadp_dist.selection.random import Stream, stream_key
-from sadp_dist.selection.rule import RULES, Combine, Rule
+from sadp_dist.selection.rule import RULES, Rule
 
 
 class PruningConfig(Section):
@@ -112,11 +112,6 @@ class PruningConfig(Section):
         """
         proper = epoch - self.tracked_epochs
         return (RULES["full"](self), 0) if proper < 0 else (self.rule, proper)
-
-    @property
-    def combine(self) -> Combine | None:
-        """`Rule.combine` of the run's rule."""
-        return self.rule.combine
 
     def run_key(self, epoch: int) -> np.uint64 | None:
         """Of the order inside a rank's run of blocks; None where ranks have no runs."""

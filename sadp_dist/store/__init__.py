@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.passwords import without_password
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.store.backends.saved import open_snapshot
@@ -19,7 +19,7 @@ from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.store.engine.run import Run, check_name
 from sadp_dist.store.engine.stats import StoreStats
-from sadp_dist.store.view import RunView, Store, StoreUnavailable
+from sadp_dist.store.view import RunView, Store
 
 __all__ = [
     "BACKENDS",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.errors import StoreUnavailable, UsageError
+from sadp_dist.errors import UsageError
 from sadp_dist.selection.plan import Shard
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import torch
 
     Array = torch.Tensor | NDArray[Any]
-
-__all__ = ["Query", "RunView", "Store", "StoreUnavailable"]
 
 Query: TypeAlias = Callable[[str, Mapping[str, Any]], Any]
 """Answers a query, given its name (one of `engine.QUERIES`) and its arguments."""

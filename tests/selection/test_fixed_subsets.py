@@ -74,7 +74,7 @@ def combined(method: str, given_scores: list[float], **settings: Any) -> float:
     pruning = config(method, **tracking, **settings)
     score = np.array([np.nan], np.float32)
     for epoch, new in enumerate(given_scores):
-        score = np.float32(pruning.combine(score, np.array([new], np.float32), epoch))
+        score = np.float32(pruning.rule.combine(score, np.array([new], np.float32), epoch))
     return float(score[0])
 
 
@@ -112,7 +112,7 @@ def test_batch_losses_are_averaged_with_weights_that_fade(losses):
     st.integers(0, 5),
 )
 def test_a_larger_score_never_leaves_a_smaller_one_behind(method, before, new, epoch):
-    found = config(method).combine(
+    found = config(method).rule.combine(
         np.full(len(new), before, np.float32), np.sort(np.array(new, np.float32)), epoch
     )
     found = np.asarray(found, np.float32)
@@ -125,7 +125,7 @@ def test_a_larger_score_never_leaves_a_smaller_one_behind(method, before, new, e
 def test_what_is_pushed_after_tracking_changes_nothing_that_is_known(method):
     pruning = config(method)
     before, new = np.array([3.5, np.nan], np.float32), np.ones(2, np.float32)
-    np.testing.assert_array_equal(pruning.combine(before, new, 2), [3.5, 1])
+    np.testing.assert_array_equal(pruning.rule.combine(before, new, 2), [3.5, 1])
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class RemoteStore(Store):
         self._run, self._dataset_size = run, run.dataset_size
         self._timeout = options.timeout
         self._ranks = ranks or Collective(options.timeout + GRACE)
-        combines = run.pruning.combine is not None
+        combines = run.pruning.rule.combine is not None
         self._sender = Sender(connection, run.dataset_size, options.timeout, combines)
         self._buffer = PushBuffer(run.dataset_size, self._sender.add)
 

@@ -55,7 +55,7 @@ class Engine:
             repeat: they came before and have been counted.
         """
         indices, scores, epoch = records
-        self._seen += self.table.merge(indices, scores, epoch, self.run.pruning.combine)
+        self._seen += self.table.merge(indices, scores, epoch, self.run.pruning.rule.combine)
         if not repeat:
             self._pushes += pushes
             self._pushed_scores += len(indices)

@@ -34,8 +34,7 @@ def connect(url: str, run: Run, options: StoreOptions) -> RayConnection:
     creation = Creation(run.name, run.dataset_size, run.pruning, folder, secrets.randbits(63))
 
     def connection() -> RayConnection:
-        actor = cluster.make(RunActor, run.name, creation, max_concurrency=MAX_WAITING)
-        return RayConnection(actor, run.name, run)
+        return RayConnection(_actor_of(creation), run.name, run)
 
     opened = until_reached(connection, options.timeout)
     theirs = opened.creation.folder
@@ -85,3 +84,22 @@ def remove_run(url: str, run: str) -> None:
     with suppress(Unreachable, StoreUnavailable):  # also remove a run whose actor does not answer
         cluster.ask(actor, "forget")
     ray.kill(actor, no_restart=True)
+
+
+def _actor_of(creation: Creation) -> Any:
+    """Return the actor of a run, which is created if there is none.
+
+    It reserves no processor, outlives the job that made it, and Ray restarts it when its process or its node
+    is lost.
+    """
+    actor: Any = ray.remote(RunActor).options(
+        name=creation.name,
+        namespace=cluster.RUNS,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=MAX_WAITING,
+    )
+    return actor.remote(creation)

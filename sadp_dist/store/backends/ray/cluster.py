@@ -15,9 +15,8 @@ from typing import Any
 import ray
 from ray import exceptions
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.connection import Unreachable, until_reached
-from sadp_dist.store.view import StoreUnavailable
 
 RUNS = "sadp_dist"
 """The namespace of the actors."""
@@ -96,31 +95,6 @@ def names() -> list[str]:
     """Return the names of all runs of the cluster."""
     actors = ray.util.list_named_actors(all_namespaces=True)
     return sorted(actor["name"] for actor in actors if actor["namespace"] == RUNS)
-
-
-def make(kind: type, name: str, *args: Any, **options: Any) -> Any:
-    """Return the actor of a run, which is created if there is none.
-
-    It reserves no processor, outlives the job that made it, and Ray restarts it when its process or its node
-    is lost.
-
-    Args:
-        kind: class of the actor.
-        name: of the run.
-        args: for the constructor; small, because Ray keeps them to restart the actor.
-        options: more of Ray's.
-    """
-    actor: Any = ray.remote(kind).options(
-        name=name,
-        namespace=RUNS,
-        get_if_exists=True,
-        lifetime="detached",
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=-1,
-        **options,
-    )
-    return actor.remote(*args)
 
 
 def ask(actor: Any, method: str, *args: Any, wait: float = 0.0) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.plan import Shard
 from sadp_dist.store.backends.ray import cluster
 from sadp_dist.store.backends.ray.actor import ActorState
@@ -21,7 +21,6 @@ from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiti
 from sadp_dist.store.engine.frames import Frame, encode
 from sadp_dist.store.engine.run import Run, differences
 from sadp_dist.store.engine.snapshot import Snapshot
-from sadp_dist.store.view import StoreUnavailable
 
 CALL_BYTES = 2**20
 """Frames go in calls of about this size, of which several are under way."""

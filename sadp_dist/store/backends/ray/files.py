@@ -10,10 +10,9 @@ from urllib.parse import quote
 
 from fsspec.core import url_to_fs
 
-from sadp_dist.errors import UsageError
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine.snapshot import Snapshot
-from sadp_dist.store.view import StoreUnavailable
 
 WHAT_TO_DO = (
     "go on from the last checkpoint with --resume, and set store.snapshot to a folder that all nodes share"

@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, TypeVar
 
 from sadp_dist.errors import StoreUnavailable, UsageError
@@ -48,7 +49,7 @@ def connect(url: str, run: Run, options: StoreOptions) -> RedisConnection:
     """
     server = Server(Address.parse(url))
     meta = _join(server, run)
-    with Directory(server.address) as directory:
+    with closing(Directory(server.address)) as directory:
         _patiently(lambda: directory.add(run.name))
     planner = None
     if options.planner != "server" and _rank() == 0:
@@ -72,7 +73,7 @@ def attach(url: str, run: str, options: StoreOptions) -> Reader:
 def list_runs(url: str) -> list[dict[str, Any]]:
     """Return the runs of a Redis, by name, as plain JSON; a run that cannot be read has a "problem"."""
     address = Address.parse(url)
-    with Directory(address) as directory:
+    with closing(Directory(address)) as directory:
         names = _patiently(directory.names)
     server = Server(address)
     found = [_described(server, name) for name in names]
@@ -88,7 +89,7 @@ def remove_run(url: str, run: str) -> None:
     """
     server = Server(Address.parse(url))
     _patiently(lambda: _remove(server, run))
-    with Directory(server.address) as directory:
+    with closing(Directory(server.address)) as directory:
         _patiently(lambda: directory.remove(run))
     server.close()
 
@@ -168,7 +169,7 @@ def _look_at(server: Server, run: str) -> tuple[Meta | None, str | None]:
 
 
 def _no_such_run(server: Server, run: str) -> UsageError:
-    with Directory(server.address) as directory:
+    with closing(Directory(server.address)) as directory:
         names = ", ".join(_patiently(directory.names)) or "none"
     return UsageError(f"run={run!r} is not at {server.address}; there are: {names}")
 

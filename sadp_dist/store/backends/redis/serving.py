@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store.backends.redis.address import Address
@@ -34,7 +35,7 @@ def serve(url: str, run: str | None, say: Callable[[str], None], stopped: thread
     address = Address.parse(url)
     runs = _Runs(address, say)
     waits, reached, complained = pauses(), False, False
-    with Directory(address) as directory:
+    with closing(Directory(address)) as directory:
         while not stopped.is_set():
             try:
                 names = [name for name in directory.names() if run in (None, name)]
