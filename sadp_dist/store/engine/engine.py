@@ -21,6 +21,7 @@ from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.store.engine.stats import RANKINGS, StoreStats, score_figures, staleness_figures, top
 
 PLANS_KEPT = 2
+COUNTERS = ("pushes", "pushed_scores", "rejected_pushes")
 QUERIES = ("stats", "history", "classes", "top", "scores")
 
 
@@ -37,9 +38,7 @@ class Engine:
         self._seen = 0
         self._plans: dict[int, EpochPlan] = {}
         self._history = History()
-        self._pushes = 0
-        self._pushed_scores = 0
-        self._rejected_pushes = 0
+        self._counters = dict.fromkeys(COUNTERS, 0)
         self._told_of_floor = False
 
     def apply(self, records: Records, pushes: int = 1, repeat: bool = False) -> None:
@@ -57,12 +56,12 @@ class Engine:
         indices, scores, epoch = records
         self._seen += self.table.merge(indices, scores, epoch, self.run.pruning.rule.combine)
         if not repeat:
-            self._pushes += pushes
-            self._pushed_scores += len(indices)
+            self._counters["pushes"] += pushes
+            self._counters["pushed_scores"] += len(indices)
 
     def reject(self, pushes: int) -> None:
         """Count pushes that were refused, here or on their way."""
-        self._rejected_pushes += pushes
+        self._counters["rejected_pushes"] += pushes
 
     def plan(self, epoch: int) -> EpochPlan:
         """The plan of an epoch: made from the scores at the first call, the same ever after.
@@ -130,16 +129,10 @@ class Engine:
             score_histogram=score_histogram,
             staleness_mean=staleness_mean,
             staleness_quantiles=staleness_quantiles,
-            pushes=self._pushes,
-            pushed_scores=self._pushed_scores,
-            rejected_pushes=self._rejected_pushes,
+            pushes=self._counters["pushes"],
+            pushed_scores=self._counters["pushed_scores"],
+            rejected_pushes=self._counters["rejected_pushes"],
             memory_bytes=self.memory_bytes(),
-            bytes_received=0,
-            bad_frames={},
-            waiting_ranks=[],
-            rank_epochs=[],
-            planner=None,
-            last_snapshot=None,
         )
 
     def record(self, figures: Figures) -> None:
@@ -183,12 +176,9 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         """Everything the engine knows; it shares memory with the engine."""
-        counters = {
-            "pushes": self._pushes,
-            "pushed_scores": self._pushed_scores,
-            "rejected_pushes": self._rejected_pushes,
-        }
-        return Snapshot(self.run, self.table, counters, tuple(self._plans.values()), self._history)
+        return Snapshot(
+            self.run, self.table, dict(self._counters), tuple(self._plans.values()), self._history
+        )
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Engine:
@@ -210,9 +200,7 @@ class Engine:
         self._seen = int(np.count_nonzero(self.table.score_epochs != NOT_SCORED))
         self._plans = {plan.epoch: plan for plan in snapshot.plans}
         self._history = snapshot.history
-        self._pushes = snapshot.counters["pushes"]
-        self._pushed_scores = snapshot.counters["pushed_scores"]
-        self._rejected_pushes = snapshot.counters["rejected_pushes"]
+        self._counters = {name: snapshot.counters[name] for name in COUNTERS}
 
     def _plan_stats(self) -> dict[str, Any]:
         if not self._plans:

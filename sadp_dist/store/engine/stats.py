@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numba
@@ -41,6 +41,8 @@ class Histogram:
 @dataclass(frozen=True)
 class StoreStats:
     """A run at one moment. What nothing is known about yet is None.
+
+    The last six fields are about a store in another process.
 
     Attributes:
         run: name of the run.
@@ -99,12 +101,12 @@ class StoreStats:
     pushed_scores: int
     rejected_pushes: int
     memory_bytes: int
-    bytes_received: int
-    bad_frames: dict[str, int]
-    waiting_ranks: list[int]
-    rank_epochs: list[int]
-    planner: str | None
-    last_snapshot: float | None
+    bytes_received: int = 0
+    bad_frames: dict[str, int] = field(default_factory=dict)
+    waiting_ranks: list[int] = field(default_factory=list)
+    rank_epochs: list[int] = field(default_factory=list)
+    planner: str | None = None
+    last_snapshot: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: dicts, lists, strings, finite numbers, None."""
