@@ -37,8 +37,10 @@ def _finish(trainer: Trainer) -> list[dict[str, Any]]:
     try:
         with MetricsLog(config.run_dir) as log:
             trainer.run(Checkpoints(config.run_dir), log, Progress(config.name, 0, enabled=False))
-        pushed = trainer.store.stats().pushed_scores
-        assert pushed == trainer.totals["examples"], f"{pushed} scores of {trainer.totals['examples']}"
+        pushed, examples = trainer.store.stats().pushed_scores, trainer.totals["examples"]
+        # The first steps in fp16 overflow until the scale is small enough, and have no scores.
+        fewest = 0.5 * examples if config.training.precision == "fp16" else examples
+        assert fewest <= pushed <= examples, f"{pushed} scores of {examples} examples"
     finally:
         trainer.store.close()
     return read_metrics(config.run_dir)

@@ -56,8 +56,8 @@ DEVICE = Sizes(
     turns=20,
     networks=(
         ("spiking_resnet18", 32, 128, 4, "fp32"),
-        ("sew_resnet34", 224, 64, 4, "bf16"),
-        ("meta_spikeformer_15m", 224, 64, 4, "bf16"),
+        ("sew_resnet34", 224, 32, 4, "bf16"),
+        ("meta_spikeformer_15m", 224, 32, 4, "bf16"),
     ),
     loaded=50_000,
     dataset=1_281_167,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -75,7 +76,8 @@ def waits_in_steps(events: Iterable[Any]) -> list[str]:
         events: of a profile, with names, time ranges, parents and stacks.
     """
     seen = list(events)
-    steps = [event.time_range for event in seen if event.name == STEP]
+    # The device has ranges of the same name, which end later.
+    steps = [event.time_range for event in seen if event.name == STEP and event.device_type == DeviceType.CPU]
     waits = []
     for event in seen:
         starts = event.time_range.start

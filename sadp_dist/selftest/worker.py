@@ -6,6 +6,7 @@ checks run in a process of their own, which is replaced when that happens.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -26,6 +27,7 @@ GRACE = 5.0
 """Seconds after its limit in which a check may still end by itself."""
 END = 5.0
 """Seconds in which a process may end by itself."""
+READY = "ready"
 START = 120.0
 """Seconds that a process may take to start. From a cold network disk, torch alone takes a minute."""
 
@@ -65,10 +67,10 @@ class Worker:
         """Run a check, for at most so many seconds and ``GRACE``."""
         if self._answers is None:
             self._start()
-            if not self._answer(START):
-                return self._end(
-                    "failed", f"the process does not start within {START:g} s", Outcome("failed")
-                )
+            answer = self._answer(START)
+            if answer != READY:
+                said = answer or f"the process does not start within {START:g} s"
+                return self._end("failed", said, Outcome("failed"))
         assert self._answers is not None
         started = time.monotonic()
         latest = Outcome("cut")
@@ -135,14 +137,16 @@ def _work(answers: Connection, log: Path) -> None:
     for stream in (1, 2):
         os.dup2(output, stream)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler reports on itself
-    answers.send("ready")
+    import sadp_dist.selftest  # noqa: F401 - before the clock of the first check starts
+
+    answers.send(READY)
     with suppress(EOFError):
         while True:
             name, run, setting = answers.recv()
             print(f"== {name}", flush=True)
             outcome = run_here(run, replace(setting, report=answers.send))
             answers.send(outcome)
-            if outcome.state == "failed" and not _usable(setting):
+            if not _tidied(setting):
                 break
 
 
@@ -163,14 +167,18 @@ def run_here(run: Callable[[Setting], Figures], setting: Setting) -> Outcome:
     return outcome
 
 
-def _usable(setting: Setting) -> bool:
-    """Return whether the device still answers. After some errors, every call of CUDA fails."""
+def _tidied(setting: Setting) -> bool:
+    """Free what a check has left on the device; return whether the device still answers.
+
+    After some errors, every call of CUDA fails.
+    """
     import torch
 
+    gc.collect()
     try:
         if setting.on_gpu:
             torch.cuda.synchronize()
-            torch.cuda.set_sync_debug_mode("default")
+            torch.cuda.empty_cache()
         return True
     except RuntimeError:
         return False
