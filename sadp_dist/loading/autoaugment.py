@@ -1,17 +1,19 @@
 """AutoAugment (Cubuk et al., arXiv:1805.09501) of a batch on its device, keyed by (seed, epoch, index).
 
 The policies and operations are torchvision's. The random numbers are drawn on the CPU, where the index is,
-so nothing waits for the device.
+and constants are sent to the device, so nothing waits for it.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torchvision.transforms import v2
 
 from sadp_dist.choices import check_choice
@@ -117,10 +119,21 @@ class KeyedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
         if magnitude_bin is not None:
             magnitudes = self._AUGMENTATION_SPACE[name][0](BINS, *images.shape[2:])
             magnitude = float(magnitudes[magnitude_bin]) * (-1 if negative else 1)
-        changed: Tensor = self._apply_image_or_video_transform(
-            images, name, magnitude, interpolation=self.interpolation, fill=self._fill
-        )
+        with nullcontext() if images.device.type == "cpu" else _ConstantsSent():
+            changed: Tensor = self._apply_image_or_video_transform(
+                images, name, magnitude, interpolation=self.interpolation, fill=self._fill
+            )
         return changed
+
+
+class _ConstantsSent(TorchFunctionMode):
+    """Sends the constants of an operation to its device without waiting, as ``torch.tensor`` would."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        device = (kwargs or {}).get("device") if func is torch.tensor else None
+        if device is None:
+            return func(*args, **(kwargs or {}))
+        return func(*args, **{**kwargs, "device": "cpu"}).to(device, non_blocking=True)
 
 
 @cache

@@ -29,6 +29,7 @@ TABLE = {
     "doctor/machine:distributed": DOCTOR,
     "doctor/machine:gpus": DOCTOR,
     "loading/augment:pad_crop_flip": WAITS,
+    "loading/autoaugment:_ConstantsSent.__torch_function__": AUTOAUGMENT,
     "loading/autoaugment:_to": AUTOAUGMENT,
     "loading/epoch_reader:EpochReader.run": FFCV,
     "loading/epoch_reader:EpochReader.run_pipeline": FFCV,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import binomtest, chisquare
+from torch.overrides import TorchFunctionMode
 from torchvision import transforms
 from torchvision.transforms.autoaugment import _apply_op
 
@@ -137,3 +138,27 @@ def test_what_cannot_be_augmented_is_refused(images):
         auto_augment(images, index[1:], 0, 0)
     with pytest.raises(UsageError, match='did you mean "cifar10"'):
         auto_augment(images, index, 0, 0, policy="cifar100")
+
+
+class _MadeOnDevice(TorchFunctionMode):
+    """Counts the tensors that are made of Python numbers on a device, for which the host waits."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        device = (kwargs or {}).get("device")
+        self.count += func is torch.tensor and device is not None and torch.device(device).type != "cpu"
+        return func(*args, **(kwargs or {}))
+
+
+def test_constants_are_made_on_the_cpu_and_sent():
+    found = ALL["imagenet"]
+    images = torch.empty(4, 3, 32, 32, dtype=torch.uint8, device="meta")
+    with _MadeOnDevice() as made:
+        for number in range(len(found.operations)):
+            assert found.operate(images, number).device.type == "meta"
+        assert made.count == 0
+        torch.tensor([0.5], device="meta")
+        assert made.count == 1
