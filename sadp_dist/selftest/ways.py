@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from sadp_dist.selftest.part import CORRECTNESS, Figures, Skipped
+from sadp_dist.selftest.runs import compiled
 from sadp_dist.selftest.scores import SHALLOW, compared, small_step
 from sadp_dist.selftest.setting import Setting
 from sadp_dist.selftest.step import Step
@@ -73,3 +74,6 @@ def scores_in_graphs(setting: Setting) -> Figures:
 def _compiled(setting: Setting, mode: str) -> Step:
     torch.compiler.reset()
     return small_step(setting, SHALLOW, compile=mode, compiler=setting.sizes.compiler)
+
+
+CORRECTNESS.check("a compiled run learns", seconds=90)(compiled)

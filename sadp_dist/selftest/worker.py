@@ -82,8 +82,11 @@ class Worker:
                 return self._end("cut", f"cut after {latest.seconds:.0f} s", latest)
             if isinstance(answer, str):
                 return self._end("failed", answer, latest)
-            if isinstance(answer, Outcome):
-                return answer
+            if isinstance(answer, tuple):
+                outcome: Outcome = answer[0]
+                if not answer[1]:
+                    self.close()
+                return outcome
             latest.figures = answer
 
     def close(self) -> None:
@@ -131,7 +134,7 @@ class Worker:
 
 
 def _work(answers: Connection, log: Path) -> None:
-    """Answer each (name, function, setting) with figures, any number of times, and an outcome."""
+    """Answer each (name, function, setting) with figures, any number of times, and (outcome, usable)."""
     os.setsid()  # so that the parent can end everything that the checks start
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
@@ -145,9 +148,7 @@ def _work(answers: Connection, log: Path) -> None:
             name, run, setting = answers.recv()
             print(f"== {name}", flush=True)
             outcome = run_here(run, replace(setting, report=answers.send))
-            answers.send(outcome)
-            if not _tidied(setting):
-                break
+            answers.send((outcome, _tidied(setting)))
 
 
 def run_here(run: Callable[[Setting], Figures], setting: Setting) -> Outcome:

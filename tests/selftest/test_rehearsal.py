@@ -10,7 +10,7 @@ import pytest
 from sadp_dist.selftest.part import PARTS
 
 COMMAND = [sys.executable, "-m", "sadp_dist", "selftest"]
-ONLY_ON_CUDA = ("memopt level 2", "memopt level 3", "memopt level 4", "kernels")
+ONLY_ON_CUDA = ("memopt level 2", "memopt level 3", "memopt level 4", "kernels", "a compiled run")
 
 
 @pytest.fixture(scope="module")
