@@ -33,7 +33,7 @@ PRELOADED = [
     "sadp_dist.training.run",
     "sadp_dist.training.trainer",
     "sadp_dist.training.stages",
-    "sadp_dist.store.redis",
+    "sadp_dist.store.backends.redis.serving",
     "spikingjelly.activation_based.neuron",
     "torchvision",
 ]

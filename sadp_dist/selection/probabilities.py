@@ -222,12 +222,8 @@ def inverse_probabilities(
 def _weigh(
     p: NDArray[np.float64], drawn: NDArray[np.integer], scale: float, weights: NDArray[np.float64]
 ) -> None:
-    for begin in range(0, len(drawn), BLOCK):  # few at a time, which stay in the cache
-        end = min(begin + BLOCK, len(drawn))
-        for j in range(begin, end):  # a loop of its own, whose reads wait for nothing
-            weights[j] = p[drawn[j]]
-        for j in range(begin, end):
-            weights[j] = scale / weights[j]
+    for j in range(len(drawn)):
+        weights[j] = scale / p[np.uint64(drawn[j])]  # unsigned: numba looks for no negative index
 
 
 def check_scores(scores: ArrayLike, unseen: bool = False) -> tuple[NDArray[np.floating], float]:

@@ -128,13 +128,15 @@ def draw_packed(
 
     def walk_part(begin: tuple[slice, NDArray[np.uint64]]) -> None:
         part, at = begin
-        row, drawn = empty_row(BLOCK), np.empty(BLOCK, np.bool_)
+        row, drawn, copied = empty_row(BLOCK), np.empty(BLOCK, np.bool_), np.empty(BLOCK)
         for block in _blocks(part):
             number = block.start // BLOCK
+            of_block = copied[: block.stop - block.start]
+            of_block[:] = p[block]  # read once in order: the walk goes to and fro
             if stratum_of is None:
-                _walk(p[block], key, number, row, at, drawn)
+                _walk(of_block, key, number, row, at, drawn)
             else:
-                _walk_strata(p[block], stratum_of(block), key, number, row, at, drawn)
+                _walk_strata(of_block, stratum_of(block), key, number, row, at, drawn)
             _pack(drawn, block, packed)
 
     sums = in_threads(sums_of, parts)
