@@ -80,6 +80,7 @@ def test_where_an_example_is_below_in_every_epoch_its_weights_add_up_to_the_epoc
         plan = plan_epoch(scores, epoch, rule)
         total[plan.indices] += plan.weights
         new = np.zeros(plan.drawn, np.float32)
-        assert rule.combine is not None
-        scores[plan.indices] = rule.combine(scores[plan.indices], new, epoch)
+        combine = rule.rule.combine
+        assert combine is not None
+        scores[plan.indices] = combine(scores[plan.indices], new, epoch)
     assert total.mean() == pytest.approx(epochs, rel=0.02)
