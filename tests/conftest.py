@@ -24,6 +24,7 @@ hypothesis.settings.load_profile("no deadline")
 
 # The files that take longest. They begin first, so that no worker is left alone with one at the end.
 SLOWEST = [
+    "selftest/test_rehearsal.py",
     "store/test_ray.py",
     "examples/test_examples.py",
     "docs/test_code.py",
