@@ -49,7 +49,8 @@ for epoch in range(10):
     for x, y, index in loader:
         weights = sampler.weights(index).to(accelerator.device)
         with scorer:
-            loss = (weights * criterion(logits(x), y.to(accelerator.device))).mean()
+            losses = criterion(logits(x), y.to(accelerator.device))
+            loss = sadp_dist.weighted_mean(losses, weights)
             accelerator.backward(loss)
         scores = scorer.scores(weights / len(index), accelerator.scaler)  # None without fp16
         store.push(index, scores, epoch=epoch, valid=(weights > 0) & ~scores.isnan())

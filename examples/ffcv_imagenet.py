@@ -71,7 +71,8 @@ for epoch in range(options.epochs):
         group["lr"] = options.learning_rate * (1 + math.cos(math.pi * epoch / options.epochs)) / 2
     for x, y, index, weights in loader:
         with scorer:
-            loss = (weights * cross_entropy(logits(model, x), y, reduction="none")).mean()
+            losses = cross_entropy(logits(model, x), y, reduction="none")
+            loss = sadp_dist.weighted_mean(losses, weights)
             loss.backward()
         store.push(index, scorer.scores(weights / len(index)), epoch=epoch, valid=weights > 0)
         optimizer.step()

@@ -53,7 +53,8 @@ class Digits(lightning.LightningModule):
 
     def training_step(self, batch, _):
         x, y, index = batch
-        return (pruning.weights(index) * cross_entropy(self(x), y, reduction="none")).mean()
+        losses = cross_entropy(self(x), y, reduction="none")
+        return sadp_dist.weighted_mean(losses, pruning.weights(index))
 
     def val_dataloader(self):
         return DataLoader(test_set, batch_size=397)

@@ -37,7 +37,7 @@ for epoch in range(10):
     for x, y, index in loader:
         weights = sampler.weights(index)
         with scorer:
-            loss = (weights * criterion(network(x.expand(4, *x.shape)).mean(0), y)).mean()
+            loss = sadp_dist.weighted_mean(criterion(network(x.expand(4, *x.shape)).mean(0), y), weights)
             loss.backward()
         store.push(index, scorer.scores(weights / len(index)), epoch=epoch, valid=weights > 0)
         optimizer.step()

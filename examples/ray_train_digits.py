@@ -53,7 +53,7 @@ def train(config):
         for x, y, index in loader:
             weights = sampler.weights(index).to(device)
             with scorer:
-                loss = (weights * criterion(logits(x), y.to(device))).mean()
+                loss = sadp_dist.weighted_mean(criterion(logits(x), y.to(device)), weights)
                 loss.backward()
             store.push(index, scorer.scores(weights / len(index)), epoch=epoch, valid=weights > 0)
             optimizer.step()

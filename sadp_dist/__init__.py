@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sadp_dist import data, loading, scoring, selection, snn, store, training
+    from sadp_dist.loading import weighted_mean
     from sadp_dist.selection import PruningConfig
     from sadp_dist.store import connect, open_snapshot
 
@@ -25,9 +26,15 @@ __all__ = [
     "snn",
     "store",
     "training",
+    "weighted_mean",
 ]
 
-_DEFINED_IN = {"PruningConfig": "selection", "connect": "store", "open_snapshot": "store"}
+_DEFINED_IN = {
+    "PruningConfig": "selection",
+    "connect": "store",
+    "open_snapshot": "store",
+    "weighted_mean": "loading",
+}
 
 
 def __getattr__(name: str) -> Any:

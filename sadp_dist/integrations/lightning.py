@@ -34,7 +34,8 @@ class SpikeAwarePruning(Callback):
 
             def training_step(self, batch):
                 x, y, index = batch
-                return (pruning.weights(index) * cross_entropy(self(x), y, reduction="none")).mean()
+                losses = cross_entropy(self(x), y, reduction="none")
+                return weighted_mean(losses, pruning.weights(index))
 
         Trainer(max_epochs=10, callbacks=[pruning], use_distributed_sampler=False).fit(Network())
 

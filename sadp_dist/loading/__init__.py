@@ -12,6 +12,7 @@ from sadp_dist.loading.augment import pad_crop_flip
 from sadp_dist.loading.page_order import PageOrder
 from sadp_dist.loading.sampler import PruningSampler, SequentialShard
 from sadp_dist.loading.torch_loader import TorchLoader
+from sadp_dist.loading.weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
     from sadp_dist.loading.autoaugment import auto_augment
@@ -55,6 +56,7 @@ __all__ = [
     "beton_shape",
     "beton_size",
     "pad_crop_flip",
+    "weighted_mean",
     "write_arrays",
     "write_beton",
 ]

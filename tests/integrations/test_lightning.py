@@ -15,6 +15,7 @@ pytest.importorskip("lightning")
 
 import lightning
 
+import sadp_dist
 from sadp_dist import PruningConfig
 from sadp_dist.errors import UsageError
 from sadp_dist.integrations.lightning import SpikeAwarePruning
@@ -40,7 +41,8 @@ class Network(lightning.LightningModule):
 
     def training_step(self, batch, _):
         x, y, index = batch
-        return (self.pruning.weights(index) * cross_entropy(self.layer(x), y, reduction="none")).mean()
+        losses = cross_entropy(self.layer(x), y, reduction="none")
+        return sadp_dist.weighted_mean(losses, self.pruning.weights(index))
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
