@@ -20,7 +20,7 @@ from sadp_dist.store import attach
 from tests.faults.rank import EPOCHS, PRUNING, N, answers, figures_of, run, scores_of
 from tests.forked import PRELOADED
 
-PATIENCE = 100.0  # seconds after which a test no longer waits for anything
+PATIENCE = 200.0  # seconds after which a test no longer waits for anything
 # Ranks are forks of a process that has imported everything: that would take longer than all they do.
 _START = multiprocessing.get_context("forkserver")
 _START.set_forkserver_preload([*PRELOADED, "tests.faults.rank"])

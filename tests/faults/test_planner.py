@@ -16,7 +16,7 @@ from sadp_dist.store.backends.redis.state import shard_field
 from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
 from tests.faults.job import Job
 from tests.faults.planner import Planner
-from tests.store.redis_server import RedisServer
+from tests.store.redis_server import RedisServer, until
 
 pytestmark = pytest.mark.slow
 
@@ -85,11 +85,18 @@ def power_cut(first_lost: bytes, behind: bytes = b"") -> Fault:
 
     @contextmanager
     def fault(redis: RedisServer, first: Planner, second: Planner, job: Job) -> Iterator[None]:
+        (log,) = (redis.folder / "appendonlydir").glob("*.incr.aof")
+
+        def cut() -> int | None:
+            data = log.read_bytes()
+            begin = data.find(behind)
+            found = data.find(first_lost, begin) if begin >= 0 else -1
+            return found if found > 0 else None
+
+        end = until(cut)  # while the disk is busy, Redis writes its log up to two seconds late
         first.kill()
         redis.kill()
-        (log,) = (redis.folder / "appendonlydir").glob("*.incr.aof")
-        data = log.read_bytes()
-        log.write_bytes(data[: data.index(first_lost, data.index(behind))])
+        log.write_bytes(log.read_bytes()[:end])
         redis.start()
         second.start()
         yield
