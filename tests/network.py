@@ -42,12 +42,13 @@ class Host:
         ]
 
     @contextmanager
-    def unplugged(self, seconds: float) -> Iterator[None]:
-        """What is sent meanwhile gets lost, and nobody is told."""
+    def unplugged(self, seconds: float | None) -> Iterator[None]:
+        """What is sent meanwhile gets lost, and nobody is told; None: it stays so."""
         _ip("link", "set", self.namespace, "down")
         yield
-        time.sleep(seconds)
-        _ip("link", "set", self.namespace, "up")
+        if seconds is not None:
+            time.sleep(seconds)
+            _ip("link", "set", self.namespace, "up")
 
 
 class Network:
