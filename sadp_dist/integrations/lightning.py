@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from numpy.typing import ArrayLike
@@ -53,6 +53,8 @@ class SpikeAwarePruning(Callback):
         layers: layers to score, as in `SpikeAwareScorer`.
         exact: exact norms, as in `SpikeAwareScorer`.
         time_steps: T, as in `SpikeAwareScorer`.
+        layout: as in `SpikeAwareScorer`.
+        bias: as in `SpikeAwareScorer`.
         options: further options of `sadp_dist.connect`.
 
     Attributes:
@@ -71,12 +73,14 @@ class SpikeAwarePruning(Callback):
         layers: str | Sequence[str] = "last",
         exact: bool = False,
         time_steps: int | None = None,
+        layout: Literal["time", "batch"] | None = None,
+        bias: bool = True,
         **options: Any,
     ) -> None:
         self._pruning = pruning
         self._run: dict[str, Any] = {"url": url, "run": run, "dataset_size": dataset_size, "labels": labels}
         self._options = options
-        self._scoring = layers, exact, time_steps
+        self._scoring = layers, exact, time_steps, layout, bias
         self._scorer: SpikeAwareScorer | None = None
         self._trainer: Trainer | None = None
         self._sampler: PruningSampler | None = None
@@ -168,6 +172,13 @@ class SpikeAwarePruning(Callback):
         valid = (weights > 0) & ~scores.isnan() if grad_scaler is not None else weights > 0
         assert self._sampler is not None
         self.store.push(index, scores, epoch=self._sampler.epoch, valid=valid)
+        self._scorer.__enter__()  # an optimizer with a closure, such as LBFGS, runs the batch again
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._scorer is not None:
+            self._scorer.__exit__(None, None, None)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.store.flush()

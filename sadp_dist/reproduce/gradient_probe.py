@@ -88,8 +88,9 @@ class Probe:
         return np.array(found)
 
     def gradient_scores(self, layers: str, exact: bool = False) -> NDArray[np.float64]:
-        """Return the scores of these layers, (n,): Eq. 29, or Eqs. 6 to 8 if `exact`."""
-        scorer = SpikeAwareScorer(self._network, layers, exact, self._trainer.config.network.time_steps)
+        """Return the scores of these layers' weights, (n,): Eq. 29, or Eqs. 6 to 8 if `exact`."""
+        time_steps = self._trainer.config.network.time_steps
+        scorer = SpikeAwareScorer(self._network, layers, exact, time_steps, bias=False)
 
         def scores(some: slice) -> Tensor:
             with scorer:

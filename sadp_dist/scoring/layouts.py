@@ -4,13 +4,14 @@ A spiking network runs its T time steps in one of three ways. A layer's input is
 
     multi-step     [T, B, ...]
     single-step    [B, ...], in T calls of one time step each
-    flattened      [T * B, ...], time outermost, as in SpikingJelly's SeqToANNContainer
+    flattened      [T * B, ...], time outermost, as in SpikingJelly's SeqToANNContainer, or [B * T, ...]
 
 The input of a linear layer over N tokens is [T, B, N, D], [B, N, D] or [T * B, N, D]. Layers that do not
 depend on time, such as the first layers for an image, may have one call with [1, B, ...] or [B, ...].
 
 A layer's rows do not determine B: 8 rows are a batch of 8, or 2 time steps of a batch of 4. The network's
-input does: it is not flattened unless `time_steps` is given.
+input does: it is not flattened unless `time_steps` is given. Time is outermost in flattened rows if the
+network's input is [T, B, ...], and in a SeqToANNContainer; otherwise it has to be said.
 """
 
 from __future__ import annotations
@@ -18,17 +19,36 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
 
 from sadp_dist.errors import UsageError
 
+Outermost = Literal["time", "batch"]
+"""The outermost dimension of rows that have both."""
+
 
 class Layout(NamedTuple):
-    """The sizes of the dimensions time, batch and tokens of a layer's rows, in this order."""
+    """The sizes of the dimensions time, batch and tokens of a layer's rows, and which is outermost."""
 
     time: int
     batch: int
     tokens: int
+    outermost: Outermost = "time"
+
+    def apply(self, x: Tensor, rows: int) -> Tensor:
+        """Return x, whose first `rows` dimensions are a layer's rows, as [time, batch, tokens, ...]."""
+        features = x.shape[rows:]
+        if self.outermost == "batch":
+            return x.reshape(self.batch, self.time, self.tokens, *features).transpose(0, 1)
+        return x.reshape(self.time, self.batch, self.tokens, *features)
+
+
+def flattened_by_containers(model: nn.Module) -> set[nn.Module]:
+    """Return the modules inside of SpikingJelly's SeqToANNContainer, whose rows are [T * B, ...]."""
+    containers = [each for each in model.modules() if type(each).__name__ == "SeqToANNContainer"]
+    return {module for container in containers for module in container.modules()}
 
 
 def input_time_steps(
@@ -66,6 +86,7 @@ def find_layout(
     step_mode: str | None = None,
     time_steps: int | None = None,
     input_steps: int | None = None,
+    outermost: Outermost | None = None,
 ) -> Layout:
     """Return the layout of a layer's input from its leading dimensions.
 
@@ -78,9 +99,10 @@ def find_layout(
             [T, B, ...] or [T * B, N, ...] count as the former, with a warning.
         input_steps: result of `input_time_steps`: a flattened layer has 1 or T time steps. Without
             `time_steps` and `input_steps`, a divisor of the true B counts as a flattened batch.
+        outermost: whether time or batch comes first, if it is known.
 
     Raises:
-        UsageError: the rows are not a batch of this size.
+        UsageError: the rows are not a batch of this size, or flattened in an unknown order.
     """
     first = rows[0] if rows else 0
     multi_step = len(rows) > 1 and rows[1] == batch and (time_steps is None or first in (1, time_steps))
@@ -88,18 +110,25 @@ def find_layout(
     flattened = first > 0 and first % batch == 0 and (steps is None or first // batch in (1, steps))
     if step_mode == "m" and len(rows) > 1:
         flattened = False
-    elif step_mode == "s" and flattened:
+    elif flattened and (step_mode == "s" or outermost == "batch"):
         multi_step = False
-    if multi_step and flattened and time_steps is None and batch > 1:
+    if multi_step and flattened and time_steps is None and outermost is None and batch > 1:
         warnings.warn(
             f"layer {layer!r} has {list(rows)} rows for {batch} examples, which count as [T, B, ...]; pass "
-            "time_steps=T to SpikeAwareScorer to be sure",
+            'layout="time" or "batch", the first of both, to SpikeAwareScorer to be sure',
             stacklevel=2,
         )
     if multi_step:
         return Layout(first, batch, math.prod(rows[2:]))
     if flattened:
-        return Layout(first // batch, batch, math.prod(rows[1:]))
+        steps = first // batch
+        if steps > 1 and batch > 1 and outermost is None:
+            raise UsageError(
+                f"layer {layer!r} has {list(rows)} rows for {batch} examples, {steps} for each, in an "
+                'unknown order; pass layout="time" to SpikeAwareScorer if they are [T * B, ...], '
+                'layout="batch" if they are [B * T, ...]'
+            )
+        return Layout(steps, batch, math.prod(rows[1:]), outermost or "time")
     raise UsageError(
         f"coefficients has {batch} entries, but layer {layer!r} has {list(rows)} rows, which"
         f"{_known(time_steps)} is not a batch of {batch}; give one coefficient per example of the batch"

@@ -9,10 +9,11 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sadp_dist.scoring.hooks import Tap
-from sadp_dist.scoring.layer_selection import choose_layers
+from sadp_dist.scoring.layer_selection import biases_of, choose_layers
+from sadp_dist.scoring.layers import bias_share
 from sadp_dist.selftest.part import CORRECTNESS, Figures
 from sadp_dist.selftest.setting import Setting, Sizes
 from sadp_dist.selftest.step import Step
@@ -27,34 +28,40 @@ SHALLOW = "small_cnn"
 
 
 class Definition:
-    """Eq. 29 in float64 on the CPU, from the inputs and errors of the layers in the same pass as the scores.
+    """Eq. 29 with biases in float64 on the CPU, from the inputs and errors of the layers in the same pass.
 
     It reads all layers of a multi-step network, whose calls have shapes [1 or T, B, ...].
     """
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._taps = [Tap(lambda x: x.detach().clone()) for _ in choose_layers(step.network, "all", False)]
-        layers = choose_layers(step.network, "all", False).values()
-        for layer, tap in zip(layers, self._taps, strict=True):
+        self._taps = {
+            layer: Tap(_cloned, _cloned) for layer in choose_layers(step.network, "all", False).values()
+        }
+        for layer, tap in self._taps.items():
             layer.register_forward_hook(tap, with_kwargs=True)
 
     def scores(self) -> tuple[Tensor, Tensor]:
         """Run a step without its optimizer; return its scores and those of the definition, (B,) float64."""
-        for tap in self._taps:
+        for tap in self._taps.values():
             tap.start()
         found = self._step.backward()
-        for tap in self._taps:
+        for tap in self._taps.values():
             tap.stop()
         assert found is not None
         expected = torch.zeros(len(found), dtype=torch.float64)
-        for tap in self._taps:
-            for o, δ in tap.calls:
+        for layer, tap in self._taps.items():
+            for o, δ, shape in tap.calls:
                 norms = [x.cpu().double().flatten(2).norm(dim=2) for x in (o, δ)]
-                expected += (norms[0] * norms[1]).sum(0)
+                share = bias_share(layer, shape) if biases_of(layer) else 0.0
+                expected += ((norms[0].square() + share).sqrt() * norms[1]).sum(0)
             tap.clear()
         scale = self._step.coefficients.cpu().double() * self._step.scaler.get_scale()
         return found.cpu().double(), expected / scale
+
+
+def _cloned(layer: nn.Module, x: Tensor) -> Tensor:
+    return x.detach().clone()
 
 
 def compared(step: Step, times: int = 1) -> Figures:
@@ -153,15 +160,18 @@ def scores_channels_last(setting: Setting) -> Figures:
 def scores_exact(setting: Setting) -> Figures:
     """Compare exact scores with the norms of gradients, one example at a time in float64 on the CPU."""
     step = small_step(setting, SHALLOW, scoring={"layers": "last", "exact": True})
-    layer = next(iter(choose_layers(step.network, "last", True).values()))
-    tap = Tap(lambda x: x.detach().clone())
+    layer = list(choose_layers(step.network, "last", True).values())[-1]
+    tap = Tap(_cloned, _cloned)
     layer.register_forward_hook(tap, with_kwargs=True)
     tap.start()
     scores = step.backward()
     tap.stop()
     assert scores is not None
-    ((o, δ),) = tap.calls
-    gradients = torch.einsum("tbk,tbd->bkd", δ.cpu().double(), o.cpu().double())
+    ((o, δ, _),) = tap.calls
+    δ, o = δ.cpu().double(), o.cpu().double()
+    if biases_of(layer):
+        o = torch.cat([o, torch.ones_like(o[..., :1])], dim=-1)
+    gradients = torch.einsum("tbk,tbd->bkd", δ, o)
     expected = gradients.flatten(1).norm(dim=1) / step.coefficients.cpu().double()
     error = float(((scores.cpu().double() - expected) / expected).abs().max())
     assert error < TOLERANCE, f"largest relative error {error:.2e}"

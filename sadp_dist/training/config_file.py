@@ -86,6 +86,8 @@ def read_saved(path: Path) -> TrainConfig:
     raw = _read_yaml(path)
     import_modules(own_modules(raw))
     (raw.get("store") or {}).pop("shards", None)  # a run has one score table since 0.3
+    if "layers" in (raw.get("scoring") or {}):
+        raw["scoring"].setdefault("bias", False)  # scores had no part of biases before 0.3
     try:
         return parse_config(TrainConfig.keys_in_use(follow(raw)), source=str(path))
     except UsageError as error:

@@ -14,10 +14,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from sadp_dist.errors import UsageError
-from sadp_dist.scoring import SCORES, SpikeAwareScorer
+from sadp_dist.scoring import SCORES, ScoringConfig, SpikeAwareScorer
 from sadp_dist.snn import build_network
 from sadp_dist.snn.compression import build_compression
 from sadp_dist.snn.compression.operations import synaptic_operations
+from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.snn.learning import LearningContext, Passes, build_learning_rule
 from sadp_dist.training.checkpoint import load_weights
 from sadp_dist.training.config import TrainConfig
@@ -104,7 +105,14 @@ class Learner:
         self._check_training()
         self.scorer: SpikeAwareScorer | None = None
         if score == "gradient":
-            self.scorer = SCORES[score](config.scoring, self.network, self.rule.chunk)
+            self.scorer = SCORES[score](self._scoring(), self.network, self.rule.chunk)
+
+    def _scoring(self) -> ScoringConfig:
+        """Return the scoring section; it names the last layer for rules that cut the graph of a pass."""
+        scoring = self.config.scoring
+        if self.rule.whole or getattr(scoring, "layers", None) != "last":
+            return scoring
+        return scoring.replace(layers=list(weighted_layers(self.network))[-1:])
 
     def _check_training(self) -> None:
         rule, training = self.config.learning.rule, self.config.training

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
@@ -10,6 +12,11 @@ from torch.nn.functional import cross_entropy
 T, CLASSES = 4, 5
 WAYS = ("multi-step", "single-step", "flattened")
 LAYERS = ("conv1", "conv2", "fc", "head")
+
+
+def hint(way: str) -> dict[str, str]:
+    """What the scorer has to be told of a network that runs in this way."""
+    return {"layout": "time"} if way == "flattened" else {}
 
 
 class SpikingNetwork(nn.Module):
@@ -73,12 +80,15 @@ def losses(logits: Tensor, labels: Tensor) -> Tensor:
 def scores_by_definition(
     network: nn.Module, images: Tensor, labels: Tensor, layers: tuple[str, ...]
 ) -> Tensor:
-    """Eq. 29, one example at a time and one time step at a time, from gradients that autograd retains."""
-    seen: list[tuple[Tensor, Tensor]] = []
+    """Eq. 29, one example at a time and one time step at a time, from gradients that autograd retains.
+
+    Beside ‖o‖² a bias counts as often as it is added, over the times that a convolution uses an input.
+    """
+    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def retain(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         output.retain_grad()
-        seen.append((inputs[0].detach(), output))
+        seen.append((module, inputs[0].detach(), output))
 
     hooks = [network.get_submodule(name).register_forward_hook(retain) for name in layers]
     scores = []
@@ -87,8 +97,8 @@ def scores_by_definition(
         losses(network(image[None]), label[None]).sum().backward()
         scores.append(
             sum(
-                δ.double().norm() * o.double().norm()
-                for inputs, output in seen
+                δ.double().norm() * (o.double().square().sum() + biases(module, δ)).sqrt()
+                for module, inputs, output in seen
                 for o, δ in zip(inputs, output.grad, strict=True)
             )
         )
@@ -98,9 +108,17 @@ def scores_by_definition(
     return torch.stack(scores)
 
 
+def biases(module: nn.Module, δ: Tensor) -> float:
+    if module.bias is None:
+        return 0.0
+    kernel, stride = (getattr(module, name, ()) for name in ("kernel_size", "stride"))
+    uses = math.prod(math.ceil(k / s) for k, s in zip(kernel, stride, strict=True))
+    return δ.numel() / len(module.bias) / uses
+
+
 def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor, layers: tuple[str, ...]) -> Tensor:
-    """Eq. 6: the norm of the gradient of the layers' weights, one example at a time."""
-    weights = [network.get_submodule(name).weight for name in layers]
+    """Eq. 6: the norm of the gradient of the layers' weights and biases, one example at a time."""
+    weights = [weight for name in layers for weight in network.get_submodule(name).parameters()]
     norms = []
     for image, label in zip(images, labels, strict=True):
         loss = losses(network(image[None]), label[None]).sum()

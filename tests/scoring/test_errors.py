@@ -10,7 +10,7 @@ from torch import nn
 
 from sadp_dist.errors import UsageError
 from sadp_dist.scoring import SpikeAwareScorer
-from tests.scoring.networks import SpikingNetwork, batch, losses
+from tests.scoring.networks import SpikingNetwork, batch, hint, losses
 
 
 def frozen(*names: str) -> SpikingNetwork:
@@ -27,16 +27,16 @@ def frozen(*names: str) -> SpikingNetwork:
         ({"layers": "lats"}, '; did you mean "last"?'),
         (
             {"layers": ["head", "conv"]},
-            'no module \'conv\'; use "last", "all" or names of Linear or Conv layers, such as ',
+            'no module \'conv\'; use "last", "all" or names of Linear, Conv or Embedding layers, such as ',
         ),
         ({"layers": []}, 'layers is empty; give "last", "all" or a list of module names'),
-        ({"layers": ["norm"]}, "'norm' has type BatchNorm2d; give names of Linear or Conv layers"),
+        ({"layers": ["norm"]}, "'norm' has type BatchNorm2d; give names of Linear, Conv or Embedding layers"),
         ({"layers": ["conv1"]}, "'conv1' is frozen; give names of trainable layers"),
         (
             {"layers": ["fc", "conv2"], "exact": True},
-            "exact=True needs Linear layers, but 'conv2' has type Conv2d",
+            "exact=True needs Linear or Embedding layers, but 'conv2' has type Conv2d",
         ),
-        ({"layers": "all", "exact": True}, "exact=True needs Linear layers, but 'conv2'"),
+        ({"layers": "all", "exact": True}, "exact=True needs Linear or Embedding layers, but 'conv2'"),
         ({"time_steps": 0}, "time_steps=0 must be at least 1; give the network's number of time steps"),
     ],
 )
@@ -60,14 +60,14 @@ def test_frozen_layers_are_not_chosen() -> None:
 @pytest.mark.parametrize("layers", ["last", "all"])
 def test_a_model_with_nothing_to_score_is_refused(layers: str) -> None:
     model = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.BatchNorm1d(2))
-    with pytest.raises(UsageError, match="the model has no trainable Linear or Conv layer"):
+    with pytest.raises(UsageError, match="the model has no trainable Linear, Conv or Embedding layer"):
         SpikeAwareScorer(model, layers)
 
 
 @pytest.mark.parametrize("way", ["multi-step", "single-step", "flattened"])
 def test_coefficients_of_another_length_are_refused_and_the_scores_can_still_be_had(way: str) -> None:
     network, (images, labels, c) = SpikingNetwork(way), batch()
-    scorer = SpikeAwareScorer(network, "all")
+    scorer = SpikeAwareScorer(network, "all", **hint(way))
     with scorer:
         (c * losses(network(images), labels)).sum().backward()
     for wrong in (1, 2, 3, 5, 7, 12, 24, 48):  # 3 are the images' channels
@@ -129,7 +129,7 @@ def test_a_forward_without_its_backward_is_no_score() -> None:
 
 def test_a_layer_that_the_loss_does_not_reach_is_named() -> None:
     model = nn.ModuleDict({"used": nn.Linear(4, 4), "spare": nn.Linear(4, 4)})
-    scorer = SpikeAwareScorer(model, "all")
+    scorer = SpikeAwareScorer(model, ["used", "spare"])
     for call_spare in (False, True):
         with scorer:
             x = torch.rand(3, 4)

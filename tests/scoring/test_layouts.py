@@ -17,20 +17,26 @@ from sadp_dist.scoring.layouts import Layout, find_layout, input_time_steps
         ((4, 8, 3), 8, {}, Layout(4, 8, 3)),
         ((4, 8, 3, 2), 8, {}, Layout(4, 8, 6)),
         ((8,), 8, {}, Layout(1, 8, 1)),
-        ((32,), 8, {}, Layout(4, 8, 1)),
-        ((32, 3), 8, {}, Layout(4, 8, 3)),
+        ((32,), 8, {"outermost": "time"}, Layout(4, 8, 1)),
+        ((32, 3), 8, {"outermost": "time"}, Layout(4, 8, 3)),
+        ((32, 3), 8, {"outermost": "batch"}, Layout(4, 8, 3, "batch")),
+        ((8, 4), 8, {"outermost": "batch"}, Layout(1, 8, 4, "batch")),
+        ((8, 8), 8, {"outermost": "batch"}, Layout(1, 8, 8, "batch")),
+        ((8, 8), 8, {"outermost": "time"}, Layout(8, 8, 1)),
+        ((4, 8), 8, {"outermost": "batch"}, Layout(4, 8, 1)),
         ((8, 3), 8, {}, Layout(1, 8, 3)),
         ((4, 1), 1, {}, Layout(4, 1, 1)),
         ((8, 8), 8, {"step_mode": "m"}, Layout(8, 8, 1)),
         ((8, 8), 8, {"step_mode": "s"}, Layout(1, 8, 8)),
         ((4, 8), 8, {"step_mode": "s"}, Layout(4, 8, 1)),
-        ((32,), 8, {"step_mode": "m"}, Layout(4, 8, 1)),
+        ((32,), 8, {"step_mode": "m", "outermost": "time"}, Layout(4, 8, 1)),
         ((64, 64), 64, {"time_steps": 4}, Layout(1, 64, 64)),
-        ((256, 64), 64, {"time_steps": 4}, Layout(4, 64, 64)),
+        ((256, 64), 64, {"time_steps": 4, "outermost": "time"}, Layout(4, 64, 64)),
         ((4, 2), 2, {"time_steps": 4}, Layout(4, 2, 1)),
         ((1, 8), 8, {"time_steps": 4, "step_mode": "m"}, Layout(1, 8, 1)),
         ((6, 8), 8, {"input_steps": 4}, Layout(6, 8, 1)),
-        ((32,), 8, {"input_steps": 4}, Layout(4, 8, 1)),
+        ((32,), 8, {"input_steps": 4, "outermost": "time"}, Layout(4, 8, 1)),
+        ((32,), 1, {}, Layout(32, 1, 1)),
     ],
 )
 def test_the_layout_is_told_from_the_shape(
@@ -42,7 +48,7 @@ def test_the_layout_is_told_from_the_shape(
 
 
 def test_a_shape_of_two_meanings_is_read_as_time_first_with_a_warning() -> None:
-    said = r"layer 'fc' has \[8, 8\] rows .* \[T, B, ...\]; pass time_steps=T to SpikeAwareScorer"
+    said = r"layer 'fc' has \[8, 8\] rows .* \[T, B, ...\]; pass layout="
     with pytest.warns(UserWarning, match=said):
         assert find_layout((8, 8), 8, layer="fc") == Layout(8, 8, 1)
 

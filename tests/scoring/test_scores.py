@@ -18,6 +18,7 @@ from tests.scoring.networks import (
     assert_close,
     batch,
     gradient_norms,
+    hint,
     losses,
     scores_by_definition,
 )
@@ -39,7 +40,7 @@ def score(scorer: SpikeAwareScorer, network: nn.Module, images: Tensor, labels: 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_scores_are_the_bound_by_its_definition(way: str, choice: str) -> None:
     network, (images, labels, c) = SpikingNetwork(way), batch()
-    scores = score(SpikeAwareScorer(network, chosen(choice)), network, images, labels, c)
+    scores = score(SpikeAwareScorer(network, chosen(choice), **hint(way)), network, images, labels, c)
     assert scores.dtype == torch.float32 and scores.shape == (6,)
     assert_close(scores, scores_by_definition(network, images, labels, CHOICES[choice]))
 
@@ -48,9 +49,9 @@ def test_scores_are_the_bound_by_its_definition(way: str, choice: str) -> None:
 @pytest.mark.parametrize("layers", [("head",), ("fc", "head")])
 def test_exact_scores_are_the_gradient_norms_by_autograd(way: str, layers: tuple[str, ...]) -> None:
     network, (images, labels, c) = SpikingNetwork(way), batch()
-    scores = score(SpikeAwareScorer(network, layers, exact=True), network, images, labels, c)
+    scores = score(SpikeAwareScorer(network, layers, exact=True, **hint(way)), network, images, labels, c)
     assert_close(scores, gradient_norms(network, images, labels, layers))
-    bound = score(SpikeAwareScorer(network, layers), network, images, labels, c)
+    bound = score(SpikeAwareScorer(network, layers, **hint(way)), network, images, labels, c)
     assert (bound >= scores * (1 - 1e-5)).all() and (bound > 1.01 * scores).any()
 
 
@@ -59,7 +60,7 @@ def test_every_way_of_running_time_gives_the_same_scores() -> None:
     scores = []
     for way in WAYS:
         network = SpikingNetwork(way)
-        scores.append(score(SpikeAwareScorer(network, "all"), network, images, labels, c))
+        scores.append(score(SpikeAwareScorer(network, "all", **hint(way)), network, images, labels, c))
     assert_close(scores[1], scores[0])
     assert_close(scores[2], scores[0])
 
@@ -206,7 +207,7 @@ def test_tokens_of_one_time_step_belong_together(layout: str, features: int, exa
     o, δ = torch.randn(2, STEPS, BATCH, TOKENS, features)
     c = torch.rand(BATCH) + 0.1
     calls = range(STEPS) if layout == "single-step" else [slice(None)]
-    scorer = SpikeAwareScorer(linear, exact=exact, time_steps=STEPS)
+    scorer = SpikeAwareScorer(linear, exact=exact, time_steps=STEPS, layout="time", bias=False)
     with scorer:
         for t in calls:
             output = linear(o[t].reshape(*ROWS[layout], features))
@@ -223,7 +224,7 @@ def test_one_dimensional_convolutions_have_scores(shape: tuple[int, ...]) -> Non
     torch.manual_seed(0)
     convolution = layer.Conv1d(2, 4, 3, step_mode="m") if len(shape) == 4 else nn.Conv1d(2, 4, 3)
     o = torch.randn(shape)
-    scorer = SpikeAwareScorer(convolution, time_steps=4)
+    scorer = SpikeAwareScorer(convolution, time_steps=4, layout="time", bias=False)
     with scorer:
         output = convolution(o)
         δ = torch.randn_like(output)
@@ -238,7 +239,7 @@ def test_an_output_changed_in_place_has_the_error_it_had_before(kind: str) -> No
     module = layer.Conv2d(2, 3, 3, step_mode="m") if kind == "conv" else nn.Linear(6, 7)
     o = torch.rand(20, 6) if kind == "flat linear" else torch.rand(4, 5, 2, 6, 6)
     δ = 2 * (module(o) > 0).float()
-    scorer = SpikeAwareScorer(module, time_steps=4)
+    scorer = SpikeAwareScorer(module, time_steps=4, layout="time", bias=False)
     with scorer:
         output = module(o)
         output *= 2
@@ -250,7 +251,7 @@ def test_an_output_changed_in_place_has_the_error_it_had_before(kind: str) -> No
 
 def test_a_layer_called_by_keyword_has_a_score() -> None:
     linear, x = nn.Linear(4, 9), torch.rand(3, 4)
-    scorer = SpikeAwareScorer(linear)
+    scorer = SpikeAwareScorer(linear, bias=False)
     with scorer:
         linear(input=x).sum().backward()
     assert_close(scorer.scores(torch.ones(3)), 3 * x.norm(dim=1))

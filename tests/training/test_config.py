@@ -180,7 +180,7 @@ def test_what_version_0_1_wrote_is_read_without_the_options_of_other_kinds(path,
     saved = yaml.safe_load(path.read_text())
     assert len(saved["compression"]) == 14  # the options of every method
     config = read_saved(path)
-    known = {"imports": [], **dict(leaves(saved))}
+    known = {"imports": [], "scoring.bias": False, **dict(leaves(saved))}
     for key, value in leaves(config.to_dict()):
         assert known[key] in (value, None), key
     assert config.scoring.score == config.pruning.rule.score
