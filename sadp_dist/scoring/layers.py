@@ -68,12 +68,11 @@ def linear_gradient_norms(δ: Tensor, o: Tensor) -> Tensor:
     itself if T is so large, with many tokens, that a T x T matrix is larger than the K x D gradient.
     """
     (_, T, K), D = δ.shape, o.shape[-1]
-    with torch.autocast(δ.device.type, enabled=False):
-        δ, o = δ.float(), o.float()
-        if 2 * T * T > K * D:
-            return row_norms(δ.mT @ o, features=2)
-        squared = ((δ @ δ.mT) * (o @ o.mT)).sum(dim=(1, 2))
-        return squared.clamp(min=0).sqrt()  # rounding may give a value just below zero
+    δ, o = δ.float(), o.float()
+    if 2 * T * T > K * D:
+        return row_norms(δ.mT @ o, features=2)
+    squared = ((δ @ δ.mT) * (o @ o.mT)).sum(dim=(1, 2))
+    return squared.clamp(min=0).sqrt()  # rounding may give a value just below zero
 
 
 def embedding_gradient_norms(δ: Tensor, indices: Tensor) -> Tensor:
@@ -81,10 +80,9 @@ def embedding_gradient_norms(δ: Tensor, indices: Tensor) -> Tensor:
 
     Rows of the same index add up: the squared norm is Σ_{t,s} (δ[t]·δ[s]) over the pairs of equal indices.
     """
-    with torch.autocast(δ.device.type, enabled=False):
-        δ = δ.float()
-        same = (indices[:, :, None] == indices[:, None]) & (indices[:, None] >= 0)
-        return torch.where(same, δ @ δ.mT, 0.0).sum(dim=(1, 2)).clamp(min=0).sqrt()
+    δ = δ.float()
+    same = (indices[:, :, None] == indices[:, None]) & (indices[:, None] >= 0)
+    return torch.where(same, δ @ δ.mT, 0.0).sum(dim=(1, 2)).clamp(min=0).sqrt()
 
 
 def _dense(features: int) -> Callable[[nn.Module, Tensor], Tensor]:

@@ -281,7 +281,8 @@ class SpikeAwareScorer:
             (kind,) = kinds
             assert kind is not None and kind.exact_norms is not None
             δ, o = (torch.cat([rows[name] for name in names], dim=1) for rows in (errors, inputs))
-            norms.append(kind.exact_norms(δ, o))
+            with torch.autocast(δ.device.type, enabled=False):
+                norms.append(kind.exact_norms(δ, o))
         for names in _shared(layers, biases_of) if self.bias else ():
             norms.append(row_norms(torch.cat([errors[name] for name in names], dim=1).float().sum(dim=1), 1))
         norm: Tensor = torch.linalg.vector_norm(_stack(norms), dim=0)

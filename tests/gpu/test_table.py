@@ -44,7 +44,7 @@ TABLE = {
     "reproduce/output:_machine": REPRODUCE,
     "reproduce/step_costs:step_cost": STEP_COST,
     "reproduce/step_costs:step_cost.step": STEP_COST,
-    "scoring/layers:linear_gradient_norms": EXACT,
+    "scoring/scorer:SpikeAwareScorer._exact_norms": EXACT,
     "scoring/scorer:SpikeAwareScorer.scores": FP16,
     "snn/compression/operations:operations": KINDS,
     "snn/learning/bptt:BPTT.learn": PRECISIONS,
