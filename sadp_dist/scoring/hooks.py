@@ -43,6 +43,8 @@ class Tap:
         """Of the pass, if the order of the layers is to be found."""
         self.only_last = False
         """Whether to keep only calls of layers that `graph` counts as last."""
+        self.before_call: Callable[[], None] | None = None
+        """Run before each call, to see whether it begins a new pass."""
         self._active = False
         # The hook is not part of the network's graph: torch.compile breaks the graph here if it is active.
         self._read = torch.compiler.disable(self._read_eagerly)
@@ -69,6 +71,8 @@ class Tap:
     def _read_eagerly(self, layer: nn.Module, o: Tensor, output: Tensor) -> None:
         if not output.requires_grad:  # no backward follows: evaluation, or a reentrant checkpoint
             return
+        if self.before_call is not None:
+            self.before_call()
         calls, graph, output_shape = self.calls, self.graph, output.shape
         unviewed = _unviewed(output)
         recomputed = _in_backward()
@@ -96,7 +100,7 @@ class Tap:
 class PassStart:
     """A forward pre-hook of the network: records the shapes of its inputs, and sees where a new pass begins.
 
-    Calls of the network belong to one pass while their gradients add up. If the weights have changed or have
+    Calls belong to one pass while their gradients add up. If the weights have changed or have
     no gradient any more, as in the closures of LBFGS and SAM, the taps have kept calls of an earlier pass.
 
     Args:
@@ -109,6 +113,8 @@ class PassStart:
         self, weights: Sequence[Tensor] = (), taps: Sequence[Tap] = (), graph: CallGraph | None = None
     ) -> None:
         self._weights, self._taps, self._graph = weights, taps, graph
+        for tap in taps:  # parts of the network may be called by themselves
+            tap.before_call = self._forget_earlier_pass
         self.calls: set[tuple[tuple[int, ...], ...]] = set()
         self._versions: list[int] = []
         self._active = False
@@ -143,16 +149,19 @@ class PassStart:
     def _read_eagerly(self, inputs: tuple[Any, ...]) -> None:
         if not torch.is_grad_enabled():  # no backward follows, as in `Tap`
             return
-        # A checkpoint runs the network again in the backward pass.
-        if any(tap.calls for tap in self._taps) and self._gradients_begin_anew() and not _in_backward():
-            self.clear()
-            for hook in self._taps:
-                hook.clear()
-            if self._graph is not None:
-                self._graph.clear()
+        self._forget_earlier_pass()
         shapes = tuple(tuple(x.shape) for x in inputs if isinstance(x, Tensor) and x.dim() > 0)
         if shapes:
             self.calls.add(shapes)
+
+    def _forget_earlier_pass(self) -> None:
+        # A checkpoint runs the network again in the backward pass.
+        if any(tap.calls for tap in self._taps) and self._gradients_begin_anew() and not _in_backward():
+            self.clear()
+            for tap in self._taps:
+                tap.clear()
+            if self._graph is not None:
+                self._graph.clear()
 
     def _gradients_begin_anew(self) -> bool:
         changed = self._versions != [weight._version for weight in self._weights]

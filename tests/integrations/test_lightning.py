@@ -30,8 +30,9 @@ EXAMPLES = TensorDataset(
 class Network(lightning.LightningModule):
     """One layer, which is trained on what `pruning` selects."""
 
-    def __init__(self, pruning: SpikeAwarePruning, follow: bool = True) -> None:
+    def __init__(self, pruning: SpikeAwarePruning, follow: bool = True, lbfgs: bool = False) -> None:
         super().__init__()
+        self.lbfgs = lbfgs
         torch.manual_seed(0)
         self.layer = nn.Linear(8, 3)
         self.pruning, self.follow = pruning, follow
@@ -45,10 +46,14 @@ class Network(lightning.LightningModule):
         return sadp_dist.weighted_mean(losses, self.pruning.weights(index))
 
     def configure_optimizers(self):
+        if self.lbfgs:
+            return torch.optim.LBFGS(self.parameters(), 0.1, max_iter=3)
         return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
 
 
-def fit(folder: Path, follow: bool = True, ckpt_path: Path | None = None, **options) -> SpikeAwarePruning:
+def fit(
+    folder: Path, follow: bool = True, ckpt_path: Path | None = None, lbfgs: bool = False, **options
+) -> SpikeAwarePruning:
     """Train; returns the callback with its store."""
     pruning = SpikeAwarePruning(PruningConfig(ratio=0.5, epochs=EPOCHS, min_probability=0.1), N)
     trainer = lightning.Trainer(
@@ -63,7 +68,7 @@ def fit(folder: Path, follow: bool = True, ckpt_path: Path | None = None, **opti
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(Network(pruning, follow), ckpt_path=ckpt_path)
+        trainer.fit(Network(pruning, follow, lbfgs), ckpt_path=ckpt_path)
     return pruning
 
 
@@ -88,6 +93,11 @@ def test_scores_do_not_depend_on_gradient_accumulation(tmp_path):
     in_two = scores_of_first_epoch(accumulate_grad_batches=50)
     torch.testing.assert_close(torch.tensor(at_once), torch.tensor(in_two), equal_nan=True)
     assert (~torch.tensor(at_once).isnan()).sum() == N // 2
+
+
+def test_an_optimizer_that_runs_a_batch_several_times_leaves_a_score_of_each_example(tmp_path):
+    store = fit(tmp_path, max_epochs=1, lbfgs=True, enable_checkpointing=False).store
+    assert (store.scores(torch.arange(N)) > 0).sum() == N // 2
 
 
 @pytest.mark.parametrize(

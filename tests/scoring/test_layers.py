@@ -327,21 +327,23 @@ def test_the_scores_of_a_closure_are_of_its_last_pass() -> None:
     assert_close(scorer.scores(torch.ones(B)), norms(net, x, "head.weight", "head.bias"))
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("set_to_none", [False, True])
-def test_the_scores_of_sam_are_of_its_second_pass(set_to_none: bool) -> None:
+def test_the_scores_of_sam_are_of_its_second_pass(set_to_none: bool, whole: bool) -> None:
+    def run(net: Net, x: Tensor) -> Tensor:
+        return net.head(torch.tanh(net.body(x)))
+
     torch.manual_seed(0)
-    net, x = (
-        Net(lambda n, x: n.head(torch.tanh(n.body(x))), body=lin(), head=lin(6, K)),
-        torch.rand(B, 6).double(),
-    )
+    net, x = Net(run, body=lin(), head=lin(6, K)), torch.rand(B, 6).double()
+    forward = net if whole else lambda x: run(net, x)  # or its parts are called by themselves
     scorer = SpikeAwareScorer(net, "all", exact=True)
     with scorer:
-        losses(net(x)).sum().backward()
+        losses(forward(x)).sum().backward()
         with torch.no_grad():
             for parameter in net.parameters():
                 parameter += 0.5 * parameter.grad
         net.zero_grad(set_to_none)
-        losses(net(x)).sum().backward()
+        losses(forward(x)).sum().backward()
     names = [name for name, _ in net.named_parameters()]
     assert_close(scorer.scores(torch.ones(B)), norms(net, x, *names))
 
