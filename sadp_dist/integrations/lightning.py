@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -98,11 +99,32 @@ class SpikeAwarePruning(Callback):
             raise UsageError(
                 "sampler(): the store does not exist before fit(); call sampler() in train_dataloader()"
             )
-        self._sampler = PruningSampler(self.store, batch_size)
+        if self._sampler is None or self._sampler.batch_size != batch_size:
+            self._sampler = PruningSampler(self.store, batch_size)
         # Lightning passes this number to its samplers. `current_epoch` is one too low after a resume.
         progress: Any = self._trainer.fit_loop.epoch_progress.current
         self._sampler.set_epoch(progress.processed)
         return self._sampler
+
+    def total_steps(self, batch_size: int) -> int:
+        """Return the optimizer steps of the whole run, for a schedule over steps such as OneCycleLR.
+
+        Call it in `configure_optimizers`. `trainer.estimated_stepping_batches` counts the present epoch's
+        batches for every epoch, but later epochs have fewer. See `PruningSampler.total_batches`.
+
+        Args:
+            batch_size: examples per batch on this rank.
+
+        Raises:
+            UsageError: `fit` has not begun.
+        """
+        if self._trainer is None:
+            raise UsageError(
+                "total_steps(): the store does not exist before fit(); call total_steps() in "
+                "configure_optimizers()"
+            )
+        sampler = PruningSampler(self.store, batch_size)
+        return sampler.total_batches(self._trainer.max_epochs, self._trainer.accumulate_grad_batches)
 
     @property
     def shard(self) -> Shard:
@@ -139,7 +161,7 @@ class SpikeAwarePruning(Callback):
                 f"Trainer(max_epochs={trainer.max_epochs}); every epoch needs a pruning ratio: give both "
                 "the same number"
             )
-        self._trainer = trainer
+        self._trainer, self._sampler = trainer, None
         trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
         self.store = connect(pruning=self._pruning, **self._run, **self._options)
         self.store.reset()
@@ -154,6 +176,16 @@ class SpikeAwarePruning(Callback):
                 "the training loader does not use pruning.sampler(batch_size): pass it as sampler=, and pass "
                 "use_distributed_sampler=False to the Trainer, which otherwise splits each rank's shard again"
             )
+        steps = self.total_steps(self._sampler.batch_size)
+        for config in trainer.lr_scheduler_configs:
+            planned = getattr(config.scheduler, "total_steps", None)
+            if config.interval == "step" and isinstance(planned, int) and planned != steps:
+                warnings.warn(
+                    f"{type(config.scheduler).__name__}(total_steps={planned}): the run has {steps} steps, "
+                    "as pruning changes the length of an epoch; pass "
+                    f"total_steps=pruning.total_steps({self._sampler.batch_size})",
+                    stacklevel=2,
+                )
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

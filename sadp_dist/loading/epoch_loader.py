@@ -60,7 +60,10 @@ class EpochLoader(ABC):
             begun = self._begun
         self._begun = None
         assert begun is not None
-        yield from begun.batches
+        self.sampler.begin_pass()
+        for batch in begun.batches:
+            self.sampler.mark_batch(len(batch[2]))
+            yield batch
 
 
 class _Begun(NamedTuple):

@@ -5,10 +5,12 @@ A sampler holds the epoch and the shard. Nothing else does.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from sadp_dist.errors import UsageError
+from sadp_dist.loading.epoch_watch import EpochWatch, refuse_second_split
 from sadp_dist.loading.page_order import PageOrder
 from sadp_dist.selection.plan import Shard
 
@@ -48,6 +51,7 @@ class ShardSampler(Sampler[int], ABC):
             raise UsageError(f"rank={self.rank}: must be from 0 to world_size - 1 = {self.world_size - 1}")
         self._shard: Shard | None = None
         self._start = 0
+        self._watch: EpochWatch | None = None  # of a sampler to train with
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Go to an epoch, counted from 0. `start_batch` skips its first batches, to resume within it."""
@@ -88,6 +92,8 @@ class ShardSampler(Sampler[int], ABC):
     @property
     def position_weights(self) -> npt.NDArray[np.float32]:
         """The weights of `indices`, position by position; float32 (len(self),)."""
+        if self._watch is not None:
+            self._watch.weights_read = True
         return self._weights[self._start :].copy()
 
     @property
@@ -120,10 +126,23 @@ class ShardSampler(Sampler[int], ABC):
         # Loaders keep the sampler's order. Comparing bytes takes a tenth of the time of `np.array_equal`.
         if known[self._next : end].tobytes() == asked.tobytes():
             weights = self._weights[self._next : end].reshape(asked.shape).copy()
+            if self._watch is not None:
+                self._watch.mark(slice(self._next, end))
             self._next = end
         else:
-            weights = self._weights.take(self._positions(asked))
+            positions = self._positions(asked)
+            if self._watch is not None:
+                self._watch.mark(positions)
+            weights = self._weights.take(positions)
         return torch.from_numpy(weights).to(indices.device)
+
+    def begin_pass(self) -> None:
+        """Note that a loader begins to read the current epoch."""
+
+    def mark_batch(self, size: int) -> None:
+        """Note that a loader hands the next `size` examples to the training loop."""
+        if self._watch is not None:
+            self._watch.mark_next(size)
 
     def _positions(self, asked: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
         """Return the positions of examples in the shard, and expect the next call to continue there.
@@ -154,6 +173,9 @@ class PruningSampler(ShardSampler):
     the other ranks. All ranks get the same number of examples. If the subset does not divide evenly, shards
     have padding: a repeated example with weight 0.
 
+    `set_epoch` warns, once, of a past epoch that was not trained on to its end, or whose scores were not
+    pushed. Reading an epoch again without `set_epoch` is a warning, too.
+
     Args:
         store: the store, from `sadp_dist.connect`.
         batch_size: examples per batch on this rank.
@@ -162,7 +184,9 @@ class PruningSampler(ShardSampler):
         page_order: for data larger than memory, an order that replaces the plan's order on this rank.
 
     Raises:
-        UsageError: from `set_epoch`, if the page order and the store have different numbers of examples.
+        UsageError: from `set_epoch`, if the page order and the store have different numbers of examples, the
+            ranks have different batch sizes, or the epoch is over; when read, if Accelerate's `prepare` has
+            split the loader again.
     """
 
     def __init__(
@@ -176,6 +200,65 @@ class PruningSampler(ShardSampler):
         super().__init__(batch_size, rank, world_size)
         self._store = store
         self._page_order = page_order
+        self._same_batch_size = False
+        self._told: set[str] = set()
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        if not self._same_batch_size:
+            self._store.same_on_ranks("set_epoch", "batch_size", self.batch_size)
+            self._same_batch_size = True
+        past = self._watch
+        super().set_epoch(epoch, start_batch)
+        self._watch = EpochWatch(self.shard, self._start, self.batch_size, self.world_size)
+        if past is not None and past.shard.epoch < epoch:
+            self._tell("trained", past.untrained())
+            self._tell("pushed", self._unpushed(past))
+
+    def total_batches(self, epochs: int | None = None, accumulate: int = 1) -> int:
+        """Return the batches of this rank in the first epochs of the run, for a schedule over steps.
+
+        The number is exact for rules that keep a share given in advance, with `scheme="systematic"`. It is
+        an estimate for `scheme="bernoulli"`, and for rules that decide by the scores how much they keep.
+
+        Args:
+            epochs: from the start of the run; by default all.
+            accumulate: batches in an optimizer step; the result is then the number of steps. The last step
+                of an epoch may have fewer.
+
+        Raises:
+            UsageError: the run has fewer epochs, or an argument is below 1.
+        """
+        if accumulate < 1:
+            raise UsageError(f"accumulate={accumulate}: must be at least 1")
+        sizes = self._store.planned_sizes(epochs)
+        batches = (ceil(ceil(size / self.world_size) / self.batch_size) for size in sizes)
+        return sum(ceil(count / accumulate) for count in batches)
+
+    def begin_pass(self) -> None:
+        if self._watch is not None:
+            self._tell("read again", self._watch.begin_pass())
+
+    def __iter__(self) -> Iterator[int]:
+        refuse_second_split()
+        indices = super().__iter__()
+        self.begin_pass()
+        return indices if self._watch is None else chain(indices, self._watch.end_pass())
+
+    def _unpushed(self, past: EpochWatch) -> str | None:
+        examples = past.trained
+        epoch, pushed = past.shard.epoch, self._store.pushed(past.shard.epoch, examples, self.world_size)
+        if pushed >= len(examples):
+            return None
+        return (
+            f"epoch {epoch}: the store got scores of {pushed} of the {len(examples)} examples that this rank "
+            "trained on; call store.push(index, scores, epoch=sampler.epoch) after each backward pass"
+        )
+
+    def _tell(self, kind: str, said: str | None) -> None:
+        """Warn once of each kind."""
+        if said is not None and kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(said, stacklevel=3)
 
     def _plan(self, epoch: int) -> Shard:
         shard = self._store.plan(epoch=epoch, rank=self.rank, world_size=self.world_size)

@@ -73,15 +73,17 @@ def connect(
         options: the fields of `StoreOptions`, for a store in another process.
 
     Raises:
-        UsageError: an argument is wrong, or the store holds a different run of this name. Every rank
-            raises it if one does. But a wrong `url` or option is refused only on its rank, and the others
-            wait for that rank until they time out.
+        UsageError: an argument is wrong, no epoch would keep an example, or the store holds a different run
+            of this name. Every rank raises it if one does. But a wrong `url` or option is refused only on its
+            rank, and the others wait for that rank until they time out.
         StoreUnavailable: the store cannot be reached.
     """
     backend, chosen = _backend(url), StoreOptions(**options)
 
     def make_run() -> Run:
-        return Run(run, dataset_size, pruning, None if labels is None else np.asarray(labels))
+        made = Run(run, dataset_size, pruning, None if labels is None else np.asarray(labels))
+        made.refuse_empty()
+        return made
 
     if str(url).startswith("memory:"):
         if url not in ("memory:", "memory://"):

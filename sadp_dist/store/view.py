@@ -16,7 +16,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.selection.plan import Shard
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
-from sadp_dist.store.engine.run import check_indices, in_range
+from sadp_dist.store.engine.run import Run, check_indices, in_range
 from sadp_dist.store.engine.stats import StoreStats
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class Store(RunView, ABC):
     In a torch.distributed job, every rank calls `flush`, `save`, `load` and `reset`.
     """
 
+    _run: Run
+
     @abstractmethod
     def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Return the engine's answer to one query. It includes every push of this rank."""
@@ -139,7 +141,7 @@ class Store(RunView, ABC):
         Args:
             indices: (n,) integers in [0, N), tensor on any device or array.
             scores: (n,) real numbers, finite and >= 0, tensor on any device or array.
-            epoch: the epoch that the scores belong to, from 0.
+            epoch: the epoch that the scores belong to, 0 <= epoch < K.
             valid: (n,) bool, tensor on any device or array. Rows that are False are ignored: use it for rows
                 with coefficient 0, and for an AMP step that overflowed.
 
@@ -160,8 +162,37 @@ class Store(RunView, ABC):
             world_size: number of shards; default: torch.distributed's world size, 1 without it.
 
         Raises:
-            UsageError: an argument is out of range; or the epoch is over, in a store that outlives its jobs.
+            UsageError: an argument is out of range; or the epoch is over: a later one has been planned.
             StoreUnavailable: the store or another rank did not answer in time.
+        """
+
+    def planned_sizes(self, epochs: int | None = None) -> list[int]:
+        """Return how many examples each of the first epochs is to keep, S = (1 - r_k) N; by default all.
+
+        Raises:
+            UsageError: the run has fewer epochs.
+        """
+        return self._run.planned_sizes(self._run.pruning.run_epochs if epochs is None else epochs)
+
+    @abstractmethod
+    def pushed(self, epoch: int, indices: NDArray[np.int64], world_size: int) -> int:
+        """Return of how many of a rank's examples `push` got a score in an epoch, valid or not.
+
+        It counts rows and does not compare indices. All of them count where the epoch needs no scores, or
+        where other ranks push for this one.
+
+        Args:
+            epoch: a past epoch.
+            indices: (n,) that this rank trained on.
+            world_size: number of ranks.
+        """
+
+    @abstractmethod
+    def same_on_ranks(self, call: str, name: str, value: int) -> None:
+        """Refuse a value that differs between the ranks of a torch.distributed job; every rank calls it.
+
+        Raises:
+            UsageError: it differs; the message has the value of each rank.
         """
 
     @abstractmethod

@@ -65,7 +65,7 @@ class Progress:
             status=self._kept,
         )
         if self.enabled and shard.drawn == 0:
-            self.console.print(f"{self._place(epoch)}  empty, because its pruning ratio is 1")
+            self.console.print(f"{self._place(epoch)}  empty, because its pruning ratio is {shard.ratio:g}")
 
     def batch_done(self, sums: DeviceSums) -> None:
         if self._bars.disable:

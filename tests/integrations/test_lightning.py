@@ -125,3 +125,49 @@ def test_outside_of_fit_it_says_where_it_belongs():
         pruning.sampler(10)
     with pytest.raises(UsageError, match="sampler=pruning.sampler"):
         pruning.weights(torch.arange(3))
+
+
+class OneCycle(Network):
+    """A schedule over the steps of the run, as counted by the callback or by Lightning."""
+
+    def __init__(self, pruning: SpikeAwarePruning, by_lightning: bool) -> None:
+        super().__init__(pruning)
+        self.by_lightning = by_lightning
+
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        by_lightning = self.trainer.estimated_stepping_batches if self.by_lightning else None
+        steps = by_lightning or self.pruning.total_steps(10)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=int(steps))
+        return [optimizer], [{"scheduler": self.schedule, "interval": "step"}]
+
+
+@pytest.mark.parametrize("by_lightning", [False, True])
+def test_a_schedule_over_steps_ends_with_the_run_or_a_warning_has_both_numbers(by_lightning, tmp_path):
+    pruning = SpikeAwarePruning(PruningConfig(ratio=0.5, max_ratio=0.8, epochs=EPOCHS), N)
+    network = OneCycle(pruning, by_lightning)
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=EPOCHS,
+        callbacks=[pruning],
+        use_distributed_sampler=False,
+        accumulate_grad_batches=2,
+        enable_checkpointing=False,
+        **quiet,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(network)
+    said = [str(one.message) for one in caught if "OneCycleLR" in str(one.message)]
+    assert pruning.total_steps(10) == trainer.global_step
+    assert said == (
+        [
+            f"OneCycleLR(total_steps={network.schedule.total_steps}): the run has "
+            f"{trainer.global_step} steps, as pruning changes the length of an epoch; "
+            "pass total_steps=pruning.total_steps(10)"
+        ]
+        if by_lightning
+        else []
+    )
+    assert not [one for one in caught if "epoch" in str(one.message) and "rank" in str(one.message)]

@@ -88,7 +88,7 @@ def test_torchs_workers_begin_before_they_are_asked_too(digits, sampler, workers
         assert np.array_equal(torch.cat([index for _, _, index, _ in batches]), sampler.indices)
         assert equal(loader, batches)
     loader.begin()
-    sampler.set_epoch(0, start_batch=3)
+    sampler.set_epoch(1, start_batch=3)
     assert np.array_equal(torch.cat([index for _, _, index, _ in loader]), sampler.indices)
 
 

@@ -25,6 +25,11 @@ class FixedPlan:
     def __init__(self, indices: list[int], weights: list[float]) -> None:
         self._indices, self._weights = np.array(indices, dtype=np.int64), np.array(weights)
 
+    def same_on_ranks(self, call: str, name: str, value: int) -> None: ...
+
+    def pushed(self, epoch: int, indices: np.ndarray, world_size: int) -> int:
+        return len(indices)
+
     def plan(self, epoch: int, rank: int, world_size: int) -> Shard:
         size = len(self._indices)
         return Shard(

@@ -62,7 +62,7 @@ def test_random_transforms_depend_on_seed_epoch_and_index_alone(store):
     resumed = epoch(0, start_batch=3)
     assert resumed == {i: once[i] for i in resumed}
     assert len(resumed) == 250 - 96
-    other_epoch, other_seed = epoch(1), epoch(0, seed=1)
+    other_seed, other_epoch = epoch(0, seed=1), epoch(1)
     assert not set(other_epoch.values()) & set(once.values())
     assert not set(other_seed.values()) & set(once.values())
     assert len(set(once.values())) == 250

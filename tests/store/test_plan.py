@@ -59,11 +59,14 @@ def test_scores_that_come_after_the_first_rank_has_asked_change_the_next_epoch_o
     assert by_example([store.plan(2)]) != by_example([undisturbed.plan(2)])
 
 
-def test_the_plan_of_the_epoch_before_is_still_there():
+def test_an_epoch_that_is_over_is_refused_as_by_a_store_that_outlives_its_jobs(tmp_path):
     store = scored_store()
     first = by_example([store.plan(1)])
+    store.save(tmp_path / "x.npz")
     store.plan(2)
-    store.push(np.arange(100), np.random.default_rng(2).lognormal(size=100), epoch=2)
+    with pytest.raises(UsageError, match=r"epoch=1 of run .* is over: the run is at epoch 2"):
+        store.plan(1)
+    store.load(tmp_path / "x.npz")
     assert by_example([store.plan(1)]) == first
 
 

@@ -159,10 +159,10 @@ def test_staleness_is_that_of_every_scored_example(epochs, planned):
 
 
 def test_stats_of_the_widest_scores_and_epochs_are_finite():
-    store = connect("memory:", "test", 4, PruningConfig(epochs=2))
+    store = connect("memory:", "test", 4, PruningConfig(epochs=2**31 - 1))
     largest, smallest = np.finfo(np.float32).max, np.finfo(np.float32).smallest_subnormal
     store.push([0, 1, 2], np.array([largest, smallest, 0.0], np.float32), epoch=0)
-    store.push([3], [largest], epoch=2**31 - 1)
+    store.push([3], [largest], epoch=2**31 - 2)
     store.plan(1)
     figures = store.stats().to_dict()
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures

@@ -74,7 +74,7 @@ export function summarize(seen) {
 
 function thisEpoch(stats) {
   const which = `Epoch ${stats.epoch + 1} of ${count(stats.epochs)}`;
-  if (stats.drawn === 0) return `${which} is empty, because its pruning ratio is 1.`;
+  if (stats.drawn === 0) return `${which} is empty, because its pruning ratio is ${stats.ratio}.`;
   if (stats.drawn === stats.dataset_size)
     return `${which} trains on all ${count(stats.dataset_size)} examples.`;
   const share = percent(stats.drawn / stats.dataset_size);

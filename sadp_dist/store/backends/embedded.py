@@ -16,6 +16,7 @@ from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import Collective
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Figures, Records, Run, check_figures, differences
+from sadp_dist.store.engine.service import refuse_if_over
 from sadp_dist.store.engine.snapshot import Snapshot
 from sadp_dist.store.view import Store
 
@@ -46,8 +47,11 @@ class EmbeddedStore(Store):
         self._outbox = Outbox()
         self._engine = Engine(self._run) if self._ranks.rank == 0 else None
         self._buffer = PushBuffer(
-            self._run.dataset_size, self._engine.apply if self._engine else self._outbox.add
+            self._run.dataset_size,
+            self._engine.apply if self._engine else self._outbox.add,
+            self._run.check_epoch,
         )
+        self._rows: list[dict[int, int]] = []  # of each rank's buffer when all called last
 
     def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
         self._buffer.push(indices, scores, epoch, valid)
@@ -65,7 +69,9 @@ class EmbeddedStore(Store):
         shards: list[Shard] = []
 
         def make_shards() -> list[tuple[int, Shard]]:
-            shards.extend(self._here("plan").shard(*asked) for asked in requests)
+            engine = self._here("plan")
+            refuse_if_over(requests[0][0], engine.latest_epoch, self._run.name)
+            shards.extend(engine.shard(*asked) for asked in requests)
             return [
                 (len(s.indices), replace(s, indices=s.indices[:0], weights=s.weights[:0])) for s in shards
             ]
@@ -74,6 +80,18 @@ class EmbeddedStore(Store):
         indices = self._ranks.scatter([shard.indices for shard in shards], length, np.int64)
         weights = self._ranks.scatter([shard.weights for shard in shards], length, np.float64)
         return replace(figures, indices=indices, weights=weights)
+
+    def pushed(self, epoch: int, indices: NDArray[np.int64], world_size: int) -> int:
+        rows = self._buffer.rows.get(epoch, 0)
+        if rows >= len(indices) or not self._run.needs_scores_of(epoch):
+            return len(indices)
+        # One rank may push for all. Without padding, a rank has at most one example more than another.
+        everyone = sum(theirs.get(epoch, 0) for theirs in self._rows)
+        enough = everyone > (len(indices) - 1) * world_size and world_size > 1
+        return len(indices) if enough else rows
+
+    def same_on_ranks(self, call: str, name: str, value: int) -> None:
+        self._ranks.same(call, name, value)
 
     def flush(self) -> None:
         self._deliver("flush", lambda: None)
@@ -129,12 +147,12 @@ class EmbeddedStore(Store):
         """Carry every rank's pushes to the engine; return the result of `ask` on each rank."""
         parcel: list[Parcel] = []
 
-        def step() -> tuple[T, list[tuple[int, int, int]], int]:
+        def step() -> tuple[T, list[tuple[int, int, int]], int, dict[int, int]]:
             self._buffer.drain()
             parcel.append(self._outbox.pack())
-            return ask(), parcel[0].contents, self._buffer.rejected
+            return ask(), parcel[0].contents, self._buffer.rejected, self._buffer.rows
 
-        asked, contents, rejected = zip(*self._ranks.agree(call, step), strict=True)
+        asked, contents, rejected, rows = zip(*self._ranks.agree(call, step), strict=True)
         lengths = [sum(count for _, _, count in theirs) for theirs in contents]
         indices = self._ranks.gather(parcel[0].indices, lengths)
         scores = self._ranks.gather(parcel[0].scores, lengths)
@@ -145,6 +163,7 @@ class EmbeddedStore(Store):
             self._engine.reject(sum(rejected))
         self._outbox.clear()
         self._buffer.rejected = 0
+        self._rows = list(rows)
         return list(asked)
 
     def _here(self, call: str) -> Engine:

@@ -23,14 +23,22 @@ class PushBuffer:
     Args:
         dataset_size: N.
         sink: receives the checked records, which may share memory with the push.
+        check_epoch: returns an epoch, or refuses it.
 
     Attributes:
         rejected: pushes refused and not reported yet.
+        rows: epoch -> rows that pushes had, valid or not, of the two epochs pushed last.
     """
 
-    def __init__(self, dataset_size: int, sink: Callable[[Records], None]) -> None:
+    def __init__(
+        self,
+        dataset_size: int,
+        sink: Callable[[Records], None],
+        check_epoch: Callable[[int], int] = check_epoch,
+    ) -> None:
         self._dataset_size = dataset_size
-        self._sink = sink
+        self._sink, self._check_epoch = sink, check_epoch
+        self.rows: dict[int, int] = {}
         self._waiting: deque[_Push] = deque()
         self.rejected = 0
 
@@ -41,7 +49,7 @@ class PushBuffer:
             UsageError: this push is wrong; or an earlier one was, and this one has been accepted.
         """
         try:
-            push = _stage(indices, scores, epoch, valid)
+            push = _stage(indices, scores, self._check_epoch(epoch), valid)
             if push.events:
                 self._waiting.append(push)
             else:
@@ -49,6 +57,7 @@ class PushBuffer:
         except UsageError:
             self.rejected += 1
             raise
+        self._count(push)
         self.drain(wait=False)
 
     def drain(self, wait: bool = True) -> None:
@@ -74,6 +83,12 @@ class PushBuffer:
     def clear(self) -> None:
         """Drop the pushes that still wait."""
         self._waiting.clear()
+        self.rows.clear()
+
+    def _count(self, push: _Push) -> None:
+        if push.epoch not in self.rows and len(self.rows) > 1:
+            del self.rows[next(iter(self.rows))]
+        self.rows[push.epoch] = self.rows.get(push.epoch, 0) + len(push.indices)
 
     def _hand_on(self, push: _Push) -> None:
         indices, scores = push.indices, push.scores
@@ -99,14 +114,14 @@ class _Push(NamedTuple):
             event.synchronize()
 
 
-def _stage(indices: Any, scores: Any, epoch: Any, valid: Any) -> _Push:
+def _stage(indices: Any, scores: Any, epoch: int, valid: Any) -> _Push:
     """Start the copies, and check what can be checked before they end."""
     # A push that waits must own its arrays: a loader reuses the memory of its indices for the next batch.
     own = _is_on_cuda(indices) or _is_on_cuda(scores) or _is_on_cuda(valid)
     host_indices, host_scores = check_form(to_host("indices", indices, own), to_host("scores", scores, own))
     mask = _to_mask(valid, len(host_indices), own)
     events = [_event_after(array) for array in (indices, scores, valid) if _is_on_cuda(array)] if own else []
-    return _Push(host_indices, host_scores, check_epoch(epoch), mask, events)
+    return _Push(host_indices, host_scores, epoch, mask, events)
 
 
 def to_host(name: str, array: Any, own: bool = False) -> Any:

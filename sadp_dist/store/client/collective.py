@@ -99,6 +99,17 @@ class Collective:
             _raise(theirs, rank, cause=error)
         return [theirs for _, theirs, _ in everyone]
 
+    def same(self, call: str, name: str, value: int) -> None:
+        """Refuse a value that differs between ranks; every rank calls it.
+
+        Raises:
+            UsageError: it differs, or the ranks made different calls.
+        """
+        values = self.agree(call, lambda: value)
+        if len(set(values)) > 1:
+            said = ", ".join(f"rank {rank} {name}={theirs}" for rank, theirs in enumerate(values))
+            raise UsageError(f"the ranks have different values of {name}: {said}; give every rank the same")
+
     def on_rank_zero(self, step: Callable[[], T]) -> T:
         """Run a step on rank 0 and return its small result on every rank.
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sadp_dist.errors import StoreUnavailable
 from sadp_dist.selection.plan import Shard, check_rank
 from sadp_dist.store.client.buffer import PushBuffer
@@ -61,7 +64,7 @@ class RemoteStore(Store):
         self._ranks = ranks or Collective(options.timeout + GRACE)
         combines = run.pruning.rule.combine is not None
         self._sender = Sender(connection, run.dataset_size, options.timeout, combines)
-        self._buffer = PushBuffer(run.dataset_size, self._sender.add)
+        self._buffer = PushBuffer(run.dataset_size, self._sender.add, run.check_epoch)
 
     def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
         self._sender.check()
@@ -76,6 +79,18 @@ class RemoteStore(Store):
         shard = self._wait_for_shard(epoch, mine, size)
         self._sender.forget(before_epoch=epoch)  # later scores may have come after the plan
         return shard
+
+    def pushed(self, epoch: int, indices: NDArray[np.int64], world_size: int) -> int:
+        rows = self._buffer.rows.get(epoch, 0)
+        if rows >= len(indices) or not self._run.needs_scores_of(epoch):
+            return len(indices)
+        if world_size == 1:
+            return rows
+        # Another rank may push for this one; the store knows, after the first epoch at least.
+        return int(np.count_nonzero(~np.isnan(self.scores(indices))))
+
+    def same_on_ranks(self, call: str, name: str, value: int) -> None:
+        self._ranks.same(call, name, value)
 
     def flush(self) -> None:
         self._with_everything("flush", self._sender.flush)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.config import PruningConfig
-from sadp_dist.selection.plan import is_integer
+from sadp_dist.selection.plan import is_integer, plan_epoch
 
 MAX_EPOCH = 2**31 - 1
 MAX_FIGURES = 64
@@ -72,6 +73,60 @@ class Run:
                 f"(pruning.{self.pruning.epochs_in_words()})"
             )
         return int(epoch)
+
+    def planned_sizes(self, epochs: int) -> list[int]:
+        """Return S = (1 - r_k) N, rounded, of each of the first epochs.
+
+        Raises:
+            UsageError: the run has fewer epochs, or `epochs` is below 1.
+        """
+        if not is_integer(epochs) or not 1 <= epochs <= self.pruning.run_epochs:
+            raise UsageError(
+                f"epochs={epochs!r} is not in 1..{self.pruning.run_epochs} "
+                f"(pruning.{self.pruning.epochs_in_words()})"
+            )
+        return [round((1 - self._ratio(epoch)) * self.dataset_size) for epoch in range(epochs)]
+
+    def refuse_empty(self) -> None:
+        """Refuse a run whose epochs all keep no example because S rounds to 0; warn if some do.
+
+        A ratio of 1 is no such mistake.
+
+        Raises:
+            UsageError: no epoch keeps an example.
+        """
+        N, first, end = self.dataset_size, self.pruning.tracked_epochs, self.pruning.run_epochs
+        # A ratio grows over the run, or is the same in its middle: these show the largest and the smallest.
+        looked_at = sorted({first, min(first + 1, end - 1), (first + end) // 2, end - 1})
+        empty = [epoch for epoch in looked_at if self._rounds_to_nothing(epoch)]
+        if not empty:
+            return
+        ratio = self._ratio(empty[0])
+        said = f"the ratio {ratio:g} of dataset_size={N} keeps {(1 - ratio) * N:.2g} examples, rounded to 0"
+        if empty == looked_at:
+            raise UsageError(f"{said}, so no epoch trains on anything; lower pruning.ratio")
+        warnings.warn(
+            f"{said}, so epoch {empty[0]} and others like it train on nothing; lower pruning.ratio or "
+            "pruning.max_ratio",
+            stacklevel=3,
+        )
+
+    def _ratio(self, epoch: int) -> float:
+        rule, k = self.pruning.rule_of(epoch)
+        return rule.ratio(k)
+
+    def _rounds_to_nothing(self, epoch: int) -> bool:
+        """Whether S of an epoch without scores is 0; a rule may keep more than its ratio says."""
+        ratio = self._ratio(epoch)
+        if ratio == 1 or round((1 - ratio) * self.dataset_size) > 0:
+            return False
+        nothing = np.full(self.dataset_size, np.nan, np.float32)
+        return plan_epoch(nothing, epoch, self.pruning, self.labels).subset_size == 0
+
+    def needs_scores_of(self, epoch: int) -> bool:
+        """Whether later plans use the scores of an epoch."""
+        rule, tracked = self.pruning.rule, self.pruning.tracked_epochs
+        return rule.needs_scores and (epoch < tracked or not (rule.fixed and tracked))
 
     def facts(self) -> dict[str, Any]:
         """Return what plans depend on besides the scores, as plain JSON, for `differences`."""
