@@ -87,6 +87,7 @@ def find_layout(
     time_steps: int | None = None,
     input_steps: int | None = None,
     outermost: Outermost | None = None,
+    flattened_time_first: bool = False,
 ) -> Layout:
     """Return the layout of a layer's input from its leading dimensions.
 
@@ -99,7 +100,8 @@ def find_layout(
             [T, B, ...] or [T * B, N, ...] count as the former, with a warning.
         input_steps: result of `input_time_steps`: a flattened layer has 1 or T time steps. Without
             `time_steps` and `input_steps`, a divisor of the true B counts as a flattened batch.
-        outermost: whether time or batch comes first, if it is known.
+        outermost: whether time or batch comes first, if it was said.
+        flattened_time_first: whether it is known that flattened rows are [T * B, ...].
 
     Raises:
         UsageError: the rows are not a batch of this size, or flattened in an unknown order.
@@ -122,13 +124,14 @@ def find_layout(
         return Layout(first, batch, math.prod(rows[2:]))
     if flattened:
         steps = first // batch
-        if steps > 1 and batch > 1 and outermost is None:
+        order = outermost or ("time" if flattened_time_first else None)
+        if steps > 1 and batch > 1 and order is None:
             raise UsageError(
                 f"layer {layer!r} has {list(rows)} rows for {batch} examples, {steps} for each, in an "
                 'unknown order; pass layout="time" to SpikeAwareScorer if they are [T * B, ...], '
                 'layout="batch" if they are [B * T, ...]'
             )
-        return Layout(steps, batch, math.prod(rows[1:]), outermost or "time")
+        return Layout(steps, batch, math.prod(rows[1:]), order or "time")
     raise UsageError(
         f"coefficients has {batch} entries, but layer {layer!r} has {list(rows)} rows, which"
         f"{_known(time_steps)} is not a batch of {batch}; give one coefficient per example of the batch"

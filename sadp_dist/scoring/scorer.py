@@ -105,6 +105,8 @@ class SpikeAwareScorer:
             check_choice("layout", layout, ("time", "batch"))
         self.exact, self.time_steps, self.layout, self.bias = exact, time_steps, layout, bias
         self._choice = layers
+        self._time_first = False
+        """Whether an input was [T, B, ...]; a batch with B = T does not tell."""
         self._layers = choose_layers(model, layers, exact)
         self._taps = {name: self._tap(name, layer) for name, layer in self._layers.items()}
         self._network = network = unwrapped(model)
@@ -170,8 +172,7 @@ class SpikeAwareScorer:
         batch = len(coefficients)
         steps = {input_time_steps(shapes, batch, self.time_steps) for shapes in self._start.calls}
         input_steps = steps.pop() if len(steps) == 1 else None
-        if self.layout is None and input_steps is not None:
-            self.layout = "time"
+        self._time_first |= input_steps is not None
         used = {name: self._layers[name] for name, tap in self._taps.items() if tap.calls}
         if self.exact:
             total = self._exact_norms(used, batch, input_steps)
@@ -231,9 +232,7 @@ class SpikeAwareScorer:
 
     def _arranged(self, name: str, batch: int, input_steps: int | None) -> list[tuple[Tensor, Tensor, Call]]:
         """Return inputs and errors of a layer's calls as [T, B, N, ...], with the calls."""
-        layer, outermost = self._layers[name], self.layout
-        if layer in self._flattened and outermost is None:
-            outermost = "time"
+        layer = self._layers[name]
         kind = kind_of(layer)
         assert kind is not None
         arranged = []
@@ -246,7 +245,8 @@ class SpikeAwareScorer:
                 step_mode=getattr(layer, "step_mode", None),
                 time_steps=self.time_steps,
                 input_steps=input_steps,
-                outermost=outermost,
+                outermost=self.layout,
+                flattened_time_first=self._time_first or layer in self._flattened,
             )
             arranged.append((layout.apply(call.input, len(rows)), layout.apply(call.error, len(rows)), call))
         return arranged

@@ -300,6 +300,20 @@ def test_an_order_that_a_batch_told_holds_for_a_batch_that_does_not() -> None:
     torch.testing.assert_close(found[1], found[0][:3])
 
 
+class SeqToANNContainer(nn.Sequential):
+    """SpikingJelly's container by its name: [T, B, ...] becomes [T * B, ...]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def test_a_container_for_time_first_needs_no_layout() -> None:
+    torch.manual_seed(0)
+    net = Net(lambda n, x: n.body(torch.stack([x, 2 * x])).mean(0), body=SeqToANNContainer(lin(6, K)))
+    x = torch.rand(B, 6).double()
+    assert_close(score(net, x, exact=True), norms(net, x, "body.0.weight", "body.0.bias"))
+
+
 def closure_of(net: nn.Module, x: Tensor) -> Callable[[], Tensor]:
     def closure() -> Tensor:
         net.zero_grad()

@@ -35,7 +35,7 @@ from sadp_dist.scoring.layouts import Layout, find_layout, input_time_steps
         ((4, 2), 2, {"time_steps": 4}, Layout(4, 2, 1)),
         ((1, 8), 8, {"time_steps": 4, "step_mode": "m"}, Layout(1, 8, 1)),
         ((6, 8), 8, {"input_steps": 4}, Layout(6, 8, 1)),
-        ((32,), 8, {"input_steps": 4, "outermost": "time"}, Layout(4, 8, 1)),
+        ((32,), 8, {"input_steps": 4, "flattened_time_first": True}, Layout(4, 8, 1)),
         ((32,), 1, {}, Layout(32, 1, 1)),
     ],
 )
@@ -51,6 +51,13 @@ def test_a_shape_of_two_meanings_is_read_as_time_first_with_a_warning() -> None:
     said = r"layer 'fc' has \[8, 8\] rows .* \[T, B, ...\]; pass layout="
     with pytest.warns(UserWarning, match=said):
         assert find_layout((8, 8), 8, layer="fc") == Layout(8, 8, 1)
+
+
+def test_flattened_rows_of_an_unknown_order_are_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"\[32\] rows for 8 examples, 4 for each, in an unknown order; pass"
+    ):
+        find_layout((32,), 8, layer="fc", time_steps=4)
 
 
 @pytest.mark.parametrize(
