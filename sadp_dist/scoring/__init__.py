@@ -9,6 +9,7 @@ from sadp_dist.scoring.config import SCORES, ScoringConfig, register_score
 
 if TYPE_CHECKING:
     from sadp_dist.scoring.loss import loss_scores
+    from sadp_dist.scoring.mixed import unmixed_scores
     from sadp_dist.scoring.scorer import SpikeAwareScorer
     from sadp_dist.scoring.scores import Outputs, output_scores
 
@@ -17,6 +18,7 @@ _NEED_TORCH = {
     "SpikeAwareScorer": "scorer",
     "loss_scores": "loss",
     "output_scores": "scores",
+    "unmixed_scores": "mixed",
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "loss_scores",
     "output_scores",
     "register_score",
+    "unmixed_scores",
 ]
 
 
