@@ -76,7 +76,7 @@ class Network:
         try:
             _ip("link", "add", self._switch, "type", "bridge")
             _ip("address", "add", f"{self.here}/28", "dev", self._switch)
-            _ip("link", "set", self._switch, "up")
+            _ip("link", "set", self._switch, "addrgenmode", "none", "up")
             for host in self.hosts:
                 self._connect(host)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -95,6 +95,8 @@ class Network:
         inside = ("-n", host.namespace)
         _ip("netns", "add", host.namespace)
         _ip("link", "add", host.namespace, "type", "veth", "peer", "name", "eth0", "netns", host.namespace)
+        # No address of IPv6: browsers of other tests drop their requests when this machine gets a new one.
+        _ip("link", "set", host.namespace, "addrgenmode", "none")
         _ip("link", "set", host.namespace, "master", self._switch, "up")
         _ip(*inside, "address", "add", f"{host.address}/28", "dev", "eth0")
         _ip(*inside, "link", "set", "eth0", "up")

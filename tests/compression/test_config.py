@@ -59,9 +59,9 @@ def test_what_makes_no_sense_is_refused(keys: dict[str, object], said: str) -> N
 def test_a_run_in_which_nothing_would_be_rewired_is_refused() -> None:
     config = CompressionConfig(method="sparse-structure", every=9)
     config.check_epochs(12)
-    with pytest.raises(UsageError, match="training.epochs=11 .* last rewiring is after epoch 8;"):
+    with pytest.raises(UsageError, match="training.epochs=11 .* last possible rewiring is after epoch 8;"):
         config.check_epochs(11)
-    with pytest.raises(UsageError, match="last rewiring is after epoch 8;"):
+    with pytest.raises(UsageError, match="last possible rewiring is after epoch 8;"):
         CompressionConfig(method="sparse-structure", every=9, until=1.0).check_epochs(9)
     CompressionConfig(method="qat").check_epochs(1)
 

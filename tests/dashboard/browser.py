@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, expect, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = [
@@ -23,6 +23,8 @@ ARGUMENTS = [
 ]
 PATIENCE = 90_000
 """Milliseconds that the page may take for anything: the machine may have other things to do."""
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+"""How Chromium ends its requests when another test adds or removes a network interface of this machine."""
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -33,6 +35,18 @@ def browsing() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+def go_to(page: Page, address: str) -> None:
+    """Load a page, also while this machine's network interfaces change."""
+    for _ in range(9):
+        try:
+            page.goto(address)
+            return
+        except Error as error:
+            if NETWORK_CHANGED not in str(error):
+                raise
+    page.goto(address)
 
 
 class Visitor:
@@ -64,7 +78,7 @@ class Visitor:
         host = urlsplit(address).netloc
 
         def hear(level: str, text: str) -> None:
-            if level in ("error", "warning") and not re.search(expected, text):
+            if level in ("error", "warning") and not re.search(f"{expected}|{NETWORK_CHANGED}", text):
                 self.problems.append(f"{level}: {text}")
 
         def see(url: str) -> None:
@@ -74,7 +88,7 @@ class Visitor:
         page.on("console", lambda line: hear(line.type, line.text))
         page.on("pageerror", lambda error: self.problems.append(f"{error}\n{error.stack}"))
         page.on("request", lambda request: see(request.url))
-        page.goto(address if run is None else f"{address}/#run={quote(run, safe='')}")
+        go_to(page, address if run is None else f"{address}/#run={quote(run, safe='')}")
         return page
 
     def leave(self) -> None:

@@ -81,6 +81,8 @@ def address(site) -> Iterator[str]:
 def test_a_browser_asks_no_other_host_and_finds_no_error(site, address):
     from playwright.sync_api import sync_playwright
 
+    from tests.dashboard.browser import NETWORK_CHANGED, go_to
+
     asked, complaints = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -90,17 +92,17 @@ def test_a_browser_asks_no_other_host_and_finds_no_error(site, address):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         for file in sorted(site.rglob("*.html")):
             if file.name != "404.html" and "repository" not in file.parts:
-                page.goto(f"{address}/{file.relative_to(site)}")
+                go_to(page, f"{address}/{file.relative_to(site)}")
                 wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
                 assert not wide, f"{file.name} is wider than a phone"
         page.set_viewport_size({"width": 1280, "height": 800})
-        page.goto(f"{address}/index.html")
+        go_to(page, f"{address}/index.html")
         page.get_by_role("textbox", name="Search").press_sequentially("largest_weight")
         page.locator(".md-search-result__item").first.wait_for()
         browser.close()
     assert len(asked) > 100
     assert [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))] == []
-    assert complaints == []
+    assert [text for text in complaints if NETWORK_CHANGED not in text] == []
 
 
 def test_every_page_is_in_the_navigation_once():
