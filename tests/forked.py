@@ -36,6 +36,7 @@ PRELOADED = [
     "sadp_dist.store.backends.redis.serving",
     "spikingjelly.activation_based.neuron",
     "torchvision",
+    "tests.frozen",
 ]
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(PRELOADED)

@@ -20,8 +20,6 @@ from tests.forked import run_forked, run_ranks
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "1"}
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--rdzv-backend", "c10d"]
-TORCHRUN += ["--rdzv-endpoint", "localhost:0", "--nproc-per-node", "2"]
 
 Run = Callable[..., list[tuple[int, float]]]
 
@@ -83,8 +81,10 @@ def test_lightning(processes, run, tmp_path):
 @pytest.mark.parametrize("launcher", ["accelerate launch", "torchrun"])
 def test_accelerate(launcher, run, tmp_path):
     pytest.importorskip("accelerate")
-    launch = [sys.executable, "-m", "accelerate.commands.launch"] if "accelerate" in launcher else TORCHRUN
-    epochs = run(*launch, EXAMPLES / "accelerate_digits.py")
+    if launcher == "torchrun":
+        epochs = run(EXAMPLES / "accelerate_digits.py", ranks=2)
+    else:
+        epochs = run(sys.executable, "-m", "accelerate.commands.launch", EXAMPLES / "accelerate_digits.py")
     assert [count for count, _ in epochs] == sizes(1400, 0.5, 0.7)
     assert trained_on_what_was_planned(tmp_path / "accelerate_digits.npz", epochs)
     assert epochs[-1][1] > 90

@@ -23,7 +23,7 @@ from tests.forked import PRELOADED
 PATIENCE = 200.0  # seconds after which a test no longer waits for anything
 # Ranks are forks of a process that has imported everything: that would take longer than all they do.
 _START = multiprocessing.get_context("forkserver")
-_START.set_forkserver_preload([*PRELOADED, "tests.faults.rank"])
+_START.set_forkserver_preload(["tests.faults.rank", *PRELOADED])
 
 
 @dataclass(frozen=True)
