@@ -38,6 +38,7 @@ TABLE_I: dict[str, dict[str, Any]] = {
         "momentum": 0.9,
         "weight_decay": 0.00005,
     },
+    "scoring": {"bias": False},
 }
 """The values of configs/cifar10-resnet18.yaml, which a test compares."""
 METHODS: dict[str, dict[str, Any]] = {

@@ -227,7 +227,7 @@ def test_top_lists_the_highest_and_the_lowest(run_dir):
 
 
 def test_top_lists_those_whose_score_changed_most(run_dir, tmp_path):
-    with connect("memory:", "digits", 9, PruningConfig()) as store:
+    with connect("memory:", "digits", 9, PruningConfig(epochs=3)) as store:
         for epoch, factor in enumerate((1.0, -0.5, 3.0)):
             store.push(np.arange(9), 100 + factor * np.arange(9), epoch)
         store.save(tmp_path / "store.npz")

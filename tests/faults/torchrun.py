@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,7 +19,6 @@ from sadp_dist import connect
 from sadp_dist.store import attach
 from tests.faults.elastic_rank import EPOCHS, PRUNING, N, scores_of
 from tests.faults.job import PATIENCE
-from tests.forked import Forked
 
 PROGRAM = Path(__file__).with_name("elastic_rank.py")
 # torchrun waits half a minute for more nodes by default, and a quarter of one until it misses a node.
@@ -62,9 +62,9 @@ class ElasticJob:
             free.bind(("localhost", 0))
             self._port = free.getsockname()[1]
         self.folder = folder
-        self._agents: list[Forked] = []
+        self._agents: list[subprocess.Popen[bytes]] = []
         self._command = [
-            *("-m", "torch.distributed.run", "--nnodes", nodes),
+            *(sys.executable, "-m", "torch.distributed.run", "--nnodes", nodes),
             *("--nproc-per-node", str(ranks)),
             # Ranks may fail again and again until the rendezvous gives up a dead node.
             *("--max-restarts", "20", "--rdzv-backend", "c10d"),
@@ -75,7 +75,9 @@ class ElasticJob:
     def join(self) -> None:
         """Another node. The first is the rendezvous of all, which torchrun cannot do without."""
         with (self.folder / f"agent-{len(self._agents)}.log").open("w") as log:
-            self._agents.append(Forked(self._command, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT))
+            self._agents.append(
+                subprocess.Popen(self._command, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
+            )
         self.wait(self._rendezvous_is_up)
 
     def _rendezvous_is_up(self) -> bool:

@@ -29,7 +29,8 @@ def dashboard():
     with pytest.MonkeyPatch.context() as patch:
         # A job's "python" is the one that the cluster's nodes have found when they were started.
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        with RayCluster(nodes=1, dashboard_port=port):  # each has one CPU
+        # One node: a second one here would unpack a job's files again while workers of the first import them.
+        with RayCluster(dashboard_port=port, cpus=2):
             until(lambda: takes_jobs(address))
             yield address
 

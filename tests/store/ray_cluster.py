@@ -26,13 +26,18 @@ class RayCluster:
         nodes: beside the head.
         client_port: also listen there for "ray://".
         dashboard_port: also take jobs there, from `ray job submit`.
+        cpus: of the head.
     """
 
     def __init__(
-        self, nodes: int = 0, client_port: int | None = None, dashboard_port: int | None = None
+        self,
+        nodes: int = 0,
+        client_port: int | None = None,
+        dashboard_port: int | None = None,
+        cpus: int = 1,
     ) -> None:
         port = {} if client_port is None else {"ray_client_server_port": client_port}
-        head = {"object_store_memory": MEMORY, "_system_config": FAST_DETECTION, **port}
+        head = {"object_store_memory": MEMORY, "_system_config": FAST_DETECTION, "num_cpus": cpus, **port}
         head["include_dashboard"] = dashboard_port is not None
         # Ray's own port may be another cluster's; the agent would do without, and start no jobs.
         head["dashboard_agent_listen_port"] = free_port()

@@ -102,7 +102,7 @@ def test_tiny_data_sets_train(recipe, tmp_path, digits, size, batch_size, ratio)
     assert [e["examples"] for e in epochs_of(config)] == [round((1 - ratio) * size)] * 3
 
 
-def test_one_example_at_ratio_one_half_rounds_to_an_empty_run(recipe, tmp_path, digits):
+def test_one_example_at_ratio_one_half_is_refused_as_its_epochs_would_be_empty(recipe, tmp_path, digits):
     write_few(digits, tmp_path / "few.beton", 1)
     config = parse_config(
         recipe(
@@ -111,9 +111,8 @@ def test_one_example_at_ratio_one_half_rounds_to_an_empty_run(recipe, tmp_path, 
             pruning={"ratio": 0.5, "max_ratio": None, "stratify": "none"},
         )
     )
-    summary = train(config)
-    assert [e["examples"] for e in epochs_of(config)] == [0] * 3
-    assert summary["test_examples"] == 355
+    with pytest.raises(UsageError, match="keeps 0.5 examples, rounded to 0, so no epoch trains on anything"):
+        train(config)
 
 
 def test_a_last_batch_of_one_example_trains_at_one_time_step(recipe, tmp_path, digits):
