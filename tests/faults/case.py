@@ -80,4 +80,6 @@ def outcome(job: Job, ended: Sequence[Ended]) -> Outcome:
 def without_particulars(line: str) -> str:
     """A message as the document has it: without addresses, and how exactly they were found not to answer."""
     line = re.sub(r"(localhost|\d+\.\d+\.\d+\.\d+):\d+", "HOST:PORT", line)
-    return re.sub(r"cannot be reached \(.*?\)", "did not answer within 5 s", line).strip()
+    line = re.sub(r"cannot be reached \(.*?\)", "did not answer within 5 s", line)
+    # The rank's time may be up before that of the first try which was not answered.
+    return line.replace("the store does not answer", "redis://HOST:PORT/0 did not answer within 5 s").strip()
