@@ -33,7 +33,6 @@ SLOWEST = [
     "dashboard/test_page.py",
     "reproduce/test_runs.py",
     "training/test_runs.py",
-    "selftest/test_rehearsal.py",
     "snn/test_networks.py",
     "training/test_resume.py",
     "launch/test_two_hosts.py",

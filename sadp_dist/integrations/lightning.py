@@ -95,14 +95,11 @@ class SpikeAwarePruning(Callback):
         Raises:
             UsageError: `fit` has not begun.
         """
-        if self._trainer is None:
-            raise UsageError(
-                "sampler(): the store does not exist before fit(); call sampler() in train_dataloader()"
-            )
+        trainer = self._running("sampler", "train_dataloader")
         if self._sampler is None or self._sampler.batch_size != batch_size:
             self._sampler = PruningSampler(self.store, batch_size)
         # Lightning passes this number to its samplers. `current_epoch` is one too low after a resume.
-        progress: Any = self._trainer.fit_loop.epoch_progress.current
+        progress: Any = trainer.fit_loop.epoch_progress.current
         self._sampler.set_epoch(progress.processed)
         return self._sampler
 
@@ -118,13 +115,15 @@ class SpikeAwarePruning(Callback):
         Raises:
             UsageError: `fit` has not begun.
         """
-        if self._trainer is None:
-            raise UsageError(
-                "total_steps(): the store does not exist before fit(); call total_steps() in "
-                "configure_optimizers()"
-            )
+        trainer = self._running("total_steps", "configure_optimizers")
         sampler = PruningSampler(self.store, batch_size)
-        return sampler.total_batches(self._trainer.max_epochs, self._trainer.accumulate_grad_batches)
+        return sampler.total_batches(trainer.max_epochs, trainer.accumulate_grad_batches)
+
+    def _running(self, call: str, hook: str) -> Trainer:
+        """Return the trainer; raise UsageError for a call before fit(), with the hook that it belongs in."""
+        if self._trainer is None:
+            raise UsageError(f"{call}(): the store does not exist before fit(); call {call}() in {hook}()")
+        return self._trainer
 
     @property
     def shard(self) -> Shard:
