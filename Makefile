@@ -6,6 +6,8 @@ SLOW ?= 1
 JOBS ?= 3
 PYTEST = env -u MAKEFLAGS $(VENV)/bin/python -m pytest
 PYTEST_ARGS = $(if $(filter 0,$(SLOW)),-m "not slow") $(ARGS)
+# Hundreds of processes import the package: without its bytecode, each would compile it again for half a second.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all-but-faults test-faults lint docs bench gpu setup clean
 

@@ -162,8 +162,7 @@ def measure(options: Options) -> Result:
                 "sorted form / one pass per round",
                 median_ratio(forms["sorted form"], forms["one pass per round"]),
                 "higher",
-                goal=10,
-                slack=2,
+                goal=10,  # not compared: NumPy sorts five times as fast with AVX-512 of some processors
             ),
             Ratio(
                 "Eq. 28 as written / one pass per round",

@@ -9,13 +9,14 @@ import torch
 from sklearn.datasets import load_digits
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 torch.manual_seed(0)
 images, labels = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
 images = images.float().view(-1, 1, 8, 8) / 16
 train_set = TensorDataset(images[:1400], labels[:1400])
-loader = DataLoader(train_set, batch_size=50, shuffle=True)
+test_set = TensorDataset(images[1400:], labels[1400:])
 
 network = nn.Sequential(
     *(layer.Conv2d(1, 32, 3, padding=1), layer.BatchNorm2d(32), neuron.LIFNode(step_mode="m")),
@@ -24,18 +25,24 @@ network = nn.Sequential(
 )
 functional.set_step_mode(network, "m")
 optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
-criterion = nn.CrossEntropyLoss()
+loader = DataLoader(train_set, batch_size=50, shuffle=True)
+test_loader = DataLoader(test_set, batch_size=100)
+
+
+def logits(x):
+    functional.reset_net(network)
+    return network(x.expand(4, *x.shape)).mean(0)  # the image at each of 4 time steps
+
 
 for epoch in range(10):
     trained_on = 0
     for x, y in loader:
-        loss = criterion(network(x.expand(4, *x.shape)).mean(0), y)  # the image at each of 4 time steps
-        loss.backward()
+        cross_entropy(logits(x), y).backward()
         optimizer.step()
         optimizer.zero_grad()
-        functional.reset_net(network)
         trained_on += len(x)
     with torch.no_grad():
-        hits = network.eval()(images[1400:].expand(4, -1, -1, -1, -1)).mean(0).argmax(1) == labels[1400:]
-    functional.reset_net(network.train())
-    print(f"epoch {epoch + 1:>2}: trained on {trained_on}, test accuracy {hits.float().mean():.2%}")
+        network.eval()
+        hits = sum((logits(x).argmax(1) == y).sum().item() for x, y in test_loader)
+        network.train()
+    print(f"epoch {epoch + 1:>2}: trained on {trained_on}, test accuracy {hits / len(test_set):.2%}")

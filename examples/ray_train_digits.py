@@ -17,7 +17,8 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from sklearn.datasets import load_digits
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.nn.functional import cross_entropy
+from torch.utils.data import TensorDataset
 
 
 def train(config):
@@ -25,13 +26,7 @@ def train(config):
     device, workers = get_device(), ray.train.get_context().get_world_size()
     images, labels = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     images = images.float().view(-1, 1, 8, 8) / 16
-    train_set = TensorDataset(images[:1400], labels[:1400], torch.arange(1400))
-    pruning = sadp_dist.PruningConfig(ratio=0.5, max_ratio=0.7, min_probability=0.3, epochs=10)
-    store = sadp_dist.connect("ray:auto", run="digits", dataset_size=1400, pruning=pruning)
-    store.reset()  # the actor outlives the job: start again
-    sampler = sadp_dist.loading.PruningSampler(store, 50 // workers)
-    # Not prepare_data_loader, which would split each rank's shard again.
-    loader = DataLoader(train_set, 50 // workers, sampler=sampler)
+    train_set = TensorDataset(images[:1400], labels[:1400])
 
     network = nn.Sequential(
         *(layer.Conv2d(1, 32, 3, padding=1), layer.BatchNorm2d(32), neuron.LIFNode(step_mode="m")),
@@ -41,32 +36,29 @@ def train(config):
     functional.set_step_mode(network, "m")
     network = prepare_model(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    criterion = nn.CrossEntropyLoss(reduction="none")
-    scorer = sadp_dist.scoring.SpikeAwareScorer(network)
+    pruner = sadp_dist.Pruner(network, train_set, ratio=0.5, epochs=10, store="ray:auto", run="digits")
+    pruner.store.reset()  # the actor outlives the job: start again
+    loader = pruner.loader(batch_size=50 // workers)  # has this worker's share: no prepare_data_loader
 
     def logits(x):
         functional.reset_net(network)
         return network(x.to(device).expand(4, *x.shape)).mean(0)  # the image at each of 4 time steps
 
-    for epoch in range(10):
-        sampler.set_epoch(epoch)
-        for x, y, index in loader:
-            weights = sampler.weights(index).to(device)
-            with scorer:
-                loss = sadp_dist.weighted_mean(criterion(logits(x), y.to(device)), weights)
-                loss.backward()
-            store.push(index, scorer.scores(weights / len(index)), epoch=epoch, valid=weights > 0)
+    for epoch in pruner.epochs():
+        for x, y in loader:
+            with pruner.step():
+                pruner.mean(cross_entropy(logits(x), y.to(device), reduction="none")).backward()
             optimizer.step()
             optimizer.zero_grad()
         with torch.no_grad():
             network.eval()
             hits = (logits(images[1400:]).argmax(1).cpu() == labels[1400:]).float()
             network.train()
-        if sampler.rank == 0:
-            trained_on = sampler.shard.drawn
+        if pruner.sampler.rank == 0:
+            trained_on = pruner.sampler.shard.drawn
             print(f"epoch {epoch + 1:>2}: trained on {trained_on}, test accuracy {hits.mean():.2%}")
-    store.save(config["scores"])  # includes the pushes of every worker
-    store.close()
+    pruner.store.save(config["scores"])  # includes the pushes of every worker
+    pruner.store.close()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The demo: train a small spiking network on scikit-learn's handwritten digits with two processes, once on the full data
-# and once with SADP at a pruning ratio of 0.5, and compare both runs.
+# and once with pruning at a ratio of 0.5, and compare both runs.
 #
 #   VENV     the virtual environment                                  (default .venv)
 #   NPROC    processes                                                (default 2)
@@ -34,17 +34,17 @@ train() {  # on a free port, so that two demos do not connect to each other
 }
 step "2. Train on the full data"
 train name=digits-full output="$RUNS/{name}" pruning.method=full
-step "3. Train with SADP at r = 0.5, on half of the examples"
-train name=digits-sadp output="$RUNS/{name}"
+step "3. Train with pruning at r = 0.5, on half of the examples"
+train name=digits-pruned output="$RUNS/{name}"
 
 step "4. Compare both runs"
-run sadp-dist report "$RUNS/digits-full" "$RUNS/digits-sadp"
+run sadp-dist report "$RUNS/digits-full" "$RUNS/digits-pruned"
 cat <<TEXT
 
-The runs (config.yaml, metrics.jsonl, checkpoints, TensorBoard logs) are in $RUNS/digits-full and $RUNS/digits-sadp.
+The runs (config.yaml, metrics.jsonl, checkpoints, TensorBoard logs) are in $RUNS/digits-full and $RUNS/digits-pruned.
 Next, run source $VENV/bin/activate and try:
-  sadp-dist stats --store $RUNS/digits-sadp
-  sadp-dist top --store $RUNS/digits-sadp -k 50 --images data/digits/images --split train --out hardest.png
+  sadp-dist stats --store $RUNS/digits-pruned
+  sadp-dist top --store $RUNS/digits-pruned -k 50 --images data/digits/images --split train --out hardest.png
   sadp-dist train configs/digits.yaml name=digits-random pruning.method=random
   sadp-dist dashboard --store $RUNS --images data/digits/images --split train
   tensorboard --logdir $RUNS

@@ -46,7 +46,8 @@ def main() -> None:
             "run directory first"
         )
     resume = options.resume or options.max_restarts > 0
-    existing = "overwrite" if options.overwrite else "resume" if resume else "refuse"
+    extend = "extend" if options.extend else "resume" if resume else "refuse"
+    existing = "overwrite" if options.overwrite else extend
 
     fewest, most = options.workers
     join_cluster(most, options)
@@ -96,6 +97,7 @@ def parse() -> argparse.Namespace:
         help="folder with data/ and runs/, the same on all machines (default: the current folder)",
     )
     parser.add_argument("--resume", action="store_true", help="as in sadp-dist train")
+    parser.add_argument("--extend", action="store_true", help="as in sadp-dist train")
     parser.add_argument("--overwrite", action="store_true", help="as in sadp-dist train")
     parser.add_argument("config", metavar="CONFIG.yaml")
     parser.add_argument("overrides", metavar="SECTION.KEY=VALUE", nargs="*")

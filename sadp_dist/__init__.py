@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sadp_dist import data, loading, scoring, selection, snn, store, training
     from sadp_dist.loading import weighted_mean
+    from sadp_dist.pruner import Pruner
     from sadp_dist.selection import PruningConfig
     from sadp_dist.store import connect, open_snapshot
 
 __version__ = "0.3.0.dev0"
 __all__ = [
+    "Pruner",
     "PruningConfig",
     "connect",
     "data",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _DEFINED_IN = {
+    "Pruner": "pruner",
     "PruningConfig": "selection",
     "connect": "store",
     "open_snapshot": "store",
@@ -43,3 +46,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -29,3 +29,16 @@ class StoreUnavailable(RuntimeError):
 
 class TrainingDiverged(RuntimeError):
     """The loss or its gradient is not finite."""
+
+
+class Stopped(RuntimeError):
+    """A signal ended the run after a step. Every rank raises it; the message says where the run is saved.
+
+    Args:
+        message: one line.
+        signal: its number.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -226,7 +226,8 @@ class Section(BaseModel, metaclass=_OneLineErrors):
 
     @model_validator(mode="after")
     def _refuse_without_effect(self: Self) -> Self:
-        given = {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
+        off = (None, "none")
+        given = {name: value for name in self.model_fields_set if (value := getattr(self, name)) not in off}
         for name, needs in sorted(self.without_effect(given).items()):
             raise UsageError(
                 f"{name}={_shown(given[name])} has an effect only with {needs.key}="
@@ -266,6 +267,16 @@ def options_of_kinds(section: type[Section]) -> dict[str, list[str]]:
 def section_in(hint: Any) -> type[Section] | None:
     """Return the section class that a type hint is, or None."""
     return hint if isinstance(hint, type) and issubclass(hint, Section) else None
+
+
+def section_in_list(hint: Any) -> type[Section] | None:
+    """Return the section class of which a type hint is a list, or None."""
+    return section_in(get_args(hint)[0]) if get_origin(hint) is list else None
+
+
+def allowed_in_list(entry: type[Section]) -> str:
+    """Return what a list of sections may be, in words."""
+    return f"a list of sections with the keys {', '.join(entry.model_fields)}"
 
 
 def _base_of(section: type[Section]) -> type[Section]:
@@ -309,13 +320,20 @@ def _first_problem(error: ValidationError, section: type[Section], values: Any) 
     unknown = [problem for problem in problems if problem["type"] in ("extra_forbidden", "invalid_key")]
     problem = unknown[0] if unknown and problems[0]["type"] == "missing" else problems[0]
     path: list[str] = []
-    for part in problem["loc"]:
+    parts = iter(problem["loc"])
+    for part in parts:
         path.append(str(part))
         field = section.model_fields.get(str(part))
         if field is None:
             return _unknown_key(path, section, values)
         values = values.get(part) if isinstance(values, Mapping) else None
-        inner = section_in(field.annotation)
+        inner, entry = section_in(field.annotation), section_in_list(field.annotation)
+        if entry is not None:
+            number = next(parts, None)
+            if not isinstance(number, int):
+                return _wrong_value(problem, path, values, allowed_in_list(entry))
+            path[-1] += f"[{number}]"
+            inner, values = entry, values[number]
         if inner is None:
             return _wrong_value(problem, path, values, allowed_values(field.annotation, field.metadata))
         section = inner.kind_of(values) if problem["type"] != "value_error" else inner
@@ -362,6 +380,6 @@ def _own_check(problem: ErrorDetails, path: list[str], section: type[Section] | 
     message = without_password(str(problem["ctx"]["error"]))
     if not path:
         return message
-    key = message.partition("=")[0]
+    key = message.partition("=")[0].partition("[")[0]
     known = section is not None and (key in section.model_fields or key in options_of_kinds(section))
     return f"{'.'.join(path)}{'.' if known else ': '}{message}"

@@ -18,8 +18,10 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 # torch.compile starts processes that import torch, to compile at the same time; the tests compile little.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("no deadline", deadline=None)
+# How long an example takes, or to find one, says more about the machine than about the code.
+hypothesis.settings.register_profile(
+    "no deadline", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("no deadline")
 
 

@@ -23,6 +23,8 @@ from multiprocessing import reduction
 from pathlib import Path
 from typing import IO, Any
 
+from tests.ports import free_port
+
 PRELOADED = [
     "tests.forked",
     "torch._dynamo",  # which every optimizer imports
@@ -162,8 +164,6 @@ def run_ranks(
 
 def rank_environments(ranks: int) -> list[dict[str, str]]:
     """The variables of each rank of a job on this machine."""
-    from tests.store.redis_server import free_port
-
     job = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1"}
     job["MASTER_PORT"] = free_port()
     each = [{**job, "RANK": rank, "LOCAL_RANK": rank} for rank in range(ranks)]
@@ -228,6 +228,7 @@ def _main(arguments: list[str], cwd: str, env: dict[str, str], streams: list[int
     os.environ.clear()
     os.environ.update(env)
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    multiprocessing.set_start_method(None, force=True)  # or its own processes would start another server
     status = _run(arguments)
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.redis_server import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "stores.md").read_text(encoding="utf-8")
@@ -40,4 +40,4 @@ def test_the_commands_for_redis_train_answer_and_clean_up(tmp_path):
         for text in ("epoch   2/2", "created", "effective sample size", "highest scores", "removed")
     )
     assert 0 < epochs < runs < stats < top < removed, done.stdout + done.stderr
-    assert (tmp_path / "runs" / "digits-sadp" / "metrics.jsonl").exists()
+    assert (tmp_path / "runs" / "digits-pruned" / "metrics.jsonl").exists()

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sadp_dist.allowed import allowed_values
-from sadp_dist.sections import OnlyWith, Section, section_in
+from sadp_dist.sections import OnlyWith, Section, allowed_in_list, section_in, section_in_list
 from sadp_dist.training import TrainConfig
 
 
@@ -32,9 +32,11 @@ def _section(config: type[Section], path: str) -> list[str]:
         names = " or ".join(f"`{kind}`" for kind in kinds)
         lines += [f"Only with `{path}.{config.kind_key}` {names}:", "", *_table(options, path, own)]
     for name, field in config.model_fields.items():
-        inner = section_in(field.annotation)
+        inner, entry = section_in(field.annotation), section_in_list(field.annotation)
         if inner is not None:
             lines += _section(inner, f"{path}.{name}" if path else name)
+        if entry is not None:
+            lines += _section(entry, f"{path}.{name}[]")
     return lines
 
 
@@ -55,6 +57,8 @@ def _table(config: type[Section], path: str, keys: list[str]) -> list[str]:
         field = config.model_fields[name]
         if section_in(field.annotation) is not None:
             shown, default = "section", ""
+        elif (entry := section_in_list(field.annotation)) is not None:
+            shown, default = allowed_in_list(entry), _default(field)
         else:
             shown, default = allowed_values(field.annotation, field.metadata), _default(field)
         if name not in meanings:

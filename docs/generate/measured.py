@@ -18,7 +18,7 @@ setting such as r = 0.5 does not count. Each figure needs one of these:
   paragraph or table in the next line: `<!-- settings -->`. The kinds are `settings`, `from papers`,
   `examples` (of output) and `facts` (sizes, formats and versions of other things).
 
-The pages that programs write (docs/benchmarks.md, the table of faults) are not checked.
+The pages that programs write (docs/benchmarks.md, the tables of faults and mistakes) are not checked.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ _MARK = re.compile(
     re.M | re.S,
 )
 _CODE = re.compile(r"^```.*?^```$|^(?: {4}[^\n]*\n)+|``.+?``|`[^`]*`", re.M | re.S)
-_WRITTEN_BY_TESTS = re.compile(r"<!-- the table of faults -->.*?<!-- end of the table -->", re.S)
+_WRITTEN_BY_TESTS = re.compile(
+    r"<!-- the table of (?:faults|mistakes: \w+) -->.*?<!-- end of the table -->", re.S
+)
 _ELSEWHERE = re.compile(r"!\[[^\]]*\]\([^)]*\)|\]\([^)]*\)|<!--.*?-->|<[a-z][^>]*>", re.S)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sadp_dist.cli.imports import Imports
-from sadp_dist.cli.train import Config, Overrides, Overwrite, Resume, existing_run
+from sadp_dist.cli.train import Config, Extend, Overrides, Overwrite, Resume, existing_run
 from sadp_dist.errors import UsageError
 
 
@@ -16,6 +16,7 @@ def check(
     config: Config,
     overrides: Overrides = None,
     resume: Resume = False,
+    extend: Extend = False,
     overwrite: Overwrite = False,
     imports: Imports = None,
     nnodes: Annotated[
@@ -34,15 +35,16 @@ def check(
 
         sadp-dist check configs/digits.yaml store.url=redis://scores --nnodes 1:3 --nproc-per-node 2
     """
-    existing = existing_run(resume, overwrite)
+    existing = existing_run(resume, overwrite, extend)
     nodes = _range(nnodes)
     from sadp_dist.training.stages import load_stages
 
-    stages = load_stages(config, overrides or [], imports or [], resume)
+    stages = load_stages(config, overrides or [], imports or [], resume or extend)
     from sadp_dist.training.check import check as check_run  # imports torch, which takes seconds
+    from sadp_dist.training.resume import existing_by_stage
 
-    for run in stages:
-        check_run(run, existing, nodes, nproc_per_node)
+    for run, of_run in zip(stages, existing_by_stage(stages, existing), strict=True):
+        check_run(run, of_run, nodes, nproc_per_node)
     print(f"{config}: run {', then '.join(repr(run.name) for run in stages)} can start")
 
 

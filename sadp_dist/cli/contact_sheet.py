@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.data import open_images
+from sadp_dist.data.fingerprints import check_data_of_run
 from sadp_dist.errors import UsageError
+from sadp_dist.loading.shown_images import open_shown_images
 
 if TYPE_CHECKING:
-    from sadp_dist.report.hardest_examples import TrainingImages
+    from sadp_dist.store import StoreStats
 
 
 def draw_contact_sheet(
-    source: str, split: str | None, indices: NDArray[np.int64], scores: NDArray[np.float32], out: Path
+    source: str,
+    split: str | None,
+    indices: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    out: Path,
+    run: StoreStats | None = None,
 ) -> list[str]:
     """Draw images in reading order, each under its label and score.
 
@@ -25,6 +31,7 @@ def draw_contact_sheet(
         indices: (k,) of the examples.
         scores: (k,) of the examples.
         out: the image file to write; its suffix selects the format.
+        run: the statistics of the run, which know its data.
 
     Returns:
         The label of each example: the class name, or the class number if the source has no names.
@@ -35,12 +42,9 @@ def draw_contact_sheet(
     from sadp_dist.report.contact_sheet import contact_sheet
     from sadp_dist.report.hardest_examples import class_names
 
-    dataset = _open(source, split)
-    if len(indices) and indices.max() >= len(dataset):
-        raise UsageError(
-            f"--images {source} holds {len(dataset):,} images, but the run scored example {indices.max()}; "
-            "give the source and split that the run trained on"
-        )
+    dataset = open_shown_images(source, split)
+    if run is not None:
+        check_data_of_run(f"--images {source}", dataset, run.dataset_size, run.data)
     examples = [dataset[int(index)] for index in indices]
     names = class_names(dataset)
     labels = [names[label] if names else str(label) for _, label in examples]
@@ -51,13 +55,3 @@ def draw_contact_sheet(
     except (OSError, ValueError) as error:
         raise UsageError(f"--out {out} cannot be written: {' '.join(str(error).split())}") from None
     return labels
-
-
-def _open(source: str, split: str | None) -> TrainingImages:
-    if not source.endswith(".beton"):
-        return open_images(source, split)
-    if split is not None:
-        raise UsageError(f"--split {split}: a .beton file holds one split; leave it out")
-    from sadp_dist.loading.beton_images import BetonImages
-
-    return BetonImages(source)

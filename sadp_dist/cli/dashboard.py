@@ -34,7 +34,7 @@ def dashboard(
     ] = 8080,
     images: Annotated[
         str | None,
-        typer.Option(help="Training images of the runs: folder, .zip or parquet.", metavar="SOURCE"),
+        typer.Option(help="Training images of the runs: folder, .zip, parquet or .beton.", metavar="SOURCE"),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Subfolder of SOURCE, such as train.")] = None,
     token: Annotated[

@@ -41,11 +41,13 @@ def dry_run_table(found: DryRun) -> Table:
         "epochs": f"{found.tracking} of tracking, then {len(sizes):,}"
         if found.tracking
         else f"{len(sizes):,}",
+        "curriculum": _curriculum(found),
         "examples per epoch": _range(sizes),
         "steps per epoch": _range([found.steps(size) for size in sizes]),
         "total steps": f"{found.steps_in_all:,}",
         "total examples": f"{found.examples:,}, on full data {found.examples_of_full_data:,}",
-        "time against full data": f"about {abs(found.time_saved):.1%} {saved}, by the number of examples",
+        "time against full data": f"about {abs(found.time_saved):.1%} {saved}, by the number of examples"
+        f"{' and time steps' if training.curriculum else ''}",
         "first step": f"{_loss(found)}{found.step_seconds:.1f} s",
     }
     if found.memory is not None:
@@ -68,12 +70,21 @@ def _learning(found: DryRun) -> str:
     return ", ".join([rule, *(f"{key}={value}" for key, value in learning.items() if value is not None)])
 
 
+def _curriculum(found: DryRun) -> str:
+    """Return what the epochs of each phase after tracking are like."""
+    phases = [phase for phase in found.phases.all if phase.of_curriculum]
+    return "; ".join(f"{phase.in_words} until epoch {phase.end:,}" for phase in phases) or "none"
+
+
 def _hyperparameters(found: DryRun) -> str:
     pruning = found.config.pruning
     if pruning.method == "full":
         return ""
     max_ratio = "" if pruning.max_ratio is None else f", r_max = {pruning.max_ratio:g}"
-    floor = "" if pruning.min_probability == 0 else f", β = {pruning.min_probability:g}"
+    floor = ""
+    if pruning.min_probability > 0 and pruning.rule.floor(1, 1) is not None:
+        unit = " S / N" if pruning.floor == "relative" else ""
+        floor = f", β = {pruning.min_probability:g}{unit}"
     return f", r = {pruning.ratio:g}{max_ratio}{floor}"
 
 

@@ -20,6 +20,7 @@ from sadp_dist.cli import (
     dashboard,
     doctor,
     export,
+    plan,
     queries,
     rendezvous,
     report,
@@ -29,7 +30,7 @@ from sadp_dist.cli import (
     serve,
     train,
 )
-from sadp_dist.errors import AgreedError, StoreUnavailable, TrainingDiverged, UsageError
+from sadp_dist.errors import AgreedError, Stopped, StoreUnavailable, TrainingDiverged, UsageError
 
 app = typer.Typer(
     name="sadp-dist",
@@ -59,6 +60,7 @@ def options(
 
 app.command()(train.train)
 app.command()(check.check)
+app.command()(plan.plan)
 app.command()(beton.beton)
 app.command()(queries.stats)
 app.command()(queries.top)
@@ -75,7 +77,11 @@ app.command()(selftest.selftest)
 
 
 def main() -> None:
-    """Run a command. Exit status: 0 success, 2 usage or configuration error, 1 any other error."""
+    """Run a command.
+
+    Exit status: 0 success, 2 usage or configuration error, 128 + n if signal n ended a run after saving it, 1
+    any other error.
+    """
     warnings.showwarning = _warn
     command: Any = typer.main.get_command(app)
     assert isinstance(command, TyperGroup)
@@ -89,6 +95,10 @@ def main() -> None:
     except UsageError as error:
         _complain(str(error))
         sys.exit(2)
+    except Stopped as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            _complain(str(stopped))
+        sys.exit(128 + stopped.signal)
     except (StoreUnavailable, TrainingDiverged) as error:
         _complain(str(error))
         sys.exit(1)

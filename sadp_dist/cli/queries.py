@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console, Group
 from rich.live import Live
@@ -49,13 +50,13 @@ def stats(
 
     A live run, whose store is in Ray or Redis:
 
-        sadp-dist stats --store redis://localhost:6379 --run digits-sadp --watch
+        sadp-dist stats --store redis://localhost:6379 --run digits-pruned --watch
 
     A run directory. Every checkpoint contains the store; the newest one is shown:
 
-        sadp-dist stats --store runs/digits-sadp
+        sadp-dist stats --store runs/digits-pruned
 
-        sadp-dist stats --store runs --run digits-sadp --json
+        sadp-dist stats --store runs --run digits-pruned --json
     """
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other; give one")
@@ -101,9 +102,9 @@ def top(
 
     The 20 highest scores, and the 10 largest changes since the previous score:
 
-        sadp-dist top --store runs/digits-sadp -k 20
+        sadp-dist top --store runs/digits-pruned -k 20
 
-        sadp-dist top --store runs/digits-sadp --changed
+        sadp-dist top --store runs/digits-pruned --changed
 
     A contact sheet of the images with their labels and scores:
 
@@ -117,6 +118,9 @@ def top(
         opened, by = open_store(), "change" if changed else "score"
         indices, values = opened.top(k, lowest=lowest, by=by)
         scores = opened.scores(indices)
+        figures = None if images is None else opened.stats()
+    there = ~np.isnan(scores)  # all, unless the run has begun again between the queries
+    indices, values, scores = indices[there], values[there], scores[there]
     rows: list[dict[str, Any]] = [
         {"index": int(index), by: float(value), "score": float(score)}
         for index, value, score in zip(indices, values, scores, strict=True)
@@ -124,7 +128,7 @@ def top(
     if images is not None and out is not None:
         from sadp_dist.cli.contact_sheet import draw_contact_sheet
 
-        labels = draw_contact_sheet(images, split, indices, values, out)
+        labels = draw_contact_sheet(images, split, indices, values, out, figures)
         for row, label in zip(rows, labels, strict=True):
             row["label"] = label
     console = Console(highlight=False)

@@ -34,7 +34,7 @@ def report(
     images: Annotated[
         str | None,
         typer.Option(
-            help="Training images: folder, .zip or parquet.",
+            help="Training images: folder, .zip, parquet or .beton.",
             metavar="SOURCE",
             show_default="data.train of each run",
         ),
@@ -50,7 +50,7 @@ def report(
     Ratios and differences refer to the first run. Runs that differ only in their seed are combined, with mean
     and standard deviation:
 
-        sadp-dist report runs/digits-full runs/digits-sadp
+        sadp-dist report runs/digits-full runs/digits-pruned
 
     The page is a single file that you can send. It shows the images of the hardest examples if the training
     images are available; name them if they have moved:
@@ -84,7 +84,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         if methods.count(method) > 1:
             method = Path(row["run"]).name
         table.add_row(
-            escape(method if row["finished"] else f"{method} (at epoch {row['epochs']})"),
+            escape(
+                method if row["finished"] else f"{method} ({row['epochs']} of {row['planned_epochs']} epochs)"
+            ),
             "-" if row["test_accuracy"] is None else f"{row['test_accuracy']:.2%}",
             f"{row['examples']:,}",
             f"{row['seconds']:,.1f} s",

@@ -71,7 +71,7 @@ def reproduce(
     from sadp_dist.reproduce.experiment_setting import ExperimentSetting
     from sadp_dist.reproduce.job_runner import run_jobs
     from sadp_dist.reproduce.output import show, write
-    from sadp_dist.training.run import is_done
+    from sadp_dist.training.resume import is_done
 
     for name in names:
         check_choice("NAME", name, EXPERIMENTS)

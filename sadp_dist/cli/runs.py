@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,28 +12,38 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sadp_dist.cli.stats_table import ago, show
+from sadp_dist.cli.stats_table import ago, epoch_of, show
 from sadp_dist.errors import UsageError
 
 StoreUrl = Annotated[
     str, typer.Option("--store", help="ray:auto, ray://HOST:PORT or redis://HOST:PORT/DB.", metavar="URL")
 ]
+UNSHOWN = ("epochs", "since")
+"""Facts that are shown in the cells of others."""
 
 
 def runs(
-    store: StoreUrl,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            help="ray:auto, ray://HOST:PORT, redis://HOST:PORT/DB, or a folder of run directories.",
+            metavar="URL|FOLDER",
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the runs in a store, with the epoch of each.
+    """List the runs in a store or a folder: done, running or stopped, and at which epoch.
 
-    The runs in a Redis server:
+    The runs in a Redis server, and those in a folder:
 
         sadp-dist runs --store redis://localhost:6379
+
+        sadp-dist runs --store runs
     """
     from sadp_dist.passwords import without_password
-    from sadp_dist.store import list_runs
 
-    found = sorted(list_runs(store), key=lambda run: str(run["run"]))
+    found = sorted(_found_in(store), key=lambda run: str(run["run"]))
     console = Console(highlight=False)
     if as_json:
         console.print_json(data=found)
@@ -41,12 +52,22 @@ def runs(
         console.print(f"{without_password(store)} holds no runs", markup=False)
         return
     table = Table()
-    names = list(dict.fromkeys(name for run in found for name in run))
+    names = [name for name in dict.fromkeys(name for run in found for name in run) if name not in UNSHOWN]
     for name in names:
-        table.add_column(name.replace("_", " "), justify="left" if name == "run" else "right")
+        table.add_column(name.replace("_", " "), justify="left" if name in ("run", "state") else "right")
     for run in found:
-        table.add_row(*(escape(_cell(name, run.get(name))) for name in names))
+        table.add_row(*(escape(_cell(name, run)) for name in names))
     console.print(table)
+
+
+def _found_in(store: str) -> list[dict[str, Any]]:
+    from sadp_dist.store import BACKENDS, list_runs
+
+    if "://" in store or store.partition(":")[0] in BACKENDS or not Path(store).is_dir():
+        return list_runs(store)
+    from sadp_dist.report.runs_in_folder import runs_in_folder
+
+    return runs_in_folder(Path(store))
 
 
 def remove(
@@ -58,7 +79,7 @@ def remove(
 
     The run directory and its checkpoints are kept:
 
-        sadp-dist rm --store redis://localhost:6379 --run digits-sadp
+        sadp-dist rm --store redis://localhost:6379 --run digits-pruned
     """
     from sadp_dist.store import list_runs, remove_run
 
@@ -71,7 +92,7 @@ def remove(
                 f"removing the run {run!r} needs confirmation, and the input is not a terminal; add --yes"
             )
         facts = known[run]
-        progress = f"N = {show(facts['dataset_size'])}, epoch {show(facts['epoch'])}"
+        progress = f"N = {show(facts['dataset_size'])}, epoch {epoch_of(facts['epoch'], facts.get('epochs'))}"
         if not typer.confirm(f"Remove the run {run} ({progress}) and all its scores?"):
             raise typer.Exit(1)
     remove_run(store, run)
@@ -84,5 +105,10 @@ def runs_there(names: Iterable[str]) -> str:
     return f"the store holds {known}" if known else "the store holds no runs"
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, run: Mapping[str, Any]) -> str:
+    value = run.get(name)
+    if name == "epoch":
+        return epoch_of(value, run.get("epochs"))
+    if name == "state":
+        return str(value or "-") if value in (None, "running") else f"{value} {ago(run.get('since'))}"
     return ago(value) if name in ("created", "last_snapshot") else show(value)

@@ -26,10 +26,13 @@ def figures_table(figures: dict[str, Any], recorded: EpochRecord | None = None) 
         figures: from ``StoreStats.to_dict``.
         recorded: the latest epoch for which training recorded metrics.
     """
+    from sadp_dist.selection.score_quality import in_words  # not at the top: every command would load numba
+
     groups = Table.grid(padding=(0, 4, 0, 0))
     run = {**_examples(figures), **_plan(figures)}
     groups.add_row(_pairs(run), _pairs({**_store(figures), **_training(figures, recorded)}))
-    title = Text(f"run {figures['run']}", style="italic")
+    said = in_words(figures["noise_ratio"])
+    title = Text(f"run {figures['run']}" + ("" if said is None else f": {said}"), style="italic")
     return Group(title, groups, "", _quantiles(figures), "", _histogram(figures["score_histogram"]))
 
 
@@ -53,6 +56,13 @@ def ago(moment: float | None) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def epoch_of(epoch: int | None, epochs: int | None) -> str:
+    """Return an epoch counted from 0 for a person, such as "21 of 30"; None is "-"."""
+    if epoch is None:
+        return "-"
+    return f"{epoch + 1:,}" if epochs is None else f"{epoch + 1:,} of {epochs:,}"
+
+
 def _examples(figures: dict[str, Any]) -> dict[str, str]:
     return {
         "method": figures["method"],
@@ -65,16 +75,20 @@ def _examples(figures: dict[str, Any]) -> dict[str, str]:
 def _plan(figures: dict[str, Any]) -> dict[str, str]:
     floor = show(figures["floor"])
     return {
-        "planned epoch": show(figures["epoch"]),
+        "planned epoch": epoch_of(figures["epoch"], figures["epochs"]),
         "pruning ratio r": show(figures["ratio"]),
         "subset size S": show(figures["subset_size"]),
         "drawn": show(figures["drawn"]),
         "capped at p = 1": show(figures["capped"]),
         "floor of p": f"{floor}, all equal" if figures["floor_in_force"] else floor,
         "smoothing γ": show(figures["gamma"]),
-        "largest weight": show(figures["largest_weight"]),
+        "largest weight": show(figures["largest_weight"]) + _power(figures["weight_exponent"]),
         "effective sample size": show(figures["effective_sample_size"]),
     }
+
+
+def _power(exponent: float | None) -> str:
+    return "" if exponent in (None, 1) else f", θ = {exponent:.2g}"
 
 
 def _store(figures: dict[str, Any]) -> dict[str, str]:
@@ -91,6 +105,7 @@ def _store(figures: dict[str, Any]) -> dict[str, str]:
         "ranks waited for": show(figures["waiting_ranks"]),
         "last snapshot": ago(figures["last_snapshot"]),
         "mean staleness": show(figures["staleness_mean"]),
+        "noise ratio η": show(figures["noise_ratio"]),
     }
 
 
@@ -101,17 +116,17 @@ def _training(figures: dict[str, Any], recorded: EpochRecord | None) -> dict[str
     if recorded is not None:
         shown = [name for name in TRAINING if name in recorded.training] or list(recorded.training)
         for name in shown[:2]:
-            rows[name.replace("_", " ")] = f"{recorded.training[name]:.4g} at epoch {recorded.epoch}"
+            rows[name.replace("_", " ")] = f"{recorded.training[name]:.4g} at epoch {recorded.epoch + 1}"
     return rows
 
 
 def _ranks(epochs: list[int]) -> str:
-    """Return the epoch of the most advanced rank, and the ranks behind it."""
-    latest = max(epochs)
+    """Return the epoch of the most advanced rank, counted from 1, and the ranks behind it."""
+    latest = max(epochs) + 1
     behind = [
-        f"{rank} at {epoch}" if epoch >= 0 else f"{rank} not yet"
+        f"{rank} at {epoch + 1}" if epoch >= 0 else f"{rank} not yet"
         for rank, epoch in enumerate(epochs)
-        if epoch < latest
+        if epoch + 1 < latest
     ]
     if not behind:
         return f"{latest}, all {len(epochs)}" if len(epochs) > 1 else f"{latest}"

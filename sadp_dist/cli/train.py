@@ -24,6 +24,10 @@ Overrides = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue from the newest checkpoint, if there is one.")
 ]
+Extend = Annotated[
+    bool,
+    typer.Option("--extend", help="As --resume, with more epochs than the run had: training.epochs=N."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete the run that is in the run directory.")]
 
 
@@ -31,6 +35,7 @@ def train(
     config: Config,
     overrides: Overrides = None,
     resume: Resume = False,
+    extend: Extend = False,
     overwrite: Overwrite = False,
     imports: Imports = None,
     dry_run: Annotated[
@@ -62,14 +67,19 @@ def train(
 
         sadp-dist train configs/imagenet-sew-resnet34-chain.yaml finetune.training.epochs=5
 
-    After a crash, the same command with --resume continues in the middle of the epoch. To view a run, use
-    `sadp-dist report RUN_DIR`, `sadp-dist stats --store RUN_DIR` or `tensorboard --logdir RUN_DIR`.
+    After a crash, the same command with --resume continues in the middle of the epoch. The data and the run
+    directory may have moved. --extend trains on for more epochs; the schedules then span all of them:
+
+        sadp-dist train configs/digits.yaml training.epochs=60 --extend
+
+    To view a run, use `sadp-dist report RUN_DIR`, `sadp-dist stats --store RUN_DIR` or
+    `tensorboard --logdir RUN_DIR`.
     """
-    existing = existing_run(resume, overwrite)
+    existing = existing_run(resume, overwrite, extend)
     from sadp_dist.training.stages import load_stages
 
     try:
-        stages = load_stages(config, overrides or [], imports or [], resume)
+        stages = load_stages(config, overrides or [], imports or [], resume or extend)
     except UsageError as error:  # every rank reads the same file
         raise AgreedError(str(error)) from None
     if dry_run:
@@ -83,8 +93,12 @@ def train(
     train_stages(stages, existing)
 
 
-def existing_run(resume: bool, overwrite: bool) -> Literal["refuse", "resume", "overwrite"]:
+def existing_run(
+    resume: bool, overwrite: bool, extend: bool
+) -> Literal["refuse", "resume", "extend", "overwrite"]:
     """Return what to do with a run that is already in the run directory."""
-    if resume and overwrite:
-        raise AgreedError("--resume and --overwrite exclude each other; give one")
-    return "resume" if resume else "overwrite" if overwrite else "refuse"
+    if overwrite and (resume or extend):
+        raise AgreedError(
+            f"{'--resume' if resume else '--extend'} and --overwrite exclude each other; give one"
+        )
+    return "extend" if extend else "resume" if resume else "overwrite" if overwrite else "refuse"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Hashable
 from typing import Annotated, Any, Literal, NamedTuple
@@ -90,7 +91,7 @@ def make_router(runs: Runs, images: Thumbnails | None) -> APIRouter:
     @router.get("/runs/{run:path}/stats", responses=of_a_run, response_model=Stats)
     async def stats(request: Request, run: RunName) -> Response:
         """Return a run's current statistics: the latest plan, the store and the scores."""
-        return await answer(request, run, "stats", _stats)
+        return await answer(request, run, "stats", lambda store: _stats(store, images))
 
     @router.get("/runs/{run:path}/history", responses=of_a_run, response_model=list[EpochRecord])
     async def history(
@@ -159,18 +160,27 @@ def respond(request: Request, document: Document) -> Response:
     return Response(document.body, media_type="application/json", headers=headers)
 
 
-def _stats(store: RunView) -> dict[str, Any]:
+def _stats(store: RunView, images: Thumbnails | None) -> dict[str, Any]:
     began = time.monotonic()
     figures = store.stats()
     answered_in = time.monotonic() - began
-    return Stats(**vars(figures), answered_in=answered_in, at=time.time()).to_dict()
+    problem = None if images is None else images.problem_with(figures.dataset_size, figures.data)
+    return Stats(**vars(figures), answered_in=answered_in, at=time.time(), images_problem=problem).to_dict()
+
+
+def _shows(images: Thumbnails | None, store: RunView) -> bool:
+    """Whether the images are those of a run; others would be shown under its examples' numbers."""
+    if images is None:
+        return False
+    figures = store.stats()
+    return images.problem_with(figures.dataset_size, figures.data) is None
 
 
 def _classes(store: RunView, images: Thumbnails | None) -> dict[str, Any] | None:
     figures = store.classes()
     if figures is None:
         return None
-    names = images.classes if images is not None and sum(figures.examples) == len(images) else []
+    names = images.classes if images is not None and _shows(images, store) else []
     rows = zip(figures.examples, figures.drawn, figures.score_mean, strict=True)
     return {
         "epoch": figures.epoch,
@@ -193,18 +203,20 @@ def _top(
 ) -> list[dict[str, Any]]:
     indices, values = store.top(k, lowest=lowest, by=by)
     scores = values if by == "score" else store.scores(indices)
-    # Images of another data set would be shown under its examples' numbers.
-    known = images is not None and store.stats().dataset_size == len(images)
+    known = _shows(images, store)
     rows = []
     for index, value, score in zip(indices.tolist(), values.tolist(), scores.tolist(), strict=True):
+        if math.isnan(score):  # the run has begun again since the first query
+            continue
         label = images.label(index) if images is not None and known else None
+        names = [] if images is None else images.classes
         rows.append(
             {
                 "index": index,
                 "value": value,
                 "score": score,
                 "label": label,
-                "name": None if images is None or label is None else images.classes[label],
+                "name": None if label is None or label >= len(names) else names[label],
                 "image": None if label is None else f"/api/images/{index}",
             }
         )

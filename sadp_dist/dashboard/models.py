@@ -22,6 +22,9 @@ class RunSummary(BaseModel):
     dataset_size: int | None = Field(None, description="N.")
     method: str | None = Field(None, description="The pruning rule.")
     epoch: int | None = Field(None, description="Epoch of the latest plan, from 0.")
+    epochs: int | None = Field(None, description="Epochs of the run.")
+    state: str | None = Field(None, description="done, running or stopped; null if unknown.")
+    since: float | None = Field(None, description="Unix time in seconds of the last activity.")
     created: float | None = Field(None, description="Unix time in seconds.")
     last_snapshot: float | None = Field(None, description="Unix time in seconds.")
     planner: str | None = Field(None, description="The process that plans; null if there is none.")
@@ -35,10 +38,13 @@ class Stats(StoreStats):
     Attributes:
         answered_in: seconds that the store took to answer.
         at: Unix time of the answer, in seconds.
+        images_problem: why the images of --images are not shown for this run; null if they are its images, or
+            without --images.
     """
 
     answered_in: float
     at: float
+    images_problem: str | None
 
 
 class ClassRow(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.passwords import without_password
 from sadp_dist.store import BACKENDS, RunView, attach, list_runs, open_snapshot
-from sadp_dist.store.backends.saved import newest_in
+from sadp_dist.store.backends.saved import CHECKPOINTS, newest_in
 
 TIMEOUT = 2.0
 """Seconds until a store that does not answer is considered unreachable."""
@@ -103,18 +103,25 @@ class FolderSource:
 
     def runs(self) -> list[dict[str, Any]]:
         self._folders = self._find_folders()
-        found = {(name, *at) for name, folder in self._folders.items() if (at := _newest(folder))}
+        found: set[tuple[str, Path, float]] = set()
+        problems: list[dict[str, Any]] = []
+        for name, folder in self._folders.items():
+            try:
+                if newest := _newest(folder):
+                    found.add((name, *newest))
+            except UsageError as error:
+                problems.append({"run": name, "last_snapshot": None, "problem": str(error)})
         self._described = {
             (file, saved): self._described.get((file, saved)) or _describe(name, file, saved)
             for name, file, saved in sorted(found)
         }
-        return list(self._described.values())
+        return [*self._described.values(), *problems]
 
     def open(self, run: str) -> OpenRun:
         return SavedRun(self._folders[run])
 
     def _find_folders(self) -> dict[str, Path]:
-        if (self._folder / "checkpoints").is_dir():
+        if (self._folder / CHECKPOINTS).is_dir():
             return {self._folder.name: self._folder}
         try:
             return {path.name: path for path in self._folder.iterdir() if path.is_dir()}
@@ -141,7 +148,11 @@ class SavedRun:
 
 
 def _newest(folder: Path) -> tuple[Path, float] | None:
-    """Return a run's newest saved store and its time; None if there is none."""
+    """Return a run's newest saved store and when it was written; None if there is none.
+
+    Raises:
+        UsageError: the folder holds several runs, or a damaged store.
+    """
     try:
         file = newest_in(folder)
         return None if file is None else (file, file.stat().st_mtime)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import lru_cache
 
 from PIL import Image
 
 from sadp_dist.dashboard.query_cache import QueryCache
-from sadp_dist.data import open_images
+from sadp_dist.data.fingerprints import check_data_of_run, fingerprints_of
 from sadp_dist.errors import UsageError
+from sadp_dist.loading.shown_images import open_shown_images
 
 KEPT = 512
 SMALLEST, LARGEST = 16, 256
@@ -23,18 +25,23 @@ class NoSuchImage(LookupError):
 class Thumbnails:
     """Training images by index.
 
-    They are shown for the runs with the same number of examples. A request contains an index, never a path.
+    They are shown for the runs that trained on them. A request contains an index, never a path.
 
     Args:
-        source, split: as for `open_images`.
+        source, split: as for `open_shown_images`.
+
+    Attributes:
+        fingerprints: of the images, by kind.
 
     Raises:
-        UsageError, MissingExtra: as `open_images` does.
+        UsageError, MissingExtra: as `open_shown_images` does.
     """
 
     def __init__(self, source: str, split: str | None) -> None:
-        self._images = open_images(source, split)
-        self._cache = QueryCache(f"--images {source}")
+        self._images = open_shown_images(source, split)
+        self._name = f"--images {source}"
+        self._cache = QueryCache(self._name)
+        self.fingerprints = fingerprints_of(self._images)
         self._thumbnail = lru_cache(KEPT)(self._draw)
 
     def __len__(self) -> int:
@@ -42,8 +49,21 @@ class Thumbnails:
 
     @property
     def classes(self) -> list[str]:
-        """Class names by label."""
-        return self._images.classes
+        """Class names by label; empty if the images have none."""
+        return self._images.classes or []
+
+    def problem_with(self, dataset_size: int, data: Mapping[str, str]) -> str | None:
+        """Return why these are not the images of a run, in one line; None if they are.
+
+        Args:
+            dataset_size: N of the run.
+            data: fingerprints of its data, from its `stats()`.
+        """
+        try:
+            check_data_of_run(self._name, self, dataset_size, data)
+        except UsageError as error:
+            return str(error)
+        return None
 
     def label(self, index: int) -> int:
         """Return the label of an example."""

@@ -73,7 +73,7 @@ def _files(folder: Path) -> list[tuple[Path, re.Match[str]]]:
         SourceFile("truck.zip", "89f3922fd147d9aeff89e76a2b0b70a7"),
     ),
 )
-def open_cifar10_dvs(path: Path, split: str) -> Cifar10Dvs:
+def open_cifar10_dvs(path: Path, split: str, time_steps: int | None = None) -> Cifar10Dvs:
     """Open CIFAR10-DVS: the folder with its ten unpacked .zip files, or the folder above it.
 
     Raises:
@@ -82,7 +82,7 @@ def open_cifar10_dvs(path: Path, split: str) -> Cifar10Dvs:
     beneath = sorted(path.iterdir()) if path.is_dir() else []
     for root in (path, *beneath):
         if (root / CLASSES[0]).is_dir():
-            return Cifar10Dvs(root, split)
+            return Cifar10Dvs(root, split, FRAMES.in_steps(time_steps))
     packed = (path / f"{CLASSES[0]}.zip").is_file()
     what = "has .zip files; unpack them there: unzip '*.zip'" if packed else "has no folder airplane/"
     raise UsageError(f"source {str(path)!r} {what}; expected <class>/cifar10_<class>_<number>.aedat")

@@ -92,7 +92,7 @@ def _recording(path: Path) -> Events:
     source="download DvsGesture.tar.gz from ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8 and unpack it",
     files=(SourceFile("DvsGesture.tar.gz", "8a5c71fb11e24e5ca5b11866ca6c00a1"),),
 )
-def open_dvs128_gesture(path: Path, split: str) -> Dvs128Gesture:
+def open_dvs128_gesture(path: Path, split: str, time_steps: int | None = None) -> Dvs128Gesture:
     """Open DVS128 Gesture: the unpacked folder `DvsGesture`, or the folder above it.
 
     Raises:
@@ -100,7 +100,7 @@ def open_dvs128_gesture(path: Path, split: str) -> Dvs128Gesture:
     """
     for root in (path, path / "DvsGesture"):
         if (root / f"trials_to_{split}.txt").is_file():
-            return Dvs128Gesture(root, split)
+            return Dvs128Gesture(root, split, FRAMES.in_steps(time_steps))
     packed = path.name == "DvsGesture.tar.gz" or (path / "DvsGesture.tar.gz").is_file()
     what = "is not unpacked: tar xzf DvsGesture.tar.gz" if packed else f"has no trials_to_{split}.txt"
     raise UsageError(f"source {str(path)!r} {what}; expected the folder DvsGesture")

@@ -9,12 +9,11 @@ from __future__ import annotations
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sadp_dist.data.spikingjelly_readers import reader
 from sadp_dist.errors import UsageError
@@ -43,6 +42,18 @@ class Frames:
         """The shape of an example's frames, (T, 2, H, W)."""
         return self.time_steps, 2, self.side or self.height, self.side or self.width
 
+    def in_steps(self, time_steps: int | None) -> Frames:
+        """Return the same frames with another T; None keeps it.
+
+        Raises:
+            UsageError: T is below 1.
+        """
+        if time_steps is None:
+            return self
+        if time_steps < 1:
+            raise UsageError(f"time_steps={time_steps}: must be at least 1")
+        return replace(self, time_steps=time_steps)
+
     def of(self, events: Events) -> NDArray[Any]:
         """Count the events of each pixel: p = 0 in channel 0, p = 1 in channel 1.
 
@@ -54,6 +65,8 @@ class Frames:
         counts = integrate(events, "number", self.time_steps, self.height, self.width)
         if self.side is None:
             return np.asarray(np.minimum(counts, 255), np.uint8)
+        from PIL import Image  # not at the top: a configuration is checked without Pillow
+
         size, planes = (self.side, self.side), counts.astype(np.float32).reshape(-1, self.height, self.width)
         images = (Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in planes)
         return np.stack([np.asarray(image, np.float16) for image in images]).reshape(self.shape)

@@ -11,7 +11,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from sadp_dist.data.log_mel import HOP, RATE, log_mel
+from sadp_dist.data.sound_features import HOP, RATE, log_mel
 
 ENDS = (500.0, 900.0, 1_500.0, 2_500.0)
 """The frequencies between which tones glide, in Hz."""

@@ -54,7 +54,7 @@ class Hardvs(EventFrames):
         SourceFile("test_label.txt", "5b664af5843f9b476a9c22626f7f5a59", "test"),
     ),
 )
-def open_hardvs(path: Path, split: str) -> Hardvs:
+def open_hardvs(path: Path, split: str, time_steps: int | None = None) -> Hardvs:
     """Open HARDVS: the folder with the lists and the unpacked class folders, or the folder above it.
 
     Raises:
@@ -63,7 +63,7 @@ def open_hardvs(path: Path, split: str) -> Hardvs:
     beneath = sorted(path.iterdir()) if path.is_dir() else []
     for root in (path, *beneath):
         if (root / f"{split}_label.txt").is_file() and (root / CLASSES[0]).is_dir():
-            return Hardvs(root, split)
+            return Hardvs(root, split, FRAMES.in_steps(time_steps))
     raise UsageError(
         f"source {str(path)!r} has no {split}_label.txt beside a folder action_001/; unpack "
         "MINI_HARDVS_files.zip, each action_*.zip in it into a folder of its name, and put the lists there"

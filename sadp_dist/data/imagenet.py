@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sadp_dist.data.examples import Examples
-from sadp_dist.data.images import open_images
+from sadp_dist.data.images import open_images, open_validation_images
 from sadp_dist.data.registry import SourceFile, register_dataset
 
 
@@ -26,4 +26,4 @@ from sadp_dist.data.registry import SourceFile, register_dataset
 )
 def open_imagenet(path: Path, split: str) -> Examples:
     """Open the images of a split; "test" is "val", since the labels of the test images are not published."""
-    return open_images(path, "val" if split == "test" else split)
+    return open_images(path, split) if split == "train" else open_validation_images(path)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from sadp_dist.data.archive import Archive
 from sadp_dist.data.examples import Examples
-from sadp_dist.data.log_mel import RATE, log_mel
 from sadp_dist.data.registry import SourceFile, register_dataset
+from sadp_dist.data.sound_features import RATE, log_mel
 from sadp_dist.errors import UsageError
 
 ARCHIVE = "speech_commands_v0.02.tar.gz"
@@ -20,7 +20,7 @@ LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 
 
 class SpokenWords:
-    """Recordings as features (101, 40) float32, see :func:`~sadp_dist.data.log_mel.log_mel`.
+    """Recordings as features (101, 40) float32, see `log_mel`.
 
     Attributes:
         name, classes, labels: see :class:`~sadp_dist.data.examples.Examples`.

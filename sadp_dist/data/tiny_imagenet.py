@@ -9,7 +9,7 @@ import numpy as np
 
 from sadp_dist.data.examples import Examples
 from sadp_dist.data.image_files import FilesOfImages
-from sadp_dist.data.images import open_images
+from sadp_dist.data.images import open_images, open_validation_images
 from sadp_dist.data.registry import SourceFile, register_dataset
 from sadp_dist.errors import UsageError
 
@@ -41,11 +41,11 @@ def open_tiny_imagenet(path: Path, split: str) -> Examples:
     packed = path / "tiny-imagenet-200.zip"
     train = open_images(packed if packed.is_file() else path, "train")
     if not isinstance(train, FilesOfImages):  # parquet
-        return train if split == "train" else open_images(path, "val")
+        return train if split == "train" else open_validation_images(path)
     root = train.paths[0].partition("train/")[0]
     annotations = train.read(f"{root}val/{ANNOTATIONS}")
     if annotations is None:
-        return train if split == "train" else open_images(path, "val")
+        return train if split == "train" else open_validation_images(path)
     # The validation images are in a folder "images", which is not a class.
     present, labels = np.unique(train.labels, return_inverse=True)
     classes = [train.classes[k] for k in present]
@@ -60,5 +60,6 @@ def open_tiny_imagenet(path: Path, split: str) -> Examples:
             raise UsageError(
                 f"{train.name}: {ANNOTATIONS} names {error}, which is not a class of train/"
             ) from error
+        images.left_out = {}
         images.paths = [f"{root}val/images/{line[0]}" for line in lines]
     return images

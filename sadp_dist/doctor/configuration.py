@@ -64,8 +64,8 @@ def processes(options: DoctorOptions) -> tuple[Status, str]:
 
 @check(
     "data",
-    "The training and test data exist and are complete, the images have the configured size, and the labels "
-    "match the number of classes.",
+    "The training and test data exist and are complete, and have the same classes in the same order. The "
+    "images have the configured size, and the labels match the number of classes.",
     "Write .beton files with `sadp-dist beton SOURCE OUT.beton`, or change `data.train`, `data.test` or "
     "`data.image_size`.",
     applies=_has_config,
@@ -77,7 +77,10 @@ def data(options: DoctorOptions) -> tuple[Status, str]:
         opened = _data(options)
     except UsageError as error:
         return Status.BROKEN, str(error)
-    return Status.OK, f"{opened.size:,} training examples of {opened.classes} classes"
+    found = f"{opened.size:,} training examples of {opened.classes} classes"
+    if opened.class_names is None:
+        found += "; class names not compared: data.train or data.test has none"
+    return Status.OK, found
 
 
 @check(
@@ -126,16 +129,16 @@ def checkpoints(options: DoctorOptions) -> tuple[Status, str]:
 @check(
     ".beton",
     "The .beton file is complete, was written by a compatible version of FFCV, and has the fields `image` or "
-    "`frames`, `label` and `index`.",
+    "`frames`, `label` and `index`. If you name several files, the report says whether their classes differ.",
     "Write it again with `sadp-dist beton SOURCE OUT.beton`.",
     applies=lambda options: bool(options.betons),
     needs=("ffcv",),
     patience=DATA_PATIENCE,
 )
 def betons(options: DoctorOptions) -> tuple[Status, str]:
-    from sadp_dist.loading import beton_image_sizes, beton_labels, beton_shape
+    from sadp_dist.loading import beton_classes, beton_image_sizes, beton_labels, beton_shape
 
-    found = []
+    found, names = [], dict[str, tuple[str, ...]]()
     for path in options.betons:
         try:
             labels, shape = beton_labels(path), beton_shape(path)
@@ -145,6 +148,11 @@ def betons(options: DoctorOptions) -> tuple[Status, str]:
         classes, kind = len(set(labels.tolist())), "images" if shape is None else "arrays"
         of = f"of {' x '.join(map(str, sizes[0]))}" if len(sizes) == 1 else "of different sizes"
         found.append(f"{path}: {len(labels):,} {kind} {of}, {classes} classes")
+        known = beton_classes(path)
+        if known is None:
+            found[-1] += " without names"
+        elif known != names.setdefault("first", known):
+            found[-1] += ", not those of the files before"
     return Status.OK, "; ".join(found)
 
 

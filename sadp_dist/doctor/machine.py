@@ -120,8 +120,8 @@ def _bytes_of_workers(options: DoctorOptions) -> int:
         return 0
     dataset = DATASETS.get(config.data.dataset or "")
     example = 3 * config.data.image_size**2
-    if dataset is not None and dataset.kind != "images":
-        example = 4 * math.prod(dataset.shape)
+    if dataset is not None and dataset.kind != "images" and dataset.shape is not None:
+        example = 4 * config.network.time_steps * math.prod(dataset.shape[1:])
     batch = config.training.batch_size // config.training.accumulate * example
     return 2 * config.data.workers * batch  # `batch` is the batch of all ranks together
 

@@ -128,6 +128,7 @@ PACKAGES = (
         "images, contact sheets and reports",
         {"pillow": "PIL.Image", "matplotlib": "matplotlib.figure", "jinja2": "jinja2"},
     ),
+    Package("scipy", "reading .wav files", {"scipy": "scipy.io"}),
     Package(
         "ffcv",
         "`data.loader: ffcv` and `sadp-dist beton`",

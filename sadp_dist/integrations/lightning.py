@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading import PruningSampler
+from sadp_dist.loading.epoch_position import EpochPosition
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.selection import PruningConfig, Shard
 from sadp_dist.store import Store, connect
@@ -43,7 +41,7 @@ class SpikeAwarePruning(Callback):
     The training loss must be the mean of weight times loss over the batch, and a batch must include the index
     of each example. Set `use_distributed_sampler=False`, or Lightning splits each rank's shard again. The
     callback makes Lightning create the training loader in every epoch. Lightning's checkpoints include the
-    scores.
+    scores and the position in the epoch, so `fit(ckpt_path=...)` continues in the middle of an epoch.
 
     Args:
         pruning: how epochs are planned. Its `epochs` must be at least the trainer's `max_epochs`.
@@ -84,7 +82,9 @@ class SpikeAwarePruning(Callback):
         self._scoring = layers, exact, time_steps, layout, bias
         self._scorer: SpikeAwareScorer | None = None
         self._trainer: Trainer | None = None
-        self._sampler: PruningSampler | None = None
+        self._sampler: _CountedSampler | None = None
+        self._resumed: dict[str, Any] | None = None  # of the checkpoint, until the first batch
+        self._older_checkpoint = False
 
     def sampler(self, batch_size: int) -> PruningSampler:
         """Return the sampler of the next epoch on this rank; call it in `train_dataloader`.
@@ -97,11 +97,27 @@ class SpikeAwarePruning(Callback):
         """
         trainer = self._running("sampler", "train_dataloader")
         if self._sampler is None or self._sampler.batch_size != batch_size:
-            self._sampler = PruningSampler(self.store, batch_size)
+            self._sampler = _CountedSampler(self.store, batch_size)
         # Lightning passes this number to its samplers. `current_epoch` is one too low after a resume.
         progress: Any = trainer.fit_loop.epoch_progress.current
-        self._sampler.set_epoch(progress.processed)
+        epoch, batches = progress.processed, 0
+        if self._older_checkpoint and progress.ready > epoch:
+            self._resumed = self._position_by_lightning(epoch, batch_size)
+        if self._resumed is not None and epoch <= self._resumed["epoch"]:
+            # In configure_optimizers, Lightning does not know yet that it resumes.
+            epoch, batches = self._resumed["epoch"], self._resumed["batches"]
+            self._sampler.load_state_dict(self._resumed)
+            warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
+        self._sampler.set_epoch(epoch)
+        self._sampler.batches_before = batches
         return self._sampler
+
+    def _position_by_lightning(self, epoch: int, batch_size: int) -> dict[str, Any]:
+        """Return the position in a checkpoint that has none, for the same number of ranks and batch size."""
+        assert self._trainer is not None
+        progress: Any = self._trainer.fit_loop.epoch_loop.batch_progress.current
+        taken = ((self._trainer.world_size, progress.processed * batch_size),)
+        return {**EpochPosition(epoch, taken).state_dict(), "batches": progress.processed}
 
     def total_steps(self, batch_size: int) -> int:
         """Return the optimizer steps of the whole run, for a schedule over steps such as OneCycleLR.
@@ -160,7 +176,8 @@ class SpikeAwarePruning(Callback):
                 f"Trainer(max_epochs={trainer.max_epochs}); every epoch needs a pruning ratio: give both "
                 "the same number"
             )
-        self._trainer, self._sampler = trainer, None
+        self._trainer, self._sampler, self._resumed = trainer, None, None
+        self._older_checkpoint = False
         trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
         self.store = connect(pruning=self._pruning, **self._run, **self._options)
         self.store.reset()
@@ -189,6 +206,7 @@ class SpikeAwarePruning(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        self._resumed, self._older_checkpoint = None, False
         if self._scorer is not None:
             self._scorer.__enter__()
 
@@ -215,16 +233,42 @@ class SpikeAwarePruning(Callback):
         self.store.flush()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the scores for Lightning's checkpoint; every rank calls this."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "store.npz")
-            self.store.save(file)
-            saved = file.read_bytes() if file.exists() else b""  # only rank 0 writes the file
-        return {"store": torch.frombuffer(bytearray(saved), dtype=torch.uint8)} if saved else {}
+        """Return the scores and the position in the epoch, for Lightning's checkpoint, on every rank."""
+        state: dict[str, Any] = self.store.state_dict()
+        if state and self._sampler is not None and self._trainer is not None:
+            progress: Any = self._trainer.fit_loop.epoch_loop.batch_progress.current
+            state["position"] = self._sampler.after(progress.processed)
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the scores of a checkpoint."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "store.npz")
-            file.write_bytes(state_dict["store"].numpy().tobytes())
-            self.store.load(file)
+        """Load the scores and the position of a checkpoint."""
+        self.store.load_state_dict(state_dict)
+        self._resumed = state_dict.get("position")
+        self._older_checkpoint = self._resumed is None  # of a release without positions
+
+
+class _CountedSampler(PruningSampler):
+    """A sampler whose length includes the batches before a resume, which Lightning counts.
+
+    Attributes:
+        batches_before: the batches of this epoch that Lightning counts as done.
+    """
+
+    batches_before = 0
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Go to an epoch. Lightning calls this again for the current one, which changes nothing."""
+        if self._loaded is not None or self._shard is None or epoch != self._shard.epoch:
+            super().set_epoch(epoch, start_batch)
+
+    def __len__(self) -> int:
+        return self.batches_before * self.batch_size + super().__len__()
+
+    def after(self, batches: int) -> dict[str, Any]:
+        """Return the state after so many batches of this epoch, and that number.
+
+        A batch that has begun when a run is interrupted is not done.
+        """
+        done = self.start + max(batches - self.batches_before, 0) * self.batch_size
+        position = self.progress.position(min(done, len(self.shard.indices)))
+        return {**position.state_dict(), "batches": batches}

@@ -60,6 +60,22 @@ def pad_crop_flip(
     return images
 
 
+def resized(images: Tensor, image_size: int) -> Tensor:
+    """Return images of another size, each pixel a weighted mean of those around it, without aliasing.
+
+    Args:
+        images: (B, C, H, W), any dtype and device.
+        image_size: height and width of the result, in pixels.
+
+    Returns:
+        (B, C, image_size, image_size) float32; the images themselves if they have this size.
+    """
+    side = (image_size, image_size)
+    if images.shape[2:] == side:
+        return images
+    return F.interpolate(images.float(), side, mode="bilinear", align_corners=False, antialias=True)
+
+
 def _crop(images: Tensor, padding: int, top: Tensor, left: Tensor, mirrored: Tensor | None) -> Tensor:
     batch, channels, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)

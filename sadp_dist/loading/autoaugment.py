@@ -33,7 +33,9 @@ Operation = tuple[str, int | None, bool]
 """Name, bin of the magnitude (None if it has no magnitude), whether the magnitude is negative."""
 
 
-def auto_augment(images: Tensor, index: Tensor, epoch: int, seed: int, policy: Policy = "cifar10") -> Tensor:
+def auto_augment(
+    images: Tensor, index: Tensor, epoch: int, seed: int, policy: Policy = "cifar10", strength: float = 1.0
+) -> Tensor:
     """Apply one of the policy's 25 sub-policies to each image, chosen at random.
 
     A sub-policy has two operations, each applied with its own probability. A signed magnitude is positive or
@@ -45,6 +47,7 @@ def auto_augment(images: Tensor, index: Tensor, epoch: int, seed: int, policy: P
         epoch: the epoch, part of the key of the random numbers.
         seed: the seed, part of the key.
         policy: "cifar10" or "imagenet", the dataset for which the policy was found.
+        strength: factor of the probabilities of all operations, in [0, 1].
 
     Returns:
         uint8, with the images' shape and device.
@@ -59,7 +62,7 @@ def auto_augment(images: Tensor, index: Tensor, epoch: int, seed: int, policy: P
     if index.shape != images.shape[:1]:
         raise UsageError(f"index {tuple(index.shape)}: expected ({len(images)},)")
     found = _policy(policy)
-    for operations in found.draw(index.cpu().numpy(), epoch, seed):
+    for operations in found.draw(index.cpu().numpy(), epoch, seed, strength):
         images = found.apply(images, operations)
     return images
 
@@ -88,7 +91,7 @@ class KeyedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
                         self.operations.append(operation)
                     self.numbers[step, which, negative] = self.operations.index(operation)
 
-    def draw(self, index: np.ndarray, epoch: int, seed: int) -> np.ndarray:
+    def draw(self, index: np.ndarray, epoch: int, seed: int, strength: float = 1.0) -> np.ndarray:
         """Return the numbers of the two operations that each example gets, int64 (2, B)."""
         numbers = index.astype(np.int64)[:, None] * DRAWS + np.arange(DRAWS)
         which, *draws = uniform(seed, epoch, numbers, LoadingStream.AUTOAUGMENT).T
@@ -96,7 +99,7 @@ class KeyedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
         return np.stack(
             [
                 np.where(
-                    draws[step] < self.probabilities[step, sub_policy],
+                    draws[step] < strength * self.probabilities[step, sub_policy],
                     self.numbers[step, sub_policy, (draws[2 + step] < 0.5).astype(np.int64)],
                     0,
                 )

@@ -1,92 +1,28 @@
-"""Write labelled images and their indices to FFCV's .beton files, and read the files' metadata."""
+"""Read the metadata of FFCV's .beton files: labels, sizes, pages and the description."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from sadp_dist.data.images import open_images
+from sadp_dist.data.fingerprints import DIGEST, labels_fingerprint
 from sadp_dist.errors import MissingExtra, UsageError
-from sadp_dist.loading.beton_writer import check_writing, write_examples
 from sadp_dist.loading.ffcv_import import importing_ffcv
+from sadp_dist.loading.file_description import BetonDescription, read_description
 
 try:
     with importing_ffcv():
-        from ffcv.fields import IntField, NDArrayField, RGBImageField
+        from ffcv.fields import NDArrayField, RGBImageField
         from ffcv.reader import Reader
-        from ffcv.types import ALLOC_TABLE_TYPE
+        from ffcv.types import ALLOC_TABLE_TYPE, HeaderType
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
-ImageFormat = Literal["raw", "jpg", "smart"]
 IMAGE, FRAMES, LABEL, INDEX = "image", "frames", "label", "index"
-SMART_THRESHOLD = 1 << 16
-"""Bytes; 147 x 147 pixels."""
-
-
-def write_beton(
-    source: Any,
-    out: str | Path,
-    split: str | None = None,
-    image_format: ImageFormat = "smart",
-    max_side: int | None = None,
-    quality: int = 90,
-    smart_threshold: int = SMART_THRESHOLD,
-    workers: int | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> int:
-    """Write labelled images to a .beton with the fields `image`, `label` and `index`.
-
-    The file gets its name when it is complete.
-
-    Args:
-        source: a path that `open_images` reads, or a map-style dataset of (PIL image or uint8 array (H, W,
-            3), label).
-        out: the file to write; an existing file is replaced.
-        split: the split of a source that is a path, such as "train".
-        image_format: "raw" pixels (fast to read, for small images), "jpg", or "smart": JPEG for images whose
-            raw pixels would take more than `smart_threshold` bytes.
-        max_side: images with a longer side are resized to this many pixels; None keeps every size.
-        quality: JPEG quality, 1 to 100.
-        workers: the number of processes, by default the number of cores.
-        progress: called repeatedly with the number of images written since its last call.
-
-    Returns:
-        The number of images written.
-
-    Raises:
-        UsageError: an argument is out of range, the source has no images, or an image cannot be read.
-    """
-    if image_format not in ("raw", "jpg", "smart"):
-        raise UsageError(f"image_format={image_format!r}: must be 'raw', 'jpg' or 'smart'")
-    if max_side is not None and max_side < 1:
-        raise UsageError(f"max_side={max_side}: must be at least 1 pixel, or left out")
-    if not 1 <= quality <= 100:
-        raise UsageError(f"quality={quality}: must be from 1 to 100")
-    out = check_writing(out, workers)
-    if split is not None and not isinstance(source, str | Path):
-        raise UsageError(f"split={split!r}: only a source that is a path has splits; leave it out")
-    images = open_images(source, split) if isinstance(source, str | Path) else source
-    if len(images) == 0:
-        raise UsageError("source: has no images")
-
-    fields = {
-        IMAGE: RGBImageField(
-            write_mode=image_format,
-            max_resolution=max_side,
-            smart_threshold=smart_threshold,
-            jpeg_quality=quality,
-        ),
-        LABEL: IntField(),
-        INDEX: IntField(),
-    }
-    write_examples(_Examples(images), fields, out, workers, progress)
-    return len(images)
 
 
 def beton_size(path: str | Path) -> int:
@@ -119,6 +55,56 @@ def beton_pages(path: str | Path) -> npt.NDArray[np.int64]:
     """
     reader = open_beton(path)
     return pages_by_position(reader)[positions(reader)]
+
+
+def beton_description(path: str | Path) -> BetonDescription | None:
+    """Return what a file says of itself: classes, source, files left out, and a fingerprint of its content.
+
+    None for a file of another writer, or of sadp_dist before 0.3.
+    """
+    reader = open_beton(path)
+    start = HeaderType.itemsize + reader.field_descriptors.nbytes + reader.metadata.nbytes
+    end = int(reader.alloc_table["ptr"].min(initial=reader.header["alloc_table_ptr"]))
+    return read_description(Path(reader.file_name), start, end)
+
+
+def beton_classes(path: str | Path) -> tuple[str, ...] | None:
+    """Return the class names of a file, by label; None if it has none."""
+    description = beton_description(path)
+    return None if description is None else description.classes
+
+
+def beton_fingerprints(path: str | Path) -> dict[str, str]:
+    """Return fingerprints of a file's examples, in hexadecimal digits; this reads no image.
+
+    Returns:
+        "content", of images or arrays and labels; that of the source under its kind, such as "zip"; and
+        "labels", of the labels in order. A file without a description has "sizes" instead of the first two,
+        of the labels and the stored sizes of the examples.
+    """
+    description, labels = beton_description(path), labels_fingerprint(beton_labels(path))
+    if description is None:
+        return {"sizes": _sizes_fingerprint(open_beton(path)), "labels": labels}
+    source = description.source_fingerprint
+    return {
+        "content": description.fingerprint,
+        **({} if source is None else {description.source_kind: source}),
+        "labels": labels,
+    }
+
+
+def _sizes_fingerprint(reader: Reader) -> str:
+    """Return a fingerprint of each example's metadata and number of bytes, by index, without addresses."""
+    order = positions(reader)
+    stored = np.zeros(len(order), np.int64)
+    np.add.at(stored, reader.alloc_table["sample_id"].astype(np.int64), reader.alloc_table["size"])
+    columns = [stored[order], column(reader, LABEL)[order]]
+    if IMAGE in reader.field_names and (names := column(reader, IMAGE).dtype.names):
+        columns += [column(reader, IMAGE)[name][order] for name in names if name != "data_ptr"]
+    digest = hashlib.blake2b(digest_size=DIGEST)
+    for values in columns:
+        digest.update(np.ascontiguousarray(values, "<i8").data)
+    return digest.hexdigest()
 
 
 def pages_by_position(reader: Reader) -> npt.NDArray[np.int64]:
@@ -173,22 +159,3 @@ def positions(reader: Reader) -> npt.NDArray[np.int64]:
             f"beton {reader.file_name!r}: field {INDEX!r} must have each of 0 to {len(index) - 1} once"
         )
     return order
-
-
-class _Examples:
-    """A map-style dataset of (pixels, label, index)."""
-
-    def __init__(self, images: Any) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], int, int]:
-        image, label = self._images[int(index)]
-        pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
-        if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
-            raise UsageError(
-                f"source: image {index} is {pixels.dtype} {pixels.shape}; must be PIL or uint8 (H, W, 3)"
-            )
-        return pixels, int(label), int(index)

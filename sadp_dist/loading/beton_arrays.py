@@ -13,9 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from sadp_dist.errors import MissingExtra, UsageError
-from sadp_dist.loading.beton import FRAMES, INDEX, LABEL, column, open_beton, positions
+from sadp_dist.loading.beton import (
+    FRAMES,
+    INDEX,
+    LABEL,
+    beton_description,
+    column,
+    open_beton,
+    positions,
+)
 from sadp_dist.loading.beton_writer import check_writing, write_examples
 from sadp_dist.loading.ffcv_import import importing_ffcv
+from sadp_dist.loading.file_description import describe
 
 try:
     with importing_ffcv():
@@ -34,10 +43,11 @@ def write_arrays(
     out: str | Path,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
+    kind: str | None = None,
 ) -> int:
     """Write labelled arrays to a .beton with the fields `frames`, `label` and `index`.
 
-    The file gets its name when it is complete.
+    The file gets its name when it is complete. It also holds a description, see `beton_description`.
 
     Args:
         source: a map-style dataset of (array, label). All arrays must have the same shape, and the same dtype
@@ -45,6 +55,7 @@ def write_arrays(
         out: the file to write; an existing file is replaced.
         workers: the number of processes, by default the number of cores.
         progress: called repeatedly with the number of arrays written since its last call.
+        kind: the kind of the source in the description, by default the source's own.
 
     Returns:
         The number of arrays written.
@@ -70,7 +81,8 @@ def write_arrays(
             f"{PAGE_SIZE >> 20} MiB are allowed: use fewer time steps, smaller frames or a smaller dtype"
         )
     fields = {FRAMES: NDArrayField(dtype, shape), LABEL: IntField(), INDEX: IntField()}
-    write_examples(_Arrays(source, shape, dtype), fields, out, workers, progress)
+    description = describe(source, len(source), kind)
+    write_examples(_Arrays(source, shape, dtype), fields, out, workers, progress, description)
     return len(source)
 
 
@@ -82,6 +94,13 @@ def beton_shape(path: str | Path) -> tuple[int, ...] | None:
     return tuple(int(size) for size in handlers[FRAMES].shape)
 
 
+def beton_holds_planes(path: str | Path) -> bool:
+    """Return whether the arrays are images (C, H, W) of 1, 3 or 4 channels: uint8, such as grey images."""
+    field = open_beton(path).handlers.get(FRAMES)
+    shape = () if field is None else tuple(int(size) for size in field.shape)
+    return field is not None and field.dtype == np.uint8 and len(shape) == 3 and shape[0] in (1, 3, 4)
+
+
 class BetonArrays:
     """The examples of a .beton of arrays as a map-style dataset of (array, label), read one by one.
 
@@ -90,11 +109,17 @@ class BetonArrays:
 
     Raises:
         UsageError: the file is missing or damaged, or lacks one of these fields.
+
+    Attributes:
+        classes: the class names, by label; None if the file has none.
+        labels: int64 (N,).
     """
 
     def __init__(self, path: str | Path) -> None:
         reader = open_beton(path)
         places = positions(reader)
+        description = beton_description(path)
+        self.classes = None if description is None else description.classes
         self._starts, self.labels = column(reader, FRAMES)[places], column(reader, LABEL)[places]
         self._path, field = Path(reader.file_name), reader.handlers[FRAMES]
         self._shape, self._dtype = tuple(int(size) for size in field.shape), field.dtype

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import io
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from sadp_dist.data.draw_sequence import draw_sequence
 from sadp_dist.errors import UsageError
-from sadp_dist.loading.beton import FRAMES, IMAGE, LABEL, column, open_beton, positions
-from sadp_dist.loading.beton_arrays import BetonArrays
+from sadp_dist.loading.beton import (
+    FRAMES,
+    IMAGE,
+    LABEL,
+    beton_classes,
+    beton_fingerprints,
+    column,
+    open_beton,
+    positions,
+)
+from sadp_dist.loading.beton_arrays import BetonArrays, beton_holds_planes
 
 JPEG = 0
 """Mode of an image that FFCV stored as JPEG (`ffcv.fields.rgb_image.IMAGE_MODES`)."""
 
 
 class BetonImages:
-    """The examples of a .beton as a map-style dataset of (RGB PIL image, label); arrays are drawn.
+    """The examples of a .beton as a map-style dataset of (PIL image, label); sequences are drawn.
 
     Args:
         path: a file with the fields `image` or `frames`, `label` and `index`.
+
+    Attributes:
+        classes: the class names, by label; None if the file has none.
+        labels: int64 (N,).
+        fingerprints: by kind, see `beton_fingerprints`.
 
     Raises:
         UsageError: the file is missing or damaged, or lacks one of these fields.
@@ -36,6 +53,14 @@ class BetonImages:
         self._images = column(reader, IMAGE) if self._arrays is None else None
         self._labels = column(reader, LABEL)
         self._allocated = reader.alloc_table
+        self.labels = self._labels[self._positions]
+        self._planes = beton_holds_planes(path)
+        classes = beton_classes(path)
+        self.classes = None if classes is None else list(classes)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        return beton_fingerprints(self._path)
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -43,7 +68,7 @@ class BetonImages:
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         if self._arrays is not None:
             array, label = self._arrays[index]
-            return draw_sequence(array), label
+            return draw_planes(array) if self._planes else draw_sequence(array), label
         assert self._images is not None
         place = self._positions[index]
         stored, label = self._images[place], int(self._labels[place])
@@ -60,3 +85,10 @@ class BetonImages:
             reason = " ".join(str(error).split())
             raise UsageError(f"beton {str(self._path)!r}: image {index} cannot be read ({reason})") from None
         return Image.fromarray(pixels), label
+
+
+def draw_planes(planes: NDArray[Any]) -> Image.Image:
+    """Return a uint8 array (C, H, W) of 1, 3 or 4 channels as an image: "L", "RGB" or "RGBA"."""
+    return Image.fromarray(
+        planes[0] if len(planes) == 1 else np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+    )

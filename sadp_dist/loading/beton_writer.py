@@ -12,15 +12,19 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sadp_dist.atomic_write import atomic_write
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading.ffcv_import import importing_ffcv
+from sadp_dist.loading.file_description import BetonDescription, example_fingerprint
 
 try:
     with importing_ffcv():
         from ffcv.fields.base import Field
         from ffcv.memory_allocator import MemoryAllocator
-        from ffcv.writer import DatasetWriter, worker_job_indexed_dataset
+        from ffcv.writer import DatasetWriter, handle_sample
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
@@ -48,27 +52,44 @@ def write_examples(
     out: Path,
     workers: int | None,
     progress: Callable[[int], None] | None,
+    description: BetonDescription,
 ) -> None:
     """Write a .beton. The file gets its name when it is complete.
 
     Args:
         examples: a map-style dataset; an example is a tuple of the fields' values.
-        fields: FFCV's fields, in the order of the tuple.
+        fields: FFCV's fields, in the order of the tuple: the one that is stored in pages, label and index.
         out: the file to write; an existing file is replaced.
         workers: the number of processes, by default the number of cores.
         progress: called repeatedly with the number of examples written since its last call.
+        description: goes into the file, with the fingerprint of what was written.
+
+    Raises:
+        UsageError: an example cannot be stored, or its label is not that of one of the classes.
     """
     workers = min(workers or len(os.sched_getaffinity(0)), -(-len(examples) // CHUNK))
     with atomic_write(out) as temporary:
-        writer = _Writer(str(temporary), fields, num_workers=workers, progress=progress)
+        writer = _Writer(str(temporary), fields, workers, description, progress)
         writer.from_indexed_dataset(examples, chunksize=CHUNK)
 
 
 class _Writer(DatasetWriter):
-    """FFCV's writer, which would wait for ever for a process that died; this one stops with the reason."""
+    """FFCV's writer, with a description of the file.
 
-    def __init__(self, *args: Any, progress: Callable[[int], None] | None = None, **options: Any) -> None:
-        super().__init__(*args, **options)
+    FFCV's would also wait for ever for a process that died; this one stops with the reason.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        fields: Mapping[str, Field],
+        workers: int,
+        description: BetonDescription,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        super().__init__(file, fields, num_workers=workers)
+        self._description = description
+        self._total = 0  # of the fingerprints of the examples
         self._progress = progress or (lambda written: None)
 
     def _write_common(
@@ -82,7 +103,9 @@ class _Writer(DatasetWriter):
         done = Value(c_uint64, 0)
         allocations: Queue[Any] = Queue()
         failures: SimpleQueue[Exception] = SimpleQueue()
-        allocator = MemoryAllocator(self.fname, self.data_region_start, self.page_size)
+        # FFCV starts its pages at the first multiple of their size; it does not read what lies before.
+        room = len(self._description.to_bytes())
+        allocator = MemoryAllocator(self.fname, self.data_region_start + room, self.page_size)
         shared = (work, self.metadata_sm, self.metadata_type, self.fields, allocator, done, allocations)
         processes = [
             Process(target=_write_chunks, args=(failures, *shared, *extra_worker_args), daemon=True)
@@ -91,7 +114,9 @@ class _Writer(DatasetWriter):
         try:
             for process in processes:
                 process.start()
-            self.finalize(self._collect(allocations, processes, failures, done))
+            collected = self._collect(allocations, processes, failures, done)
+            self._describe()
+            self.finalize(collected)
         finally:
             for process in processes:
                 if process.pid is not None:
@@ -101,12 +126,29 @@ class _Writer(DatasetWriter):
             self.metadata_sm.close()
             self.metadata_sm.unlink()
 
+    def _describe(self) -> None:
+        """Write the description between the table of metadata and the first page."""
+        rows: NDArray[Any] = np.frombuffer(self.metadata_sm.buf, self.metadata_type, self.num_samples)
+        labels = rows["f1"]
+        lowest, highest, classes = int(labels.min()), int(labels.max()), self._description.classes
+        del labels, rows  # the shared memory can only be closed without it
+        if classes is not None and not 0 <= lowest <= highest < len(classes):
+            raise UsageError(
+                f"source: has labels from {lowest} to {highest}, but {len(classes)} class names; label k "
+                "must be classes[k]"
+            )
+        with open(self.fname, "r+b") as file:
+            file.seek(self.data_region_start)
+            file.write(self._description.with_fingerprint(self._total).to_bytes())
+
     def _collect(self, allocations: Any, processes: list[Process], failures: Any, done: Any) -> list[Any]:
         collected: list[Any] = []
         finished = reported = 0
         while finished < len(processes):
             try:
-                collected += allocations.get(timeout=0.1)
+                allocated, total = allocations.get(timeout=0.1)
+                collected += allocated
+                self._total += total
                 finished += 1
             except Empty:
                 died = [process.exitcode for process in processes if process.exitcode not in (None, 0)]
@@ -124,7 +166,7 @@ class _Writer(DatasetWriter):
 def _write_chunks(failures: Any, *work: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
-        worker_job_indexed_dataset(*work)
+        _write_and_add(*work)
     except Exception as error:
         if "page size" in str(error):
             error = UsageError(
@@ -132,3 +174,40 @@ def _write_chunks(failures: Any, *work: Any) -> None:
             )
         failures.put(error)
         sys.exit(1)
+
+
+def _write_and_add(
+    work: Any,
+    metadata_memory: Any,
+    metadata_type: np.dtype[Any],
+    fields: Mapping[str, Field],
+    allocator: Any,
+    done: Any,
+    allocations: Any,
+    examples: Any,
+) -> None:
+    """FFCV's `worker_job_indexed_dataset`, which also adds up the fingerprints of the examples."""
+    metadata = np.frombuffer(metadata_memory.buf, metadata_type)
+    total = 0
+    with allocator:
+        while (chunk := work.get()) is not None:
+            for place, index in chunk:
+                handle_sample(examples[index], place, metadata_type.names, metadata, allocator, fields)
+                total += example_fingerprint(_stored_last(allocator), _facts(metadata[place]))
+            with done.get_lock():
+                done.value += len(chunk)
+    allocations.put((allocator.allocations, total))
+
+
+def _stored_last(allocator: Any) -> NDArray[np.uint8]:
+    """Return the bytes of the newest example, which are still in the page that is being filled."""
+    _, _, size = allocator.allocations[-1]
+    stored: NDArray[np.uint8] = allocator.page_data[allocator.page_offset - size : allocator.page_offset]
+    return stored
+
+
+def _facts(row: Any) -> list[int]:
+    """Return an example's metadata as integers: its size where it has one, label and index; no address."""
+    stored, *rest = row.item()
+    size = stored[:-1] if isinstance(stored, tuple) else ()
+    return [int(value) for value in (*size, *rest)]

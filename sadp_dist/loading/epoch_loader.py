@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -14,6 +14,9 @@ from sadp_dist.selection.plan import Shard
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Inputs, labels, index and weight."""
+
+SMALLEST_CROP = 0.08
+"""The smallest share of an image's area that a random resized crop has, as in torchvision."""
 
 
 class EpochLoader(ABC):
@@ -48,6 +51,23 @@ class EpochLoader(ABC):
                 f"the dataset has {self.dataset_size} examples and its sampler {size}; they must agree"
             )
         self._begun = _Begun(self.sampler.shard, len(self.sampler), self._start())
+
+    def crop_to(self, image_size: int, smallest: float = SMALLEST_CROP) -> None:  # noqa: B027 - may do nothing
+        """Crop the images of later epochs to another size; does nothing without random crops.
+
+        Args:
+            image_size: height and width, in pixels.
+            smallest: the smallest share of an image's area that a crop has, in (0, 1].
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sampler's state: the batches handed out so far are done."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where a loader or a sampler was: see `PruningSampler.load_state_dict`."""
+        self._begun = None
+        self.sampler.load_state_dict(state)
 
     @abstractmethod
     def _start(self) -> Iterator[Batch]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,8 @@ from sadp_dist.selection.plan import Shard
 
 _SPLITTERS = ("BatchSamplerShard.", "DataLoaderDispatcher.")
 """Classes of Accelerate that deal a loader's batches out to the ranks."""
+_SKIPPERS = ("SkipBatchSampler.", "SkipDataLoader.")
+"""Classes of Accelerate that leave out the first batches of a loader."""
 
 
 class EpochWatch:
@@ -52,21 +53,33 @@ class EpochWatch:
         self._next = self.start
         if self._finished or np.count_nonzero(self._trained) > self._batch_size:
             return (
-                f"epoch {self.shard.epoch} is read again: each pass has the same {self._left} examples; call "
+                f"epoch={self.shard.epoch} is read again: each pass has the same {self._left} examples; call "
                 "sampler.set_epoch(epoch) before each epoch"
             )
         return None
 
-    def end_pass(self) -> Iterator[int]:
-        """Yield nothing, and note that a loader has read all."""
+    def end_pass(self) -> None:
+        """Note that a loader has read all."""
         self._finished = True
-        yield from ()
+
+    def is_unknown(self) -> bool:
+        """Return whether a loader is within the epoch, and nobody said what was trained on."""
+        return self._passes > 0 and not self._finished and self._left > 0 and self.is_unmarked()
+
+    def is_unmarked(self) -> bool:
+        """Return whether no example of the epoch is known to be trained on."""
+        return not self._trained.any()
+
+    def first_untrained(self) -> int:
+        """Return the first position from the start on that was not trained on; the size if all were."""
+        untrained = np.flatnonzero(~self._trained[self.start :])
+        return self.start + int(untrained[0]) if untrained.size else len(self._trained)
 
     @property
     def trained(self) -> npt.NDArray[np.int64]:
         """Examples that the loop trained on, as far as is known, without padding; empty if none was read."""
         examples = self.shard.weights > 0
-        if self._trained.any():
+        if not self.is_unmarked():
             examples &= self._trained
         elif self._passes or self.weights_read:
             examples[: self.start] = False
@@ -85,11 +98,11 @@ class EpochWatch:
             return None
         if trained > 0:
             cause = self._cause(trained)
-            return f"epoch {epoch}: this rank trained on {trained} of its {left} examples; {cause}"
+            return f"epoch={epoch}: this rank trained on {trained} of its {left} examples; {cause}"
         if self.weights_read or (self.shard.weights == 1).all():
             return None
         return (
-            f"epoch {epoch}: sampler.weights(index) was called for 0 of {left} examples; multiply each loss "
+            f"epoch={epoch}: sampler.weights(index) was called for 0 of {left} examples; multiply each loss "
             "by its weight, or the network trains on another distribution"
         )
 
@@ -106,18 +119,32 @@ class EpochWatch:
         return "the loop probably ended early, and leaves out examples that the weights count on"
 
 
-def refuse_second_split() -> None:
-    """Refuse to be read by a loader that Accelerate has split over the ranks.
+def called_by(package: str) -> bool:
+    """Return whether a module whose name begins so calls the function that calls this."""
+    return str(sys._getframe(2).f_globals.get("__name__")).startswith(package)
+
+
+def refuse_second_split(resumed: bool) -> None:
+    """Refuse to be read by a loader of Accelerate that leaves out a part of the epoch again.
+
+    Args:
+        resumed: the sampler begins within the epoch.
 
     Raises:
-        UsageError: Accelerate's `prepare` has split it.
+        UsageError: `prepare` has split the loader, or `skip_first_batches` skips what was skipped already.
     """
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_qualname.startswith(_SPLITTERS):
+        name = frame.f_code.co_qualname
+        if name.startswith(_SPLITTERS):
             raise UsageError(
                 "accelerator.prepare() splits this loader over the ranks, but the sampler has this rank's "
                 "share already; instead of it, call accelerate.data_loader.prepare_data_loader(loader, "
                 "accelerator.device, num_processes=1, process_index=0, put_on_device=True)"
+            )
+        if resumed and name.startswith(_SKIPPERS):
+            raise UsageError(
+                "accelerate.skip_first_batches() skips batches again: the sampler already begins where its "
+                "loaded state was; use the loader itself"
             )
         frame = frame.f_back  # type: ignore[assignment]

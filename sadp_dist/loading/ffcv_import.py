@@ -14,10 +14,10 @@ from numba.typed import typeddict
 
 @contextmanager
 def importing_ffcv() -> Iterator[None]:
-    """Import FFCV in this block: it leaves thread counts alone, and takes 2 s only the first time.
+    """Import FFCV in this block: it leaves thread counts alone, and takes 4 s only the first time.
 
-    FFCV's import fills a dictionary of numba's. Its code would be compiled in every process; in this block
-    it comes from numba's cache on disk.
+    FFCV's import fills a dictionary of numba's, and each process that writes or decodes images reads it. The
+    code for both would be compiled in every process; in this block it comes from numba's cache on disk.
     """
     functions = [function for function in vars(typeddict).values() if isinstance(function, Dispatcher)]
     caches = [function._cache for function in functions]  # type: ignore[attr-defined]
@@ -27,6 +27,8 @@ def importing_ffcv() -> Iterator[None]:
     try:
         with thread_counts_kept():
             yield
+            if (images := sys.modules.get("ffcv.fields.rgb_image")) is not None:
+                images.IMAGE_MODES["raw"]
     finally:
         for function, cache in zip(functions, caches, strict=True):
             function._cache = cache  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Read a sampler's epochs from a .beton, with one FFCV loader that is compiled once per run.
+"""Read a sampler's epochs from a .beton, with one FFCV loader that is compiled once per image size.
 
 The length of FFCV's `Loader` is fixed when it is created. Here each epoch's order goes directly to FFCV's
 reading thread, so a subset may have a different size in every epoch.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -32,8 +33,9 @@ except ImportError as error:
 
 from sadp_dist.loading.array_decoder import ArrayBytes, ToArrays
 from sadp_dist.loading.compiled_loader import CompiledLoader
-from sadp_dist.loading.epoch_loader import Batch, EpochLoader
+from sadp_dist.loading.epoch_loader import SMALLEST_CROP, Batch, EpochLoader
 from sadp_dist.loading.epoch_reader import Buffers, EpochReader
+from sadp_dist.loading.page_cache import PageCache
 from sadp_dist.loading.resized_crop import KeyedResizedCropDecoder
 from sadp_dist.loading.to_chw import ToCHW
 
@@ -117,31 +119,65 @@ class FFCVLoader(EpochLoader):
         elif IMAGE not in chosen and self._input == IMAGE:
             chosen[IMAGE] = _image_pipeline(reader, image_size, random_crop, seed, self._device)
         self._labels = None if LABEL in chosen else column(reader, LABEL).astype(np.int64)
-        self._keyed = [step for steps in chosen.values() for step in steps if hasattr(step, "set_epoch")]
         unused = dict.fromkeys(reader.field_names)
-        self._loader = CompiledLoader(
-            reader.file_name,
-            sampler.batch_size,
-            num_workers=num_workers,
-            os_cache=os_cache,
-            pipelines={**unused, **chosen},
-            batches_ahead=batches_ahead,
-        )
-        self._buffers = Buffers(self._loader)
-        self._fields = list(self._loader.pipeline_specs)
+
+        def compiled(pipelines: dict[str, list[Any]]) -> _Compiled:
+            steps = list(chain(*pipelines.values()))  # FFCV takes the decoders out of the lists
+            loader = CompiledLoader(
+                reader.file_name,
+                sampler.batch_size,
+                num_workers=num_workers,
+                os_cache=os_cache,
+                pipelines={**unused, **pipelines},
+                batches_ahead=batches_ahead,
+            )
+            return _Compiled(loader, Buffers(loader), steps)
+
+        def cropped_to(size: int) -> _Compiled:
+            decoder = KeyedResizedCropDecoder((size, size), seed)
+            return compiled({**chosen, IMAGE: _decoded(decoder, self._device)})
+
+        self._compiled = compiled(chosen)
+        self._cropped_to = cropped_to
+        own = any(isinstance(step, KeyedResizedCropDecoder) for step in self._compiled.steps)
+        self._by_size = {image_size: self._compiled} if own and IMAGE not in (pipelines or {}) else {}
+        self._fields = list(self._compiled.loader.pipeline_specs)
         self._reading: EpochReader | None = None
+
+    @property
+    def _loader(self) -> CompiledLoader:
+        return self._compiled.loader
+
+    def crop_to(self, image_size: int, smallest: float = SMALLEST_CROP) -> None:
+        """Crop the images of later epochs to another size; each size is compiled once.
+
+        Without a random crop of its own, the loader does nothing.
+        """
+        if not self._by_size:
+            return
+        self.close()
+        if image_size not in self._by_size:
+            self._by_size[image_size] = self._cropped_to(image_size)
+        before, self._compiled = self._compiled, self._by_size[image_size]
+        if before is not self._compiled and isinstance(before.loader.memory_manager, PageCache):
+            before.loader.memory_manager.free()
+        for step in self._compiled.steps:
+            if isinstance(step, KeyedResizedCropDecoder):
+                step.set_smallest(smallest)
 
     def _start(self) -> Iterator[Batch]:
         self.close()
         count = min(len(self.sampler), len(self) * self.sampler.batch_size)
-        for step in self._keyed:
-            step.set_epoch(self.sampler.epoch)
+        loader, buffers, steps = self._compiled
+        for step in steps:
+            if hasattr(step, "set_epoch"):
+                step.set_epoch(self.sampler.epoch)
         indices = self.sampler.indices[:count].copy()
         order = self._positions[indices]
         if count == 0:
             return iter(())
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-            self._reading = EpochReader(self._loader, order, self._buffers)
+            self._reading = EpochReader(loader, order, buffers)
         weights = self._to_device(self.sampler.position_weights[:count])
         labels = None if self._labels is None else self._to_device(self._labels[order])
         return self._batches(self._reading, torch.from_numpy(indices), weights, labels)
@@ -180,6 +216,20 @@ class FFCVLoader(EpochLoader):
             self._reading = None
 
 
+class _Compiled(NamedTuple):
+    """FFCV's loader for images of one size.
+
+    Attributes:
+        loader: compiled.
+        buffers: its memory.
+        steps: the operations of its pipelines.
+    """
+
+    loader: CompiledLoader
+    buffers: Buffers
+    steps: list[Any]
+
+
 def _array_pipeline(reader: Any, device: torch.device) -> list[Any]:
     field = reader.handlers[FRAMES]
     decode = [ArrayBytes(), ToArrays(tuple(int(size) for size in field.shape), field.dtype)]
@@ -211,6 +261,11 @@ def _image_pipeline(
         decoder = KeyedResizedCropDecoder((image_size, image_size), seed)
     else:
         decoder = CenterCropRGBImageDecoder((image_size, image_size), CENTER_CROP)
+    return _decoded(decoder, device)
+
+
+def _decoded(decoder: Any, device: torch.device) -> list[Any]:
+    """Return the pipeline of images that a decoder reads."""
     if device.type == "cpu":
         return [decoder, ToCHW(), ToTensor()]
     return [decoder, ToTensor(), ToDevice(device, non_blocking=True), ToTorchImage()]

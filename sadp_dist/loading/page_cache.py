@@ -127,6 +127,10 @@ class PageCache:
             self._memory = np.empty((slots, self.page_size), np.uint8)
         return self._memory
 
+    def free(self) -> None:
+        """Give the memory back until the next epoch."""
+        self._memory = np.empty((0, self.page_size), np.uint8)
+
 
 class EpochPages:
     """The pages of one epoch: FFCV's memory context.

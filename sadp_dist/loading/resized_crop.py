@@ -13,6 +13,7 @@ from numba import carray, njit  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from sadp_dist.errors import MissingExtra
+from sadp_dist.loading.epoch_loader import SMALLEST_CROP
 from sadp_dist.loading.ffcv_import import importing_ffcv
 from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.selection.random import bits, stream_key
@@ -66,7 +67,9 @@ def _between(low: float, high: float, key: np.uint64, draw: int) -> float:
 
 
 class KeyedResizedCropDecoder(RandomResizedCropRGBImageDecoder):
-    """Decodes, crops at random and resizes. `set_epoch` changes the crops without compiling again.
+    """Decodes, crops at random and resizes.
+
+    `set_epoch` and `set_smallest` change the crops without compiling again.
 
     The key uses an example's position in the file as its index. They are equal in a file that `write_beton`
     wrote.
@@ -81,21 +84,26 @@ class KeyedResizedCropDecoder(RandomResizedCropRGBImageDecoder):
         self,
         output_size: tuple[int, int],
         seed: int = 0,
-        scale: tuple[float, float] = (0.08, 1.0),
+        scale: tuple[float, float] = (SMALLEST_CROP, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
     ) -> None:
         super().__init__(output_size, scale, ratio)
         self._seed = seed
-        # Compiled code treats an array in its closure as a constant, so it reads the key through its address.
+        # Compiled code treats an array in its closure as a constant, so it reads these by their addresses.
         self._epoch_key = np.zeros(1, dtype=np.uint64)
+        self._scale = np.array(scale, dtype=np.float64)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch_key[0] = stream_key(self._seed, epoch, LoadingStream.CROP)
 
+    def set_smallest(self, share: float) -> None:
+        """Set the smallest share of an image's area that a crop has."""
+        self._scale[0] = share
+
     def generate_code(self) -> Callable[..., Any]:
-        address = self._epoch_key.ctypes.data
-        scale, ratio = np.array(self.scale), np.array(self.ratio)
+        address, address_of_scale = self._epoch_key.ctypes.data, self._scale.ctypes.data
+        ratio = np.array(self.ratio)
         jpg = IMAGE_MODES["jpg"]
         read = self.memory_read
         examples = Compiler.get_iterator()
@@ -104,6 +112,7 @@ class KeyedResizedCropDecoder(RandomResizedCropRGBImageDecoder):
         def decode(batch_indices: Any, memory: Any, metadata: Any, storage_state: Any) -> Any:
             destination, scratch = memory
             epoch_key = carray(cast_int_to_byte_ptr(address), 8).view(np.uint64)[0]
+            scale = carray(cast_int_to_byte_ptr(address_of_scale), 16).view(np.float64)
             for row in examples(len(batch_indices)):
                 field = metadata[batch_indices[row]]
                 stored = read(field["data_ptr"], storage_state)

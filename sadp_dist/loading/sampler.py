@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import chain
-from math import ceil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,25 +17,23 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from sadp_dist.errors import UsageError
-from sadp_dist.loading.epoch_watch import EpochWatch, refuse_second_split
-from sadp_dist.loading.page_order import PageOrder
+from sadp_dist.loading.epoch_position import EpochPosition, ShardProgress, Taken, shards_after
+from sadp_dist.loading.epoch_watch import EpochWatch, called_by, refuse_second_split
+from sadp_dist.loading.shard_iterator import ShardIterator, iterate
 from sadp_dist.selection.plan import Shard
-
-if TYPE_CHECKING:
-    from sadp_dist.store import Store
-
-CHUNK = 4096
-"""Indices converted to Python integers at a time. A list of the whole shard would take 36 bytes per index."""
 
 
 class ShardSampler(Sampler[int], ABC):
-    """One rank's shard of the current epoch, from batch `start_batch` on.
+    """One rank's shard of the current epoch, from a position on.
 
     Args:
         batch_size: examples per batch on this rank.
         rank: the rank, by default that of torch.distributed (0 without a process group).
         world_size: the number of ranks, by default that of torch.distributed (1 without a process group).
     """
+
+    _restore = "give the sampler the data that it had"
+    """What to do if the plan of a loaded state is another one now."""
 
     def __init__(self, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
         grouped = dist.is_available() and dist.is_initialized()
@@ -50,22 +45,47 @@ class ShardSampler(Sampler[int], ABC):
         if not 0 <= self.rank < self.world_size:
             raise UsageError(f"rank={self.rank}: must be from 0 to world_size - 1 = {self.world_size - 1}")
         self._shard: Shard | None = None
-        self._start = 0
+        self._loaded: EpochPosition | None = None
+        self._resumed = False  # at a position that was loaded, and not read from since
         self._watch: EpochWatch | None = None  # of a sampler to train with
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        """Go to an epoch, counted from 0. `start_batch` skips its first batches, to resume within it."""
+        """Go to an epoch, counted from 0.
+
+        After `load_state_dict`, the epoch of that state continues where it was.
+
+        Args:
+            epoch: counted from 0.
+            start_batch: skip the first batches, to resume within the epoch without a state.
+        """
         if epoch < 0:
             raise UsageError(f"epoch={epoch}: must be at least 0")
+        loaded = self._loaded
+        if loaded is not None and epoch < loaded.epoch:
+            raise UsageError(
+                f"epoch={epoch}: the state that was loaded is in epoch={loaded.epoch}; continue with that"
+            )
+        if loaded is not None and epoch == loaded.epoch and start_batch == 0:
+            self._continue()
+            return
+        if self._resumed and epoch == self.epoch and start_batch == 0:
+            return  # some loaders call this again
         shard = self._plan(epoch)
         batches = -(-len(shard.indices) // self.batch_size)
         if not 0 <= start_batch <= batches:
             raise UsageError(
                 f"start_batch={start_batch}: must be from 0 to {batches}, the batches of this rank in "
-                f"epoch {epoch}"
+                f"epoch={epoch}"
             )
-        self._shard = shard
-        self._start = self._next = min(start_batch * self.batch_size, len(shard.indices))
+        self._loaded = None
+        self._enter(shard, min(start_batch * self.batch_size, len(shard.indices)))
+
+    def _enter(self, shard: Shard, start: int, taken: Taken = ()) -> None:
+        """Go to a position of a shard, which is what earlier jobs left of its epoch."""
+        self._shard, self.start = shard, start
+        self.progress = ShardProgress(shard, self.rank, self.world_size, taken)
+        self._next = self._done = start
+        self._passed = self._resumed = False
         self._weights = shard.weights.astype(np.float32)
         self._order: npt.NDArray[np.intp] | None = None
 
@@ -73,9 +93,91 @@ class ShardSampler(Sampler[int], ABC):
     def _plan(self, epoch: int) -> Shard:
         """Return this rank's shard of an epoch."""
 
+    def _plan_of(self, epoch: int, rank: int, world_size: int) -> Shard:
+        """Return the shard of a rank of a job with so many ranks, in the order in which it reads."""
+        raise UsageError(
+            f"load_state_dict: the state is of {world_size} ranks, but this sampler has {self.world_size}; "
+            "both must be the same"
+        )
+
+    def _ordered(self, shard: Shard) -> Shard:
+        """Return a shard in the order in which a rank reads it."""
+        return shard
+
+    # The state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the current epoch is, the same on all ranks but for a checksum; {} before the first.
+
+        An example counts as done once `weights` was called with it, or a `TorchLoader` or `FFCVLoader` has
+        handed it out. So call this between two batches. Save the store with it.
+        """
+        if self._loaded is not None:
+            return self._loaded.state_dict()
+        if self._shard is None:
+            return {}
+        return self.progress.position(self._trained_to()).state_dict()
+
+    def _trained_to(self) -> int:
+        """Return how far the training loop is in the shard, as far as is known."""
+        nothing = self._done == self.start
+        return len(self.shard.indices) if nothing and self._passed else self._done
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue an epoch where a sampler was, with the same number of ranks or another one.
+
+        The epoch is entered when it is needed, or by `set_epoch`; load the store before that. If the number
+        of ranks is another one, what the other ranks left is split over these. The batch size may change.
+        A state at the end of an epoch before the current one changes nothing.
+
+        Args:
+            state: from `state_dict`, of any rank; {} changes nothing.
+
+        Raises:
+            UsageError: it is not such a state; or, when the epoch is entered, the store's plan is another.
+        """
+        if not state:
+            return
+        position = EpochPosition.of(state)
+        current = self._loaded or self._shard
+        if not (position.is_end and current is not None and current.epoch > position.epoch):
+            self._loaded = position
+
+    def _continue(self) -> None:
+        """Go to the position that was loaded."""
+        position = self._loaded
+        assert position is not None
+        *earlier, (world_size, start) = position.taken
+        taken: Taken = tuple(earlier)
+        shard = self._plan(position.epoch)  # first: every rank asks for its own, so that the plan exists
+        if taken or world_size != self.world_size:
+
+            def planned(rank: int, of: int) -> Shard:
+                return self._plan_of(position.epoch, rank, of)
+
+            theirs = shards_after(taken, world_size, planned, self._ordered)
+            position.check(theirs[position.rank], self._restore)
+            if world_size == self.world_size:
+                shard = theirs[self.rank]
+            else:
+                taken, start = position.taken, 0
+                shard = shards_after(taken, self.world_size, planned, self._ordered)[self.rank]
+        elif position.rank == self.rank:
+            position.check(shard, self._restore)
+        self._loaded = None
+        self._enter(shard, min(start, len(shard.indices)), taken)
+        self._resumed = True
+
+    # The epoch
+
     @property
     def shard(self) -> Shard:
-        """The whole shard of the current epoch, including skipped batches."""
+        """The whole shard of the current epoch, including skipped batches.
+
+        If a state of a job with another number of ranks was loaded, it is this rank's part of what they left.
+        """
+        if self._loaded is not None:
+            self._continue()
         if self._shard is None:
             raise UsageError("the sampler has no epoch; call sampler.set_epoch(epoch) before each epoch")
         return self._shard
@@ -87,33 +189,34 @@ class ShardSampler(Sampler[int], ABC):
     @property
     def indices(self) -> npt.NDArray[np.int64]:
         """Indices left in this epoch, in order; int64 (len(self),)."""
-        return self.shard.indices[self._start :]
+        shard = self.shard  # it may move the start
+        return shard.indices[self.start :]
 
     @property
     def position_weights(self) -> npt.NDArray[np.float32]:
         """The weights of `indices`, position by position; float32 (len(self),)."""
+        _ = self.shard
         if self._watch is not None:
             self._watch.weights_read = True
-        return self._weights[self._start :].copy()
+        return self._weights[self.start :].copy()
 
     @property
     def batches(self) -> int:
         """Batches left in this epoch, including a last partial one."""
-        return -(-len(self) // self.batch_size)
+        return -(-len(self.indices) // self.batch_size)
 
     def __len__(self) -> int:
-        return len(self.shard.indices) - self._start
+        return len(self.indices)
 
-    def __iter__(self) -> Iterator[int]:
-        indices = self.indices
-        starts = range(0, len(indices), CHUNK)
-        return chain.from_iterable(indices[start : start + CHUNK].tolist() for start in starts)
+    def __iter__(self) -> ShardIterator:
+        return iterate(self)
 
-    def weights(self, indices: torch.Tensor) -> torch.Tensor:
+    def weights(self, indices: torch.Tensor, trained: bool = True) -> torch.Tensor:
         """Return the weights of examples of this rank's shard; padding has the weight 0.
 
         Args:
             indices: integers, any shape. On a device, this waits for it.
+            trained: whether the examples count as trained on from now. If not, call `mark_trained` later.
 
         Returns:
             float32, with the same shape and device.
@@ -121,36 +224,47 @@ class ShardSampler(Sampler[int], ABC):
         Raises:
             UsageError: an index is not in this rank's shard of this epoch.
         """
-        known, asked = self.shard.indices, indices.cpu().numpy()
-        end = self._next + asked.size
-        # Loaders keep the sampler's order. Comparing bytes takes a tenth of the time of `np.array_equal`.
-        if known[self._next : end].tobytes() == asked.tobytes():
-            weights = self._weights[self._next : end].reshape(asked.shape).copy()
-            if self._watch is not None:
-                self._watch.mark(slice(self._next, end))
-            self._next = end
-        else:
-            positions = self._positions(asked)
-            if self._watch is not None:
-                self._watch.mark(positions)
-            weights = self._weights.take(positions)
-        return torch.from_numpy(weights).to(indices.device)
+        asked = indices.cpu().numpy()
+        places = self._places(asked)
+        if trained:
+            self._mark(places)
+        return torch.from_numpy(self._weights[places].reshape(asked.shape).copy()).to(indices.device)
+
+    def mark_trained(self, indices: torch.Tensor) -> None:
+        """Count examples as trained on, whose `weights` were returned before.
+
+        Args:
+            indices: as in `weights`.
+        """
+        self._mark(self._places(indices.cpu().numpy()))
 
     def begin_pass(self) -> None:
         """Note that a loader begins to read the current epoch."""
+        self._done, self._passed, self._resumed = self.start, False, False
+
+    def end_pass(self) -> None:
+        """Note that a loader has read the current epoch to its end."""
+        self._passed = True
+        if self._watch is not None:
+            self._watch.end_pass()
 
     def mark_batch(self, size: int) -> None:
         """Note that a loader hands the next `size` examples to the training loop."""
+        self._done += size
         if self._watch is not None:
             self._watch.mark_next(size)
 
-    def _positions(self, asked: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
-        """Return the positions of examples in the shard, and expect the next call to continue there.
+    def _places(self, asked: npt.NDArray[np.integer]) -> slice | npt.NDArray[np.intp]:
+        """Return the places of examples in the shard.
 
         Raises:
             UsageError: an example is not in the shard.
         """
         known = self.shard.indices
+        end = self._next + asked.size
+        # Loaders keep the sampler's order. Comparing bytes takes a tenth of the time of `np.array_equal`.
+        if known[self._next : end].tobytes() == asked.tobytes():
+            return slice(self._next, end)
         if self._order is None:
             self._order = np.argsort(known)
         found = np.searchsorted(known, asked, sorter=self._order)
@@ -159,119 +273,80 @@ class ShardSampler(Sampler[int], ABC):
         if strange.any():
             stranger = asked[strange].flat[0]
             raise UsageError(
-                f"indices: {stranger} is not in the shard of rank {self.rank} in epoch {self.epoch}"
+                f"indices: {stranger} is not in the shard of rank {self.rank} in epoch={self.epoch}"
             )
-        if asked.size:
-            self._next = int(positions.flat[-1]) + 1
         return positions
 
+    def _mark(self, places: slice | npt.NDArray[np.intp]) -> None:
+        """Count places as trained on, and expect the next examples to follow them."""
+        if self._watch is not None:
+            self._watch.mark(places)
+        if isinstance(places, slice):
+            self._next = places.stop
+        elif places.size:
+            self._next = int(places.flat[-1]) + 1
+        self._done, self._resumed = self._next, False
 
-class PruningSampler(ShardSampler):
-    """The examples that the store's plan keeps in an epoch, for these loaders or torch's `DataLoader`.
 
-    Create one on every rank, with the same `batch_size`, and call `set_epoch` before each epoch. It waits for
-    the other ranks. All ranks get the same number of examples. If the subset does not divide evenly, shards
-    have padding: a repeated example with weight 0.
+class TrainingSampler(ShardSampler):
+    """A sampler to train with, which watches that every epoch is trained on to its end."""
 
-    `set_epoch` warns, once, of a past epoch that was not trained on to its end, or whose scores were not
-    pushed. Reading an epoch again without `set_epoch` is a warning, too.
-
-    Args:
-        store: the store, from `sadp_dist.connect`.
-        batch_size: examples per batch on this rank.
-        rank: the rank, by default that of torch.distributed.
-        world_size: the number of ranks, by default that of torch.distributed.
-        page_order: for data larger than memory, an order that replaces the plan's order on this rank.
-
-    Raises:
-        UsageError: from `set_epoch`, if the page order and the store have different numbers of examples, the
-            ranks have different batch sizes, or the epoch is over; when read, if Accelerate's `prepare` has
-            split the loader again.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        batch_size: int,
-        rank: int | None = None,
-        world_size: int | None = None,
-        page_order: PageOrder | None = None,
-    ) -> None:
+    def __init__(self, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
         super().__init__(batch_size, rank, world_size)
-        self._store = store
-        self._page_order = page_order
-        self._same_batch_size = False
         self._told: set[str] = set()
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        if not self._same_batch_size:
-            self._store.same_on_ranks("set_epoch", "batch_size", self.batch_size)
-            self._same_batch_size = True
-        past = self._watch
+        skipped, past = self._loaded, self._watch
         super().set_epoch(epoch, start_batch)
-        self._watch = EpochWatch(self.shard, self._start, self.batch_size, self.world_size)
         if past is not None and past.shard.epoch < epoch:
-            self._tell("trained", past.untrained())
-            self._tell("pushed", self._unpushed(past))
+            for kind, said in self._problems_of(past):
+                self._tell(kind, said)
+        if skipped is not None and skipped.epoch < epoch and skipped.left:
+            self._tell(
+                "left",
+                f"epoch={skipped.epoch} of the state that was loaded has {skipped.left} of {skipped.size} "
+                f"examples of each rank left, which epoch={epoch} leaves out; call "
+                f"set_epoch({skipped.epoch}) first",
+            )
 
-    def total_batches(self, epochs: int | None = None, accumulate: int = 1) -> int:
-        """Return the batches of this rank in the first epochs of the run, for a schedule over steps.
+    def _problems_of(self, past: EpochWatch) -> Iterator[tuple[str, str | None]]:
+        """Yield the kinds of problems of an epoch that is over, with the warning of each that there is."""
+        yield "trained", past.untrained()
 
-        The number is exact for rules that keep a share given in advance, with `scheme="systematic"`. It is
-        an estimate for `scheme="bernoulli"`, and for rules that decide by the scores how much they keep.
+    def _enter(self, shard: Shard, start: int, taken: Taken = ()) -> None:
+        super()._enter(shard, start, taken)
+        self._watch = EpochWatch(shard, start, self.batch_size, self.world_size)
 
-        Args:
-            epochs: from the start of the run; by default all.
-            accumulate: batches in an optimizer step; the result is then the number of steps. The last step
-                of an epoch may have fewer.
+    def _trained_to(self) -> int:
+        if self._watch is None or self._watch.is_unmarked():
+            return super()._trained_to()
+        return self._watch.first_untrained()
 
-        Raises:
-            UsageError: the run has fewer epochs, or an argument is below 1.
-        """
-        if accumulate < 1:
-            raise UsageError(f"accumulate={accumulate}: must be at least 1")
-        sizes = self._store.planned_sizes(epochs)
-        batches = (ceil(ceil(size / self.world_size) / self.batch_size) for size in sizes)
-        return sum(ceil(count / accumulate) for count in batches)
+    def state_dict(self) -> dict[str, Any]:
+        theirs = called_by("torchdata.")  # which has the state of the iterator, too
+        if not theirs and self._loaded is None and self._watch is not None and self._watch.is_unknown():
+            self._tell(
+                "position",
+                f"state_dict: sampler.weights(index) was not called in epoch={self.epoch}, so nobody knows "
+                "which examples were trained on; this state is the beginning of the epoch. Call it for each "
+                "batch, or use a TorchLoader, an FFCVLoader or torchdata's StatefulDataLoader",
+            )
+        return super().state_dict()
 
     def begin_pass(self) -> None:
+        super().begin_pass()
         if self._watch is not None:
             self._tell("read again", self._watch.begin_pass())
 
-    def __iter__(self) -> Iterator[int]:
-        refuse_second_split()
-        indices = super().__iter__()
-        self.begin_pass()
-        return indices if self._watch is None else chain(indices, self._watch.end_pass())
-
-    def _unpushed(self, past: EpochWatch) -> str | None:
-        examples = past.trained
-        epoch, pushed = past.shard.epoch, self._store.pushed(past.shard.epoch, examples, self.world_size)
-        if pushed >= len(examples):
-            return None
-        return (
-            f"epoch {epoch}: the store got scores of {pushed} of the {len(examples)} examples that this rank "
-            "trained on; call store.push(index, scores, epoch=sampler.epoch) after each backward pass"
-        )
+    def __iter__(self) -> ShardIterator:
+        refuse_second_split(resumed=self._loaded is not None or (self._shard is not None and self.start > 0))
+        return super().__iter__()
 
     def _tell(self, kind: str, said: str | None) -> None:
         """Warn once of each kind."""
         if said is not None and kind not in self._told:
             self._told.add(kind)
             warnings.warn(said, stacklevel=3)
-
-    def _plan(self, epoch: int) -> Shard:
-        shard = self._store.plan(epoch=epoch, rank=self.rank, world_size=self.world_size)
-        if self._page_order is None:
-            return shard
-        pages = len(self._page_order.pages)
-        if pages != shard.dataset_size:
-            raise UsageError(
-                f"page_order: has the pages of {pages} examples, but the store has "
-                f"{shard.dataset_size} examples"
-            )
-        order = self._page_order.order(shard.indices, epoch)
-        return replace(shard, indices=shard.indices[order], weights=shard.weights[order])
 
 
 class SequentialShard(ShardSampler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -14,10 +15,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from sadp_dist.errors import UsageError
-from sadp_dist.loading.epoch_loader import Batch, EpochLoader
+from sadp_dist.loading.epoch_loader import SMALLEST_CROP, Batch, EpochLoader
 from sadp_dist.loading.rng_streams import LoadingStream
 from sadp_dist.loading.sampler import ShardSampler
 from sadp_dist.selection.random import bits, stream_key
+
+Key = tuple[int, int, Callable[[Any], Any] | None]
+"""Epoch, index, and the transform if it is not the loader's own."""
 
 
 class MapStyle(Protocol):
@@ -41,7 +45,7 @@ class TorchLoader(EpochLoader):
         num_workers: processes that read ahead; 0 reads in this process.
         transform: called with each image. The generators of torch, numpy and `random` are seeded with (seed,
             epoch, index) before each example is read, so an image is augmented in the same way on every rank,
-            in every batch and after a resume.
+            in every batch and after a resume. `crop_to` changes a `RandomCrop`.
         device: the device of the batches, by default the CPU.
         drop_last: leave out a last partial batch.
         seed: seed of the transform's random numbers.
@@ -60,19 +64,30 @@ class TorchLoader(EpochLoader):
         if num_workers < 0:
             raise UsageError(f"num_workers={num_workers}: must be at least 0")
         super().__init__(sampler, len(dataset), drop_last)
+        self._crops = hasattr(transform, "smallest")
+        self._crop: Callable[[Any], Any] | None = None  # in place of the transform
         self._device = torch.device(device if device is not None else "cpu")
         self._loader = DataLoader(
             _KeyedDataset(dataset, transform, seed),
             batch_sampler=_BatchKeys(self),
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            worker_init_fn=_leave_signals_to_parent,
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # its own: DataLoader draws a seed for its workers every epoch
         )
 
+    def crop_to(self, image_size: int, smallest: float = SMALLEST_CROP) -> None:
+        """Crop the images of later epochs to another size, if the transform is a `RandomCrop`."""
+        if self._crops:
+            from sadp_dist.loading.random_crop import RandomCrop
+
+            self._crop = RandomCrop(image_size, smallest)
+
     def _start(self) -> Iterator[Batch]:
         weights = torch.from_numpy(self.sampler.position_weights).to(self._device)
-        return self._weighted(iter(self._loader) if len(self) > 0 else iter(()), weights)
+        batches = iter(self._loader) if len(self) > 0 else iter(())
+        return self._weighted(_with_own_errors(batches), weights)
 
     def _weighted(self, batches: Iterator[Any], weights: Tensor) -> Iterator[Batch]:
         """Move batches to the device, and add the weights, which are in the same order."""
@@ -84,33 +99,51 @@ class TorchLoader(EpochLoader):
             start = stop
 
 
+def _leave_signals_to_parent(worker: int) -> None:
+    """Ignore what a terminal or Slurm also sends to workers, so that the parent can finish its step."""
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _with_own_errors(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches; a `UsageError` of a worker has its message alone, without the worker's traceback."""
+    try:
+        yield from batches
+    except UsageError as error:
+        if not str(error).startswith("Caught "):
+            raise
+        message = str(error).rstrip().rpartition(f"{type(error).__name__}: ")[2]
+        raise type(error)(message) from error
+
+
 class _BatchKeys:
-    """The batch sampler. It sends the epoch with every index, so that long-lived workers know it."""
+    """The batch sampler. It sends epoch and crop with every index, so that long-lived workers know them."""
 
     def __init__(self, loader: TorchLoader) -> None:
         self._loader = loader
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        sampler = self._loader.sampler
+    def __iter__(self) -> Iterator[list[Key]]:
+        sampler, crop = self._loader.sampler, self._loader._crop
         epoch, size, indices = sampler.epoch, sampler.batch_size, sampler.indices.tolist()
         for batch in range(len(self._loader)):
-            yield [(epoch, index) for index in indices[batch * size : (batch + 1) * size]]
+            yield [(epoch, index, crop) for index in indices[batch * size : (batch + 1) * size]]
 
 
 class _KeyedDataset(Dataset[tuple[Any, int, int]]):
-    """Examples by (epoch, index), read with seeded random generators."""
+    """Examples by epoch, index and crop, read with seeded random generators."""
 
     def __init__(self, dataset: MapStyle, transform: Callable[[Any], Any] | None, seed: int) -> None:
         self._dataset = dataset
         self._transform = transform
         self._seed = seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, int, int]:
-        epoch, index = key
+    def __getitem__(self, key: Key) -> tuple[Any, int, int]:
+        epoch, index, crop = key
+        transform = crop or self._transform
         with _seeded(int(bits(stream_key(self._seed, epoch, LoadingStream.TRANSFORM), index))):
             image, label = self._dataset[index]
-            if self._transform is not None:
-                image = self._transform(image)
+            if transform is not None:
+                image = transform(image)
         if isinstance(image, Image.Image):
             pixels = torch.from_numpy(np.array(image))
             image = (pixels[None] if pixels.ndim == 2 else pixels.movedim(-1, 0)).contiguous()

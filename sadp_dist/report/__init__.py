@@ -7,8 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from sadp_dist.errors import UsageError
+from sadp_dist.loading.shown_images import open_shown_images
 from sadp_dist.report.class_chart import class_chart
-from sadp_dist.report.hardest_examples import class_names, hardest_examples, training_images
+from sadp_dist.report.hardest_examples import (
+    TrainingImages,
+    check_data,
+    class_names,
+    hardest_examples,
+    training_images,
+)
 from sadp_dist.report.page import PageSection, render
 from sadp_dist.report.plan_charts import plan_charts
 from sadp_dist.report.run_groups import group_runs
@@ -29,7 +36,8 @@ def write_report(
     Args:
         runs: at least one. Runs that differ only in their seed are combined: mean and standard deviation.
         out: the folder for report.html and the PNG files; created if it does not exist.
-        images: the training images, as for `open_images`; by default those of each run, if they exist.
+        images: the training images, as for `open_images`, or a .beton file; by default those of each run, if
+            they exist.
         split: subfolder of `images`.
 
     Returns:
@@ -41,15 +49,10 @@ def write_report(
     groups = group_runs(runs)
     opened = None
     if images is not None:
-        from sadp_dist.data import open_images
-
-        opened = open_images(images, split)
-        sizes = {run.dataset_size for run in runs if run.store is not None}
-        if sizes and len(opened) not in sizes:
-            raise UsageError(
-                f"--images {images} holds {len(opened):,} images, but the runs trained on "
-                f"{', '.join(f'{size:,}' for size in sizes)}; give the source and split that they trained on"
-            )
+        opened = open_shown_images(images, split)
+        problems = [_other_data(f"--images {images}", opened, run) for run in runs if run.store is not None]
+        if problems and all(problems):
+            raise UsageError(str(problems[0]))
     names = class_names(opened) or _names_of_classes(runs)
     by_class = class_chart(groups, names)
     sections = [
@@ -77,7 +80,16 @@ def write_report(
 def _names_of_classes(runs: Sequence[RunRecord]) -> list[str] | None:
     """Return the class names from the first run whose images are available."""
     for run in runs:
-        if run.config["data"].get("loader") == "torch":  # a .beton file has class numbers only
-            with suppress(UsageError):
-                return class_names(training_images(run))
+        with suppress(UsageError):
+            if names := class_names(training_images(run)):
+                return names
+    return None
+
+
+def _other_data(shown: str, images: TrainingImages, run: RunRecord) -> UsageError | None:
+    """Return why images are not those of a run; None if they are."""
+    try:
+        check_data(images, run, shown)
+    except UsageError as error:
+        return error
     return None

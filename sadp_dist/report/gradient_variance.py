@@ -46,7 +46,8 @@ def relative_variance(
     stand_in = np.nanmax(G) if pruning.get("unseen") == "max" else np.nanmean(G)
     G = np.where(np.isnan(G), stand_in, G)
     S = min(float(subset_size), float(N))
-    p = selection_probabilities(G, S, pruning["min_probability"], pruning["zero_scores"])
+    floor = pruning["min_probability"] * (S / N if pruning.get("floor") == "relative" else 1)
+    p = selection_probabilities(G, S, floor, pruning["zero_scores"])
     uniform = estimate_variance(G, np.full(N, S / N))
     return estimate_variance(G, p) / uniform if uniform > 0 else None
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from sadp_dist.data.fingerprints import check_data_of_run
 from sadp_dist.errors import UsageError
 from sadp_dist.report.contact_sheet import contact_sheet
 from sadp_dist.report.run_groups import Group
@@ -110,7 +111,7 @@ def hardest_examples(groups: Sequence[Group], images: TrainingImages | None) -> 
         note = ""
         try:
             opened = images if images is not None else training_images(run)
-            _check_size(opened, run)
+            check_data(opened, run, "--images" if images is not None else f"data.train of {run.path}")
             examples = [_with_image(example, opened) for example in examples]
         except UsageError as error:
             note = f"No images: {error}"
@@ -131,24 +132,33 @@ def training_images(run: RunRecord) -> TrainingImages:
     if data.get("loader") == "torch":
         from sadp_dist.data import open_images
 
-        return open_images(source, data.get("train_split"))
+        return open_images(
+            source,
+            data.get("train_split"),
+            channels=data.get("channels") or 3,
+            image_column=data.get("image_column"),
+            label_column=data.get("label_column"),
+        )
     from sadp_dist.loading.beton_images import BetonImages
 
     return BetonImages(source)
 
 
 def class_names(images: TrainingImages | None) -> list[str] | None:
-    """Return the class names of a dataset; None if it has only class numbers, like a .beton file."""
+    """Return the class names of a dataset; None if it has class numbers only, like some .beton files."""
     names = getattr(images, "classes", None)
     return None if names is None else [str(name) for name in names]
 
 
-def _check_size(images: TrainingImages, run: RunRecord) -> None:
-    if len(images) != run.dataset_size:
-        raise UsageError(
-            f"there are {len(images):,} images, but {run.path} trained on {run.dataset_size:,}; give the "
-            "source and split that it trained on"
-        )
+def check_data(images: TrainingImages, run: RunRecord, shown: str) -> None:
+    """Refuse images that are not those that a run with a checkpoint trained on.
+
+    Raises:
+        UsageError: they are other images.
+    """
+    if run.store is not None:
+        figures = run.store.stats()
+        check_data_of_run(shown, images, figures.dataset_size, figures.data)
 
 
 def _with_image(example: HardExample, images: TrainingImages) -> HardExample:

@@ -21,6 +21,12 @@ VARIANCE = (
     "floor β of S / N, all p are equal and the ratio is 1. The values are estimated from the histogram and "
     "the quantiles of G that the store keeps for each epoch, with an error of a few percent."
 )
+NOISE = (
+    "Σ G² / p over Σ G² / (S / N), with the scores G that the epoch gave and the probabilities p that it was "
+    "planned with: the noise of a step beside that of a step on uniformly drawn examples, for unbiased "
+    "weights. Unlike the relative variance it is measured, so that it shows how old or noisy scores mislead. "
+    "At 1, choosing by score gains nothing."
+)
 EFFECTIVE = (
     "(Σ w)² / Σ w² of the weights w (Kish), divided by the number of drawn examples. For values that are "
     "independent of the weights, a weighted mean over the subset has the variance of a plain mean over this "
@@ -33,7 +39,7 @@ WEIGHTS = (
 
 
 def plan_charts(groups: Sequence[Group]) -> list[Chart]:
-    """Return the charts of relative variance, effective sample size and largest weight by epoch."""
+    """Return the charts of variance, measured noise, effective sample size and largest weight by epoch."""
     pruned = [group for group in groups if group.first.prunes]
     with_scores = [group for group in pruned if group.first.method == "sadp"]
     charts = [
@@ -44,6 +50,19 @@ def plan_charts(groups: Sequence[Group]) -> list[Chart]:
             ("epoch", "relative variance"),
             (whole, short),
             note=VARIANCE + _of_newest(with_scores),
+            level=(1.0, "uniform sampling"),
+        ),
+        line_chart(
+            "noise-ratio",
+            "Measured noise of a step, relative to uniform sampling",
+            [
+                _over_epochs(group, _noise_ratio, behind=1)
+                for group in pruned
+                if any(record.noise_ratio is not None for run in group.runs for record in run.history)
+            ],
+            ("epoch", "noise ratio η"),
+            (whole, short),
+            note=NOISE,
             level=(1.0, "uniform sampling"),
         ),
         line_chart(
@@ -96,13 +115,20 @@ def _effective_share(run: RunRecord, record: EpochRecord) -> float | None:
     return record.effective_sample_size / record.drawn if record.drawn else None
 
 
-def _over_epochs(group: Group, figure: Callable[[RunRecord, EpochRecord], float | None]) -> Line:
+def _noise_ratio(run: RunRecord, record: EpochRecord) -> float | None:
+    return record.noise_ratio
+
+
+def _over_epochs(
+    group: Group, figure: Callable[[RunRecord, EpochRecord], float | None], behind: int = 0
+) -> Line:
+    """Return a figure over the epochs; with `behind`, a record's figure is of so many epochs before."""
     rows = []
     for run in group.with_history:
-        row = [np.nan] * (run.history[-1].epoch + 1)
-        for record in run.history:
+        row = [np.nan] * (run.history[-1].epoch + 1 - behind)
+        for record in run.history[behind:]:
             value = figure(run, record)
-            row[record.epoch] = np.nan if value is None else value
+            row[record.epoch - behind] = np.nan if value is None else value
         rows.append(row)
     y = Spread.over(rows)
     return Line(group.label, group.number, np.arange(1.0, len(y.mean) + 1), y)

@@ -14,6 +14,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
 from sadp_dist.selection import RULES
 from sadp_dist.store import RunView, open_snapshot
+from sadp_dist.store.backends.saved import CHECKPOINTS
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
@@ -136,7 +137,7 @@ def read_run(run_dir: Path) -> RunRecord:
     notes = [] if epochs else ["No epoch is finished yet."]
     store = None
     try:
-        store = open_snapshot(run_dir / "checkpoints")
+        store = open_snapshot(run_dir / CHECKPOINTS)
     except UsageError:
         notes.append("There is no readable checkpoint, so the report has no scores and plans of this run.")
     run = RunRecord(run_dir, config, epochs, bool(end), store, notes, end.get("achieved_ratio"))
@@ -144,7 +145,7 @@ def read_run(run_dir: Path) -> RunRecord:
         notes.append("This run uses the full data; it has no subsets and no scores.")
     elif not run.needs_scores:
         notes.append(f"The method {run.method!r} does not use scores.")
-    if run.achieved_ratio is not None and differ_clearly(end):
+    if run.achieved_ratio is not None and (end.get("ratio_reason") or differ_clearly(end)):
         notes.append(f"This run {ratios_in_words(end)}.")
     return run
 
@@ -161,6 +162,7 @@ def summary(runs: list[RunRecord]) -> list[dict[str, Any]]:
             "examples": run.last("total_examples") or 0,
             "seconds": run.last("total_seconds") or 0.0,
             "epochs": len(run.epochs),
+            "planned_epochs": run.planned_epochs,
             "finished": run.finished,
         }
         for run in runs

@@ -141,12 +141,14 @@ class Comparison(Experiment):
         return self.title.lower().replace(" ", "-")
 
 
-def shares_of(jobs: Sequence[Job], full: Sequence[Job], diverged: Mapping[str, str]) -> list[float | None]:
-    """Return the examples of each run relative to the run on full data with the same seed."""
+def shares_of(
+    jobs: Sequence[Job], full: Sequence[Job], diverged: Mapping[str, str], what: str = "total_examples"
+) -> list[float | None]:
+    """Return the examples of each run, or its seconds, relative to full data with the same seed."""
     return [
         None
         if job.name in diverged or of_full.name in diverged
-        else summary_of(job)["total_examples"] / summary_of(of_full)["total_examples"]
+        else summary_of(job)[what] / summary_of(of_full)[what]
         for job, of_full in zip(jobs, full, strict=True)
     ]
 

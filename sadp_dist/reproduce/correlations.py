@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,6 +29,10 @@ SCORES: dict[str, Callable[[Probe], NDArray[np.float64]]] = {
     "last layer, exact": lambda probe: probe.gradient_scores("last", exact=True),
     "all layers": lambda probe: probe.gradient_scores("all"),
 }
+STORED = "last layer, stored"
+"""The scores that plans are made of: measured during training, many of them epochs ago."""
+RATIO = 0.5
+SADP = pruned("sadp", RATIO)
 THRESHOLDS = (0.5, 1.0, 2.0)
 """Firing thresholds of the neurons. A higher threshold gives fewer spikes."""
 
@@ -38,9 +43,11 @@ class Figure1(Experiment):
 
     title = "Figure 1(a)"
 
-    def _job(self, setting: ExperimentSetting, threshold: float, seed: int) -> Job:
+    def _job(
+        self, setting: ExperimentSetting, threshold: float, seed: int, method: Mapping[str, Any] = FULL
+    ) -> Job:
         changed = {} if threshold == 1.0 else {"network.neuron.threshold": threshold}
-        return setting.job("cifar10", {**FULL, **changed}, seed)
+        return setting.job("cifar10", {**method, **changed}, seed)
 
     def _seeds(self, setting: ExperimentSetting, threshold: float) -> list[int]:
         """Return all seeds if Table III has the runs too, else the first."""
@@ -48,13 +55,14 @@ class Figure1(Experiment):
 
     def jobs(self, setting: ExperimentSetting) -> list[Job]:
         return [
-            self._job(setting, threshold, seed)
+            self._job(setting, threshold, seed, method)
+            for method in (FULL, SADP)
             for threshold in THRESHOLDS
             for seed in self._seeds(setting, threshold)
         ]
 
     def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
-        found: dict[str, list[Cell | None]] = {name: [] for name in SCORES}
+        found: dict[str, list[Cell | None]] = {name: [] for name in (*SCORES, STORED)}
         sparsities, thresholds = [], []
         for threshold in THRESHOLDS:
             jobs = [self._job(setting, threshold, seed) for seed in self._seeds(setting, threshold)]
@@ -63,8 +71,12 @@ class Figure1(Experiment):
                 continue
             norms = [probe.norms() for probe in probes]
             for name, score in SCORES.items():
-                values = [_pearson(score(probe), norm) for probe, norm in zip(probes, norms, strict=True)]
+                values = [pearson(score(probe), norm) for probe, norm in zip(probes, norms, strict=True)]
                 found[name].append(Cell(values, digits=3))
+            pruned_jobs = [
+                self._job(setting, threshold, seed, SADP) for seed in self._seeds(setting, threshold)
+            ]
+            found[STORED].append(_of_stored([job for job in pruned_jobs if job.name not in diverged]))
             sparsities.append(float(np.mean([probe.sparsity() for probe in probes])))
             thresholds.append(threshold)
             for probe in probes:
@@ -73,7 +85,8 @@ class Figure1(Experiment):
         note = (
             f"At most {EXAMPLES:,} training examples. Networks trained on the full data, in evaluation mode. "
             "The true norm covers the weights of all layers and takes one backward pass per example. Seeds "
-            f"{', '.join(map(str, setting.seeds))} at ϑ = 1, else the first seed."
+            f"{', '.join(map(str, setting.seeds))} at ϑ = 1, else the first seed. {STORED}: in the store at "
+            f"the end of a run of SADP at r = {RATIO}, against the norms of that run's network."
         )
         columns = [
             f"ϑ = {threshold:g}: {sparsity:.1%} zeros"
@@ -94,22 +107,23 @@ class Figure4(Experiment):
     """Probabilities from scores, compared with those from the true norms."""
 
     title = "Figure 4"
-    ratio, floor = 0.5, 0.3
+    floor = 0.3
 
     def jobs(self, setting: ExperimentSetting) -> list[Job]:
-        return [setting.job("cifar10", pruned("sadp", self.ratio), seed) for seed in setting.seeds]
+        return [setting.job("cifar10", SADP, seed) for seed in setting.seeds]
 
     def result(self, setting: ExperimentSetting, diverged: Mapping[str, str]) -> Result:
         jobs = [job for job in self.jobs(setting) if job.name not in diverged]
         by_seed = [self._probabilities(job) for job in jobs]
         rows: dict[str, list[Cell | None]] = {}
-        for name in SCORES:
-            values = [_pearson(p[name], p["norm"]) for p in by_seed]
+        for name in (*SCORES, STORED):
+            values = [pearson(p[name], p["norm"]) for p in by_seed]
             rows[name] = [Cell(values, digits=3)]
         title = setting.titled("Figure 4: probabilities compared with those from the true gradient norm")
         note = (
-            f"r = {self.ratio}, β = {self.floor}. At most {EXAMPLES:,} training examples, after SADP's last "
-            f"epoch, network in evaluation mode. Mean and standard deviation over {len(jobs)} seeds."
+            f"r = {RATIO}, β = {self.floor}. At most {EXAMPLES:,} training examples, after SADP's last "
+            f"epoch, network in evaluation mode. {STORED}: from the scores in the store at that time. Mean "
+            f"and standard deviation over {len(jobs)} seeds."
         )
         table = ResultTable(title, "probabilities from", ["Pearson correlation"], rows, note)
         charts = [self._scatter(title, by_seed[0], note)] if by_seed else []
@@ -117,13 +131,14 @@ class Figure4(Experiment):
 
     def _probabilities(self, job: Job) -> dict[str, NDArray[np.float64]]:
         probe = Probe(job, EXAMPLES)
-        scores = {name: score(probe) for name, score in SCORES.items()} | {"norm": probe.norms()}
+        scores = {name: score(probe) for name, score in SCORES.items()}
+        scores |= {STORED: probe.stored_scores(), "norm": probe.norms()}
         probe.close()
-        S = (1 - self.ratio) * len(probe.indices)
+        S = (1 - RATIO) * len(probe.indices)
         return {name: selection_probabilities(score, S, self.floor) for name, score in scores.items()}
 
     def _scatter(self, title: str, p: dict[str, NDArray[np.float64]], note: str) -> Chart:
-        shown = ("last layer", "loss")
+        shown = ("last layer", "loss", STORED)
 
         def draw(axes: Axes) -> None:
             for number, name in enumerate(shown):
@@ -135,13 +150,13 @@ class Figure4(Experiment):
                     markersize=2.5,
                     alpha=0.5,
                     color=colour(number),
-                    label=f"{name}, correlation {_pearson(p[name], p['norm']):.3f}",
+                    label=f"{name}, correlation {pearson(p[name], p['norm']):.3f}",
                 )
             axes.plot([0, 1], [0, 1], color="#8b949e", linewidth=1)
             axes.set(xlabel="p from the true norm", ylabel="p from the score")
             legend_below(axes)
 
-        rows = [[name, f"{_pearson(p[name], p['norm']):.3f}"] for name in shown]
+        rows = [[name, f"{pearson(p[name], p['norm']):.3f}"] for name in shown]
         return Chart(
             "figure-4",
             title,
@@ -152,8 +167,19 @@ class Figure4(Experiment):
         )
 
 
-def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Return Pearson's correlation of two arrays (n,)."""
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def _of_stored(jobs: list[Job]) -> Cell:
+    """Return the correlation of each run's stored scores with the norms of its network."""
+    values = []
+    for job in jobs:
+        probe = Probe(job, EXAMPLES)
+        values.append(pearson(probe.stored_scores(), probe.norms()))
+        probe.close()
+    return Cell(values, digits=3)
 
 
 def _spread(cells: list[Cell]) -> Spread:

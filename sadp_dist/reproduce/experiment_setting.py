@@ -104,10 +104,9 @@ class ExperimentSetting:
         return jobs
 
     def prepare(self, jobs: Iterable[Job]) -> None:
-        """At small scale, write the .beton files of the runs that do not exist yet.
+        """Write the small .beton files of the runs that do not exist yet.
 
         Raises:
             UsageError: their images do not exist.
         """
-        if self.small:
-            write_missing({path for job in jobs for path in job.data.values()}, self.runs, self.data)
+        write_missing({path for job in jobs for path in job.data.values()}, self.runs, self.data)

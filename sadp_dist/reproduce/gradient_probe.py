@@ -6,7 +6,7 @@ depend on the other examples of its batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from sadp_dist.loading.sampler import ShardSampler
 from sadp_dist.reproduce.job import Job
 from sadp_dist.scoring import Outputs, SpikeAwareScorer, output_scores
 from sadp_dist.selection.plan import Shard
+from sadp_dist.store import open_snapshot
+from sadp_dist.store.backends.saved import checkpoint_place
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.processes import Process, device_of
 from sadp_dist.training.trainer import Trainer
@@ -55,34 +57,52 @@ class Probe:
 
     def at(self, checkpoint: Path) -> None:
         """Load the weights of a checkpoint."""
+        self._checkpoint = checkpoint
         state = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
         self._network.load_state_dict(state["network"])
         self._network.eval()
 
-    @cached_property
-    def _inputs(self) -> tuple[Tensor, Tensor]:
-        """The normalised examples without augmentation, and their labels."""
-        data = self._trainer.data
-        sampler: Any = _Chosen(self.indices, self.dataset_size)
-        batches = [(data.normalise(images), labels) for images, labels, _, _ in data.train_loader(sampler)]
-        batch_axis = 0 if len(data.shape) == 3 else 1
-        images = torch.cat([images for images, _ in batches], batch_axis)
-        return images, torch.cat([labels for _, labels in batches])
+    def ends_of_epochs(self) -> Iterator[tuple[int, Path]]:
+        """Load the checkpoint after each epoch but the last; yield how many are over, and its folder."""
+        for checkpoint in self.checkpoints:
+            epoch, batch = checkpoint_place(checkpoint) or (0, 0)
+            if batch == 0 and 0 < epoch < self._trainer.config.pruning.run_epochs:
+                self.at(checkpoint)
+                yield epoch, checkpoint
 
-    def _losses(self, some: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Return losses (B,), logits [T, B, K] and labels (B,) of some of the examples."""
-        images, labels = self._inputs
-        chosen = images[some] if len(self._trainer.data.shape) == 3 else images[:, some]
-        logits = self._network(chosen)
+    @cached_property
+    def _examples(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The examples as they are loaded, their labels and their indices."""
+        sampler: Any = _Chosen(self.indices, self.dataset_size)
+        batches = [batch[:3] for batch in self._trainer.data.train_loader(sampler)]
+        images, labels, indices = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        return images, labels, indices
+
+    def _losses(self, some: slice, epoch: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return losses (B,), logits [T, B, K] and labels (B,) of some of the examples.
+
+        Args:
+            some: of them.
+            epoch: whose augmentation to apply; None for none.
+        """
+        images, labels, indices = self._examples
+        data, chosen = self._trainer.data, images[some]
+        if epoch is not None:
+            chosen = data.augment(chosen, indices[some], epoch)
+        logits = self._network(data.normalise(chosen))
         return self._trainer.learner.loss(logits, labels[some]), logits, labels[some]
 
-    def norms(self) -> NDArray[np.float64]:
-        """Return ‖∇_W ℓ_i‖ over the weights of all layers (Eq. 6), (n,): one backward pass per example."""
+    def norms(self, epoch: int | None = None) -> NDArray[np.float64]:
+        """Return ‖∇_W ℓ_i‖ over the weights of all layers (Eq. 6), (n,): one backward pass per example.
+
+        Args:
+            epoch: of whose augmented examples; None for the examples as they are.
+        """
         layers = SpikeAwareScorer(self._network, "all").layers
         weights = [self._network.get_parameter(f"{name}.weight") for name in layers]
         found = []
         for i in range(len(self.indices)):
-            losses, _, _ = self._losses(slice(i, i + 1))
+            losses, _, _ = self._losses(slice(i, i + 1), epoch)
             gradients = torch.autograd.grad(losses.sum(), weights)
             found.append(torch.stack([gradient.norm() for gradient in gradients]).norm().item())
         return np.array(found)
@@ -100,6 +120,14 @@ class Probe:
             return scorer.scores(torch.ones_like(losses))
 
         return self._batch_by_batch(scores)
+
+    def stored_scores(self) -> NDArray[np.float64]:
+        """Return what the run's store knew at the loaded checkpoint, (n,), as its plans use it.
+
+        An example without a score has the mean of the others, as in planning.
+        """
+        scores = open_snapshot(self._checkpoint).scores(self.indices).astype(np.float64)
+        return np.where(np.isnan(scores), np.nanmean(scores), scores)
 
     def losses(self) -> NDArray[np.float64]:
         """Return the losses as scores, (n,)."""

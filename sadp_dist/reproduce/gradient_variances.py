@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sadp_dist.report.gradient_variance import estimate_variance
 from sadp_dist.report.line_chart import Line, line_chart
@@ -17,6 +18,7 @@ from sadp_dist.reproduce.gradient_probe import Probe
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.methods import pruned
 from sadp_dist.reproduce.result import Result
+from sadp_dist.selection import selection_probabilities
 from sadp_dist.selection.plan import epoch_probabilities
 from sadp_dist.store import open_snapshot
 
@@ -28,6 +30,11 @@ LINES: dict[str, dict[str, Any]] = {
     "SADP, β = 0.3": pruned("sadp", 0.5),
     "SADP, β = 0.5": pruned("sadp", 0.5, min_probability=0.5),
 }
+
+
+FRESH_OF = "SADP, β = 0.3"
+FRESH = f"{FRESH_OF}, fresh scores"
+"""The probabilities that the run would have had, if every score were measured before each epoch."""
 
 
 @register("figure5")
@@ -49,8 +56,10 @@ class Figure5(Experiment):
             job = self._job(setting, name)
             if job.name in diverged:
                 continue
-            epochs, variances = variances_of(job, EXAMPLES)
+            epochs, variances, fresh = variances_of(job, EXAMPLES, fresh=name == FRESH_OF)
             lines.append(Line(name, number, np.array(epochs, np.float64), Spread.over([variances])))
+            if fresh:
+                lines.append(Line(FRESH, len(LINES), np.array(epochs, np.float64), Spread.over([fresh])))
         chart = line_chart(
             "figure-5",
             setting.titled("Figure 5: variance of the gradient estimate at r = 0.5"),
@@ -60,31 +69,42 @@ class Figure5(Experiment):
             f"Eq. 12 with independent draws, from the true norms of at most {EXAMPLES} training examples at "
             "the end of each epoch and the method's probabilities for the next epoch, in the method's own "
             "run. InfoBatch prunes nothing in the first and the last epochs. If it keeps no example below "
-            "the mean loss, every p is 0 or 1, and the estimate has no variance but ignores those examples.",
+            "the mean loss, every p is 0 or 1, and the estimate has no variance but ignores those examples. "
+            "The scores of SADP are those in the store: measured during training, some epochs ago. Fresh "
+            "scores: of the last layer, measured at the end of the epoch before, at the same S.",
             log=True,
         )
         return Result(charts=[] if chart is None else [chart])
 
 
-def variances_of(job: Job, examples: int) -> tuple[list[int], list[float]]:
+def variances_of(job: Job, examples: int, fresh: bool = False) -> tuple[list[int], list[float], list[float]]:
     """Return epochs, counted from 1, and the variance of the gradient estimate in each (Eq. 12).
 
     Probabilities and norms come from the scores and weights at the end of the epoch before. The variance for
     all N examples is estimated from a part of them.
+
+    Args:
+        job: a finished run that kept the checkpoints of all epochs.
+        examples: how many of the dataset's are looked at.
+        fresh: for a run of SADP: also with the probabilities from fresh scores, third; else that is empty.
     """
     config = job.config.pruning
     probe = Probe(job, examples)
     everyone = np.arange(probe.dataset_size)
-    epochs, variances = [], []
-    for checkpoint in probe.checkpoints:
-        epoch = int(checkpoint.name[1:5])
-        if not 0 < epoch < config.run_epochs:
-            continue
-        probe.at(checkpoint)
-        scores = open_snapshot(checkpoint).scores(everyone)
-        p = epoch_probabilities(scores, epoch, config)[probe.indices]
-        of_sample = estimate_variance(probe.norms(), p)  # 1/n² Σ over n examples
+    epochs, variances, of_fresh = [], [], []
+
+    def variance_of(p: NDArray[np.float64], norms: NDArray[np.float64]) -> float:
+        return estimate_variance(norms, p) * len(p) / probe.dataset_size  # 1/n² Σ over n examples
+
+    for epoch, checkpoint in probe.ends_of_epochs():
+        p = epoch_probabilities(open_snapshot(checkpoint).scores(everyone), epoch, config)
+        of_sample, norms = p[probe.indices], probe.norms()
         epochs.append(epoch + 1)
-        variances.append(of_sample * len(p) / probe.dataset_size)
+        variances.append(variance_of(of_sample, norms))
+        if fresh:
+            S = p.mean() * len(of_sample)
+            floor = config.to_dict()["min_probability"]
+            scores = probe.gradient_scores("last")
+            of_fresh.append(variance_of(selection_probabilities(scores, S, floor), norms))
     probe.close()
-    return epochs, variances
+    return epochs, variances, of_fresh

@@ -42,10 +42,15 @@ class Job:
 
     @cached_property
     def name(self) -> str:
-        """Name of the run: recipe, method, ratio, hash of the configuration, and seed."""
+        """Name of the run: recipe, method, ratio, hash of the configuration, and seed.
+
+        The folders of the data do not change it, but other data do.
+        """
         sections = self._sections()
         content = {key: value for key, value in sections.items() if key not in _UNNAMED}
         content["data"] = {k: v for k, v in content["data"].items() if k not in ("train", "test", "workers")}
+        if self.data:
+            content["data"]["files"] = [Path(file).name for file in self.data.values()]
         if self.after is not None:
             content["network"] = {**content["network"], "weights": self.after.name}
         text = json.dumps(content, sort_keys=True)

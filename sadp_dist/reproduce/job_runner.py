@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sadp_dist.errors import TrainingDiverged
 from sadp_dist.reproduce.job import Job
-from sadp_dist.training.run import is_done, train
+from sadp_dist.training.resume import is_done
+from sadp_dist.training.run import train
 
 THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 

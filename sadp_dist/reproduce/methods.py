@@ -40,12 +40,17 @@ def with_tracking(overrides: Mapping[str, Any], epochs: int | None) -> dict[str,
 def pruned(method: str, ratio: float, **changed: Any) -> dict[str, Any]:
     """Return a recipe's overrides: SADP with Table II's β and r_max, other methods with the ratio only.
 
+    InfoBatch may keep none below the mean, as the paper's ratios ask.
+
     Args:
         method: one of ``BASELINES``.
         ratio: r, a key of Table II, or 0.8.
         changed: other values for keys of the ``pruning:`` section.
     """
     values: dict[str, Any] = {"method": method, "ratio": ratio, "max_ratio": None, "min_probability": 0.0}
+    values |= {"schedule": "paper", "floor": "absolute"}
     if method == "sadp":
         values["min_probability"], values["max_ratio"] = {**TABLE_II, **BETWEEN}[ratio]
+    if method == "infobatch":
+        values["least_kept"] = 0.0
     return {f"pruning.{key}": value for key, value in {**values, **changed}.items()}

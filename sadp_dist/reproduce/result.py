@@ -21,12 +21,14 @@ class Cell:
         paper: published value; None if there is none.
         digits: number of decimals.
         mark: footnote mark, explained in the table's note.
+        error_of_mean: show the standard error of the mean in the place of the standard deviation.
     """
 
     measured: Sequence[float | None]
     paper: Published | None = None
     digits: int = 2
     mark: str = ""
+    error_of_mean: bool = False
 
     @property
     def finite(self) -> list[float]:
@@ -48,7 +50,8 @@ class Cell:
             return "diverged" if lost else ""
         text = f"{self.mean:.{self.digits}f}"
         if len(self.finite) > 1:
-            text += f" ± {self.sd:.{self.digits}f}"
+            spread = self.sd / math.sqrt(len(self.finite)) if self.error_of_mean else self.sd
+            text += f" ± {spread:.{self.digits}f}"
         return f"{text}{self.mark} ({lost} diverged)" if lost else f"{text}{self.mark}"
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import cached_property
 from numbers import Integral, Real
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from sadp_dist.errors import UsageError
 from sadp_dist.registry import Registry
-from sadp_dist.sections import Section
+from sadp_dist.sections import OnlyWith, Section
 from sadp_dist.selection.random import Stream, stream_key
 from sadp_dist.selection.rule import RULES, Rule
 
@@ -26,14 +27,25 @@ class PruningConfig(Section):
     Attributes:
         ratio: mean pruning ratio r over the run, in [0, 1].
         max_ratio: ratio of the last epoch, r <= r_max <= min(1, 2r); None keeps the ratio constant (Eq. 42).
-            "sadp" uses it.
+            "sadp" and "sadp-plus" use it, as the next ones.
+        schedule: how ratios reach `max_ratio`: "exact": the mean of all epochs is r; "paper": Eq. 42 as
+            published, whose mean is r + (r_max - r) / K.
         epochs: number of epochs K of the schedule.
-        min_probability: the floor β under every selection probability, in [0, 1]. "sadp" uses it.
+        floor: what `min_probability` is relative to: "relative": to S / N of the epoch, so that scores act in
+            every epoch, and a weight is at most 1 / b; "absolute": to 1, as published.
+        min_probability: the smallest selection probability, in [0, 1]: b with a relative floor, which is then
+            β = b S / N; β with an absolute one.
         method: the pruning rule: "sadp", "infobatch", "batch-loss", "seta", "rcap", "repb", "forgetting",
             "el2n", "grand", "random", "reduced-epoch", "full", or another one that was registered; see the
             page on rules.
-        scheme: "systematic" (a subset of fixed size) or "bernoulli" (independent draws, as in the paper).
+        scheme: "systematic" (a subset of fixed size), "bernoulli" (independent draws, as in the paper) or
+            "carried" (a subset of fixed size, in which an example that was left out is nearer to being drawn
+            the next time: over the epochs each is drawn as often as its probabilities add up to).
         stratify: "none", "class" or "class-score": what "systematic" spreads its subset over.
+        weight_exponent: θ of the weights w^θ, scaled to a mean of 1, in [0, 1]. 1: the gradient is unbiased.
+            0: all drawn examples weigh the same, so that training stays on those of large scores. "auto":
+            from 1 to 0 as the scores' coefficient of variation grows from 0.5 to 2. For rules whose weights
+            are S / (N p): "sadp", "sadp-plus".
         zero_scores: "floor" (a score of 0 is treated like any other) or "paper" (it gets probability 0).
             "sadp" uses it.
         unseen: what an example without a score counts as: the "mean" or the "max" of the scores seen.
@@ -50,22 +62,51 @@ class PruningConfig(Section):
 
     ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
     max_ratio: float | None = None
+    schedule: Literal["exact", "paper"] = "exact"
     epochs: Annotated[int, Field(ge=1)] = 1
-    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    floor: Literal["relative", "absolute"] = "relative"
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.2
     method: str = "sadp"
-    scheme: Literal["systematic", "bernoulli"] = "systematic"
-    stratify: Literal["none", "class", "class-score"] = "none"
+    scheme: Literal["systematic", "bernoulli", "carried"] = "systematic"
+    stratify: Annotated[Literal["none", "class", "class-score"], OnlyWith("scheme", "systematic")] = "none"
+    weight_exponent: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 1.0
     zero_scores: Literal["floor", "paper"] = "floor"
     unseen: Literal["mean", "max"] = "mean"
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     shard_block: Annotated[int, Field(ge=1)] | None = None
 
+    @classmethod
+    def keys_in_use(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keys of a saved section that have an effect; see `Section.keys_in_use`.
+
+        Versions before 0.3 had no `schedule` and no `floor`: what is now "paper" and "absolute". The default
+        of `min_probability` was 0, and so was what is now `least_kept`.
+        """
+        in_use = super().keys_in_use(saved)
+        if "schedule" in saved:
+            return in_use
+        if saved.get("method", "sadp") == "sadp":
+            return {"schedule": "paper", "floor": "absolute", "min_probability": 0.0, **in_use}
+        if in_use.get("min_probability") == 0:
+            del in_use["min_probability"]
+        by_ratio = in_use.get("keep_probability") is None
+        if saved.get("method") in ("infobatch", "batch-loss", "repb") and by_ratio:
+            in_use["least_kept"] = 0.0
+        return in_use
+
     @model_validator(mode="after")
     def _check(self) -> PruningConfig:
         _check_schedule(self.ratio, self.max_ratio, self.epochs)
-        if self.stratify != "none" and self.scheme == "bernoulli":
+        if self.scheme == "carried" and self.rule.fixed:
             raise UsageError(
-                f'stratify="{self.stratify}" needs scheme="systematic"; "bernoulli" draws each by itself'
+                f'scheme="carried" changes the subset in every epoch, and method="{self.method}" keeps one; '
+                'use scheme="systematic"'
+            )
+        by_score = self.rule.needs_scores and self.rule.weighting == "importance"
+        if self.weight_exponent != 1 and not by_score:
+            raise UsageError(
+                f"weight_exponent={self.weight_exponent} has no meaning with "
+                f'method="{self.method}", whose weights are not S / (N p) of a score; leave it out'
             )
         last = self.rule.epochs - 1
         _warn_of_empty_epochs(self.rule.ratio(last), self.ratio == 1, last + 1)
@@ -136,8 +177,8 @@ def _check_schedule(ratio: float, max_ratio: float | None, epochs: int) -> None:
         raise UsageError(f"epochs={epochs} is not a whole number of at least 1")
 
 
-def ratio_of_epoch(r: float, r_max: float, K: int, k: int) -> float:
-    """r_k = 2r - r_max + k (2 r_max - 2r) / K, for epoch k = 1..K (Eq. 42)."""
+def ratio_of_epoch(r: float, r_max: float, K: int, k: float) -> float:
+    """r_k = 2r - r_max + k (2 r_max - 2r) / K, for epoch k = 1..K (Eq. 42); k - ½ makes the mean r."""
     # Written around r_max so that the last ratio is r_max and a constant one is r, without rounding.
     return max(0.0, r_max - (K - k) * (2 * r_max - 2 * r) / K)
 

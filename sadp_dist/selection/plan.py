@@ -16,6 +16,7 @@ from sadp_dist.selection.probabilities import check_scores
 from sadp_dist.selection.random import Stream, by_block, shuffled, stream_key
 from sadp_dist.selection.rule import Rule
 from sadp_dist.selection.table import ScoreTable
+from sadp_dist.selection.weight_exponent import powered
 
 MAX_WORLD_SIZE = 2**16
 """Largest number of ranks. It bounds the memory that messages from outside can make a store use."""
@@ -55,18 +56,24 @@ class ProbabilityReport:
         gamma: γ >= 0, in the unit of the scores, which lifts the smallest p to the floor; None where the rule
             has none.
         floor_in_force: the floor is above S / N, which makes every p = S / N.
+        placed_share: share of the subset that the scores place; the rest is even, as every p is at least as
+            large as the smallest. None where the rule has no floor.
     """
 
     capped: int
     gamma: float | None = None
     floor_in_force: bool = False
+    placed_share: float | None = None
 
     @classmethod
     def of(cls, rule: Rule, table: ScoreTable, p: NDArray[np.float64], found: Extremes) -> ProbabilityReport:
         """Return the report on p, of which these are the extremes."""
         capped = found.ones if rule.needs_scores and found.ones < len(p) else 0
-        in_force = rule.has_floor and 0 < found.largest < rule.config.min_probability
-        return cls(capped, rule.gamma(table, p, found), in_force)
+        floor = rule.floor(round(found.total), len(p))
+        in_force = floor is not None and rule.config.floor == "absolute" and 0 < found.largest < floor
+        even = len(p) * found.smallest / found.total if found.total > 0 else 1.0
+        placed = None if floor is None else max(1 - even, 0.0)
+        return cls(capped, rule.gamma(table, p, found), in_force, placed)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,9 @@ class EpochPlan:
         dataset_size: N.
         report: on the probabilities.
         indices: (n,) int32, or int64 where N is above 2^31, in the shuffled order.
-        weights: (n,) float64, as the rule has them.
+        weights: (n,) float64, as the rule has them, to the power of `weight_exponent`.
+        weight_exponent: θ.
+        whole_weights: (n,) float32, the weights before; None where θ = 1.
         run_key: of the order inside a rank's run, where the ranks have runs of blocks.
     """
 
@@ -93,7 +102,24 @@ class EpochPlan:
     report: ProbabilityReport
     indices: NDArray[np.integer]
     weights: NDArray[np.float64]
+    weight_exponent: float = 1.0
+    whole_weights: NDArray[np.float32] | None = None
     run_key: np.uint64 | None = None
+
+    @property
+    def importance(self) -> NDArray[np.floating]:
+        """The weights with θ = 1, (n,)."""
+        return self.weights if self.whole_weights is None else self.whole_weights
+
+    def copy(self) -> EpochPlan:
+        """Return the same with arrays of its own."""
+        whole = None if self.whole_weights is None else self.whole_weights.copy()
+        return replace(self, indices=self.indices.copy(), weights=self.weights.copy(), whole_weights=whole)
+
+    def memory_bytes(self) -> int:
+        """Return the bytes of the plan's arrays."""
+        whole = 0 if self.whole_weights is None else self.whole_weights.nbytes
+        return self.indices.nbytes + self.weights.nbytes + whole
 
     @property
     def drawn(self) -> int:
@@ -138,9 +164,19 @@ def plan_epoch(
     return replace(plan, report=replace(plan.report, gamma=gamma / scale))
 
 
-def plan_table(table: ScoreTable, epoch: int, config: PruningConfig) -> EpochPlan:
-    """As `plan_epoch`, of the table of a run. A rule that keeps state of examples changes it in the table."""
+def plan_table(
+    table: ScoreTable, epoch: int, config: PruningConfig, last: EpochPlan | None = None
+) -> EpochPlan:
+    """As `plan_epoch`, of the table of a run. A rule that keeps state of examples changes it in the table.
+
+    Args:
+        table: of the run.
+        epoch: likewise.
+        config: likewise.
+        last: the plan made before this one; None for the first.
+    """
     N = len(table)
+    config.rule.begin(table, last, epoch)
     rule, seen, p, found = _choose(table, epoch, config)
     S, ratio = round(found.total), rule.ratio(epoch - config.tracked_epochs * (rule is config.rule))
     if round((1 - ratio) * N) != S:  # the rule decides by the scores how many examples it keeps
@@ -153,8 +189,11 @@ def plan_table(table: ScoreTable, epoch: int, config: PruningConfig) -> EpochPla
     else:
         indices = by_block(drawn, N, order_key, config.shard_block)
     weights = rule.weights(seen, indices, p, S, epoch - config.tracked_epochs)
+    θ, whole = rule.weight_exponent(seen), None
+    if θ != 1:
+        whole, weights = weights.astype(np.float32), powered(weights, θ)
     size = rule.weighted_size(S, N, len(indices))
-    return EpochPlan(epoch, ratio, S, size, N, report, indices, weights, config.run_key(epoch))
+    return EpochPlan(epoch, ratio, S, size, N, report, indices, weights, θ, whole, config.run_key(epoch))
 
 
 def epoch_probabilities(
@@ -165,13 +204,26 @@ def epoch_probabilities(
     return _choose(table, epoch, config)[2]
 
 
+def known_and_probabilities(
+    table: ScoreTable, epoch: int, config: PruningConfig, last: EpochPlan | None
+) -> tuple[ScoreTable, NDArray[np.float64]]:
+    """Return the table as the rule sees it, and the probabilities of an epoch's draw, (N,).
+
+    Arguments as of `plan_table`. A rule takes the scores since the last plan into its state, unless the last
+    plan is that of the epoch.
+    """
+    if last is None or last.epoch < epoch:
+        config.rule.begin(table, last, epoch)
+    return _choose(table, epoch, config)[1:3]
+
+
 def _choose(
     table: ScoreTable, epoch: int, config: PruningConfig
 ) -> tuple[Rule, ScoreTable, NDArray[np.float64], Extremes]:
     """The epoch's rule, the table as it sees it, its probabilities and their extremes."""
     rule, k = config.rule_of(epoch)
     S = round((1 - rule.ratio(k)) * len(table))
-    seen = table.filled(config.unseen) if rule.needs_scores and rule.fills_unseen else table
+    seen = rule.known(table)
     p = rule.probabilities(seen, S, k)
     return rule, seen, p, extremes(p)
 
@@ -184,7 +236,7 @@ def _table_of(
         raise UsageError(
             f"epoch={epoch} is outside [0, {config.run_epochs - 1}], as {config.epochs_in_words()}"
         )
-    return ScoreTable.of_scores(G, _check_labels(labels, len(G), config), config.rule.state), scale
+    return ScoreTable.of_scores(G, _check_labels(labels, len(G), config), config.rule.arrays), scale
 
 
 def _check_labels(labels: ArrayLike | None, N: int, config: PruningConfig) -> NDArray[np.integer] | None:

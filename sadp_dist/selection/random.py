@@ -36,6 +36,7 @@ class Stream(IntEnum):
     SPREAD = 2
     SHUFFLE = 3
     RUN = 4
+    PHASE = 5
 
 
 @njit(cache=True, nogil=True, inline="always")

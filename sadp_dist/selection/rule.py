@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadp_dist.registry import Registry
+from sadp_dist.selection.carried import STATE, draw_carried
 from sadp_dist.selection.probabilities import inverse_probabilities
 from sadp_dist.selection.sampling import draw_packed
+from sadp_dist.selection.weight_exponent import exponent_for
 
 if TYPE_CHECKING:
     from sadp_dist.selection.config import PruningConfig
     from sadp_dist.selection.passes import Extremes
+    from sadp_dist.selection.plan import EpochPlan
     from sadp_dist.selection.table import ScoreTable
 
 
@@ -49,7 +52,6 @@ class Rule(ABC):
         fills_unseen: examples without a score get one before the rule is asked, see `PruningConfig.unseen`;
             else it sees NaN for them.
         needs_labels: it looks at the classes too.
-        has_floor: `min_probability` is the smallest probability that it gives.
         score: what it is defined with, a name of `sadp_dist.scoring`: "gradient" (Eq. 29), "loss" and others.
             A configuration may choose another one.
         only_its_score: it may not.
@@ -57,15 +59,13 @@ class Rule(ABC):
             the data set; "inverse": w = 1 / p, where Σ w x / N does; "one": w = 1, a mean over the subset.
         fixed: the draw's random numbers do not depend on the epoch: equal scores give the same subset in
             every one. Only the order of training changes.
-        state: name -> dtype of arrays that it keeps, one entry for each example, 0 at first. They are
-            `ScoreTable.state`; a snapshot of the run includes them.
+        state: name -> dtype of arrays that it keeps, one entry for each example, 0 at first; see `arrays`.
         combine: what a score becomes when a later epoch gives a new one; None: the new one.
     """
 
     needs_scores: ClassVar[bool] = True
     fills_unseen: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
-    has_floor: ClassVar[bool] = False
     score: ClassVar[str] = "gradient"
     only_its_score: ClassVar[bool] = False
     weighting: ClassVar[str] = "importance"
@@ -75,6 +75,14 @@ class Rule(ABC):
 
     def __init__(self, config: PruningConfig) -> None:
         self.config: Any = config
+
+    @property
+    def arrays(self) -> dict[str, type]:
+        """Name -> dtype of the arrays in `ScoreTable.state`: `state`, and what the draw needs.
+
+        A snapshot of the run includes them.
+        """
+        return {**self.state, **STATE} if self.config.scheme == "carried" else dict(self.state)
 
     @property
     def tracked_epochs(self) -> int:
@@ -97,6 +105,21 @@ class Rule(ABC):
     def ratio(self, epoch: int) -> float:
         """Return the pruning ratio of an epoch of the run proper, from 0."""
         return float(self.config.ratio)
+
+    def begin(self, table: ScoreTable, last: EpochPlan | None, epoch: int) -> None:  # noqa: B027
+        """Take in what came since the last plan, before the next one is made; called once an epoch.
+
+        A rule may change its `table.state` here.
+
+        Args:
+            table: of the run.
+            last: the plan made before this one; None for the first.
+            epoch: of the run, that of the tracking included.
+        """
+
+    def known(self, table: ScoreTable) -> ScoreTable:
+        """Return the table as the rule's other methods see it."""
+        return table.filled(self.config.unseen) if self.needs_scores and self.fills_unseen else table
 
     @abstractmethod
     def probabilities(self, table: ScoreTable, subset_size: int, epoch: int) -> NDArray[np.float64]:
@@ -123,6 +146,10 @@ class Rule(ABC):
             epoch: of the run, that of the tracking included.
         """
         config = self.config
+        if config.scheme == "carried":
+            size, N = round(float(p.sum())), len(p)
+            floor = min(self.floor(size, N) or 0.0, size / max(N, 1))
+            return draw_carried(table.state, p, size, config.seed, epoch, floor)
         draw_epoch = 0 if self.fixed else epoch
         return draw_packed(p, config.seed, draw_epoch, config.scheme, config.stratify, table.labels)
 
@@ -148,9 +175,22 @@ class Rule(ABC):
         scale = 1.0 if self.weighting == "inverse" else subset_size / max(len(p), 1)
         return inverse_probabilities(p, drawn, scale)
 
+    def weight_exponent(self, table: ScoreTable) -> float:
+        """Return θ, the power of the weights: that of the configuration, or for "auto" what the scores say.
+
+        Args:
+            table: as of `probabilities`.
+        """
+        θ = self.config.weight_exponent
+        return exponent_for(table.scores) if θ == "auto" else float(θ)
+
     def weighted_size(self, subset_size: int, dataset_size: int, drawn: int) -> int:
         """Return by what a weighted sum over the subset is divided to be a mean: S, N or the number drawn."""
         return {"importance": subset_size, "inverse": dataset_size, "one": drawn}[self.weighting]
+
+    def floor(self, subset_size: int, dataset_size: int) -> float | None:
+        """Return β, below which no probability is if β <= S / N; None for a rule that has none."""
+        return None
 
     def gamma(self, table: ScoreTable, p: NDArray[np.float64], found: Extremes) -> float | None:
         """Return γ, which lifted the smallest p to the floor; None for a rule that has none."""
@@ -159,6 +199,7 @@ class Rule(ABC):
 
 _SHIPPED = {
     "sadp": "sadp",
+    "sadp-plus": "sadp_plus:SADPPlusConfig",
     "infobatch": "infobatch:InfoBatchConfig",
     "batch-loss": "batch_loss:InfoBatchConfig",
     "seta": "seta:SeTaConfig",
@@ -168,6 +209,7 @@ _SHIPPED = {
     "el2n": "el2n:TrackedConfig",
     "grand": "grand:TrackedConfig",
     "random": "random",
+    "rs2": "rs2:RS2Config",
     "reduced-epoch": "reduced_epoch",
     "full": "full",
 }

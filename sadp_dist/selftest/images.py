@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sadp_dist.loading import PruningSampler, SequentialShard
+from sadp_dist.selftest.setting import Setting
 from sadp_dist.training.config import TrainConfig, parse_config
 from sadp_dist.training.datasets import TrainingData
 
@@ -41,13 +42,21 @@ def run_config(name: str, output: Any, side: int, **sections: Any) -> TrainConfi
         "data": {"train": "memory", "test": "memory", "image_size": side, "classes": CLASSES},
         "network": {"name": "small_cnn", "time_steps": 2},
         "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.05},
-        "pruning": {"ratio": 0.5, "max_ratio": 0.7, "min_probability": 0.3},
+        "pruning": {"ratio": 0.5, "max_ratio": 0.7},
         "tracking": {"trackers": []},
     }
     for key, value in sections.items():
         whole = not isinstance(value, dict) or "method" in value
         raw[key] = value if whole else {**raw.get(key, {}), **value}
     return parse_config(raw)
+
+
+def in_precision(precision: str, setting: Setting) -> dict[str, Any]:
+    """Return settings of training in "bf16" or "fp16".
+
+    In these, a CPU's convolutions take ten times as long without channels_last.
+    """
+    return {"precision": precision, "channels_last": not setting.on_gpu}
 
 
 def in_memory(config: TrainConfig, device: torch.device, train: Labelled, test: Labelled) -> TrainingData:
@@ -78,6 +87,9 @@ class MemoryBatches:
 
     def begin(self) -> None:
         """There is nothing to read in advance."""
+
+    def crop_to(self, image_size: int, smallest: float) -> None:
+        """They are not cropped."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         device, size = self.images.device, self.sampler.batch_size

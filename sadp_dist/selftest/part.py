@@ -24,7 +24,8 @@ class Check:
         name: a few words, unique within all parts.
         run: does the work and returns its figures, in another process: a function that can be pickled. An
             exception is a failure, ``Skipped`` is not.
-        seconds: after so many it is cut, unless the part has fewer left.
+        seconds: after so many it is cut, unless the part has fewer left. More than ten minutes for
+            everything give each check more, too.
     """
 
     name: str

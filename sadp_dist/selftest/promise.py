@@ -46,6 +46,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "method": "sadp",
         "ratio": RATIO,
         "max_ratio": 0.7,
+        "schedule": "paper",
+        "floor": "absolute",
         "min_probability": 0.3,
         "scheme": "bernoulli",
     },

@@ -73,7 +73,8 @@ def run_parts(
                         keep(part.name, check.name, Outcome("cut", reason="not run: no time is left"))
                         continue
                     setting = Setting(kind, sizes, Path(tempfile.mkdtemp(dir=folder)), data)
-                    keep(part.name, check.name, worker.run(check, setting, min(left, check.seconds)))
+                    limit = check.seconds * max(minutes / OF_ALL, 1.0)
+                    keep(part.name, check.name, worker.run(check, setting, min(left, limit)))
     finally:
         worker.close()
     return record

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from sadp_dist.selftest.images import generated, in_memory, run_config
+from sadp_dist.selftest.images import generated, in_memory, in_precision, run_config
 from sadp_dist.selftest.part import CORRECTNESS, Figures, Skipped
 from sadp_dist.selftest.setting import Setting
 from sadp_dist.training.checkpoint import Checkpoints, random_state
@@ -57,7 +57,7 @@ def precisions(setting: Setting) -> Figures:
     found = {}
     kinds: dict[str, dict[str, Any]] = {
         "fp32": {},
-        "bf16": {"precision": "bf16"},
+        "bf16": in_precision("bf16", setting),
         "fp16": {"precision": "fp16", "channels_last": True},
     }
     for name, training in kinds.items():
@@ -97,12 +97,13 @@ def _group(setting: Setting) -> Iterator[None]:
 
 @CORRECTNESS.check("a checkpoint restores a run")
 def resumed(setting: Setting) -> Figures:
-    """Stop a run in fp16 in the middle of an epoch and resume it in a new trainer.
+    """Stop a run in fp16 in its first phase, of fewer time steps, and resume it in a new trainer.
 
     The state has to be the same, bit for bit. On the CPU, so have to be the weights at the end; CUDA adds in
     another order each time.
     """
-    training = {"epochs": 4, "precision": "fp16", "checkpoint_every": 2}
+    curriculum = [{"until": 0.5, "time_steps": 1}, {}]
+    training = {"epochs": 4, "checkpoint_every": 2, "curriculum": curriculum, **in_precision("fp16", setting)}
     straight = _trainer(setting, "straight", training=training)
     _finish(straight)
     stopped = _trainer(setting, "stopped", training=training)

@@ -57,6 +57,7 @@ def connect(
     dataset_size: int,
     pruning: PruningConfig,
     labels: ArrayLike | None = None,
+    data: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Store:
     """Return the store of a run. In a torch.distributed job, every rank calls it.
@@ -70,6 +71,8 @@ def connect(
         dataset_size: N, at least 1.
         pruning: how epochs are planned.
         labels: (N,) integers >= 0, the class of each example; needed for stratified draws.
+        data: fingerprints of the data set by kind, see `sadp_dist.data.fingerprints`. Commands that show
+            images of a run refuse those of other data. The same on every rank.
         options: the fields of `StoreOptions`, for a store in another process.
 
     Raises:
@@ -81,7 +84,9 @@ def connect(
     backend, chosen = _backend(url), StoreOptions(**options)
 
     def make_run() -> Run:
-        made = Run(run, dataset_size, pruning, None if labels is None else np.asarray(labels))
+        made = Run(
+            run, dataset_size, pruning, None if labels is None else np.asarray(labels), dict(data or {})
+        )
         made.refuse_empty()
         return made
 
@@ -124,7 +129,10 @@ def attach(url: str, run: str, **options: Any) -> RunView:
 
 
 def list_runs(url: str) -> list[dict[str, Any]]:
-    """Return the runs of a store as plain JSON: "run", "dataset_size", "method", "epoch", "seen" and more.
+    """Return the runs of a store as plain JSON: "run", "dataset_size", "method", "epoch", "state" and more.
+
+    "epoch" is that of the latest plan, counted from 0, of "epochs". "state" is "done", "running" or
+    "stopped", and "since" is when a rank was last active, in seconds since 1970.
 
     Raises:
         UsageError: "memory:" keeps no runs.

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, cast
 
@@ -28,7 +30,7 @@ Query: TypeAlias = Callable[[str, Mapping[str, Any]], Any]
 """Answers a query, given its name (one of `engine.QUERIES`) and its arguments."""
 
 
-CHANGES = ("push", "plan", "flush", "record", "save", "load", "reset")
+CHANGES = ("push", "plan", "flush", "record", "save", "load", "state_dict", "load_state_dict", "reset")
 """What a `Store` can do beyond a `RunView`."""
 
 
@@ -234,6 +236,36 @@ class Store(RunView, ABC):
             UsageError: the file is damaged, or has another version, dataset size or configuration. The store
                 is unchanged.
         """
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return everything that `save` writes, for a checkpoint of PyTorch; every rank calls it.
+
+        Returns:
+            On rank 0 "store", uint8 (bytes,); empty on the other ranks.
+        """
+        import torch
+
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "store.npz")
+            self.save(file)
+            saved = file.read_bytes() if file.exists() else b""  # only rank 0 writes the file
+        return {"store": torch.frombuffer(bytearray(saved), dtype=torch.uint8)} if saved else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Replace everything by what rank 0's `state_dict` returned; every rank calls it, as `load`.
+
+        Raises:
+            UsageError: as `load`, or the state has no "store".
+        """
+        if "store" not in state:
+            raise UsageError(
+                f"load_state_dict: the state has {', '.join(map(str, state)) or 'nothing'}, but not 'store'; "
+                "give all ranks the state that rank 0 saved"
+            )
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "store.npz")
+            file.write_bytes(state["store"].cpu().numpy().tobytes())
+            self.load(file)
 
     @abstractmethod
     def reset(self) -> None:

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from sadp_dist.training.metrics import read_metrics
     from sadp_dist.training.run import train
 
-_NEED_TORCH = {"read_metrics": "sadp_dist.training.metrics", "train": "sadp_dist.training.run"}
+_LATER = {"read_metrics": "sadp_dist.training.metrics", "train": "sadp_dist.training.run"}
 
 __all__ = ["TrainConfig", "load_config", "parse_config", "read_metrics", "train"]
 
 
 def __getattr__(name: str) -> Any:
     # A configuration, and a mistake in one, should not wait for torch.
-    if name in _NEED_TORCH:
-        return getattr(import_module(_NEED_TORCH[name]), name)
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from sadp_dist.store import list_runs
 from sadp_dist.training.config import TrainConfig
 from sadp_dist.training.datasets import open_data
 from sadp_dist.training.processes import Process, device_of
-from sadp_dist.training.run import check_run_dir
+from sadp_dist.training.resume import Existing, check_run_dir
 from sadp_dist.training.trackers import find_trackers
 from sadp_dist.training.trainer import batch_of_a_rank
 
 
 def check(
     config: TrainConfig,
-    existing: Literal["refuse", "resume", "overwrite"] = "refuse",
+    existing: Existing = "refuse",
     nodes: Iterable[int] = (1,),
     ranks_a_node: int = 1,
 ) -> None:

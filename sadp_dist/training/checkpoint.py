@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 from pathlib import Path
 from pickle import UnpicklingError
@@ -22,12 +21,14 @@ from torch import nn
 
 from sadp_dist.atomic_write import fsync, temporary_beside
 from sadp_dist.errors import UsageError
+from sadp_dist.selection import PruningConfig
 from sadp_dist.snn.layers import PARAMETRIZED
 from sadp_dist.snn.models.published import our_names
 from sadp_dist.store import Store
+from sadp_dist.store.backends.saved import CHECKPOINTS, FILE_NAME, checkpoint_name, checkpoint_place
+from sadp_dist.training.extension import extended_store
 from sadp_dist.training.processes import Process
 
-_NAME = re.compile(r"e(\d+)-b(\d+)")
 LONGEST_DIFFERENCE = 200
 """Maximum number of characters of torch's error in a message."""
 
@@ -41,17 +42,17 @@ class Checkpoints:
     """
 
     def __init__(self, run_dir: Path, keep: int = 2) -> None:
-        self.folder = run_dir / "checkpoints"
+        self.folder = run_dir / CHECKPOINTS
         self.keep = keep
 
     def all(self) -> list[Path]:
         """Return the complete checkpoints, oldest first."""
-        found = [p for p in self.folder.glob("e*-b*") if _NAME.fullmatch(p.name)]
-        return sorted(found, key=lambda p: tuple(map(int, _NAME.fullmatch(p.name).groups())))  # type: ignore[union-attr]
+        found = [(place, path) for path in self.folder.glob("e*-b*") if (place := checkpoint_place(path))]
+        return [path for _, path in sorted(found)]
 
     def save(self, process: Process, store: Store, epoch: int, batch: int, state: dict[str, Any]) -> None:
         """Write a checkpoint on rank 0. Every rank must call it."""
-        final = self.folder / f"e{epoch:04d}-b{batch:06d}"
+        final = self.folder / checkpoint_name(epoch, batch)
         temporary = temporary_beside(final)
         randomness = [random_state(process.device)]
         if process.communicates:
@@ -61,7 +62,7 @@ class Checkpoints:
         if process.is_first:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-        store.save(temporary / "store.npz")  # on every rank: includes pushes in flight
+        store.save(temporary / FILE_NAME)  # on every rank: includes pushes in flight
         if process.is_first:
             torch.save(
                 {"epoch": epoch, "batch": batch, "random": randomness, **state}, temporary / "state.pt"
@@ -73,17 +74,31 @@ class Checkpoints:
             for old in self.all()[: -self.keep]:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def load_latest(self, process: Process, store: Store) -> dict[str, Any] | None:
-        """Load the newest checkpoint into the store, and return its state; None if there is none."""
+    def load_latest(
+        self, process: Process, store: Store, pruning: PruningConfig
+    ) -> tuple[dict[str, Any], int | None] | None:
+        """Load the newest checkpoint into the store.
+
+        Args:
+            process: this rank.
+            store: of the run.
+            pruning: of the run. It may have more epochs than when the checkpoint was written.
+
+        Returns:
+            Its state, and the earlier number of epochs, None if it is the same; None without a checkpoint.
+        """
         found = self.all()
         if not found:
             return None
         path = found[-1]
         state = _read_state(path)
-        store.load(path / "store.npz")
+        file, before = process.agree(lambda: extended_store(path / FILE_NAME, pruning, process.is_first))
+        store.load(file)
+        if before is not None and process.is_first:
+            file.unlink(missing_ok=True)
         if len(state["random"]) == process.world_size:
             restore_random_state(state["random"][process.rank], process.device)
-        return state
+        return state, before
 
 
 def load_weights(network: nn.Module, source: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from sadp_dist.choices import check_choice
-from sadp_dist.data.registry import DATASETS
+from sadp_dist.data.config import DataConfig as DataConfig  # public here as well
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
@@ -20,6 +20,7 @@ from sadp_dist.snn.compression.config import CompressionConfig
 from sadp_dist.snn.learning.config import LearningConfig
 from sadp_dist.snn.models.config import NetworkConfig
 from sadp_dist.store import StoreOptions
+from sadp_dist.training.curriculum import CurriculumPhase, check_fractions, check_largest, check_strengths
 from sadp_dist.training.trackers import TRACKERS
 
 DEFAULT_METHOD = PruningConfig().method
@@ -27,62 +28,6 @@ Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 SHARD_BLOCK = 16_384
 """`pruning.shard_block` for a file that is read by pages: the examples of many pages."""
-
-
-class DataConfig(Section):
-    """The examples, and what happens to them before the network.
-
-    Sequences (events and sound) go to the network as they are. `image_size`, `mean`, `std`, `augment`,
-    `autoaugment` and `cutout` do not apply to them.
-
-    Attributes:
-        train: the training examples: a .beton file, or with `loader: torch` an ImageFolder folder, a .zip of
-            one, a parquet file, or the published files of a `dataset`.
-        test: the test examples, likewise.
-        dataset: the name of a public dataset, one of `sadp_dist.data.DATASETS`, or of a dataset that you
-            registered. It sets `classes`, and messages say where to get the files. None: your own data.
-        loader: "ffcv" reads .beton files, which `sadp-dist beton` writes; "torch" reads everything else.
-        train_split: the sub-folder of `train`, or for parquet the prefix of the file names. None: "train" if
-            `dataset` is set.
-        test_split: the same for `test`. None: "test" if `dataset` is set.
-        image_size: side of the square images that the network sees, in pixels.
-        classes: number of classes. None: as many as the dataset or the training labels have.
-        mean: what is subtracted from the red, green and blue channel, in 0..255.
-        std: what the channels are divided by after that.
-        augment: "none", "crop" (pad, crop and flip) or "resized-crop". The random numbers depend on the seed,
-            the epoch and the example.
-        autoaugment: AutoAugment with the policy for "cifar10" (also for CIFAR-100) or "imagenet", applied
-            after cropping and flipping and before `cutout`. None: no AutoAugment.
-        padding: pixels that are added on each side before cropping.
-        flip: whether half of the images are mirrored.
-        cutout: side of a square that is blanked, in pixels. 0 blanks nothing.
-        workers: threads (ffcv, at least one) or processes (torch) that load on each rank.
-        page_window: for a .beton file larger than memory: the number of its pages (of 8 MiB) that each rank
-            keeps in memory. The file is read page by page, once an epoch, and examples are mixed within the
-            window. `pruning.shard_block` is then 16384 unless you set it. None: any order, through the
-            operating system's cache.
-    """
-
-    kinds = DATASETS
-    kind_key = "dataset"
-
-    train: str
-    test: str
-    dataset: str | None = None
-    loader: Literal["ffcv", "torch"] = "ffcv"
-    train_split: Annotated[str | None, OnlyWith("loader", "torch")] = None
-    test_split: Annotated[str | None, OnlyWith("loader", "torch")] = None
-    image_size: Positive = 32
-    classes: Positive | None = None
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
-    augment: Literal["none", "crop", "resized-crop"] = "none"
-    autoaugment: Literal["cifar10", "imagenet"] | None = None
-    padding: Annotated[int, Field(ge=0), OnlyWith("augment", "crop")] = 4
-    flip: Annotated[bool, OnlyWith("augment", "crop", "resized-crop")] = True
-    cutout: Annotated[int, Field(ge=0), OnlyWith("augment", "crop", "resized-crop")] = 0
-    workers: Annotated[int, Field(ge=0)] = 1
-    page_window: Annotated[Positive | None, OnlyWith("loader", "ffcv")] = None
 
 
 class OptimizationConfig(Section):
@@ -110,6 +55,8 @@ class OptimizationConfig(Section):
         evaluate_every: epochs between two evaluations on the test examples; the last epoch always has one.
         checkpoint_every: optimizer steps between two checkpoints. None: one at the end of each epoch.
         keep_checkpoints: number of checkpoints to keep, the newest ones.
+        curriculum: the phases of the run; the epochs of tracking come before them. Without phases, all epochs
+            are alike.
     """
 
     epochs: Positive
@@ -130,11 +77,13 @@ class OptimizationConfig(Section):
     evaluate_every: Positive = 1
     checkpoint_every: Positive | None = None
     keep_checkpoints: Positive = 2
+    curriculum: list[CurriculumPhase] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _check(self) -> OptimizationConfig:
         if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
             raise UsageError("nesterov=true needs momentum above 0; raise momentum or remove nesterov")
+        check_fractions(self.curriculum)
         return self
 
 
@@ -218,6 +167,10 @@ class TrainConfig(Section):
                 f'which needs "{rule.score}"; remove scoring.score'
             )
         training = self.training
+        check_largest(
+            training.curriculum, time_steps=self.network.time_steps, image_size=self.data.image_size
+        )
+        check_strengths(training.curriculum, self.data)
         self.compression.check_epochs(self.pruning.rule.epochs)
         if self.compression.needs_momentum and training.optimizer == "sgd" and training.momentum == 0:
             raise UsageError(

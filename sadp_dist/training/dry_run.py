@@ -11,6 +11,7 @@ import torch
 from sadp_dist.snn.layers import count_parameters
 from sadp_dist.training.config import StoreConfig, TrainConfig
 from sadp_dist.training.datasets import TrainingData
+from sadp_dist.training.phases import Phases
 from sadp_dist.training.processes import Process, join_job
 from sadp_dist.training.random_data import random_data
 from sadp_dist.training.trackers import find_trackers
@@ -29,7 +30,7 @@ class DryRun:
         dataset_size: N.
         score: name of the score; None if the method needs none.
         layers: names of the scored layers, for gradient scores.
-        tracking: number of tracking epochs on full data before pruning.
+        phases: of the run.
         subset_sizes: S of each epoch after tracking, from the schedule.
         loss: mean loss of the step's examples; None if the first epoch is empty.
         step_seconds: time of the first step, with initialisation.
@@ -44,12 +45,17 @@ class DryRun:
     dataset_size: int
     score: str | None
     layers: tuple[str, ...]
-    tracking: int
+    phases: Phases
     subset_sizes: tuple[int, ...]
     loss: float | None
     step_seconds: float
     memory: int | None
     notes: tuple[str, ...]
+
+    @property
+    def tracking(self) -> int:
+        """Number of tracking epochs on full data before pruning."""
+        return self.phases.tracking
 
     @property
     def examples(self) -> int:
@@ -63,11 +69,13 @@ class DryRun:
 
     @property
     def time_saved(self) -> float:
-        """Share of full data's examples, and roughly of its time, that the run saves.
+        """Share of full data's time that the run saves, roughly: time is as the examples' time steps.
 
         It is negative if tracking costs more than pruning saves.
         """
-        return 1 - self.examples / self.examples_of_full_data
+        examples = [self.dataset_size] * self.tracking + list(self.subset_sizes)
+        costs = (n * self.phases.cost(epoch) for epoch, n in enumerate(examples))
+        return 1 - sum(costs) / self.examples_of_full_data
 
     def steps(self, examples: int) -> int:
         """Return the number of optimizer steps of an epoch on so many examples."""
@@ -113,7 +121,7 @@ def dry_run(config: TrainConfig) -> DryRun:
             dataset_size=N,
             score=trainer.score,
             layers=scorer.layers if scorer is not None else (),
-            tracking=trainer.phases.tracking,
+            phases=trainer.phases,
             subset_sizes=tuple(round((1 - rule.ratio(epoch)) * N) for epoch in range(rule.epochs)),
             loss=loss,
             step_seconds=time.perf_counter() - started,

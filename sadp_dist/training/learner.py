@@ -20,11 +20,13 @@ from sadp_dist.snn.compression import build_compression
 from sadp_dist.snn.compression.operations import synaptic_operations
 from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.snn.learning import LearningContext, Passes, build_learning_rule
+from sadp_dist.training.check_phases import check_phases
 from sadp_dist.training.checkpoint import load_weights
 from sadp_dist.training.config import TrainConfig
 from sadp_dist.training.datasets import TrainingData
 from sadp_dist.training.losses import build_loss
 from sadp_dist.training.optimizer import build_optimizer
+from sadp_dist.training.phases import Phases
 from sadp_dist.training.processes import Process
 
 _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -38,6 +40,7 @@ class Learner:
         data: of the run.
         process: this rank; every rank creates a learner.
         score: name of the score to push; "gradient" needs a scorer.
+        phases: of the run.
 
     Attributes:
         architecture: the arguments of ``build_network``.
@@ -52,11 +55,13 @@ class Learner:
         AgreedError: the network, the learning rule and the training options do not fit together.
     """
 
-    def __init__(self, config: TrainConfig, data: TrainingData, process: Process, score: str | None) -> None:
+    def __init__(
+        self, config: TrainConfig, data: TrainingData, process: Process, score: str | None, phases: Phases
+    ) -> None:
         self.config, self.data, self.process, self.device = config, data, process, process.device
         self.loss = build_loss(config.training)
         torch.manual_seed(config.seed)
-        process.agree(lambda: self._build(score))
+        process.agree(lambda: self._build(score, phases))
         self.trained = self._wrap(self.network)
         learning = chain(self.network.parameters(), self.rule.parameters())
         self.parameters = [p for p in learning if p.requires_grad]
@@ -67,7 +72,7 @@ class Learner:
         )
         torch.manual_seed(config.seed + 1 + process.rank)  # equal weights on all ranks, different dropout
 
-    def _build(self, score: str | None) -> None:
+    def _build(self, score: str | None, phases: Phases) -> None:
         config, data = self.config, self.data
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
         self.architecture: dict[str, Any] = {
@@ -103,6 +108,7 @@ class Learner:
             ),
         )
         self._check_training()
+        check_phases(phases, self.rule, example)
         self.scorer: SpikeAwareScorer | None = None
         if score == "gradient":
             self.scorer = SCORES[score](self._scoring(), self.network, self.rule.chunk)
@@ -163,6 +169,12 @@ class Learner:
         scorer = self.scorer if scored else None
         with self._synchronised(last), scorer or nullcontext(), self._norms_fixed(lone):
             return self.rule.learn(inputs, labels, coefficients, self.passes, key)
+
+    def set_time_steps(self, time_steps: int) -> None:
+        """Set T of the next passes: images are shown T times, sequences have T steps."""
+        self.network.time_steps = time_steps
+        if self.scorer is not None:
+            self.scorer.time_steps = self.rule.chunk
 
     def step(self) -> None:
         """Take an optimizer step with the accumulated gradients."""

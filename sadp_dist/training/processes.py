@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
-from sadp_dist.errors import AgreedError, UsageError
+from sadp_dist.errors import AgreedError, Stopped, UsageError
 
 T = TypeVar("T")
 
@@ -88,6 +90,18 @@ class Process:
                 raise AgreedError(said if rank == 0 else f"rank {rank}: {said}")
         return result
 
+    def from_first(self, step: Callable[[], T]) -> T:
+        """Run a step on rank 0, and return its result, which must be picklable, on every rank.
+
+        Raises:
+            AgreedError: the UsageError that rank 0 had.
+        """
+        results: list[Any] = [self.agree(lambda: step() if self.is_first else None)]
+        if self.communicates:
+            dist.broadcast_object_list(results, src=0)
+        result: T = results[0]
+        return result
+
 
 @contextmanager
 def join_job() -> Iterator[Process]:
@@ -104,18 +118,30 @@ def join_job() -> Iterator[Process]:
     ours = world_size > 1 and not dist.is_initialized()
     if ours:
         # gloo in addition to NCCL: tensors on the CPU (indices, weights, scores) never wait for the GPU.
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        _init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     together = True
     try:
         yield Process(rank, world_size, device)
     except BaseException as error:
         # The other ranks may be in a collective, and shutting down NCCL would wait for them.
-        together = isinstance(error, AgreedError)
+        together = isinstance(error, (AgreedError, Stopped))
         raise
     finally:
         # Before the interpreter exits: gloo's threads need it for a moment after a collective.
         if ours and together:
             dist.destroy_process_group()
+
+
+def _init_process_group(backend: str) -> None:
+    """Meet the other ranks at the store of the job's environment.
+
+    torchrun's store may live on when it starts killed ranks again, and holds the addresses of those before
+    them. So each start has keys of its own.
+    """
+    store, rank, world_size = next(rendezvous("env://"))
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    own = PrefixStore(f"restart-{start}", store)
+    dist.init_process_group(backend, store=own, rank=rank, world_size=world_size)
 
 
 def device_of(local_rank: int, local_world_size: int) -> torch.device:

@@ -12,7 +12,8 @@ from rich.progress import Progress as Bars
 
 from sadp_dist.selection import Shard
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
-from sadp_dist.training.metrics import DeviceSums
+from sadp_dist.training.device_sums import DeviceSums
+from sadp_dist.training.phases import Phases
 
 
 class Progress:
@@ -27,11 +28,11 @@ class Progress:
         epochs: int,
         enabled: bool = True,
         console: Console | None = None,
-        tracking: int = 0,
+        phases: Phases | None = None,
     ) -> None:
         self.console = console or Console(highlight=False)
         self.enabled = enabled
-        self._name, self._epochs, self._tracking = name, epochs, tracking
+        self._name, self._epochs, self._phases = name, epochs, phases
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -101,10 +102,9 @@ class Progress:
             return
         said = ratios_in_words(summary)
         if differ_clearly(summary):
-            rest = f"with method={summary['method']!r}, the ratio also depends on the scores"
-            said = f"warning: {said}; {rest}"
+            said = f"warning: {said}"
         self.console.print(said, markup=False, soft_wrap=True)
 
     def _place(self, epoch: int, width: int = 1) -> str:
-        phase = "tracking, " if epoch < self._tracking else ""
-        return f"{phase}epoch {epoch + 1:>{width}}/{self._epochs}"
+        phase = self._phases.at(epoch).in_words if self._phases is not None else ""
+        return f"{phase}{', ' if phase else ''}epoch {epoch + 1:>{width}}/{self._epochs}"

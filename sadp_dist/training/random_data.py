@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sadp_dist.data.config import DataConfig
 from sadp_dist.data.registry import DATASETS
 from sadp_dist.errors import UsageError
 from sadp_dist.loading import PruningSampler
-from sadp_dist.training.config import DataConfig
 from sadp_dist.training.datasets import TrainingData
 from sadp_dist.training.processes import Process
 
@@ -25,11 +25,21 @@ def random_data(config: DataConfig, seed: int, process: Process, time_steps: int
         seed: of the labels.
         process: this rank.
         time_steps: T of the network, and of sequences.
+
+    Raises:
+        UsageError: the dataset is registered without its size, classes or shape.
     """
     dataset = DATASETS[str(config.dataset)]
     side = config.image_size
-    shape = (3, side, side) if dataset.kind == "images" else (time_steps, *dataset.shape[1:])
+    shape = (
+        (3, side, side) if dataset.kind == "images" else dataset.shape and (time_steps, *dataset.shape[1:])
+    )
     classes = config.classes or dataset.classes
+    if shape is None or classes is None or dataset.train is None:
+        raise UsageError(
+            f"data.train={config.train!r} or data.test={config.test!r} does not exist, and dataset "
+            f"{dataset.name} says nothing of its size; a dry run needs its files"
+        )
     labels = np.random.default_rng(seed).integers(classes, size=dataset.train)
     on_device = torch.from_numpy(labels).to(process.device)
 
@@ -64,6 +74,9 @@ class RandomBatches:
 
     def begin(self) -> None:
         """There is nothing to read in advance."""
+
+    def crop_to(self, image_size: int, smallest: float) -> None:
+        """They are not cropped."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         device, size = self.labels.device, self.sampler.batch_size

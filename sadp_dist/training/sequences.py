@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sadp_dist.data.config import DataConfig
 from sadp_dist.errors import UsageError
-from sadp_dist.training.config import DataConfig
 
 OF_IMAGES = ("image_size", "mean", "std", "augment", "autoaugment", "cutout")
 """Keys of the ``data:`` section that apply to images only."""
@@ -29,9 +29,10 @@ def check_sequences(config: DataConfig, path: str, shape: tuple[int, ...], time_
     if len(shape) not in (2, 4) or (len(shape) == 4 and shape[2] != shape[3]):
         raise UsageError(f"{path} has arrays of {shown}; they must be T x C x H x H or T x F")
     if shape[0] != time_steps:
+        other = f", or write it again with --time-steps {time_steps}" if len(shape) == 4 else ""
         raise UsageError(
             f"network.time_steps={time_steps}, but {path} has {shape[0]} time steps ({shown}); set "
-            f"network.time_steps={shape[0]}"
+            f"network.time_steps={shape[0]}{other}"
         )
     own_size = shape[-1] if len(shape) == 4 else 1
     for option in OF_IMAGES:
@@ -47,6 +48,14 @@ def check_sequences(config: DataConfig, path: str, shape: tuple[int, ...], time_
 def time_first(sequences: Tensor) -> Tensor:
     """Return sequences (B, T, ...) of any dtype as float32 [T, B, ...], contiguous; one pass over memory."""
     return sequences.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+
+
+def merged(sequences: Tensor, time_steps: int) -> Tensor:
+    """Return sequences [T, B, ...] as [time_steps, B, ...]: the mean of each of T / time_steps steps."""
+    if len(sequences) == time_steps:
+        return sequences
+    means: Tensor = sequences.unflatten(0, (time_steps, -1)).mean(1)
+    return means
 
 
 def laid_out(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:

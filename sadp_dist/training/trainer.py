@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from typing import Any
 
@@ -10,25 +11,40 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sadp_dist.errors import AgreedError, TrainingDiverged, UsageError
+from sadp_dist.errors import AgreedError, Stopped, TrainingDiverged, UsageError
 from sadp_dist.loading import PruningSampler
+from sadp_dist.loading.epoch_loader import SMALLEST_CROP
+from sadp_dist.loading.epoch_position import EpochPosition
 from sadp_dist.scoring import Outputs, output_scores
 from sadp_dist.scoring.window_loss import LossWindow, WindowLossConfig
 from sadp_dist.store import connect
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import OptimizationConfig, TrainConfig
 from sadp_dist.training.datasets import TrainingData, open_data
+from sadp_dist.training.device_sums import DeviceSums
 from sadp_dist.training.learner import Learner
 from sadp_dist.training.losses import correct
-from sadp_dist.training.metrics import DeviceSums, MetricsLog, figures_in
+from sadp_dist.training.metrics import MetricsLog, figures_in
 from sadp_dist.training.optimizer import cosine_rate, set_rate
-from sadp_dist.training.phases import Phases
+from sadp_dist.training.phases import Phase, Phases
 from sadp_dist.training.processes import Process
 from sadp_dist.training.progress import Progress
 from sadp_dist.training.sequences import laid_out
+from sadp_dist.training.stopping import StopRequest
 
 ADVICE = "training diverged; lower training.learning_rate, or warm it up with training.warmup_epochs"
-PLANNED = ("gamma", "capped", "largest_weight", "effective_sample_size", "seen", "staleness_mean")
+PLANNED = (
+    "gamma",
+    "capped",
+    "largest_weight",
+    "effective_sample_size",
+    "seen",
+    "staleness_mean",
+    "weight_exponent",
+    "placed_share",
+    "noise_ratio",
+    "rank_correlation",
+)
 """Fields of the store's record of an epoch that are written to metrics.jsonl."""
 
 
@@ -67,11 +83,13 @@ class Trainer:
         self.data = data or process.agree(
             lambda: open_data(config.data, batch_size, config.seed, process, time_steps)
         )
+        self.fingerprints = process.from_first(self.data.fingerprints)
         self.store = connect(
             run=config.name,
             dataset_size=self.data.size,
             pruning=config.pruning,
             labels=self.data.labels,
+            data=self.fingerprints.get("train"),
             **config.store.to_dict(),
         )
         self.sampler = PruningSampler(
@@ -83,29 +101,45 @@ class Trainer:
         )
         self.loader = self.data.train_loader(self.sampler)
 
-        rule, self.phases = config.pruning.rule, Phases.of(config.pruning)
+        rule, self.phases = config.pruning.rule, Phases.of(config)
         self.score = config.scoring.score if rule.needs_scores else None
         scoring = config.scoring
         self.window = LossWindow(scoring.window) if isinstance(scoring, WindowLossConfig) else None
         self.memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
         self._begin_weights()
 
+        self.stop = StopRequest(process)
+        self.phase = self.phases.all[-1]  # of the epoch that has begun
         self.epoch = 0  # epochs done
         self.batch = 0  # batches of this rank done in the current epoch
         self.sums = DeviceSums(3, self.device)  # of the current epoch on this rank: Σ w·loss, Σ hits, Σ 1
         self.seconds = 0.0  # training time in the current epoch
         self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done; tracking also separately
+        self.extended_from: int | None = None  # the epochs of the run before --extend
         self._plan_seconds: float | None = None  # of the next epoch, after begin_epoch
         self._cold = True  # the first batch of a process waits until the loader has compiled
 
     def _begin_weights(self) -> None:
         """Initialise the weights and everything that trains them."""
-        self.learner = Learner(self.config, self.data, self.process, self.score)
+        self.learner = Learner(self.config, self.data, self.process, self.score, self.phases)
 
     # The run
 
     def run(self, checkpoints: Checkpoints, log: MetricsLog | None, progress: Progress) -> None:
-        """Train until the last epoch is done; ``log`` is None except on rank 0."""
+        """Train until the last epoch is done, or a signal asks to stop.
+
+        Args:
+            checkpoints: of the run.
+            log: None except on rank 0.
+            progress: to show.
+
+        Raises:
+            Stopped: by SIGTERM, SIGINT or SIGUSR1, after the step and a checkpoint.
+        """
+        with self.stop:
+            self._run(checkpoints, log, progress)
+
+    def _run(self, checkpoints: Checkpoints, log: MetricsLog | None, progress: Progress) -> None:
         while self.epoch < self.phases.epochs:
             record = self.train_epoch(checkpoints, progress)
             if self.epoch < self.phases.epochs:
@@ -118,6 +152,8 @@ class Trainer:
                 self.store.record(epoch, figures_in(record))
                 log.write(record | self._planned(epoch))
             self.save(checkpoints)
+            if stopped_by := self.stop.after_step():
+                raise self._stopped(stopped_by)
 
     def _planned(self, epoch: int) -> dict[str, Any]:
         """Return metrics of an epoch's plan from the store."""
@@ -127,10 +163,18 @@ class Trainer:
                 return {name: planned[name] for name in PLANNED}
         return {}  # planned by an older release without such records
 
-    def begin_epoch(self) -> None:
-        """Plan the next epoch from the scores of all steps before it, and start loading."""
+    def begin_epoch(self, phase: Phase | None = None) -> None:
+        """Plan the next epoch from the scores of all steps before it, and start loading.
+
+        Args:
+            phase: whose images to load; None: the epoch's.
+        """
         started = time.perf_counter()
-        self.sampler.set_epoch(self.epoch, start_batch=self.batch)
+        self.phase = phase or self.phases.at(self.epoch)
+        self.sampler.set_epoch(self.epoch)
+        if self.phase.of_curriculum:
+            smallest = 1 - self.phase.augment_strength * (1 - SMALLEST_CROP)
+            self.loader.crop_to(self.phase.image_size or self.data.image_size, smallest)
         self.loader.begin()
         self._plan_seconds = time.perf_counter() - started
 
@@ -145,6 +189,7 @@ class Trainer:
             self._begin_weights()
         shard, batches = self.sampler.shard, self.batch + self.sampler.batches
         progress.epoch_started(self.epoch, shard, self.sums, done=self.batch, batches=batches)
+        self.learner.set_time_steps(self.phase.time_steps)
         self.learner.trained.train()
         waiting = time.perf_counter()
         for images, labels, indices, weights in self.loader:
@@ -160,11 +205,15 @@ class Trainer:
             self.train_batch(images, labels, indices, weights, examples, last)
             self.batch += 1
             progress.batch_done(self.sums)
-            if last and training.checkpoint_every and (step + 1) % training.checkpoint_every == 0:
+            stopped_by = self.stop.after_step() if last else 0
+            due = training.checkpoint_every and (step + 1) % training.checkpoint_every == 0
+            if last and (due or stopped_by):
                 pause = time.perf_counter()
                 self.seconds += pause - started - not_training
                 self.save(checkpoints)
                 started, not_training = time.perf_counter(), 0.0
+            if stopped_by:
+                raise self._stopped(stopped_by)
         compressed = self.learner.end_epoch(*self.phases.place(self.epoch))
         if self.device.type == "cuda":
             torch.cuda.synchronize()
@@ -172,16 +221,15 @@ class Trainer:
 
         loss, hits, examples = self.process.sum(self.sums.total).tolist()
         if not math.isfinite(loss):
-            raise TrainingDiverged(f"epoch {self.epoch + 1}: the loss is {loss}; {ADVICE}")
+            raise TrainingDiverged(f"{self._place}: the loss is {loss}; {ADVICE}")
         self.totals["examples"] += int(examples)
         self.totals["seconds"] += self.seconds
-        tracking = self.phases.is_tracking(self.epoch)
-        if tracking:
+        if self.phase.tracking:
             self.totals |= {f"tracking_{name}": self.totals[name] for name in ("examples", "seconds")}
         record = {
             "event": "epoch",
             "epoch": self.epoch,
-            **({"phase": "tracking"} if tracking else {}),
+            **self.phase.figures,
             "ratio": shard.ratio,
             "subset_size": round((1 - shard.ratio) * shard.dataset_size),
             "examples": int(examples),
@@ -199,9 +247,24 @@ class Trainer:
         self.sums = DeviceSums(3, self.device)
         return record
 
+    def _stopped(self, number: int) -> Stopped:
+        return Stopped(
+            f"{signal.Signals(number).name}: saved {self._place}, batch {self.batch}, in "
+            f"{self.config.run_dir}; continue with the same command and --resume",
+            number,
+        )
+
+    @property
+    def _place(self) -> str:
+        return f"epoch {self.epoch + 1} of {self.phases.epochs}"
+
     def take_step(self) -> float | None:
-        """Take one optimizer step of the first epoch; return the mean loss, None without examples."""
-        self.begin_epoch()
+        """Take one optimizer step on examples of the first epoch, as in the last phase, which costs most.
+
+        Returns:
+            The mean loss; None without examples.
+        """
+        self.begin_epoch(self.phases.all[-1])
         shard, accumulate = self.sampler.shard, self.config.training.accumulate
         examples = min(shard.drawn, self.config.training.batch_size)
         self.learner.trained.train()
@@ -239,7 +302,8 @@ class Trainer:
             try:
                 self.store.push(indices, scores, epoch=self.epoch, valid=valid)
             except UsageError as error:  # a score that is not finite means that training diverged
-                raise TrainingDiverged(f"epoch {self.epoch + 1}: {error}; {ADVICE}") from None
+                said = str(error).replace(f", epoch={self.epoch}", "")  # the same epoch, counted from 0
+                raise TrainingDiverged(f"{self._place}: {said}; {ADVICE}") from None
         if last:
             self.learner.step()
         with torch.no_grad():
@@ -258,6 +322,7 @@ class Trainer:
         """Return loss and accuracy on the test set; every example counts once at any world size."""
         started = time.perf_counter()
         network = self.learner.network
+        self.learner.set_time_steps(self.config.network.time_steps)
         network.eval()
         if self.process.communicates:  # use rank 0's running statistics, as DDP does
             for buffer in network.buffers():
@@ -282,8 +347,10 @@ class Trainer:
     def _inputs(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
         images = images.to(self.device, non_blocking=True)
         if indices is not None:
-            images = self.data.augment(images, indices, self.epoch)
-        return laid_out(self.data.normalise(images), self.memory_format)
+            phase = self.phase
+            images = self.data.augment(images, indices, self.epoch, phase.image_size, phase.augment_strength)
+        time_steps = self.learner.network.time_steps
+        return laid_out(self.data.normalise(images, time_steps), self.memory_format)
 
     # Checkpoints
 
@@ -296,18 +363,30 @@ class Trainer:
             "sums": self.process.sum(self.sums.total.clone()).cpu(),
             "seconds": self.seconds,
             "totals": self.totals,
+            "sampler": self.sampler.state_dict(),
             "config": self.config.to_dict(),
         }
         checkpoints.save(self.process, self.store, self.epoch, self.batch, state)
 
     def resume(self, checkpoints: Checkpoints) -> bool:
         """Load the newest checkpoint; return False if there is none."""
-        state = checkpoints.load_latest(self.process, self.store)
-        if state is None:
+        found = checkpoints.load_latest(self.process, self.store, self.config.pruning)
+        if found is None:
             return False
+        state, self.extended_from = found
         self.learner.load_state_dict(state)
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.seconds, self.totals = state["seconds"], state["totals"]
+        if self.extended_from is not None:
+            self.totals["extended_from"] = self.extended_from
+        if self.batch > 0:
+            self.sampler.load_state_dict(state.get("sampler") or self._position_of_older(state))
         if self.process.is_first:  # the sums over all ranks continue on one rank
             self.sums.total.copy_(state["sums"])
         return True
+
+    def _position_of_older(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the position in a checkpoint of an older release; a rank had the same share of a batch."""
+        training, ranks = self.config.training, len(state["random"])
+        taken = state["batch"] * training.batch_size // (ranks * training.accumulate)
+        return EpochPosition(state["epoch"], ((ranks, taken),)).state_dict()

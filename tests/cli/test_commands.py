@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -242,18 +244,20 @@ def test_top_lists_those_whose_score_changed_most(run_dir, tmp_path):
 
 
 def test_top_draws_the_images(run_dir, digits, tmp_path):
-    sheet = tmp_path / "sheet.png"
-    done = sadp_dist_command(
-        "top", "--store", run_dir, "-k", 12, "--images", digits, "--split", "train", "--out", sheet, "--json"
-    )
+    sheet, hundred = tmp_path / "sheet.png", tmp_path / "images"
+    (hundred / "0").mkdir(parents=True)
+    for image in sorted((digits / "train" / "0").iterdir())[:100]:
+        shutil.copy(image, hundred / "0")
+    command = ("top", "--store", run_dir, "-k", 12, "--out", sheet, "--json", "--images")
+    done = sadp_dist_command(*command, hundred)
     assert done.returncode == 0, done.stderr
-    assert [row["label"] for row in json.loads(done.stdout)] == [
-        "0"
-    ] * 12  # sorted by class: the first 145 are zeros
+    assert [row["label"] for row in json.loads(done.stdout)] == ["0"] * 12
     pixels = np.asarray(Image.open(sheet).convert("L"))
     assert pixels.std() > 10
     line = refused(sadp_dist_command("top", "--store", run_dir, "--images", digits))
     assert "--images needs --out" in line
+    line = refused(sadp_dist_command(*command, digits, "--split", "train"))
+    assert "holds 1,442 images, but the run trained on 100; give the source and split" in line
 
 
 def test_without_ffcv_ray_and_redis_the_rest_trains(tmp_path, digits):
@@ -287,3 +291,14 @@ def test_report_compares_runs(tmp_path, digits):
     assert [row["examples"] for row in rows] == [710, 356]
     assert rows[0]["time_ratio"] == 1.0
     assert "trained on" in sadp_dist_command("report", "runs/full", "--no-html", cwd=tmp_path).stdout
+    (tmp_path / "runs" / "notes").mkdir()
+    listed = json.loads(sadp_dist_command("runs", "--store", "runs", "--json", cwd=tmp_path).stdout)
+    assert [(row["run"], row["state"], row["epoch"], row["epochs"]) for row in listed] == [
+        ("full", "done", 1, 2),
+        ("half", "done", 1, 2),
+    ]
+    metrics = tmp_path / "runs" / "half" / "metrics.jsonl"
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:1]))  # after one epoch
+    os.utime(metrics, (time.time() - 7200, time.time() - 7200))
+    table = sadp_dist_command("runs", "--store", "runs", cwd=tmp_path).stdout
+    assert "stopped 2 h ago" in table and "1 of 2" in table and "2 of 2" in table

@@ -63,7 +63,8 @@ def test_what_is_for_images_is_refused_and_a_part_of_a_dataset_too(source):
 def test_a_contact_sheet_shows_what_moved(written, tmp_path):
     sheet = tmp_path / "sheet.png"
     scores = np.array([3.0, 2.0], np.float32)
-    assert draw_contact_sheet(str(written), None, np.array([3, 0]), scores, sheet) == ["1", "0"]
+    names = ["automobile", "airplane"]
+    assert draw_contact_sheet(str(written), None, np.array([3, 0]), scores, sheet) == names
     pixels = np.asarray(Image.open(sheet).convert("RGB")).reshape(-1, 3).astype(int)
     assert ((pixels[:, 0] > pixels[:, 1] + 50) & (pixels[:, 2] > pixels[:, 1] + 50)).any()  # red and blue
     with pytest.raises(UsageError, match="^--split train: a .beton file holds one split; leave it out$"):

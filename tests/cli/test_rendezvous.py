@@ -16,7 +16,8 @@ import pytest
 
 from sadp_dist.cli.rendezvous import _forget_ended_jobs, _open_store
 from tests.cli.test_commands import refused, sadp_dist_command
-from tests.store.redis_server import free_port, until
+from tests.ports import free_port
+from tests.store.redis_server import until
 
 RANK = """
 import os, sys, time
@@ -46,7 +47,7 @@ def rendezvous() -> Iterator[int]:
         yield port
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == ""
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 class Node:

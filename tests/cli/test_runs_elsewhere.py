@@ -15,7 +15,8 @@ import pytest
 from sadp_dist import PruningConfig, connect
 from tests.cli.terminal import at_a_terminal
 from tests.cli.test_commands import refused, sadp_dist_command
-from tests.store.redis_server import RedisServer, free_port
+from tests.ports import free_port
+from tests.store.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow
 N = 1000
@@ -64,7 +65,8 @@ def test_the_table_shows_every_figure(server, training):
     assert shown["subset size S"] == shown["drawn"] == "500"
     assert shown["pruning ratio r"] == "0.5"
     assert shown["capped at p = 1"] == str(stats.capped)
-    assert shown["floor of p"] == "0.2"
+    assert shown["floor of p"] == "0.1"  # 0.2 S / N
+    assert shown["noise ratio η"] == "-"  # no epoch before this one was planned and then scored
     assert shown["smoothing γ"] == f"{stats.gamma:.6g}"
     assert shown["largest weight"] == f"{stats.largest_weight:.6g}"
     assert shown["effective sample size"] == f"{stats.effective_sample_size:.6g}"
@@ -74,8 +76,8 @@ def test_the_table_shows_every_figure(server, training):
     assert shown["mean staleness"] == f"{stats.staleness_mean:.6g}"
     assert shown["bad frames"] == shown["rejected pushes"] == "0"
     assert shown["ranks waited for"] == "none"
-    assert shown["ranks at epoch"] == "1"
-    assert (shown["loss"], shown["test accuracy"]) == ("0.25 at epoch 1", "0.875 at epoch 1")
+    assert shown["ranks at epoch"] == "2"
+    assert (shown["loss"], shown["test accuracy"]) == ("0.25 at epoch 2", "0.875 at epoch 2")
     assert shown["planner"] == stats.planner
     assert shown["last snapshot"].endswith(" s ago")
     assert {"seen", "unseen", "scores pushed", "received", "memory"} <= set(shown)
@@ -103,7 +105,10 @@ def test_runs_lists_what_there_is_and_rm_removes_one_if_one_says_so(server, trai
     assert set(rows) == {"digits", "finished"}
     assert (rows["finished"]["dataset_size"], rows["finished"]["method"]) == (7, "random")
     assert (rows["digits"]["dataset_size"], rows["digits"]["epoch"]) == (N, 1)
+    assert (rows["digits"]["state"], rows["digits"]["epochs"]) == ("running", training.stats().epochs)
+    assert rows["finished"]["state"] == "stopped"
     table = sadp_dist_command("runs", "--store", server.url).stdout
+    assert f"2 of {training.stats().epochs}" in table and "running" in table and "stopped" in table
     assert "digits" in table and "finished" in table and "1,000" in table
 
     remove = ("rm", "--store", server.url, "--run")

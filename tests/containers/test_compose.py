@@ -16,12 +16,12 @@ import pytest
 import yaml
 
 from tests.containers.engine import Engine, Project, up
-from tests.store.redis_server import free_port
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 HERE = "127.0.0.29"  # of this machine, and nobody else's
-RUN = "digits-sadp"
+RUN = "digits-pruned"
 EPOCHS = 50
 QUICK = "training.batch_size=60 training.checkpoint_every=5"
 
@@ -70,7 +70,7 @@ def ask(services: Project, path: str, token: str = "") -> bytes:
     """What the dashboard answers."""
     url = f"http://127.0.0.1:{services.variables['DASHBOARD_PORT']}{path}"
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 
 

@@ -175,7 +175,7 @@ def test_no_path_leads_outside(locked, path):
 
 def raw(dashboard: Dashboard, path: str, **headers: str) -> tuple[int, bytes]:
     """An answer to a request that no client has put in order."""
-    connection = http.client.HTTPConnection(urlsplit(dashboard.address).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(dashboard.address).netloc, timeout=60)
     connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}", **headers})
     with connection.getresponse() as answer:
         body = answer.read()

@@ -9,6 +9,8 @@ import pytest
 
 import sadp_dist
 from sadp_dist import PruningConfig, connect
+from sadp_dist.dashboard.api import _top
+from sadp_dist.store import RunView
 from tests.dashboard.process import Dashboard, train, train_epoch
 from tests.store.redis_server import until
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.slow
 def test_figures_history_and_classes_are_those_of_the_store(dashboard, training, images):
     stats = dashboard.of("digits", "stats").json()
     assert 0 <= stats.pop("answered_in") < stats.pop("at")
+    assert stats.pop("images_problem") is None
     ours = training.stats().to_dict()
     for changing in ("last_snapshot", "planner"):
         assert stats.pop(changing) and ours.pop(changing)
@@ -76,6 +79,17 @@ def test_examples_by_change_say_the_change_and_the_score(dashboard, training):
     assert [row["score"] for row in rows] == training.scores(indices).tolist()
 
 
+def test_examples_by_change_of_a_run_that_begins_again_between_the_queries():
+    with train("memory:", "anew", np.repeat([0, 1], 40)) as store:
+
+        def query(name, arguments):
+            if name == "scores":
+                store.reset()
+            return store.query(name, arguments)
+
+        assert _top(RunView(query), None, 9, "change", False) == []
+
+
 def test_a_thumbnail_is_the_image_shrunk_to_the_size_asked_for(tmp_path):
     from io import BytesIO
 
@@ -126,6 +140,8 @@ def test_images_are_not_shown_for_a_run_of_another_data_set(dashboard, server):
         until(lambda: dashboard.of("another", "top", k=1).status_code == 200)
         (row,) = dashboard.of("another", "top", k=1).json()
         assert row["image"] is row["name"] is row["label"] is None
+        problem = dashboard.of("another", "stats").json()["images_problem"]
+        assert "holds 1,442 images, but the run trained on 40; give the source and split" in problem
         assert {each["name"] for each in dashboard.of("another", "classes").json()["classes"]} == {None}
 
 
@@ -169,11 +185,14 @@ def test_a_folder_of_runs_shows_the_newest_checkpoint_of_each(tmp_path, images):
     for name, store in stores.items():
         save(store, runs / name, 1)
     (runs / "empty").mkdir()
+    for seed in ("seed0", "seed1"):
+        save(stores["one"], runs / "group" / seed, 1)
     (runs / "broken" / "checkpoints" / "e0001-b000000").mkdir(parents=True)
     (runs / "broken" / "checkpoints" / "e0001-b000000" / "store.npz").write_bytes(b"PK not a store")
     with Dashboard(runs) as dashboard:
         listed = {run["run"]: run for run in dashboard.get("/api/runs").json()}
-        assert set(listed) == {"one", "two", "broken"}
+        assert set(listed) == {"one", "two", "broken", "group"}
+        assert "holds the stores of 2 runs" in listed["group"]["problem"]
         assert (listed["one"]["dataset_size"], listed["one"]["epoch"]) == (len(images), 0)
         assert "is not a saved store" in listed["broken"]["problem"]
         assert dashboard.of("broken", "stats").status_code == 503

@@ -13,7 +13,8 @@ from sadp_dist import PruningConfig, connect
 from sadp_dist.store import remove_run
 from tests.cli.test_commands import refused, sadp_dist_command
 from tests.dashboard.process import Dashboard
-from tests.store.redis_server import RedisServer, free_port, until
+from tests.ports import free_port
+from tests.store.redis_server import RedisServer, until
 
 pytestmark = pytest.mark.slow
 

@@ -41,8 +41,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome here"),
 ]
 
-RUN, N = "digits-sadp", 1442
-EPOCHS = 12 if FOLDER is None else 30
+RUN, N = "digits-pruned", 1442
+EPOCHS = 8 if FOLDER is None else 30
 HOSTILE = "<b>bold</b><img src=x onerror=window.hacked=1>"
 OTHER = "the/other one & ü"
 
@@ -81,6 +81,7 @@ def job(watched: Dashboard, server: RedisServer, digits: Path, runs: Path) -> It
         *("-m", "sadp_dist", "train", ROOT / "configs/digits.yaml", f"output={runs}/{{name}}"),
         *(f"data.train={digits}", f"data.test={digits}", "data.train_split=train", "data.test_split=test"),
         *("data.loader=torch", "data.workers=0", f"training.epochs={EPOCHS}", f"store.url={server.url}"),
+        *("pruning.max_ratio=0.7", "pruning.schedule=paper"),  # so that the subset changes
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     with (runs / "job.log").open("wb") as log:
@@ -91,13 +92,13 @@ def job(watched: Dashboard, server: RedisServer, digits: Path, runs: Path) -> It
     yield ranks
     for rank in ranks:
         rank.terminate()
-        rank.wait(30)
+        rank.wait(60)
 
 
 @pytest.fixture(scope="module")
 def known(job: list[Forked], watched: Dashboard, runs: Path) -> dict[str, Any]:
     """What the API says of the run, once it is over: "stats", "history" and "classes"."""
-    assert [rank.wait(180) for rank in job] == [0, 0], (runs / "job.log").read_text()
+    assert [rank.wait(240) for rank in job] == [0, 0], (runs / "job.log").read_text()
     found = {what: watched.of(RUN, what).json() for what in ("stats", "history", "classes")}
     assert found["stats"]["epoch"] == EPOCHS - 1
     return found
@@ -141,7 +142,7 @@ def test_the_state_is_said_in_words_and_in_figures(watched, known, visitor):
     left_out = 1 - sum(record["drawn"] for record in history) / (EPOCHS * N)
     best = max(record["training"]["test_accuracy"] for record in history)
     assert 0.4 < left_out < 0.6
-    assert best > 0.9
+    assert best > 0.8
     for words in (f"Pruning has skipped {percent(left_out)} of all examples", percent(best)):
         expect(page.locator("#verdict")).to_contain_text(words)
     expect(page.locator("#warnings li")).to_have_count(0)
@@ -438,7 +439,7 @@ def test_of_many_classes_the_ends_are_shown(watched, server, visitor):
 
 
 def test_what_is_off_is_said_with_what_to_do(watched, server, visitor):
-    pruning = PruningConfig(ratio=0.9, epochs=5, min_probability=0.5)
+    pruning = PruningConfig(ratio=0.9, epochs=5, floor="absolute", min_probability=0.5)
     with connect(server.url, "high floor", 100, pruning, np.arange(100) % 10) as store:
         train_epoch(store, 100, 0)
         page = visitor.open(watched.address, "high floor")

@@ -13,8 +13,8 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from sadp_dist.data import DATASETS, open_dataset
-from sadp_dist.data.log_mel import FLOOR, log_mel, mel_bands
 from sadp_dist.data.shd import open_shd, spike_counts
+from sadp_dist.data.sound_features import FLOOR, log_mel, mel_bands
 from sadp_dist.data.speech_commands import open_speech_commands
 from sadp_dist.errors import UsageError
 from tests.data.published import speech_commands_files, tone, wav_bytes, write_shd, write_tar

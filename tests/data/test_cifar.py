@@ -61,7 +61,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
     path = write_tar(tmp_path / "cifar-100-python.tar.gz", files)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UsageError, match=r"not a complete \.tar or \.tar\.gz"):
+    with pytest.raises(UsageError, match=r"not a complete \.zip, \.tar or \.tar\.gz"):
         open_cifar100(path, "train")
     del files["cifar-100-python/train"]
     with pytest.raises(UsageError, match="has no file train; download it again"):

@@ -100,7 +100,7 @@ def test_a_folder_of_parquet_is_its_files_one_after_another_and_a_split_the_file
     assert content(open_images(tmp_path, "test")) == content(expected)
     with pytest.raises(UsageError, match="has the splits test, train; choose one with split="):
         open_images(tmp_path)
-    with pytest.raises(UsageError, match=r"split 'val' is not in .*: test-0\.parquet, train-0\.parquet"):
+    with pytest.raises(UsageError, match="split 'val' is not in .*; it has: test, train"):
         open_images(tmp_path, "val")
 
 
@@ -177,7 +177,7 @@ def test_a_folder_beside_the_splits_that_is_none_adds_no_class(folder, tmp_path)
     assert open_images(tmp_path / "new", "train").classes == ["cat", "dog"]
 
 
-def test_numbered_classes_of_parquet_are_counted_over_all_its_files(folder, tmp_path):
+def test_labels_of_parquet_are_numbered_over_all_its_files(folder, tmp_path):
     images = open_images(folder)
     as_parquet(images, tmp_path / "train-0.parquet", names=False)
     images.labels = np.full(len(images), 3)
@@ -185,7 +185,7 @@ def test_numbered_classes_of_parquet_are_counted_over_all_its_files(folder, tmp_
     images.labels = np.full(len(images), -1)  # as Hugging Face marks an unlabelled split
     as_parquet(images, tmp_path / "val-0.parquet", names=False)
     train = open_images(tmp_path, "train")
-    assert train.classes == ["0", "1", "2", "3"]
+    assert train.classes == ["0", "1", "3"]
     assert train.labels.tolist() == [0, 0, 0, 0, 1, 1]
 
 
@@ -242,7 +242,7 @@ def test_parquet_without_the_columns_says_which_it_has(tmp_path):
     with pytest.raises(UsageError, match="no column 'image' or 'img'; it has: picture, label"):
         open_images(tmp_path / "a.parquet")
     pq.write_table(pa.table({"image": [b""], "label": [-1]}), tmp_path / "b.parquet")
-    with pytest.raises(UsageError, match="labels must be integers of at least 0"):
+    with pytest.raises(UsageError, match="label column 'label' has 1 label below 0 in 1 rows"):
         open_images(tmp_path / "b.parquet")
 
 

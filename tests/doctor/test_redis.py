@@ -12,7 +12,8 @@ from sadp_dist import PruningConfig, connect
 from sadp_dist.doctor import CHECKS
 from sadp_dist.store import list_runs
 from tests.doctor.command import Answer, doctor
-from tests.store.redis_server import PASSWORD, ROOT, USER, RedisServer, free_port
+from tests.ports import free_port
+from tests.store.redis_server import PASSWORD, ROOT, USER, RedisServer
 
 ABOUT_REDIS = tuple(check.name for check in CHECKS if check.name.startswith("Redis "))
 QUICK = tuple(name for name in ABOUT_REDIS if name != "Redis permissions")

@@ -52,19 +52,20 @@ def new_attempt(folder: Path, process: Process) -> Path:
 def train(url: str, folder: Path, process: Process) -> None:
     checkpoints = Checkpoints(folder)
     store = connect(url, "elastic", N, PRUNING)
-    state = checkpoints.load_latest(process, store)
-    if state is None:
+    found = checkpoints.load_latest(process, store, PRUNING)
+    if found is None:
         store.reset()
-        state = {"epoch": 0, "batch": 0}
+    state = {"epoch": 0, "batch": 0, "sampler": {}} if found is None else found[0]
     start = state["batch"]
     hold = folder / f"hold-{process.rank}"
     sampler = PruningSampler(store, BATCH // process.world_size)
+    sampler.load_state_dict(state["sampler"])
     with (new_attempt(folder, process) / str(process.rank)).open("w", buffering=1) as records:
         records.write(json.dumps([process.world_size, state["epoch"], start]) + "\n")
         for epoch in range(state["epoch"], EPOCHS):
             while is_held_at(epoch, hold):
                 time.sleep(0.01)
-            sampler.set_epoch(epoch, start_batch=start)
+            sampler.set_epoch(epoch)
             scores = scores_of(epoch)
             for batch, examples in enumerate(torch.tensor(sampler.indices).split(sampler.batch_size), start):
                 present = sampler.weights(examples) > 0
@@ -73,9 +74,9 @@ def train(url: str, folder: Path, process: Process) -> None:
                 records.write(json.dumps([epoch, batch, examples[present].tolist()]) + "\n")
                 time.sleep(PAUSE)
                 if (batch + 1) % STEPS_A_CHECKPOINT == 0:
-                    checkpoints.save(process, store, epoch, batch + 1, {})
+                    checkpoints.save(process, store, epoch, batch + 1, {"sampler": sampler.state_dict()})
             start = 0
-            checkpoints.save(process, store, epoch + 1, 0, {})
+            checkpoints.save(process, store, epoch + 1, 0, {"sampler": sampler.state_dict()})
     store.flush()
     if process.is_first:
         np.savez(folder / "scores.npz", scores=store.scores(np.arange(N)))

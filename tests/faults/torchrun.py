@@ -19,6 +19,7 @@ from sadp_dist import connect
 from sadp_dist.store import attach
 from tests.faults.elastic_rank import EPOCHS, PRUNING, N, scores_of
 from tests.faults.job import PATIENCE
+from tests.ports import free_port
 
 PROGRAM = Path(__file__).with_name("elastic_rank.py")
 # torchrun waits half a minute for more nodes by default, and a quarter of one until it misses a node.
@@ -58,9 +59,7 @@ class ElasticJob:
     def __init__(self, url: str, folder: Path, nodes: str = "1:3", ranks: int = 1) -> None:
         folder.mkdir()
         self._url = url
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.folder = folder
         self._agents: list[subprocess.Popen[bytes]] = []
         self._command = [

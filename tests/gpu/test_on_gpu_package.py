@@ -17,8 +17,8 @@ from sadp_dist.selftest.loaders import Pictures
 from sadp_dist.selftest.scores import compared
 from sadp_dist.selftest.step import Step
 from sadp_dist.training import train
+from sadp_dist.training.device_sums import DeviceSums
 from sadp_dist.training.dry_run import dry_run
-from sadp_dist.training.metrics import DeviceSums
 from sadp_dist.training.processes import join_job
 
 SIDE = 16

@@ -33,6 +33,7 @@ class Network(lightning.LightningModule):
     def __init__(self, pruning: SpikeAwarePruning, follow: bool = True, lbfgs: bool = False) -> None:
         super().__init__()
         self.lbfgs = lbfgs
+        self.seen: dict[int, list[int]] = {}
         torch.manual_seed(0)
         self.layer = nn.Linear(8, 3)
         self.pruning, self.follow = pruning, follow
@@ -42,6 +43,7 @@ class Network(lightning.LightningModule):
 
     def training_step(self, batch, _):
         x, y, index = batch
+        self.seen.setdefault(self.pruning.shard.epoch, []).extend(index.tolist())
         losses = cross_entropy(self.layer(x), y, reduction="none")
         return sadp_dist.weighted_mean(losses, self.pruning.weights(index))
 
@@ -80,6 +82,63 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_the_same_run(tmp_path):
     assert [record.drawn for record in whole.history()] == [N // 2] * EPOCHS
     assert resumed.history() == whole.history()
     assert torch.equal(torch.tensor(resumed.top(N)[0]), torch.tensor(whole.top(N)[0]))
+
+
+class Interruption(lightning.Callback):
+    """Saves a checkpoint after some steps, and ends the run as Ctrl-C does."""
+
+    def __init__(self, file: Path, steps: int) -> None:
+        self.file, self.steps = file, steps
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.steps:
+            trainer.save_checkpoint(self.file)
+            raise KeyboardInterrupt
+
+
+def run(pruning: SpikeAwarePruning, network: Network, *callbacks, **options):
+    """Train without any output of Lightning's."""
+    quiet = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=EPOCHS,
+        callbacks=[pruning, *callbacks],
+        use_distributed_sampler=False,
+        **dict.fromkeys(quiet, False),
+    )
+    trainer.fit(network, **options)
+
+
+@pytest.mark.parametrize(
+    ("steps", "older"), [(1, False), (3, False), (5, False), (12, False), (5, True), (6, True)]
+)
+def test_a_run_that_was_interrupted_within_an_epoch_goes_on_where_it_was(steps, older, tmp_path):
+    """Epochs have three steps: after the first step of all, at the end of an epoch, within a later one.
+
+    Older releases saved no position.
+    """
+
+    def new() -> tuple[SpikeAwarePruning, Network]:
+        pruning = SpikeAwarePruning(PruningConfig(ratio=0.5, epochs=EPOCHS, min_probability=0.1), N)
+        return pruning, Network(pruning)
+
+    whole, first, second = new(), new(), new()
+    run(*whole)
+    file = tmp_path / "within.ckpt"
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(*first, Interruption(file, steps))
+    if older:
+        checkpoint = torch.load(file, weights_only=False)
+        del checkpoint["callbacks"]["SpikeAwarePruning"]["position"]
+        torch.save(checkpoint, file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", "You're resuming|epoch")  # both Lightning's and ours
+        run(*second, ckpt_path=file, weights_only=False)
+    both = {epoch: first[1].seen.get(epoch, []) + second[1].seen.get(epoch, []) for epoch in range(EPOCHS)}
+    assert both == whole[1].seen
+    assert torch.equal(second[1].layer.weight, whole[1].layer.weight)
+    assert second[0].store.history() == whole[0].store.history()
 
 
 def test_scores_do_not_depend_on_gradient_accumulation(tmp_path):

@@ -40,7 +40,7 @@ def recipe(digits: Path, tmp_path: Path) -> Path:
         "data": {**images, "loader": "torch", "workers": 0, "image_size": 8, "classes": 10},
         "network": {"name": "small_cnn", "time_steps": 2},
         "training": {"epochs": EPOCHS, "batch_size": 64, "optimizer": "adamw", "learning_rate": 0.002},
-        "pruning": {"ratio": 0.5, "max_ratio": 0.7, "min_probability": 0.3},
+        "pruning": {"ratio": 0.5, "max_ratio": 0.7, "schedule": "paper", "min_probability": 0.3},
     }
     path = tmp_path / "digits.yaml"
     path.write_text(yaml.safe_dump(raw))

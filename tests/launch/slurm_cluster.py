@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.network import Network
-from tests.store.redis_server import free_port, until
+from tests.ports import free_port
+from tests.store.redis_server import until
 
 CONFIGURATION = """
 ClusterName=test
@@ -122,5 +123,5 @@ class SlurmCluster:
     def _stop(self) -> None:
         for daemon in reversed(self._daemons):
             daemon.terminate()
-            daemon.wait(20)
+            daemon.wait(60)
         shutil.rmtree(self._spool, ignore_errors=True)

@@ -13,7 +13,8 @@ from ray.job_submission import JobSubmissionClient
 from sadp_dist.store import attach
 from sadp_dist.training import read_metrics
 from tests.launch.conftest import EPOCHS, ROOT, SUBSETS
-from tests.store.ray_cluster import RayCluster, free_port
+from tests.ports import free_port
+from tests.store.ray_cluster import RayCluster
 from tests.store.redis_server import until
 
 pytestmark = [
@@ -56,7 +57,7 @@ def test_a_run_goes_to_its_end_with_its_scores_in_the_cluster(script, recipe, da
 
 def test_what_is_wrong_is_said_by_the_driver_in_one_line(recipe, dashboard):
     driver = [sys.executable, ROOT / "launch" / "ray_train.py", recipe, "data.train=nowhere"]
-    done = subprocess.run(driver, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(driver, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if " INFO " not in line and "\tINFO " not in line]
     assert said == [

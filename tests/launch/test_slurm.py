@@ -36,7 +36,7 @@ def test_a_job_goes_on_after_its_time_was_up_and_ends(recipe, environment, tmp_p
 def check(said: str, run_dir: Path) -> None:
     assert said.count("MASTER_ADDR=198.") == 2
     assert "the time limit is near: the job goes back to the queue" in said
-    assert "0: resuming at epoch 1, batch" in said
+    assert "0: resuming at epoch 1 of " in said
     *epochs, end = read_metrics(run_dir)
     assert [epoch["examples"] for epoch in epochs] == SUBSETS
     assert (end["event"], end["world_size"]) == ("end", 2)

@@ -43,7 +43,7 @@ def redis(
         yield redis
         for process in beside:
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         assert f"planning for {redis.url}" in (folder / "serve.log").read_text()
 
 
@@ -78,7 +78,7 @@ def test_a_run_goes_to_its_end_on_both_nodes(variables, network, redis, recipe, 
         for rank, (host, log) in enumerate(zip(network.hosts, logs, strict=False))
     ]
     try:
-        statuses = [node.wait(120) for node in nodes]
+        statuses = [node.wait(240) for node in nodes]
     finally:
         for node in nodes:
             node.kill()

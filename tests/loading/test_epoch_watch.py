@@ -89,7 +89,7 @@ def test_padding_and_steps_that_overflow_are_not_missing():
 def test_scores_that_are_never_pushed_are_missed_once():
     (message,) = warnings_of(4, push=False)
     assert message.startswith(
-        "epoch 0: the store got scores of 0 of the 21 examples that this rank trained on"
+        "epoch=0: the store got scores of 0 of the 21 examples that this rank trained on"
     )
 
 
@@ -100,22 +100,22 @@ def test_scores_of_some_batches_or_of_another_epoch_are_missed():
     for number, (index,) in enumerate(DataLoader(DATASET, 5, sampler=sampler)):
         sampler.weights(index)
         store.push(index, torch.ones(len(index)), epoch=1 if number < 2 else 0)
-    with pytest.warns(UserWarning, match="epoch 1: the store got scores of 10 of the 21 examples"):
+    with pytest.warns(UserWarning, match="epoch=1: the store got scores of 10 of the 21 examples"):
         sampler.set_epoch(2)
 
 
 def test_an_epoch_that_ends_early_names_both_numbers_and_the_likely_cause():
     (message,) = warnings_of(3, batches=2)
-    assert message.startswith("epoch 0: this rank trained on 10 of its 21 examples; the loop probably ended")
+    assert message.startswith("epoch=0: this rank trained on 10 of its 21 examples; the loop probably ended")
     (message,) = warnings_of(3, loader={"drop_last": True})
-    assert message.startswith("epoch 0: this rank trained on 20 of its 21 examples; this is the last partial")
+    assert message.startswith("epoch=0: this rank trained on 20 of its 21 examples; this is the last partial")
     (message,) = warnings_of(3, world_size=2, batches=1, push=False)[:1]
-    assert message.startswith("epoch 0: this rank trained on 5 of its 11 examples; the loader was probably")
+    assert message.startswith("epoch=0: this rank trained on 5 of its 11 examples; the loader was probably")
 
 
 def test_weights_that_nobody_asks_for_are_missed_where_they_are_not_all_one():
     (message,) = warnings_of(4, weights=False)
-    assert re.match(r"epoch 1: sampler.weights\(index\) was called for 0 of 21 examples; multiply", message)
+    assert re.match(r"epoch=1: sampler.weights\(index\) was called for 0 of 21 examples; multiply", message)
 
 
 def test_a_pass_without_set_epoch_is_said_by_every_loader():
@@ -128,7 +128,7 @@ def test_a_pass_without_set_epoch_is_said_by_every_loader():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             list(loader)
-        with pytest.warns(UserWarning, match="epoch 0 is read again: each pass has the same 21 examples"):
+        with pytest.warns(UserWarning, match="epoch=0 is read again: each pass has the same 21 examples"):
             list(loader)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # only once
@@ -143,7 +143,7 @@ def test_going_back_is_refused_until_the_store_is_reset():
     store, sampler = run_of()
     sampler.set_epoch(0)
     sampler.set_epoch(3)
-    with pytest.raises(UsageError, match="epoch=2 of run 'x' is over: the run is at epoch 3"):
+    with pytest.raises(UsageError, match="epoch=2 of run 'x' is over: the run is at epoch=3"):
         sampler.set_epoch(2)
     store.reset()
     sampler.set_epoch(0)
@@ -197,7 +197,7 @@ def test_a_share_that_rounds_to_nothing_is_said_before_the_run():
         match=r"^the ratio 0.99 of dataset_size=33 keeps 0.33 examples, rounded to 0, so no epoch trains",
     ):
         run_of(dataset_size=33, ratio=0.99)
-    with pytest.warns(UserWarning, match=r"so epoch 5 and others like it train on nothing"):
+    with pytest.warns(UserWarning, match=r"so epoch 6 of 6 and others like it train on nothing"):
         run_of(dataset_size=4, ratio=0.75, max_ratio=0.95)
     store, sampler = run_of(dataset_size=1, method="infobatch", ratio=0.5)  # keeps what has no score
     sampler.set_epoch(1)

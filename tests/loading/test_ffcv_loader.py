@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 
 import numba
 import numpy as np
@@ -134,14 +133,12 @@ def test_drop_last_leaves_out_the_partial_batch_only(digits_beton):
 def test_leaving_epochs_early_neither_hangs_nor_keeps_threads(digits_beton, pixels):
     sampler = AnySubset([500] * 20)
     loader = FFCVLoader(digits_beton, sampler)
-    began = time.perf_counter()
     for epoch in range(20):
         sampler.set_epoch(epoch)
         for images, _, index, _ in loader:
             assert torch.equal(images, pixels[index])
             break
         assert reading_threads() == []
-    assert time.perf_counter() - began < 20
     sampler.set_epoch(0)
     assert np.array_equal(read(loader)[2], sampler.indices)
 
@@ -200,11 +197,12 @@ def test_importing_the_loader_leaves_torch_its_threads_and_takes_what_is_compile
     code = (
         "import torch; torch.set_num_threads(3)\n"
         "import sadp_dist.loading.ffcv_loader; print(torch.get_num_threads())\n"
-        "from numba.typed import typeddict; found = typeddict._setitem.stats\n"
-        "print(sum(found.cache_hits.values()), sum(found.cache_misses.values()))\n"
+        "from numba.typed import typeddict\n"
+        "for found in (typeddict._setitem.stats, typeddict._getitem.stats):\n"
+        "    print(sum(found.cache_hits.values()), sum(found.cache_misses.values()))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "3\n1 0\n", done.stderr
+    assert done.stdout == "3\n1 0\n1 0\n", done.stderr
 
 
 def test_the_number_of_threads_of_torch_and_numba_stays_what_it_was(digits_beton):

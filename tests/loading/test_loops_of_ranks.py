@@ -24,7 +24,7 @@ def test_ranks_with_different_batch_sizes_are_refused_by_name():
 
 def test_the_rank_that_pushes_nothing_says_so_once():
     (line,) = lines_of("one_rank_pushes_nothing")
-    assert line.startswith("rank 1 warns: epoch 0: the store got scores of 0 of the 10 examples that")
+    assert line.startswith("rank 1 warns: epoch=0: the store got scores of 0 of the 10 examples that")
 
 
 def test_one_rank_may_push_for_all():

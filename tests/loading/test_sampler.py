@@ -96,7 +96,7 @@ def test_the_weight_of_an_example_of_another_rank_is_refused():
     sampler = PruningSampler(FixedPlan([7, 2], [1.0, 1.0]), 2, rank=1, world_size=2)
     sampler.set_epoch(3)
     for stranger in (0, 5, 8):
-        with pytest.raises(UsageError, match=f"indices: {stranger} is not in the shard of rank 1 in epoch 3"):
+        with pytest.raises(UsageError, match=f"indices: {stranger} is not in the shard of rank 1 in epoch=3"):
             sampler.weights(torch.tensor([2, stranger]))
 
 
@@ -176,6 +176,6 @@ def test_mistakes_are_one_line_that_says_what_is_allowed(store):
     with pytest.raises(UsageError, match=r"^epoch=-1: must be at least 0$"):
         sampler.set_epoch(-1)
     with pytest.raises(
-        UsageError, match=r"^start_batch=4: must be from 0 to 3, the batches of this rank in epoch 0$"
+        UsageError, match=r"^start_batch=4: must be from 0 to 3, the batches of this rank in epoch=0$"
     ):
         sampler.set_epoch(0, start_batch=4)

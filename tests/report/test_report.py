@@ -67,7 +67,7 @@ def test_every_figure_is_in_the_page_with_a_text_for_who_cannot_see_it(report):
     page, out = report
     images = page.all("img")
     charts = [image for image in images if image["src"].startswith("data:image/svg+xml;base64,")]
-    assert len(charts) == len(page.all("source")) == len(page.all("picture")) == 11
+    assert len(charts) == len(page.all("source")) == len(page.all("picture")) == 12
     for image in images:
         assert len(image["alt"]) > 5
         kind, _, data = image["src"].partition(";base64,")
@@ -79,7 +79,13 @@ def test_every_figure_is_in_the_page_with_a_text_for_who_cannot_see_it(report):
     names = {path.stem for path in out.glob("*.png")}
     assert names == {
         *("accuracy-examples", "accuracy-time", "loss", "ratio", "subset", "variance"),
-        *("effective-sample-size", "largest-weight", "score-quantiles-2", "score-distribution-2"),
+        *(
+            "noise-ratio",
+            "effective-sample-size",
+            "largest-weight",
+            "score-quantiles-2",
+            "score-distribution-2",
+        ),
         *("classes", "hardest-2"),
     }
     for path in out.glob("*.png"):
@@ -219,7 +225,7 @@ def test_as_json_nothing_is_written(runs):
 
 def test_a_mistake_is_one_line(runs, digits, tmp_path):
     wrong = sadp_dist_command("report", runs["sadp"], "--images", digits, "--split", "train")
-    assert "1,442 images, but the runs trained on 355" in refused(wrong)
+    assert "1,442 images, but the run trained on 355" in refused(wrong)
     with pytest.raises(UsageError, match="holds no run"):
         read_run(tmp_path)
     with pytest.raises(UsageError, match="cannot be written"):

@@ -27,6 +27,10 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pruning": {"scheme": "bernoulli"},
         "tracking": {"trackers": []},
     }
+    curriculum = ("curriculum-mnist", "curriculum-cifar10")
+    # The methods choose how they draw.
+    for name in ("pays-mnist", "pays-cifar10", "pays-spoken-digits", *curriculum):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({**recipe, "pruning": {}}))
     field = ("field-small", "field-small-digits", "field-small-events", "field-small-sounds")
     for name in ("reproduce-small", "tiny-imagenet-10-pretrain", "tiny-imagenet-10-finetune", *field):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -32,9 +33,11 @@ def test_a_name_tells_a_run_by_all_of_its_configuration_but_where_it_is(imagined
         dataclasses.replace(job, overrides={**job.overrides, "pruning.ratio": 0.45}),
         dataclasses.replace(job, seed=7),
         dataclasses.replace(job, after=job),
+        dataclasses.replace(job, data={"train": "noisy-train.beton", "test": "noisy-test.beton"}),
     ]
-    assert len({job.name, *(other.name for other in others)}) == 5
-    elsewhere = dataclasses.replace(job, runs=job.runs / "elsewhere", data={"train": "a", "test": "b"})
+    assert len({job.name, *(other.name for other in others)}) == 6
+    moved = {split: f"/elsewhere/{Path(file).name}" for split, file in job.data.items()}
+    elsewhere = dataclasses.replace(job, runs=job.runs / "elsewhere", data=moved)
     assert elsewhere.name == job.name
     assert others[2].name.removesuffix("7") == job.name.removesuffix("0")
 

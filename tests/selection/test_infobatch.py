@@ -46,7 +46,7 @@ def test_probabilities_with_a_given_z_are_those_of_the_definition(n: int, percen
 
 @settings(max_examples=60)
 @given(st.integers(2, 400), st.floats(0, 1), st.integers(0, 2**32))
-def test_a_ratio_is_met_by_the_one_z_that_meets_it_or_none_below_the_mean_is_kept(
+def test_a_ratio_is_met_by_the_one_z_that_meets_it_or_a_tenth_below_the_mean_is_kept(
     n: int, ratio: float, seed: int
 ) -> None:
     losses = np.random.default_rng(seed).gamma(0.5, size=n)
@@ -55,10 +55,10 @@ def test_a_ratio_is_met_by_the_one_z_that_meets_it_or_none_below_the_mean_is_kep
     below = losses < losses.mean()
     assert (p[~below] == 1).all()
     assert np.unique(p[below]).size == 1
-    if n - S <= below.sum():
+    if n - S <= 0.9 * below.sum():
         assert p.sum() == pytest.approx(S)
     else:
-        assert (p[below] == 0).all()
+        assert p[below] == pytest.approx(0.1)
 
 
 @settings(max_examples=40)
@@ -126,7 +126,9 @@ def test_what_a_ratio_that_is_too_large_comes_to_is_in_the_plans() -> None:
         config(ratio=0.8, epochs=16), shape=5.0
     )  # half of such losses are below the mean
     assert ratios.mean() < 0.7
-    assert ratios[1] == pytest.approx(0.56, abs=0.05)  # the share below the mean
+    assert ratios[1] == pytest.approx(0.9 * 0.56, abs=0.05)  # nine tenths of the share below the mean
+    ratios = ratios_of_a_run(config(ratio=0.8, epochs=16, least_kept=0), shape=5.0)
+    assert ratios[1] == pytest.approx(0.56, abs=0.05)
 
 
 def test_before_there_are_losses_and_where_all_are_equal_nothing_is_left_out() -> None:

@@ -25,6 +25,7 @@ from sadp_dist.selection import (
 RNG = np.random.default_rng(11)
 SCORES = RNG.lognormal(size=61).astype(np.float32)
 LABELS = RNG.integers(0, 3, 61)
+PAPER: dict[str, Any] = {"schedule": "paper", "floor": "absolute"}
 
 
 def shards_of(plan: EpochPlan, world_size: int) -> list[Shard]:
@@ -99,7 +100,7 @@ def test_an_example_keeps_its_place_whatever_the_scores_are() -> None:
 
 
 def test_indices_weights_and_sizes_are_what_they_say() -> None:
-    config = PruningConfig(ratio=0.35, max_ratio=0.55, epochs=10, min_probability=0.25)
+    config = PruningConfig(ratio=0.35, max_ratio=0.55, epochs=10, **PAPER, min_probability=0.25)
     plan = plan_epoch(SCORES, 9, config)
     S = round(0.45 * 61)
     p = selection_probabilities(SCORES, S, 0.25)
@@ -140,7 +141,7 @@ def test_a_wrong_score_is_named_also_among_unseen_ones(wrong: float) -> None:
 
 @pytest.mark.filterwarnings("ignore:a pruning ratio of 1")
 def test_an_epoch_that_prunes_everything_is_empty() -> None:
-    config = PruningConfig(ratio=0.5, max_ratio=1.0, epochs=4, min_probability=0.2)
+    config = PruningConfig(ratio=0.5, max_ratio=1.0, epochs=4, **PAPER, min_probability=0.2)
     plan = plan_epoch(SCORES, 3, config)
     assert plan.drawn == plan.subset_size == 0
     assert not plan.report.floor_in_force
@@ -159,7 +160,7 @@ def test_one_example_and_fewer_examples_than_ranks(scheme: str) -> None:
 
 
 def test_a_floor_above_the_kept_share_is_recorded() -> None:
-    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.8, min_probability=0.5))
+    plan = plan_epoch(SCORES, 0, PruningConfig(ratio=0.8, **PAPER, min_probability=0.5))
     assert plan.report.floor_in_force
     np.testing.assert_allclose(plan.weights, 1)
 
@@ -170,7 +171,7 @@ def test_every_class_gets_its_share_when_stratified() -> None:
     S = 2500
     share = np.bincount(labels, weights=selection_probabilities(scores, S, 0.1))
     for stratify in ("class", "class-score"):
-        config = PruningConfig(ratio=0.5, min_probability=0.1, stratify=stratify)
+        config = PruningConfig(ratio=0.5, floor="absolute", min_probability=0.1, stratify=stratify)
         plan = plan_epoch(scores, 0, config, labels)
         assert plan.drawn == S
         assert np.abs(np.bincount(labels[plan.indices], minlength=50) - share).max() < 1
@@ -303,7 +304,10 @@ def test_what_does_not_fit_a_plan_is_refused(arguments: dict[str, Any], message:
             r"tracking_epochs is an option of method=\"forgetting\" or method=\"el2n\" or method=\"grand\"",
         ),
         ({"temprature": 5, "method": "rcap"}, r"'temprature'.*did you mean \"temperature\"\?"),
-        ({"scheme": "bernoulli", "stratify": "class"}, r"stratify=\"class\" needs scheme=\"systematic\""),
+        (
+            {"scheme": "bernoulli", "stratify": "class"},
+            r"stratify=\"class\" has an effect only with scheme=\"systematic\"",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_allowed(setting: dict[str, Any], message: str) -> None:

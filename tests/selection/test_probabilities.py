@@ -110,7 +110,7 @@ def test_the_report_has_gamma_and_how_many_are_capped() -> None:
     G = np.random.default_rng(0).lognormal(size=10_000)
     for floor in (0.0, 0.3):
         p = selection_probabilities(G, 5000, floor)
-        report = plan_epoch(G, 0, PruningConfig(ratio=0.5, min_probability=floor)).report
+        report = plan_epoch(G, 0, PruningConfig(ratio=0.5, floor="absolute", min_probability=floor)).report
         assert (report.gamma > 0) == (floor > 0)
         i = int(np.argmax(p * (p < 1)))
         alpha = (G[i] + report.gamma) / p[i]
@@ -131,7 +131,7 @@ def test_gamma_gives_the_probabilities_back(
     scores: list[float], kept: float, floor: float, zero_scores: str
 ) -> None:
     G = np.array(scores, np.float32)
-    config = PruningConfig(ratio=1 - kept, min_probability=floor, zero_scores=zero_scores)
+    config = PruningConfig(ratio=1 - kept, floor="absolute", min_probability=floor, zero_scores=zero_scores)
     plan = plan_epoch(G, 0, config)
     p = selection_probabilities(G, plan.subset_size, floor, zero_scores)
     gamma = plan.report.gamma
@@ -149,16 +149,20 @@ def test_gamma_gives_the_probabilities_back(
 def test_a_floor_equal_to_the_kept_share_leaves_gamma_open(n: int) -> None:
     G = np.random.default_rng(n).lognormal(size=n)
     for S in range(1, n, max(n // 10, 1)):
-        report = plan_epoch(G, 0, PruningConfig(ratio=1 - S / n, min_probability=S / n)).report
+        report = plan_epoch(
+            G, 0, PruningConfig(ratio=1 - S / n, floor="absolute", min_probability=S / n)
+        ).report
         assert report.gamma is None and report.capped == 0
 
 
 def test_a_floor_above_the_kept_share_makes_all_equal_and_is_reported() -> None:
     scores = [1.0, 2.0, 30.0, 4.0]
     np.testing.assert_array_equal(selection_probabilities(scores, 1, 0.3), 0.25)
-    assert plan_epoch(scores, 0, PruningConfig(ratio=0.75, min_probability=0.3)).report.floor_in_force
+    assert plan_epoch(
+        scores, 0, PruningConfig(ratio=0.75, floor="absolute", min_probability=0.3)
+    ).report.floor_in_force
     with pytest.warns(UserWarning):
-        empty = PruningConfig(ratio=1, min_probability=0.3)
+        empty = PruningConfig(ratio=1, floor="absolute", min_probability=0.3)
     assert not plan_epoch(scores, 0, empty).report.floor_in_force
 
 

@@ -64,6 +64,6 @@ def test_only_epochs_of_the_schedule_have_a_ratio(k: int) -> None:
 
 def test_an_epoch_that_keeps_nothing_is_warned_of_once() -> None:
     with pytest.warns(UserWarning, match="the last of 5 epochs trains on nothing") as caught:
-        config = PruningConfig(ratio=0.5, max_ratio=1.0, epochs=5)
+        config = PruningConfig(ratio=0.5, max_ratio=1.0, schedule="paper", epochs=5)
         assert config.rule.ratio(4) == 1
     assert len(caught) == 1

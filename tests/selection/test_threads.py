@@ -87,7 +87,7 @@ def test_items_are_shared_by_threads_and_come_back_in_order(monkeypatch: pytest.
     together = threading.Barrier(3)
 
     def work(item: int) -> tuple[int, int]:
-        together.wait(timeout=30)  # nobody goes on alone
+        together.wait(timeout=60)  # nobody goes on alone
         return item, threading.get_ident()
 
     items, threads = zip(*in_threads(work, range(9)), strict=True)

@@ -2,14 +2,15 @@
 
 import os
 import signal
-import socket
 import time
 
 import psutil
+import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from sadp_dist.store.backends.ray.cluster import RUNS
+from tests.ports import free_port
 
 # As docs/stores.md advises: the head's process for a client sometimes dies in gRPC's handlers of fork.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -41,19 +42,23 @@ class RayCluster:
         head["include_dashboard"] = dashboard_port is not None
         # Ray's own port may be another cluster's; the agent would do without, and start no jobs.
         head["dashboard_agent_listen_port"] = free_port()
+        self._environment = pytest.MonkeyPatch()
         if dashboard_port is not None:
             head["dashboard_port"] = dashboard_port
+            # The nodes inherit it. Without it their processes ask the cluster that was started last on this
+            # machine: Ray Train would take its own controller for dead, and end the run.
+            self._environment.setenv("RAY_API_SERVER_ADDRESS", f"http://127.0.0.1:{dashboard_port}")
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address = self._cluster.address
         self.nodes = [self.add_node() for _ in range(nodes)]
 
     def __enter__(self):
         ray.shutdown()
-        os.environ["RAY_ADDRESS"] = self.address
+        self._environment.setenv("RAY_ADDRESS", self.address)
         return self
 
     def __exit__(self, *exc_info) -> None:
-        del os.environ["RAY_ADDRESS"]
+        self._environment.undo()
         ray.shutdown()
         self._cluster.shutdown()
 
@@ -76,7 +81,7 @@ class RayCluster:
 
     def _row(self, name: str) -> dict:
         """What the cluster knows of an actor, once it is alive."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             rows = [row for row in ray._private.state.actors().values() if row["Name"] == name]
             latest = max(rows, key=lambda row: row["StartTime"])
@@ -95,9 +100,3 @@ class RayCluster:
             for process in (raylet.process, *psutil.Process(raylet.process.pid).children(recursive=True)):
                 os.kill(process.pid, signal.SIGKILL)
             raylet.process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

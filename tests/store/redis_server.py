@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import redis
 
 from tests.forked import Forked
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.network import Host
@@ -109,9 +109,9 @@ class RedisServer:
             options = {"username": USER, "password": PASSWORD, **options}
         if self.tls:
             options = {"ssl": True, "ssl_ca_certs": str(self.ca_file), **options}
-        return redis.Redis(self.host, self.port, socket_timeout=10, **options)  # type: ignore[arg-type]
+        return redis.Redis(self.host, self.port, socket_timeout=60, **options)  # type: ignore[arg-type]
 
-    def start(self, timeout: float = 20) -> None:
+    def start(self, timeout: float = 60) -> None:
         """Start it, with the files that are there, and wait until it answers."""
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self.folder)
@@ -209,7 +209,7 @@ class ServeProcess:
     def terminate(self) -> int:
         """SIGTERM; returns the exit status."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def __enter__(self) -> ServeProcess:
         return self
@@ -250,12 +250,6 @@ def form_cluster(nodes: list[RedisServer]) -> None:
         )
 
     until(whole)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as listener:
-        listener.bind((host, 0))
-        return int(listener.getsockname()[1])
 
 
 def make_certificates(folder: Path, host: str) -> None:

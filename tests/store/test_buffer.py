@@ -82,7 +82,7 @@ def test_a_bad_score_found_late_names_its_epoch_and_harms_no_other_push(device, 
     pushes.push(torch.tensor([1, 2]), torch.tensor([0.5, float("nan")]), epoch=7)
     device.run_until(copies=2)  # indices and scores
     with pytest.raises(
-        UsageError, match=r"a push before this call was refused: scores\[1\]=nan of example 2, epoch 7"
+        UsageError, match=r"a push before this call was refused: scores\[1\]=nan of example 2, epoch=7"
     ):
         pushes.push(torch.tensor([3]), torch.tensor([1.5]), epoch=8)
     assert pushes.rejected == 1

@@ -104,7 +104,7 @@ def test_a_journal_keeps_what_every_epoch_gave(monkeypatch):
 def test_a_backend_that_lost_what_came_after_the_plan_gets_the_same_scores_again():
     n = 300
     backend = Backend(a_run(n))
-    with RemoteStore(Nearby(backend), a_run(n), StoreOptions(timeout=20)) as store:
+    with RemoteStore(Nearby(backend), a_run(n), StoreOptions(timeout=60)) as store:
         for epoch in range(4):
             store.plan(epoch)
             store.push(np.arange(n), np.full(n, 8.0), epoch)

@@ -12,6 +12,8 @@ from sadp_dist.store import Store, connect
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run
 
+PAPER = {"schedule": "paper", "floor": "absolute"}
+
 
 def scored_store(dataset_size: int = 100, **pruning) -> Store:
     labels = np.arange(dataset_size) % 3
@@ -64,7 +66,7 @@ def test_an_epoch_that_is_over_is_refused_as_by_a_store_that_outlives_its_jobs(t
     first = by_example([store.plan(1)])
     store.save(tmp_path / "x.npz")
     store.plan(2)
-    with pytest.raises(UsageError, match=r"epoch=1 of run .* is over: the run is at epoch 2"):
+    with pytest.raises(UsageError, match=r"epoch=1 of run .* is over: the run is at epoch=2"):
         store.plan(1)
     store.load(tmp_path / "x.npz")
     assert by_example([store.plan(1)]) == first
@@ -78,7 +80,7 @@ def test_nothing_needs_to_be_scored_before_the_first_epoch():
 
 
 def test_a_floor_above_the_share_of_an_epoch_is_told_once_a_run():
-    store = scored_store(ratio=0.6, max_ratio=0.8, epochs=5, min_probability=0.4)
+    store = scored_store(ratio=0.6, max_ratio=0.8, **PAPER, epochs=5, min_probability=0.4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store.plan(0)
@@ -89,14 +91,14 @@ def test_a_floor_above_the_share_of_an_epoch_is_told_once_a_run():
             np.testing.assert_allclose(shard.weights, 1)
             assert store.stats().floor_in_force is True
     assert [str(warning.message) for warning in told] == [
-        "epoch 2: min_probability=0.4 is above S/N=0.36, so every example has the same probability; "
+        "epoch 3 of 5: min_probability=0.4 is above S/N=0.36, so every example has the same probability; "
         "lower min_probability to keep choosing"
     ]
 
 
 @pytest.mark.filterwarnings("ignore:a pruning ratio of 1")
 def test_an_empty_epoch_gives_every_rank_an_empty_shard():
-    store = scored_store(ratio=0.6, max_ratio=1.0)
+    store = scored_store(ratio=0.6, max_ratio=1.0, **PAPER)
     for rank in range(3):
         shard = store.plan(3, rank, 3)
         assert len(shard.indices) == len(shard.weights) == shard.subset_size == 0

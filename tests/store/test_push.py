@@ -22,7 +22,7 @@ def all_scores(store: Store, dataset_size: int = N) -> np.ndarray:
 
 
 REFUSED = {
-    "NaN": ([1, 2, 3], [0.5, float("nan"), 0.5], r"scores\[1\]=nan of example 2, epoch 4"),
+    "NaN": ([1, 2, 3], [0.5, float("nan"), 0.5], r"scores\[1\]=nan of example 2, epoch=4"),
     "infinite": ([1, 2], [0.5, float("inf")], r"scores\[1\]=inf of example 2"),
     "negative": ([1, 2], [-0.25, 0.5], r"scores\[0\]=-0.25 of example 1"),
     "beyond float32": ([1, 2], [0.5, 1e39], r"scores\[1\]=1e\+39 of example 2"),

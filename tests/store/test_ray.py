@@ -22,13 +22,18 @@ from sadp_dist.store import StoreUnavailable, attach, list_runs, remove_run
 from sadp_dist.store.backends.ray.files import SnapshotFiles, folder_of
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run
-from tests.store.ray_cluster import RayCluster, free_port
+from tests.ports import free_port
+from tests.store.ray_cluster import RayCluster
 
 N = 40_000
 PRUNING = PruningConfig(
     ratio=0.4, max_ratio=0.6, epochs=8, min_probability=0.1, stratify="class-score", seed=3
 )
+PLUS = PruningConfig(  # keeps the most
+    method="sadp-plus", ratio=0.4, max_ratio=0.6, epochs=8, seed=3, calibrate=True
+)
 LABELS = np.arange(N) % 7
+DATA = {"content": "0123"}
 CLIENT_PORT = free_port()
 pytestmark = pytest.mark.slow
 
@@ -60,7 +65,7 @@ class Job:
         pruning: PruningConfig = PRUNING,
     ) -> None:
         options = {"snapshot": str(snapshot), "timeout": 60}
-        self.stores = [connect(url, run, N, pruning, LABELS, **options) for _ in range(world_size)]
+        self.stores = [connect(url, run, N, pruning, LABELS, DATA, **options) for _ in range(world_size)]
         self.alone = connect("memory:", run, N, pruning, LABELS)
         self.threads = ThreadPoolExecutor(world_size)
 
@@ -134,9 +139,9 @@ def kill_process(cluster, run):
     cluster.kill_process(run)
 
 
-@pytest.mark.parametrize("kill", [kill_actor, kill_process])
-def test_an_actor_that_is_killed_in_an_epoch_changes_no_subset(cluster, run, tmp_path, kill):
-    job = Job(run, 2, tmp_path)
+@pytest.mark.parametrize(("kill", "pruning"), [(kill_actor, PRUNING), (kill_process, PLUS)])
+def test_an_actor_that_is_killed_in_an_epoch_changes_no_subset(cluster, run, tmp_path, kill, pruning):
+    job = Job(run, 2, tmp_path, pruning=pruning)
     job.push(0)
     job.assert_same_plan(1)
     job.push(1, slice(0, N // 2))
@@ -174,7 +179,7 @@ def test_an_actor_that_is_killed_while_a_rank_waits_keeps_it_waiting_for_the_oth
 def test_a_plan_that_one_rank_has_is_the_other_ranks_plan_though_scores_came_and_the_actor_was_killed(
     cluster, run, tmp_path
 ):
-    job = Job(run, 2, tmp_path)
+    job = Job(run, 2, tmp_path, pruning=PLUS)
     job.push(0)
     job.flush()
     job.stores[1]._connection.ask(1, 1, 2)
@@ -262,7 +267,7 @@ def test_a_job_that_begins_on_the_run_of_an_old_one_is_told(run, tmp_path):
         new = Job(run, 1, tmp_path).stores[0]  # the same options
     for epoch in (0, 1):
         with pytest.raises(
-            UsageError, match=rf"epoch={epoch} of run {re.escape(repr(run))} is over: the run is at epoch 2"
+            UsageError, match=rf"epoch={epoch} of run {re.escape(repr(run))} is over: the run is at epoch=2"
         ):
             new.plan(epoch)
     new.reset()
@@ -319,9 +324,19 @@ def test_runs_are_listed_and_removed_with_their_files(run, tmp_path):
     job.assert_same_plan(1)
     before = {found["run"]: found for found in list_runs("ray:auto")}
     assert list(before) == [run, f"{run}/0"]
-    assert before[run] == {"run": run, "dataset_size": N, "method": "sadp", "epoch": 1, "seen": N}
+    assert abs(before[run].pop("since") - time.time()) < 600
+    assert before[run] == {
+        "run": run,
+        "dataset_size": N,
+        "method": "sadp",
+        "epoch": 1,
+        "epochs": job.stores[0].stats().epochs,
+        "seen": N,
+        "state": "running",
+    }
     with attach("ray:auto", run) as watching:
         np.testing.assert_array_equal(watching.top(10), job.alone.top(10))
+        assert watching.stats().data == DATA
         with pytest.raises(UsageError, match="push"):
             watching.push([1], [1.0], 0)
     remove_run("ray:auto", run)
@@ -418,6 +433,6 @@ def test_a_cluster_that_is_not_there_is_said_in_one_line(url, address, says):
         env={**os.environ, "RAY_ADDRESS": address},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert re.search(says, ended.stderr.strip().splitlines()[-1])

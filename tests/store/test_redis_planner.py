@@ -28,10 +28,13 @@ from sadp_dist.store.connection import Waiting
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.run import Run
 from sadp_dist.store.engine.service import Service
-from tests.store.redis_server import RedisServer, ServeProcess, free_port, until
+from tests.ports import free_port
+from tests.store.redis_server import RedisServer, ServeProcess, until
 
 N = 2000
-PRUNING = PruningConfig(ratio=0.4, max_ratio=0.6, epochs=12, seed=4)
+PRUNING = PruningConfig(  # keeps the most
+    method="sadp-plus", ratio=0.4, max_ratio=0.6, epochs=12, seed=4, calibrate=True
+)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +219,7 @@ def test_a_rank_leaves_the_run_to_a_server_and_takes_it_back_when_that_ends(shar
             server.wait_for("run back: took over")
             run.epoch(1)
             run.epoch(2)
-            server.wait_for("run back: epoch 2, ")
+            server.wait_for("run back: epoch 3 of ")
             assert server.terminate() == 0
         run.epoch(3)
         assert planner_of(shared, "back").startswith("rank 0 at ")
@@ -320,7 +323,7 @@ def test_redis_that_lost_a_plan_and_has_no_planner_who_remembers_is_not_written_
             run.push(1, 0)
             for rank, store in enumerate(run.ranks):
                 with pytest.raises(
-                    StoreUnavailable, match="without the plan of epoch 1 .* --resume"
+                    StoreUnavailable, match="without the plan of epoch 2 .* --resume"
                 ) as error:
                     store.plan(2, rank, 2)
                 assert "\n" not in str(error.value)
@@ -335,7 +338,7 @@ def test_ranks_stop_with_one_line_where_a_run_comes_back_older_than_their_latest
         old = Service(Engine(Run("older", N, PRUNING)), meta_of(shared, "older").token)
         begin(server, keys, old, shared.client().get(keys.meta))
         with pytest.raises(
-            StoreUnavailable, match="came back without the plan of epoch 1 .* --resume"
+            StoreUnavailable, match="came back without the plan of epoch 2 .* --resume"
         ) as error:
             run.ranks[0].plan(2, 0, 2)
         assert "\n" not in str(error.value)
@@ -360,7 +363,7 @@ def test_serve_waits_for_a_redis_that_is_not_there_yet_and_says_so_once(tmp_path
             server.wait_for(f"planning for redis://127.0.0.1:{port}/0")
             run.epoch(0)
             run.plan(1)
-            server.wait_for("run late: epoch 1, ")
+            server.wait_for("run late: epoch 2 of ")
             assert server.terminate() == 0
         assert sum("cannot be reached" in line for line in server.lines) == 1
 
@@ -371,7 +374,7 @@ def test_serve_told_to_stop_ends_with_0_and_frees_its_runs(shared, number):
     with job(shared, name) as run, ServeProcess(shared.url, "--run", name) as server:
         run.epoch(0)
         server.process.send_signal(number)
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
         assert planner_of(shared, name) is None
         assert not any("Traceback" in line for line in server.lines)
 
@@ -420,7 +423,7 @@ def test_serve_lets_go_of_a_run_that_nobody_writes_to_and_takes_it_again_when_so
             remove_run(shared.url, name)
         finally:
             stopped.set()
-        serving_.result(20)
+        serving_.result(60)
 
 
 @pytest.mark.parametrize(

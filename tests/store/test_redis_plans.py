@@ -23,6 +23,7 @@ from tests.store.redis_server import RedisServer
 
 N = 1003
 PRUNING = PruningConfig(ratio=0.4, max_ratio=0.6, epochs=6, min_probability=0.1, stratify="class", seed=2)
+PLUS = PruningConfig(method="sadp-plus", ratio=0.4, max_ratio=0.6, epochs=6, seed=2, calibrate=True)
 LABELS = np.arange(N) % 7
 
 
@@ -65,9 +66,10 @@ def assert_same(shard: Shard, expected: Shard) -> None:
         assert getattr(shard, name) == getattr(expected, name)
 
 
-@pytest.mark.parametrize(("world_size", "block"), [(1, None), (2, 50), (4, None)])
-def test_plans_are_the_embedded_stores_for_any_number_of_ranks_order_and_repeats(redis, world_size, block):
-    pruning = PRUNING.replace(shard_block=block)
+@pytest.mark.parametrize(
+    ("world_size", "pruning"), [(1, PRUNING), (2, PRUNING.replace(shard_block=50)), (4, PLUS)]
+)
+def test_plans_are_the_embedded_stores_for_any_number_of_ranks_order_and_repeats(redis, world_size, pruning):
     expected, chance = embedded(pruning), np.random.default_rng(world_size)
     with ExitStack() as stack, ThreadPoolExecutor(world_size) as pool:
         first = rank_of(redis, f"worlds-{world_size}", "rank0", pruning)
@@ -118,8 +120,8 @@ def test_a_script_that_runs_again_is_told_and_begins_anew_as_if_there_had_been_n
             first.plan(epoch)
             first.push(np.arange(N), 1 / scores_of(epoch), epoch=epoch)
         first.flush()
-    with rank_of(redis, name, planner="rank0", timeout=20) as second:
-        with pytest.raises(UsageError, match=f"epoch=0 .* the run is at epoch {epochs - 1}. store.reset"):
+    with rank_of(redis, name, planner="rank0", timeout=60) as second:
+        with pytest.raises(UsageError, match=f"epoch=0 .* the run is at epoch={epochs - 1}. store.reset"):
             second.plan(0)
         assert second.stats().bad_frames == {}  # what is refused is not written to the log
         second.reset()
@@ -146,7 +148,7 @@ def test_who_is_waited_for_is_known_once_a_planner_has_read_who_asked(redis):
     assert asking.query("stats", {}).waiting_ranks == [0, 2]
     for rank in (0, 2):
         planning.ask(0, rank, 3)
-    assert asking.shard(0, 1, 3, patience=20).epoch == 0
+    assert asking.shard(0, 1, 3, patience=60).epoch == 0
     asking.close()
     planning.close()
 
@@ -154,12 +156,12 @@ def test_who_is_waited_for_is_known_once_a_planner_has_read_who_asked(redis):
 @pytest.mark.parametrize(
     ("planner", "message"),
     [
-        ("server", 'waited 0.5 s for a planner, and none runs: start "sadp-dist serve"'),
-        ("rank0", "waited 0.5 s for rank 1 of 2"),
+        ("server", 'waited 3 s for a planner, and none runs: start "sadp-dist serve"'),
+        ("rank0", "waited 3 s for rank 1 of 2"),
     ],
 )
 def test_a_plan_that_does_not_come_names_who_is_missing(redis, planner, message):
-    with rank_of(redis, f"missing-{planner}", planner=planner, timeout=0.5) as store:
+    with rank_of(redis, f"missing-{planner}", planner=planner, timeout=3) as store:
         with pytest.raises(StoreUnavailable, match=message) as refused:
             store.plan(0, 0, 2)
         assert "\n" not in str(refused.value)
@@ -195,6 +197,14 @@ def test_a_run_remembers_what_it_is_and_refuses_who_disagrees_in_one_line(redis)
             connect(redis.url, "facts", dataset_size, pruning, labels, planner="server")
         assert message in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+def test_whoever_looks_at_a_run_gets_the_fingerprints_of_its_data(redis):
+    data = {"content": "0123", "labels": "4567"}
+    with connect(redis.url, "with data", N, PRUNING, LABELS, data=data) as store:
+        assert store.stats().data == data
+    with attach(redis.url, "with data") as watching:
+        assert watching.stats().data == data
 
 
 def test_any_name_is_good_for_a_run_and_runs_do_not_meet(redis):

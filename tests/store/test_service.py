@@ -230,7 +230,7 @@ def test_who_begins_without_resetting_a_run_that_has_got_further_is_told_how():
     service.ask(1, 0, 1)
     before = service.state()
     with pytest.raises(
-        UsageError, match=r"the run is at epoch 1. store.reset\(\) begins it again"
+        UsageError, match=r"the run is at epoch=1. store.reset\(\) begins it again"
     ) as refusal:
         service.ask(0, 0, 1)  # though that plan is still kept
     assert "\n" not in str(refusal.value)

@@ -27,7 +27,7 @@ def run_job(
     ]
     try:
         for process in processes:
-            process.wait(timeout=100)
+            process.wait(timeout=240)
     except subprocess.TimeoutExpired:  # one that ended has more to say than those that wait for it
         pass
     ended = [process.poll() for process in processes]
@@ -111,7 +111,10 @@ def refusals(tmp_path_factory) -> list[dict]:
     [
         ("rank out of range", "rank 1: rank=2 is not an integer in 0..1, as world_size=2 asks"),
         ("epoch out of range", "rank 1: epoch=5 is not an epoch of this run: 0..4 (pruning.epochs=5)"),
-        ("two epochs", "the ranks asked for plans of different epochs: rank 0 for 1, rank 1 for 2"),
+        (
+            "two epochs",
+            "the ranks asked for plans of different epochs: rank 0 for epoch=1, rank 1 for epoch=2",
+        ),
         ("two calls", "the ranks called different things at the same time: rank 0 save(), rank 1 flush()"),
         ("nowhere to save", "cannot be written: No such file or directory"),
         ("not a store", "text.npz' is not a saved store"),

@@ -77,6 +77,24 @@ def test_a_loaded_store_goes_on_in_the_middle_of_an_epoch_as_the_saved_one_does(
     assert_same_state(loaded, store)
 
 
+def test_what_a_rule_keeps_of_each_example_goes_on_too(tmp_path):
+    """Averages, expected scores, credits, and the whole weights of a plan with served ones to a power."""
+    pruning = PruningConfig(
+        method="sadp-plus", ratio=0.5, epochs=6, weight_exponent=0.5, seed=4, calibrate=True
+    )
+    store, loaded = new_store(pruning=pruning), new_store(pruning=pruning)
+    for epoch in range(3):
+        push_epoch(store, epoch, store.plan(epoch).indices)
+    store.save(tmp_path / "store.npz")
+    loaded.load(tmp_path / "store.npz")
+    for epoch in (2, 3, 4):
+        assert_same_shard(loaded.plan(epoch, 1, 2), store.plan(epoch, 1, 2))
+        for each in (store, loaded):
+            push_epoch(each, epoch, np.arange(epoch, N, 2))
+    assert_same_state(loaded, store)
+    assert loaded.history() == store.history()
+
+
 def test_the_plan_of_the_current_epoch_would_not_come_out_of_the_scores_again(store):
     fresh = new_store()
     fresh.push(np.arange(N), store.scores(np.arange(N)), epoch=1)
@@ -192,7 +210,8 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 @pytest.mark.parametrize("method", ["sadp", "seta"])
 def test_a_file_of_version_1_is_read_and_plans_go_on(method):
     """Written by release 0.2: the options of all rules are in it, and those of others did nothing."""
-    options = {"sadp": {"min_probability": 0.1, "stratify": "class"}, "seta": {"groups": 4}}[method]
+    paper = {"schedule": "paper", "floor": "absolute"}
+    options = {"sadp": {**paper, "min_probability": 0.1, "stratify": "class"}, "seta": {"groups": 4}}[method]
     pruning = PruningConfig(method=method, ratio=0.5, epochs=6, seed=4, **options)
     store = connect("memory:", "test", 60, pruning, labels=np.arange(60) % 5)
     store.load(Path(__file__).parent / f"version1-{method}.npz")
@@ -266,10 +285,40 @@ def test_the_newest_finished_store_of_a_run_folder_is_opened(store, tmp_path):
         (tmp_path / name).mkdir(parents=True)
         push_epoch(store, epoch)
         store.save(tmp_path / name / "store.npz")
-        time.sleep(0.01)
     opened = open_snapshot(tmp_path)
     expected = open_snapshot(tmp_path / "checkpoints/e0/store.npz")
     assert opened.stats() == expected.stats()
+
+
+@pytest.mark.parametrize(
+    ("older", "newest"),
+    [
+        ("e0029-b000000", "e0030-b000000"),
+        ("e0029-b000120", "e0030-b000000"),
+        ("e0029-b000000", "e0029-b000120"),
+        ("e9999-b000000", "e10000-b000000"),
+    ],
+)
+def test_the_newest_checkpoint_is_found_by_its_epoch_and_batch_not_by_the_time_of_its_file(
+    store, tmp_path, older, newest
+):
+    for number, name in enumerate((older, newest)):
+        store.push([number], [1.0], epoch=3)
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        store.save(tmp_path / "checkpoints" / name / "store.npz")
+        os.utime(tmp_path / "checkpoints" / name / "store.npz", (100 - number, 100 - number))
+    (tmp_path / "checkpoints.copy" / "e20000-b000000").mkdir(parents=True)  # beside the run's own
+    (tmp_path / "checkpoints.copy" / "e20000-b000000" / "store.npz").write_text("of another run")
+    assert open_snapshot(tmp_path).stats() == store.stats()
+
+
+def test_a_folder_of_several_runs_is_refused_by_their_names(store, tmp_path):
+    for run in ("a", "b"):
+        (tmp_path / run / "checkpoints" / "e0001-b000000").mkdir(parents=True)
+        store.save(tmp_path / run / "checkpoints" / "e0001-b000000" / "store.npz")
+    with pytest.raises(UsageError, match=r"stores of 2 runs \(.*/a/checkpoints, .*/b/checkpoints\)"):
+        open_snapshot(tmp_path)
+    assert open_snapshot(tmp_path / "a").stats() == store.stats()
 
 
 @pytest.mark.parametrize("moment", ["listed", "found"])

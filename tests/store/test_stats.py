@@ -29,7 +29,9 @@ def scores():
 
 @pytest.fixture
 def store(scores):
-    store = connect("memory:", "test", N, PruningConfig(ratio=0.5, epochs=9, min_probability=0.2))
+    store = connect(
+        "memory:", "test", N, PruningConfig(ratio=0.5, epochs=9, floor="absolute", min_probability=0.2)
+    )
     store.push(np.arange(900), scores[:900], epoch=2)
     store.push(np.arange(100), scores[:100], epoch=4)
     return store
@@ -44,7 +46,7 @@ def test_stats_before_anything_has_happened_know_nothing_and_are_json():
 
 @pytest.mark.parametrize(("method", "floor"), [("sadp", 0.2), ("infobatch", None), ("full", None)])
 def test_the_floor_is_sadps_alone(method, floor):
-    pruning = PruningConfig(method=method, min_probability=0.2, epochs=8)
+    pruning = PruningConfig(method=method, floor="absolute", min_probability=0.2, epochs=8)
     store = connect("memory:", f"floor of {method}".replace(" ", "-"), 10, pruning)
     store.plan(1)
     assert store.stats().floor == floor

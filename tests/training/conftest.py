@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,14 @@ def recipe(digits: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "data": {**data, "loader": loader, "image_size": 8, "classes": 10},
             "network": {"name": "small_cnn", "time_steps": 2},
             "training": {"epochs": 3, "batch_size": 64, "optimizer": "adamw", "learning_rate": 0.002},
-            "pruning": {"ratio": 0.5, "max_ratio": 0.7, "min_probability": 0.3, "stratify": "class-score"},
+            "pruning": {
+                "ratio": 0.5,
+                "max_ratio": 0.7,
+                "schedule": "paper",
+                "floor": "absolute",
+                "min_probability": 0.3,
+                "stratify": "class-score",
+            },
         }
         for name, section in sections.items():
             raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
@@ -79,20 +85,6 @@ def arguments(tmp_path: Path) -> Callable[..., list[str]]:
         path = tmp_path / f"{raw['name']}.yaml"
         path.write_text(yaml.safe_dump(raw), encoding="utf-8")
         return ["-m", "sadp_dist", "train", str(path), *options]
-
-    return make
-
-
-@pytest.fixture
-def command(arguments: Callable[..., list[str]]) -> Callable[..., list[str]]:
-    """The command line of a run, under torchrun where it has several processes."""
-
-    def make(raw: dict[str, Any], *options: str, processes: int = 1) -> list[str]:
-        start = [sys.executable]
-        if processes > 1:
-            start += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-            start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-        return [*start, *arguments(raw, *options)]
 
     return make
 

@@ -10,14 +10,13 @@ from pydantic import Field
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from sadp_dist.data import register_dataset
+from sadp_dist.data import DataConfig, register_dataset
 from sadp_dist.scoring import Outputs, ScoringConfig, register_score
 from sadp_dist.selection import PruningConfig, Rule, register
 from sadp_dist.snn import NeuronConfig, register_learning_rule, register_network, register_neuron
 from sadp_dist.snn.compression import Compression, CompressionConfig, register_compression
 from sadp_dist.snn.learning import LearningConfig, LearningRule
 from sadp_dist.snn.models import NetworkConfig
-from sadp_dist.training.config import DataConfig
 
 
 class MarginConfig(ScoringConfig):

@@ -180,7 +180,21 @@ def test_what_version_0_1_wrote_is_read_without_the_options_of_other_kinds(path,
     saved = yaml.safe_load(path.read_text())
     assert len(saved["compression"]) == 14  # the options of every method
     config = read_saved(path)
-    known = {"imports": [], "scoring.bias": False, **dict(leaves(saved))}
+    as_published = config.pruning.method == "sadp"  # other methods have no schedule and no floor
+    new = {
+        "pruning.schedule": "paper" if as_published else "exact",
+        "pruning.floor": "absolute" if as_published else "relative",
+        "pruning.weight_exponent": 1.0,
+        "pruning.least_kept": 0.0,
+        "data.channels": 3,
+        "data.image_column": None,
+        "data.label_column": None,
+        "scoring.bias": False,
+        "training.curriculum": [],
+    }
+    known = {"imports": [], **new, **dict(leaves(saved))}
+    if not as_published:
+        known["pruning.min_probability"] = 0.2  # the default, which was 0, and did nothing
     for key, value in leaves(config.to_dict()):
         assert known[key] in (value, None), key
     assert config.scoring.score == config.pruning.rule.score

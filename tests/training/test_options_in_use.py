@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
+from sadp_dist.data import DataConfig
 from sadp_dist.errors import UsageError
 from sadp_dist.sections import OnlyWith, section_in
-from sadp_dist.training.config import DataConfig, OptimizationConfig, TrainConfig, parse_config
+from sadp_dist.training.config import OptimizationConfig, TrainConfig, parse_config
 from sadp_dist.training.config_file import load_config, read_saved
 from sadp_dist.training.datasets import TrainingData
 from sadp_dist.training.losses import build_loss
@@ -19,8 +20,15 @@ from sadp_dist.training.optimizer import build_optimizer
 
 RAW = {"name": "run", "data": {"train": "a", "test": "b"}, "training": {"epochs": 2}}
 CHOICES = {"trackers": [[], ["tensorboard"], ["tensorboard", "wandb"], ["mlflow"]]}
-GIVEN = {"train_split": "train", "test_split": "val", "page_window": 4}
-"""Values for options whose default is null, which means that they are not set."""
+GIVEN = {
+    "train_split": "train",
+    "test_split": "val",
+    "page_window": 4,
+    "image_column": "photo",
+    "label_column": "kind",
+    "stratify": "class",
+}
+"""Values for options whose default means that they are off."""
 
 
 def dependent_options():

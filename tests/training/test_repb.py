@@ -67,7 +67,7 @@ def test_it_goes_by_its_own_score_alone(raw):
 def test_where_a_probability_is_asked_for_no_ratio_is(raw):
     raw["pruning"]["keep_probability"] = 0.5
     found = ratios(parse_config(raw).pruning, {"examples": 400}, 160)
-    unknown = dict.fromkeys(("asked_ratio", "planned_ratio"))
+    unknown = dict.fromkeys(("asked_ratio", "planned_ratio", "ratio_reason"))
     assert found == {**unknown, "achieved_ratio": pytest.approx(1 - 400 / 480)}
     assert ratios_in_words(found) == "left out 16.7% of all examples of all epochs"
     assert not differ_clearly(found)

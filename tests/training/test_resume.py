@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from sadp_dist.training import parse_config, read_metrics
-from tests.forked import Forked
+from tests.forked import Forked, rank_environments
 from tests.training.conftest import environment, newest_state
 
 TIMES = {
     *("seconds", "plan_seconds", "evaluation_seconds", "total_seconds", "images_per_second"),
     "tracking_seconds",
 }
+
+
+HELD = Path(__file__).with_name("held.py")
 
 
 def wait_for_checkpoint_in_epoch(
@@ -43,10 +46,14 @@ def kill_9(process: subprocess.Popen[bytes] | Forked) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_run_resumes_to_the_same_weights(recipe, arguments, command, launch, processes):
+def test_a_killed_run_resumes_to_the_same_weights(recipe, arguments, launch, processes):
     sections = {
         "data": {"augment": "crop", "padding": 1, "autoaugment": "cifar10"},
-        "training": {"epochs": 4, "checkpoint_every": 2, "batch_size": 32},
+        "training": {
+            **{"epochs": 4, "checkpoint_every": 2, "batch_size": 32},
+            "curriculum": [{"until": 0.75, "time_steps": 1, "image_size": 6, "augment_strength": 0.5}, {}],
+        },
+        "network": {"name": "small_cnn_pooled"},
     }
     loader = "ffcv" if processes == 2 else "torch"
     if loader == "ffcv":
@@ -57,18 +64,23 @@ def test_a_killed_run_resumes_to_the_same_weights(recipe, arguments, command, la
     assert done.returncode == 0, done.stderr
 
     checkpoints = parse_config(killed).run_dir / "checkpoints"
-    quiet = {"env": environment(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    if processes == 1:
-        process = Forked(arguments(killed), **quiet)
-    else:
-        process = subprocess.Popen(command(killed, processes=processes), **quiet)
-    wait_for_checkpoint_in_epoch(checkpoints, 2, process)
-    kill_9(process)
+    ranks = [
+        Forked(
+            [HELD, 2, *arguments(killed)[2:]],
+            env={**environment(), **rank},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in (rank_environments(2) if processes == 2 else [{}])
+    ]
+    wait_for_checkpoint_in_epoch(checkpoints, 2, ranks[0])
+    for rank in ranks:
+        kill_9(rank)
     assert len(epochs_of(killed)) == 2, "it was to be killed in the third epoch"
 
     resumed = launch(killed, "--resume", processes=processes)
     assert resumed.returncode == 0, resumed.stderr
-    assert "resuming at epoch 3, batch" in resumed.stdout
+    assert "resuming at epoch 3 of 4, batch" in resumed.stdout
 
     expected, got = newest_state(parse_config(straight).run_dir), newest_state(parse_config(killed).run_dir)
     assert expected["network"].keys() == got["network"].keys()

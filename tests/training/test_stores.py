@@ -13,12 +13,25 @@ import torch
 import yaml
 
 from sadp_dist.store import attach, open_snapshot
-from sadp_dist.training import parse_config, read_metrics
-from tests.store.redis_server import PASSWORD, USER, RedisServer, free_port
+from sadp_dist.training import parse_config, read_metrics, train
+from sadp_dist.training.extension import remove_shorter_run
+from tests.ports import free_port
+from tests.store.redis_server import PASSWORD, USER, RedisServer
 from tests.training.conftest import newest_state
 from tests.training.test_resume import TIMES
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def recipe(recipe, few_digits):
+    """A small run over few of the digits, with as many steps as over all."""
+
+    def make(**sections):
+        training = {"batch_size": 8, **sections.pop("training", {})}
+        return recipe(data=few_digits, training=training, **sections)
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +47,9 @@ def record(raw) -> list[dict]:
 
 
 def test_a_run_of_two_ranks_over_redis_learns_what_it_learns_over_the_embedded_store(recipe, launch, url):
-    here = recipe(name="here")
-    there = recipe(name="there", store={"url": url, "planner": "rank0"})
+    training = {"curriculum": [{"until": 0.6, "time_steps": 1}, {}]}
+    here = recipe(name="here", training=training)
+    there = recipe(name="there", training=training, store={"url": url, "planner": "rank0"})
     for raw in (here, there):
         done = launch(raw, processes=2)
         assert done.returncode == 0, done.stderr
@@ -54,6 +68,22 @@ def test_a_run_of_two_ranks_over_redis_learns_what_it_learns_over_the_embedded_s
             assert replace(epoch_there, training={}) == replace(epoch_here, training={})
             assert (epoch_there.gamma, epoch_there.seen) == (row["gamma"], row["seen"])
     assert (theirs.seen, theirs.epoch, theirs.pushed_scores) == (ours.seen, 2, ours.pushed_scores)
+
+
+def test_a_run_in_redis_is_extended_and_another_one_of_its_name_is_not_removed(recipe, url):
+    def of(epochs, **changes):
+        training = {"epochs": epochs, "batch_size": 256}
+        return parse_config(recipe(name="longer", training=training, store={"url": url}, **changes))
+
+    train(of(1))
+    train(of(2), "extend")
+    with attach(url, "longer") as extended:
+        assert (extended.stats().epochs, len(extended.history())) == (2, 2)
+    assert [row["event"] for row in record(of(2).to_dict())] == ["epoch", "epoch", "end"]
+    other = of(2, pruning={"method": "random", "min_probability": 0.0, "max_ratio": None})
+    remove_shorter_run(other, other)
+    with attach(url, "longer") as kept:
+        assert kept.stats().method == "sadp"
 
 
 def test_a_run_that_begins_anew_forgets_what_the_store_still_has_and_one_that_goes_on_does_not(

@@ -11,11 +11,9 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mlflow import MlflowClient
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from wandb.proto.wandb_internal_pb2 import Record
 
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.store import open_snapshot
@@ -25,6 +23,9 @@ from sadp_dist.training.metrics import read_metrics
 from sadp_dist.training.run import train
 from sadp_dist.training.trackers import TrackedRun, find_trackers, following
 from sadp_dist.training.trackers.following import Follower
+
+if TYPE_CHECKING:
+    from wandb.proto.wandb_internal_pb2 import Record
 
 RUN = TrackedRun("run", "project", Path(), {}, 0)
 FIGURES = {"loss", "train_accuracy", "ratio", "gamma", "largest_weight", "effective_sample_size"}
@@ -39,6 +40,8 @@ def at_home(tmp_path, monkeypatch):
 
 def records_of_wandb(folder: Path) -> list[Record]:
     """All records of all files that W&B wrote there, oldest file first: LevelDB's log format, of protobuf."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
     records = []
     for path in sorted(folder.glob("offline-run-*/*.wandb")):
         data, at, whole = path.read_bytes(), 7, b""
@@ -64,6 +67,9 @@ def history_of_wandb(folder: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_a_run_is_found_in_each_tracker_and_goes_on_there_as_the_same_run(recipe, tmp_path, at_home):
+    from mlflow import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     names = ["tensorboard", "wandb", "mlflow"]
     raw = recipe(tracking={"trackers": names, "project": "digits"}, training={"epochs": 2})
     raw["pruning"]["epochs"] = 2
@@ -95,8 +101,8 @@ def test_a_run_is_found_in_each_tracker_and_goes_on_there_as_the_same_run(recipe
         assert [event.value for event in board.Scalars(figure)] == pytest.approx(values, rel=1e-6)
         logged = client.get_metric_history(run.info.run_id, figure)
         logged = {point.step: point.value for point in sorted(logged, key=lambda point: point.timestamp)}
-        assert logged == {0: values[0], 1: values[1]}
-        assert [in_wandb[epoch][figure] for epoch in (0, 1)] == values
+        assert logged == {1: values[0], 2: values[1]}
+        assert [in_wandb[epoch][figure] for epoch in (1, 2)] == values
 
 
 def test_a_tracker_whose_package_is_missing_is_refused_before_the_run_begins(recipe, monkeypatch):

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 import torch
-from rich.console import Console
 
 from sadp_dist.errors import UsageError
-from sadp_dist.training import parse_config, read_metrics, train
+from sadp_dist.training import parse_config, train
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.optimizer import cosine_rate
-from sadp_dist.training.phases import Phases
+from sadp_dist.training.phases import Phase, Phases
 from sadp_dist.training.processes import Process
 from sadp_dist.training.progress import Progress
 from sadp_dist.training.trainer import Trainer
-from tests.training.conftest import newest_state
-from tests.training.test_resume import TIMES
+from tests.training.resumed import records, resumes_alike
 
 
 @pytest.fixture
@@ -33,10 +28,6 @@ def raw(recipe, few_digits):
     )
 
 
-def records(run_dir: Path) -> list[dict]:
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(run_dir)]
-
-
 def test_a_run_goes_on_from_any_checkpoint_of_either_phase(raw):
     straight = parse_config(raw)
     summary = train(straight)
@@ -47,21 +38,9 @@ def test_a_run_goes_on_from_any_checkpoint_of_either_phase(raw):
     assert (summary["tracking_examples"], summary["total_examples"]) == (320, 480)
     assert 0 < summary["tracking_seconds"] < summary["total_seconds"]
     assert (summary["asked_ratio"], summary["achieved_ratio"]) == (0.5, 0.5)
-    names = [path.name for path in Checkpoints(straight.run_dir).all()]
     # In tracking, at its end, and in the middle of the first epoch after it.
     for name in ("e0001-b000002", "e0002-b000000", "e0002-b000002"):
-        assert name in names
-        resumed = parse_config({**raw, "name": f"from-{name}"})
-        shutil.copytree(straight.run_dir, resumed.run_dir)
-        for later in names[names.index(name) + 1 :]:
-            shutil.rmtree(resumed.run_dir / "checkpoints" / later)
-        (resumed.run_dir / "config.yaml").write_text(
-            (straight.run_dir / "config.yaml").read_text().replace("name: straight", f"name: {resumed.name}")
-        )
-        train(resumed, "resume")
-        assert records(resumed.run_dir) == rows
-        expected, found = newest_state(straight.run_dir), newest_state(resumed.run_dir)
-        assert all(torch.equal(expected["network"][key], found["network"][key]) for key in found["network"])
+        resumes_alike(raw, name)
 
 
 def test_after_tracking_weights_and_optimizer_are_those_of_a_run_that_begins(raw):
@@ -93,21 +72,11 @@ def test_after_tracking_weights_and_optimizer_are_those_of_a_run_that_begins(raw
 
 
 def test_the_rate_of_tracking_is_that_of_a_beginning():
-    short, long = Phases(2, 10, 10, True), Phases(20, 10, 10, True)
+    short, long = (Phases((Phase(0, n, 1, tracking=True), Phase(n, n + 10, 1)), planned=10) for n in (2, 20))
     assert short.on_schedule(1.5) == (1.5, 10)
     assert short.on_schedule(2.5) == (0.5, 10)
     assert long.on_schedule(1.5) == (1.5, 20)
-    assert Phases(0, 5, 10, False).on_schedule(1.5) == (1.5, 5)  # reduced
-
-
-def test_the_end_of_a_run_says_what_was_left_out_and_warns_where_that_is_something_else(capsys):
-    progress = Progress("run", 4, console=Console(width=200), tracking=1)
-    progress.run_done({"asked_ratio": 0.5, "achieved_ratio": 0.5, "method": "sadp"})
-    progress.run_done({"asked_ratio": 0.5, "achieved_ratio": 0.221, "method": "infobatch"})
-    as_asked, other = capsys.readouterr().out.splitlines()
-    assert as_asked == "left out 50.0% of all examples of all epochs, asked for 50.0%"
-    assert other.startswith("warning: left out 22.1% of all examples of all epochs, asked for 50.0%; ")
-    assert "method='infobatch'" in other
+    assert Phases((Phase(0, 5, 1),), planned=10).on_schedule(1.5) == (1.5, 5)  # reduced
 
 
 def test_forgetting_is_counted_from_errors_alone(raw):

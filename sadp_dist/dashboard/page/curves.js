@@ -93,8 +93,16 @@ export function showHeadline({ stats, history }) {
       count(Math.round(stats.effective_sample_size ?? NaN)),
       worth(stats) === null ? "" : `${percent(worth(stats), 0)} of the subset`,
     ),
+    figurePair("Noise ratio η", figure(stats.noise_ratio), noiseNote(stats.noise_ratio)),
     figurePair("Examples N", count(stats.dataset_size), unseen),
   );
+}
+
+function noiseNote(ratio) {
+  if (ratio === null || ratio === undefined) return "";
+  return ratio > 0.97
+    ? "scores do not help: use rs2"
+    : `a step is as good as ${figure(1 / ratio, 2)} random ones`;
 }
 
 function leftOutNote(history, stats) {
@@ -182,6 +190,7 @@ function showTable(history) {
     ["Drawn", (record) => count(record.drawn)],
     ["Largest weight", (record) => figure(record.largest_weight)],
     ["Effective sample size", (record) => count(Math.round(record.effective_sample_size))],
+    ["Noise ratio", (record) => figure(record.noise_ratio)],
     ["γ", (record) => figure(record.gamma)],
     ["Capped", (record) => count(record.capped)],
     ["Scored", (record) => count(record.seen)],

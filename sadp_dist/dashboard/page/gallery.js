@@ -23,10 +23,12 @@ export function showShelf(name, examples) {
   );
 }
 
-export function showGalleryHint(images) {
-  byId("gallery-hint").textContent = images
-    ? "Mislabelled and unusual examples often have the highest scores. Examples that the network has learned have the lowest."
-    : "To show the images, start the dashboard with --images SOURCE --split train (folder, .zip or parquet).";
+export function showGalleryHint(images, problem) {
+  byId("gallery-hint").textContent = problem
+    ? `No images: ${problem}.`
+    : images
+      ? "Mislabelled and unusual examples often have the highest scores. Examples that the network has learned have the lowest."
+      : "To show the images, start the dashboard with --images SOURCE --split train (folder, .zip, parquet or .beton).";
 }
 
 function picture(path, words) {

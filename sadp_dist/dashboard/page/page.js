@@ -113,7 +113,7 @@ function showWarnings(found) {
 }
 
 async function showGallery(current, source, inTime) {
-  showGalleryHint(source.images);
+  showGalleryHint(source.images, current.stats.images_problem);
   const k = Number(byId("gallery-size").value);
   const shows = { k, pushes: current.stats.pushes, epoch: current.stats.epoch, images: source.images };
   const same = JSON.stringify(shows) === JSON.stringify(current.gallery.shows);

@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sadp_dist.errors import UsageError
+from sadp_dist.sections import OnlyWith
 from sadp_dist.selection.config import PruningConfig
 from sadp_dist.selection.passes import block_sums
 from sadp_dist.selection.rule import Rule, register
 from sadp_dist.selection.table import ScoreTable
 
 
-class InfoBatchConfig(PruningConfig):
-    """Options of rules that keep some of the examples below a threshold, and all data in the last epochs.
+class KeepConfig(PruningConfig):
+    """Options of rules that keep some examples with one probability, and all data in the last epochs.
 
     Attributes:
-        keep_probability: z, with which an example below the threshold is kept, in (0, 1]; `ratio` is then
+        keep_probability: z, with which an example that may be left out is kept, in (0, 1]; `ratio` is then
             not used. None: the z that meets `ratio`.
         delta: the share δ of the epochs in which examples are left out by their scores, in [0, 1].
     """
@@ -34,15 +35,28 @@ class InfoBatchConfig(PruningConfig):
         return math.floor(self.delta * self.epochs)
 
 
+class InfoBatchConfig(KeepConfig):
+    """Options of InfoBatch and its relatives.
+
+    Attributes:
+        keep_probability: z, with which an example below the threshold is kept, in (0, 1]; `ratio` is then
+            not used. None: the z that meets `ratio`.
+        least_kept: below which no z is that `ratio` leads to, in [0, 1): some of every kind of examples are
+            trained on in every epoch. Only with `keep_probability: null`.
+    """
+
+    least_kept: Annotated[float, Field(ge=0, lt=1), OnlyWith("keep_probability", None)] = 0.1
+
+
 @register("infobatch", InfoBatchConfig)
 class InfoBatch(Rule):
     """Qin et al., ICLR 2024: p = z where the score is below the mean score, and p = 1 elsewhere; w = 1 / p.
 
     The first epoch has no scores, and the last (1 - δ) K epochs (`delta`) are on all data. The others leave
     out as much more, so that the mean ratio of all K epochs is r: an epoch finds z from the share of its
-    examples below the mean. Where that share is too small, none of it is kept (z = 0), and the run's ratio is
-    below r. With `keep_probability` z is that, as in the paper, whose own r is 1 - z; `ratio` is then not
-    used, and the share that an epoch leaves out depends on the scores.
+    examples below the mean. Where that share is too small, z is `least_kept`, as the authors advise, and the
+    run's ratio is below r. With `keep_probability` z is that, as in the paper, whose own r is 1 - z; `ratio`
+    is then not used, and the share that an epoch leaves out depends on the scores.
 
     `max_ratio` and `min_probability` change nothing. The weights are the paper's, so that a step is N / S
     times as long, on average, as one on full data.
@@ -84,8 +98,8 @@ class InfoBatch(Rule):
         return np.where(below, self.z(below, subset_size, epoch), 1.0)
 
     def z(self, below: NDArray[np.bool_], subset_size: int, epoch: int) -> float:
-        """z with N - (1 - z) n = S, where n examples are below; 0 where that is negative."""
+        """z with N - (1 - z) n = S, where n examples are below; `least_kept` where that is larger."""
         if self.config.keep_probability is not None:
             return float(self.config.keep_probability) if epoch < self.config.pruned_epochs else 1.0
         N, n = len(below), int(np.count_nonzero(below))
-        return max(1 - (N - subset_size) / max(n, 1), 0.0)
+        return max(1 - (N - subset_size) / max(n, 1), float(self.config.least_kept))

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sadp_dist.selection.rule import Rule, register
-from sadp_dist.selection.rules.infobatch import InfoBatchConfig
+from sadp_dist.selection.rules.infobatch import KeepConfig
 from sadp_dist.selection.table import ScoreTable
 
 BINS = 0x7F80
 """Of the finite float32 numbers from 0; the sign's bit is 0, and above are infinity and NaN."""
 
 
-class SeTaConfig(InfoBatchConfig):
+class SeTaConfig(KeepConfig):
     """Options of SeTa.
 
     Attributes:

@@ -22,7 +22,8 @@ class LearningContext:
     Attributes:
         network: to train.
         example: an input of the network, [1, C, H, W], [T, 1, C, H, W] or [T, 1, F], with any values.
-        time_steps: T.
+        time_steps: T of the run. Epochs of a curriculum may have fewer: T of a pass over images is
+            `network.time_steps`.
         num_classes: K.
         decay: λ of the neurons (Eq. 1) and of traces of spikes; None if the neurons have none.
         seed: of random numbers in a rule.
@@ -96,7 +97,14 @@ class LearningRule(nn.Module, ABC):
     @property
     def chunk(self) -> int:
         """Number of time steps per call of the layers."""
-        return self.context.time_steps
+        return self.network.time_steps
+
+    def check_time_steps(self, time_steps: int) -> None:
+        """Refuse a number of time steps, below that of the run, that the rule does not support.
+
+        Raises:
+            UsageError: naming the option that it does not go with.
+        """
 
     @abstractmethod
     def learn(

@@ -66,7 +66,7 @@ class StepwiseRule(LearningRule):
     def learn(
         self, inputs: Tensor, labels: Tensor, coefficients: Tensor, passes: Passes, key: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        T = self.context.time_steps if inputs.dim() == 4 else len(inputs)
+        T = self.network.time_steps if inputs.dim() == 4 else len(inputs)
         chosen = self.backward_chunks(T, key)
         logits, losses = [], torch.zeros_like(coefficients)
         with ExitStack() as stack:
@@ -101,7 +101,7 @@ class StepwiseRule(LearningRule):
         """Yield the stem. For an image it runs once, and its backward pass follows after all chunks."""
         stem, static = self.network.stem, inputs.dim() == 4
         if not (static and self.encodes_once):
-            sequence = inputs.expand(self.context.time_steps, *inputs.shape) if static else inputs
+            sequence = inputs.expand(self.network.time_steps, *inputs.shape) if static else inputs
             yield lambda start, steps: stem(sequence[start : start + steps])
             return
         with passes.autocast():

@@ -41,6 +41,10 @@ class TBPTT(StepwiseRule):
                 f"network.time_steps={context.time_steps}; for the whole sequence use learning.rule=bptt"
             )
 
+    def check_time_steps(self, time_steps: int) -> None:
+        if time_steps > self.config.steps and time_steps % self.config.steps:
+            raise UsageError(f"learning.steps={self.config.steps} does not divide it")
+
     @property
     def chunk(self) -> int:
-        return self.config.steps
+        return min(self.config.steps, self.network.time_steps)

@@ -19,7 +19,7 @@ _FILES = {
     "meta_spikeformer": ["meta_spikeformer_15m", "meta_spikeformer_31m", "meta_spikeformer_55m"],
     "nf_resnet": ["nf_resnet34", "nf_resnet50", "nf_resnet101"],
     "resnet": ["spiking_resnet18", "sew_resnet18", "sew_resnet34", "spiking_resnet19"],
-    "small_cnn": ["small_cnn"],
+    "small_cnn": ["small_cnn", "small_cnn_pooled"],
     "t_revsnn": ["t_revsnn_resnet18", "t_revsnn_small"],
     "vgg": ["vgg11", "vgg16"],
     "vgg_ws": ["vgg11_ws"],

@@ -64,7 +64,9 @@ class EmbeddedStore(Store):
 
         requests = self._deliver("plan", request)
         if len({asked for asked, _, _ in requests}) > 1:
-            said = ", ".join(f"rank {number} for {asked}" for number, (asked, _, _) in enumerate(requests))
+            said = ", ".join(
+                f"rank {number} for epoch={asked}" for number, (asked, _, _) in enumerate(requests)
+            )
             raise UsageError(f"the ranks asked for plans of different epochs: {said}; all ask for the same")
         shards: list[Shard] = []
 

@@ -167,7 +167,7 @@ class RemoteStore(Store):
                 self._sender.flush()
 
     def _missing(self, epoch: int, world_size: int, waiting: Waiting) -> str:
-        waited = f"epoch {epoch}: waited {self._timeout:g} s for"
+        waited = f"epoch {epoch + 1} of {self._run.pruning.run_epochs}: waited {self._timeout:g} s for"
         if waiting.planner is None:
             return f'{waited} a planner, and none runs: start "sadp-dist serve", or set store.planner=rank0'
         if waiting.ranks:

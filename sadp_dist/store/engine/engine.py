@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sadp_dist.choices import check_choice
 from sadp_dist.errors import UsageError
 from sadp_dist.selection.plan import EpochPlan, Shard, check_rank, is_integer, plan_table
+from sadp_dist.selection.score_quality import ScoreQuality, score_quality
 from sadp_dist.selection.table import NOT_SCORED, ScoreTable
 from sadp_dist.store.engine.classes import ClassFigures, class_figures
 from sadp_dist.store.engine.history import EpochRecord, History, record_of
@@ -22,6 +23,14 @@ from sadp_dist.store.engine.stats import RANKINGS, StoreStats, score_figures, st
 
 PLANS_KEPT = 2
 COUNTERS = ("pushes", "pushed_scores", "rejected_pushes")
+_OF_RECORD = (
+    "largest_weight",
+    "effective_sample_size",
+    "weight_exponent",
+    "placed_share",
+    "noise_ratio",
+    "rank_correlation",
+)
 QUERIES = ("stats", "history", "classes", "top", "scores")
 
 
@@ -34,7 +43,7 @@ class Engine:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.table = ScoreTable.empty(run.dataset_size, run.labels, run.pruning.rule.state)
+        self.table = ScoreTable.empty(run.dataset_size, run.labels, run.pruning.rule.arrays)
         self._seen = 0
         self._plans: dict[int, EpochPlan] = {}
         self._history = History()
@@ -75,18 +84,34 @@ class Engine:
         if epoch not in self._plans:
             for old in list(self._plans)[: -(PLANS_KEPT - 1)]:  # first, for there may be memory for no more
                 del self._plans[old]
-            plan = plan_table(self.table, epoch, self.run.pruning)
+            last = next(reversed(self._plans.values()), None)
+            quality = self._quality_recorded(epoch) if last is None else self._quality_of(last)
+            plan = plan_table(self.table, epoch, self.run.pruning, last)
             self._plans[epoch] = plan
-            self._history.add(record_of(plan, self._seen, self.table))
+            self._history.add(record_of(plan, self._seen, self.table, quality))
             if plan.report.floor_in_force and not self._told_of_floor:
                 self._told_of_floor = True
                 warnings.warn(
-                    f"epoch {epoch}: min_probability={self.run.pruning.min_probability} is above "
+                    f"epoch {epoch + 1} of {self.run.pruning.run_epochs}: "
+                    f"min_probability={self.run.pruning.min_probability} is above "
                     f"S/N={plan.subset_size / plan.dataset_size:g}, so every example has the same "
                     "probability; lower min_probability to keep choosing",
                     stacklevel=2,
                 )
         return self._plans[epoch]
+
+    def _quality_recorded(self, epoch: int) -> ScoreQuality:
+        """Return what is on record of a plan that is made again, from a snapshot without the one before."""
+        record = self._history.get(epoch)
+        if record is None:
+            return ScoreQuality()
+        return ScoreQuality(record.noise_ratio, record.rank_correlation)
+
+    def _quality_of(self, plan: EpochPlan) -> ScoreQuality:
+        rule, _ = self.run.pruning.rule_of(plan.epoch)
+        if not rule.needs_scores:
+            return ScoreQuality()
+        return score_quality(self.table, plan, importance=rule.weighting == "importance")
 
     @property
     def latest_epoch(self) -> int | None:
@@ -133,6 +158,7 @@ class Engine:
             pushed_scores=self._counters["pushed_scores"],
             rejected_pushes=self._counters["rejected_pushes"],
             memory_bytes=self.memory_bytes(),
+            data=self.run.data,
         )
 
     def record(self, figures: Figures) -> None:
@@ -171,8 +197,7 @@ class Engine:
 
     def memory_bytes(self) -> int:
         """Bytes of the scores, the labels and the plans that are kept."""
-        plans = sum(plan.indices.nbytes + plan.weights.nbytes for plan in self._plans.values())
-        return self.table.memory_bytes() + plans
+        return self.table.memory_bytes() + sum(plan.memory_bytes() for plan in self._plans.values())
 
     def snapshot(self) -> Snapshot:
         """Everything the engine knows; it shares memory with the engine."""
@@ -205,20 +230,19 @@ class Engine:
     def _plan_stats(self) -> dict[str, Any]:
         if not self._plans:
             names = ("epoch", "ratio", "subset_size", "drawn", "capped", "floor", "floor_in_force", "gamma")
-            return dict.fromkeys((*names, "largest_weight", "effective_sample_size"))
+            return dict.fromkeys((*names, *_OF_RECORD))
         plan = self._plans[next(reversed(self._plans))]
         # Files from before there was a history have no record of it.
         record = self._history.get(plan.epoch) or record_of(plan, self._seen, self.table)
-        floor = min(self.run.pruning.min_probability, plan.subset_size / plan.dataset_size)
+        floor = self.run.pruning.rule.floor(plan.subset_size, plan.dataset_size)
         return {
             "epoch": plan.epoch,
             "ratio": plan.ratio,
             "subset_size": plan.subset_size,
             "drawn": plan.drawn,
             "capped": plan.report.capped,
-            "floor": floor if self.run.pruning.rule.has_floor else None,
+            "floor": None if floor is None else min(floor, plan.subset_size / plan.dataset_size),
             "floor_in_force": plan.report.floor_in_force,
             "gamma": plan.report.gamma,
-            "largest_weight": record.largest_weight,
-            "effective_sample_size": record.effective_sample_size,
+            **{name: getattr(record, name) for name in _OF_RECORD},
         }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sadp_dist.selection.passes import weight_figures
 from sadp_dist.selection.plan import EpochPlan
+from sadp_dist.selection.score_quality import ScoreQuality
 from sadp_dist.selection.table import ScoreTable
 from sadp_dist.store.engine.run import Figures
 from sadp_dist.store.engine.stats import score_figures, staleness_figures
@@ -36,6 +37,10 @@ class EpochRecord:
         score_quantiles: share of the scores -> the score below which they lie; None without scores.
         score_histogram: "zeros", "edges" and "counts", as `stats.Histogram` has them.
         staleness_mean: mean number of epochs since a seen example was scored; None without scores.
+        weight_exponent: θ, the power of the weights.
+        placed_share: share of the subset that the scores place; None where the method has no floor.
+        noise_ratio: η of the epoch planned before, as `ScoreQuality` has it, as is the next one.
+        rank_correlation: of the scores that the epoch before gave with those before it.
         training: what `Store.record` gave, by name.
     """
 
@@ -51,6 +56,10 @@ class EpochRecord:
     score_quantiles: dict[str, float] | None
     score_histogram: dict[str, Any]
     staleness_mean: float | None
+    weight_exponent: float = 1.0
+    placed_share: float | None = None
+    noise_ratio: float | None = None
+    rank_correlation: float | None = None
     training: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,8 +67,18 @@ class EpochRecord:
         return asdict(self)
 
 
-def record_of(plan: EpochPlan, seen: int, table: ScoreTable) -> EpochRecord:
-    """Return a plan that has just been made from this table, as the history keeps it."""
+def record_of(
+    plan: EpochPlan, seen: int, table: ScoreTable, quality: ScoreQuality | None = None
+) -> EpochRecord:
+    """Return a plan that has just been made from this table, as the history keeps it.
+
+    Args:
+        plan: of the epoch.
+        seen: examples that have a score.
+        table: of the run.
+        quality: of the plan before; None for none.
+    """
+    quality = quality or ScoreQuality()
     quantiles, histogram = score_figures(table.scores)
     staleness_mean, _ = staleness_figures(table.score_epochs, plan.epoch)
     largest_weight, effective_sample_size = weight_figures(plan.weights)
@@ -76,6 +95,10 @@ def record_of(plan: EpochPlan, seen: int, table: ScoreTable) -> EpochRecord:
         score_quantiles=quantiles,
         score_histogram=histogram.to_dict(),
         staleness_mean=staleness_mean,
+        weight_exponent=plan.weight_exponent,
+        placed_share=plan.report.placed_share,
+        noise_ratio=quality.noise_ratio,
+        rank_correlation=quality.rank_correlation,
     )
 
 

@@ -38,6 +38,8 @@ class Run:
         dataset_size: N, at least 1.
         pruning: how epochs are planned.
         labels: (N,) int32 class of each example, or None; given as any integers >= 0.
+        data: fingerprints of the data set by kind, as `sadp_dist.data.fingerprints` gives them. Whoever shows
+            examples of the run compares them; plans do not depend on them.
 
     Raises:
         UsageError: one of them is wrong, or labels are missing where `pruning` draws by class.
@@ -47,6 +49,7 @@ class Run:
     dataset_size: int
     pruning: PruningConfig
     labels: NDArray[Any] | None = field(default=None, repr=False)
+    data: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -106,8 +109,8 @@ class Run:
         if empty == looked_at:
             raise UsageError(f"{said}, so no epoch trains on anything; lower pruning.ratio")
         warnings.warn(
-            f"{said}, so epoch {empty[0]} and others like it train on nothing; lower pruning.ratio or "
-            "pruning.max_ratio",
+            f"{said}, so epoch {empty[0] + 1} of {end} and others like it train on nothing; lower "
+            "pruning.ratio or pruning.max_ratio",
             stacklevel=3,
         )
 
@@ -270,7 +273,7 @@ def check_values(indices: NDArray[Any], scores: NDArray[Any], epoch: int, datase
     position = _first_bad_score(checked_scores)
     if position >= 0:
         raise UsageError(
-            f"scores[{position}]={scores[position]} of example {indices[position]}, epoch {epoch}: "
+            f"scores[{position}]={scores[position]} of example {indices[position]}, epoch={epoch}: "
             f"a score is a finite float32 >= 0"
         )
     return Records(checked_indices, checked_scores, epoch)

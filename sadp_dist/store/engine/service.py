@@ -36,7 +36,7 @@ def refuse_if_over(epoch: int, latest: int | None, run: str) -> None:
     """
     if latest is not None and epoch < latest:
         raise UsageError(
-            f"epoch={epoch} of run {run!r} is over: the run is at epoch {latest}. store.reset() begins it "
+            f"epoch={epoch} of run {run!r} is over: the run is at epoch={latest}. store.reset() begins it "
             "again, store.load() returns to a saved state, sadp-dist rm removes it"
         )
 

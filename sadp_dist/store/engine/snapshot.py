@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -55,9 +57,7 @@ class Snapshot:
 
     def copy(self) -> Snapshot:
         """The same with arrays of its own; the labels, which nobody changes, are shared."""
-        plans = tuple(
-            replace(plan, indices=plan.indices.copy(), weights=plan.weights.copy()) for plan in self.plans
-        )
+        plans = tuple(plan.copy() for plan in self.plans)
         return replace(self, table=self.table.copy(), plans=plans)
 
     def write(self, file: IO[bytes]) -> None:
@@ -68,6 +68,7 @@ class Snapshot:
             "run": self.run.name,
             "dataset_size": self.run.dataset_size,
             "pruning": self.run.pruning.to_dict(),
+            "data": self.run.data,
             "counters": self.counters,
             "plans": [_plan_header(plan) for plan in self.plans],
             "service": self.service,
@@ -85,6 +86,8 @@ class Snapshot:
         for number, plan in enumerate(self.plans):
             arrays[f"plan{number}_indices"] = plan.indices
             arrays[f"plan{number}_weights"] = plan.weights
+            if plan.whole_weights is not None:
+                arrays[f"plan{number}_whole_weights"] = plan.whole_weights
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -113,15 +116,18 @@ class Snapshot:
         Raises:
             UsageError: there is no such file, or it is damaged, not a store, or of another version.
         """
-        name = f"path={str(path)!r}"
-        try:
-            file = open(path, "rb")  # noqa: SIM115 - closed below, and this error is the caller's to mend
-        except FileNotFoundError:
-            raise UsageError(f"{name} does not exist: a saved store is needed") from None
-        except OSError as error:
-            raise UsageError(f"{name} is not a saved store: {error.strerror}") from error
-        with file:
-            return cls.read_from(file, name)
+        with _opened(path) as file:
+            return cls.read_from(file, _named(path))
+
+    @classmethod
+    def read_header(cls, path: str | PathLike[str]) -> dict[str, Any]:
+        """Return what a file says of its run, counters and plans, without reading its arrays.
+
+        Raises:
+            UsageError: as `read`, except that damage to the arrays is not noticed.
+        """
+        with _opened(path) as file, _damage_said(_named(path)):
+            return _header_of(np.load(file, allow_pickle=False))
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Snapshot:
@@ -140,28 +146,13 @@ class Snapshot:
             UsageError: it is damaged, not a store, or of another version.
             NotKnownHere: its run uses a pruning rule that is not registered in this process.
         """
-        try:
+        with _damage_said(name):
             damaged = zipfile.ZipFile(file).testzip()  # before any array is allocated
             if damaged is not None:
                 raise ValueError(f"{damaged} is damaged")
             file.seek(0)
             arrays = np.load(file, allow_pickle=False)
-            header = json.loads(arrays["header"].tobytes())
-            if header["format"] != FORMAT:
-                raise ValueError(f"its format is {header['format']!r}")
-            if header["version"] in READABLE:
-                return cls._from_arrays(header, dict(arrays))
-        except NotKnownHere as error:
-            raise NotKnownHere(f"{name}: {error}") from None
-        except Exception as error:  # a damaged archive may raise anything
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UsageError(
-                f"{name} is not a saved store, or was cut short ({reason}); use an older one"
-            ) from error
-        raise UsageError(
-            f"{name} is a saved store of version {header['version']}; this release reads versions "
-            f"{' and '.join(map(str, READABLE))}"
-        )
+            return cls._from_arrays(_header_of(arrays), dict(arrays))
 
     @classmethod
     def _from_arrays(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Snapshot:
@@ -172,21 +163,80 @@ class Snapshot:
                 "the module that registers it with --imports MODULE"
             )
         pruning = PruningConfig.parse(PruningConfig.keys_in_use(header["pruning"]))
-        run = Run(header["run"], header["dataset_size"], pruning, arrays.get("labels"))
+        run = Run(
+            header["run"], header["dataset_size"], pruning, arrays.get("labels"), header.get("data", {})
+        )
         plans = tuple(
-            _plan(figures, arrays[f"plan{number}_indices"], arrays[f"plan{number}_weights"], pruning)
+            _plan(
+                figures,
+                arrays[f"plan{number}_indices"],
+                arrays[f"plan{number}_weights"],
+                arrays.get(f"plan{number}_whole_weights"),
+                pruning,
+            )
             for number, figures in enumerate(header["plans"])
         )
         scores = arrays["scores"]
         before = arrays.get("scores_before", np.full_like(scores, np.nan))  # older files have none
-        state = {name: arrays[f"state_{name}"] for name in pruning.rule.state}
+        state = {name: arrays[f"state_{name}"] for name in pruning.rule.arrays}
         table = ScoreTable(scores, arrays["score_epochs"], before, run.labels, state)
-        dtypes = np.float32, np.int32, np.float32, *pruning.rule.state.values()
+        dtypes = np.float32, np.int32, np.float32, *pruning.rule.arrays.values()
         for array, dtype in zip(table.arrays().values(), dtypes, strict=True):
             if array.shape != (run.dataset_size,) or array.dtype != dtype:
                 raise ValueError(f"it holds {array.dtype} {array.shape} for {run.dataset_size} examples")
         history, service = History.of(arrays), header.get("service", {})  # older files have neither
         return cls(run, table, header["counters"], plans, history, service)
+
+
+class _OtherVersion(UsageError):
+    """A saved store of a version that cannot be read."""
+
+
+def _named(path: str | PathLike[str]) -> str:
+    return f"path={str(path)!r}"
+
+
+@contextmanager
+def _opened(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
+    """Yield a saved store, open to read.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be opened.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below, and this error is the caller's to mend
+    except FileNotFoundError:
+        raise UsageError(f"{_named(path)} does not exist: a saved store is needed") from None
+    except OSError as error:
+        raise UsageError(f"{_named(path)} is not a saved store: {error.strerror}") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _damage_said(name: str) -> Iterator[None]:
+    """Turn whatever a damaged archive may raise into a UsageError that calls it `name`."""
+    try:
+        yield
+    except (NotKnownHere, _OtherVersion) as error:
+        raise type(error)(f"{name}{'' if isinstance(error, _OtherVersion) else ':'} {error}") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"{name} is not a saved store, or was cut short ({reason}); use an older one"
+        ) from error
+
+
+def _header_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(arrays["header"].tobytes())
+    if header["format"] != FORMAT:
+        raise ValueError(f"its format is {header['format']!r}")
+    if header["version"] not in READABLE:
+        raise _OtherVersion(
+            f"is a saved store of version {header['version']}; this release reads versions "
+            f"{' and '.join(map(str, READABLE))}"
+        )
+    return header
 
 
 def _plan_header(plan: EpochPlan) -> dict[str, Any]:
@@ -197,6 +247,7 @@ def _plan_header(plan: EpochPlan) -> dict[str, Any]:
         "weighted_size": plan.weighted_size,
         "dataset_size": plan.dataset_size,
         "report": asdict(plan.report),
+        "weight_exponent": plan.weight_exponent,
     }
 
 
@@ -204,13 +255,19 @@ def _plan(
     header: dict[str, Any],
     indices: NDArray[np.integer],
     weights: NDArray[np.float64],
+    whole_weights: NDArray[np.float32] | None,
     pruning: PruningConfig,
 ) -> EpochPlan:
     if "capping" in header:  # version 1
         header["report"] = header.pop("capping")
-    fields = {key: header["report"][key] for key in ("capped", "gamma", "floor_in_force")}
+    known = [field.name for field in fields(ProbabilityReport)]
+    report = {key: value for key, value in header["report"].items() if key in known}
     header.setdefault("weighted_size", header["subset_size"])  # older files have none
     run_key = pruning.run_key(header["epoch"])
     return EpochPlan(
-        **{**header, "report": ProbabilityReport(**fields)}, indices=indices, weights=weights, run_key=run_key
+        **{**header, "report": ProbabilityReport(**report)},
+        indices=indices,
+        weights=weights,
+        whole_weights=whole_weights,
+        run_key=run_key,
     )

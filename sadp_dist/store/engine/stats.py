@@ -51,7 +51,7 @@ class StoreStats:
         epochs: K of the schedule.
         seen: examples that have a score.
         unseen: those that have none.
-        epoch: of the latest plan, from 0; the plan's figures are the next ten.
+        epoch: of the latest plan, from 0; the plan's figures are the next fourteen.
         ratio: r_k.
         subset_size: S_k.
         drawn: examples drawn; under "bernoulli" not exactly S_k.
@@ -61,6 +61,11 @@ class StoreStats:
         gamma: γ, which lifts the smallest probability to the floor; None where the method has none.
         largest_weight: max w_i of those drawn.
         effective_sample_size: (Σ w)² / Σ w² of those drawn.
+        weight_exponent: θ, the power of the weights.
+        placed_share: share of the subset that the scores place; None where the method has no floor.
+        noise_ratio: η, how noisy a step of the epoch before was beside one drawn uniformly, by the scores
+            that it gave; None where they cannot tell. See `selection.score_quality`.
+        rank_correlation: Spearman's, of the scores that the epoch before gave with those before it.
         score_quantiles: share of the scores -> the score below which they lie.
         score_histogram: of the scores.
         staleness_mean: mean number of epochs since a seen example was scored.
@@ -69,6 +74,7 @@ class StoreStats:
         pushed_scores: scores in them.
         rejected_pushes: pushes refused.
         memory_bytes: host memory that scores, labels and plans take.
+        data: fingerprints of the data set by kind, see `sadp_dist.data.fingerprints`; empty if not known.
         bytes_received: bytes of scores that came from other processes.
         bad_frames: reason -> batches of scores that were skipped, since they could not be read.
         waiting_ranks: ranks that have not asked yet for a plan that others have asked for.
@@ -93,6 +99,10 @@ class StoreStats:
     gamma: float | None
     largest_weight: float | None
     effective_sample_size: float | None
+    weight_exponent: float | None
+    placed_share: float | None
+    noise_ratio: float | None
+    rank_correlation: float | None
     score_quantiles: dict[str, float] | None
     score_histogram: Histogram
     staleness_mean: float | None
@@ -101,6 +111,7 @@ class StoreStats:
     pushed_scores: int
     rejected_pushes: int
     memory_bytes: int
+    data: dict[str, str] = field(default_factory=dict)
     bytes_received: int = 0
     bad_frames: dict[str, int] = field(default_factory=dict)
     waiting_ranks: list[int] = field(default_factory=list)

@@ -20,7 +20,7 @@ class Tracker(Protocol):
     """Logs the metrics of a run. A call may fail, and is repeated with the next epoch."""
 
     def log(self, epoch: int, figures: Mapping[str, float]) -> None:
-        """Log an epoch's metrics, possibly again."""
+        """Log the metrics of an epoch, counted from 1, possibly again."""
 
     def close(self, failed: bool) -> None:
         """End the log of a run that is complete or failed."""
@@ -35,7 +35,7 @@ class TrackedRun:
         project: that it belongs to.
         folder: the run directory.
         config: the whole configuration as plain JSON.
-        first_epoch: where a resumed run continues; this epoch and later ones are logged again.
+        first_epoch: where a resumed run continues, counted from 1; it and later epochs are logged again.
     """
 
     name: str

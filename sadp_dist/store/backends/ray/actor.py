@@ -38,6 +38,7 @@ class Creation(NamedTuple):
         pruning: how epochs are planned.
         folder: where snapshots go, on a path that fsspec reads.
         token: of the run at first; see `engine.service`.
+        data: fingerprints of the data set.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Creation(NamedTuple):
     pruning: PruningConfig
     folder: str
     token: int
+    data: dict[str, str]
 
 
 class ActorState(NamedTuple):
@@ -80,6 +82,7 @@ class RunActor:
         self._service: Service | None = None
         self._state = ActorState(secrets.randbits(63), creation.token, snapshots=0)
         self._last_snapshot: float | None = None
+        self._last_message: float | None = None
         self._not_written: int | None = None  # the epoch of a plan
         self._turn = asyncio.Lock()
         self._news = asyncio.Condition()
@@ -106,7 +109,8 @@ class RunActor:
             creation = self._creation
             own = None if labels is None else labels.copy()  # Ray would hold on to its memory
             service = Service(
-                Engine(Run(creation.name, creation.dataset_size, creation.pruning, own)), creation.token
+                Engine(Run(creation.name, creation.dataset_size, creation.pruning, own, creation.data)),
+                creation.token,
             )
             try:
                 self._write(service, number=0)
@@ -125,6 +129,7 @@ class RunActor:
         """Store frames."""
 
         def receive(service: Service) -> None:
+            self._last_message = time.time()
             self._write_plan(service)
             for frame in frames:
                 service.receive(frame.data)
@@ -137,6 +142,7 @@ class RunActor:
         """See `Service.ask`; whether that has made the plan."""
 
         def ask(service: Service) -> bool:
+            self._last_message = time.time()
             self._write_plan(service)
             planned = service.engine.has_plan(epoch)
             service.ask(epoch, rank, world_size)
@@ -199,6 +205,10 @@ class RunActor:
         return await self._answer(
             believed, lambda service: service.answer(name, arguments, self._planner, self._last_snapshot)
         )
+
+    async def last_message(self) -> float | None:
+        """When a rank last pushed or asked for an epoch, in seconds since 1970; None if it has not yet."""
+        return self._last_message
 
     async def forget(self) -> None:
         """Remove the snapshots: the actor is about to be killed."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import ray
@@ -16,10 +18,13 @@ from sadp_dist.store.backends.ray.connection import RayConnection
 from sadp_dist.store.backends.ray.files import folder_of
 from sadp_dist.store.connection import StoreOptions, Unreachable, until_reached
 from sadp_dist.store.engine.run import Run
+from sadp_dist.store.run_state import run_state
 
 MAX_WAITING = 10_000
 """Largest number of simultaneous calls to an actor: each waiting rank has one."""
-SUMMARY = ("run", "dataset_size", "method", "epoch", "seen")
+SUMMARY = ("run", "dataset_size", "method", "epoch", "epochs", "seen")
+RUNNING = 600.0
+"""Seconds after the last message of a rank during which a run counts as running."""
 
 
 def connect(url: str, run: Run, options: StoreOptions) -> RayConnection:
@@ -31,7 +36,7 @@ def connect(url: str, run: Run, options: StoreOptions) -> RayConnection:
     """
     cluster.join(url)
     folder = folder_of(run.name, options.snapshot)
-    creation = Creation(run.name, run.dataset_size, run.pruning, folder, secrets.randbits(63))
+    creation = Creation(run.name, run.dataset_size, run.pruning, folder, secrets.randbits(63), run.data)
 
     def connection() -> RayConnection:
         return RayConnection(_actor_of(creation), run.name, run)
@@ -67,9 +72,17 @@ def list_runs(url: str) -> list[dict[str, Any]]:
     for name in cluster.names():
         summary: dict[str, Any] = {}
         with suppress(Unreachable, StoreUnavailable, UsageError):
-            figures = RayConnection(cluster.find(name, url), name).query("stats", {}).to_dict()
+            actor = cluster.find(name, url)
+            connection = RayConnection(actor, name)
+            figures = connection.query("stats", {}).to_dict()
             summary = {key: figures[key] for key in SUMMARY}
-        runs.append({**dict.fromkeys(SUMMARY), **summary, "run": name})
+            heard = cluster.ask(actor, "last_message")
+            active = heard is not None and time.time() - heard < RUNNING
+            history = partial(connection.query, "history", {})
+            over = run_state(summary["epoch"], summary["epochs"], False, history)
+            summary["state"] = "running" if active and over != "done" else over
+            summary["since"] = heard or figures["last_snapshot"]
+        runs.append({**dict.fromkeys((*SUMMARY, "state", "since")), **summary, "run": name})
     return runs
 
 

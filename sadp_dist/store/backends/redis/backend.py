@@ -27,12 +27,14 @@ from sadp_dist.store.backends.redis.state import (
 )
 from sadp_dist.store.connection import StoreOptions, Unreachable, until_reached
 from sadp_dist.store.engine.engine import Engine
+from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.store.engine.run import Run, differences
 from sadp_dist.store.engine.service import Service
+from sadp_dist.store.run_state import epochs_of_facts, run_state
 
 PATIENCE = 10.0
 """Seconds to wait for a Redis that is just starting."""
-FACTS = ("dataset_size", "method", "epoch", "created", "last_snapshot", "planner")
+FACTS = ("state", "since", "dataset_size", "method", "epoch", "epochs", "created", "last_snapshot", "planner")
 LOOK = 0.05
 """Seconds between checks whether another rank has begun the run."""
 BEGINNING_FOR = 30.0
@@ -150,11 +152,24 @@ def _described(server: Server, run: str) -> dict[str, Any] | None:
         return {**described, "problem": str(problem)}
     if meta is None:
         return None
+    epochs = epochs_of_facts(meta.facts)
+
+    def history() -> list[EpochRecord]:
+        found: list[EpochRecord] = _patiently(lambda: Reader(server, run).query("history", {}))
+        return found
+
+    try:
+        state = run_state(meta.epoch, epochs, planner is not None, history)
+    except UsageError as problem:  # removed or damaged meanwhile
+        return {**described, "problem": str(problem)}
     return {
         **described,
+        "state": state,
+        "since": meta.saved,
         "dataset_size": meta.facts.get("dataset_size"),
         "method": meta.facts.get("pruning.method"),
         "epoch": meta.epoch,
+        "epochs": epochs,
         "created": meta.created,
         "last_snapshot": meta.saved,
         "planner": planner,

@@ -197,7 +197,7 @@ class RedisConnection(Connection):
         if had is not None and planned < had.epoch and shard is None:
             gone = (
                 f"run {self._run!r} at {self._server.address} came back without the plan of epoch "
-                f"{had.epoch} and perhaps without scores before it"
+                f"{had.epoch + 1} and perhaps without scores before it"
             )
             if meta.log == self._log:
                 raise Unreachable(f"{gone}; if a planner remembers them, it brings them back")
@@ -218,5 +218,5 @@ class RedisConnection(Connection):
             return decode_shard(b"".join(data))
         except ValueError as error:
             raise Unreachable(
-                f"{self._server.address} has no good shard of epoch {epoch} for rank {rank}: {error}"
+                f"{self._server.address} has no good shard of epoch {epoch + 1} for rank {rank}: {error}"
             ) from None

@@ -164,7 +164,10 @@ class Publisher:
         planned = epoch is not None and epoch != replica.meta.epoch
         if epoch is not None and planned:
             plan, milliseconds = engine.plan(epoch), (time.perf_counter() - start) * 1000
-            self._say(f"epoch {epoch}, {plan.drawn:,} of {plan.dataset_size:,}, {milliseconds:.0f} ms")
+            self._say(
+                f"epoch {epoch + 1} of {engine.run.pruning.run_epochs}, {plan.drawn:,} of "
+                f"{plan.dataset_size:,} examples, {milliseconds:.0f} ms"
+            )
         snapshot = (replica.meta.pieces - 1) * PIECE  # without the last piece
         if planned or replica.read > max(LOG_LIMIT, snapshot):
             self._save()
