@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,7 @@ from sadp_dist.training.resume import (
     is_done,
     is_longer,
 )
+from sadp_dist.training.run_lock import locked
 from sadp_dist.training.trackers import TRACKERS, TrackedRun, find_trackers
 from sadp_dist.training.trackers.following import Follower
 from sadp_dist.training.trainer import Trainer
@@ -57,11 +59,11 @@ def train(
         The run's summary, which is also the last line of ``metrics.jsonl``; empty on ranks other than 0.
 
     Raises:
-        UsageError: the configuration cannot work, or the run directory holds another run.
+        UsageError: the configuration cannot work, the run directory holds another run, or a job uses it.
         TrainingDiverged: the loss or a score is not finite.
         StoreUnavailable: the store can no longer be reached.
     """
-    with join_job() as process:
+    with join_job() as process, _locked([config], process):
         process.agree(lambda: check_run_dir(config, existing, process))
         trackers = process.agree(lambda: find_trackers(config.tracking.trackers if process.is_first else ()))
         resumes = existing in ("resume", "extend")
@@ -129,7 +131,7 @@ def train_stages(stages: Sequence[TrainConfig], existing: Existing = "refuse") -
         The summaries of the runs; each is empty on ranks other than 0.
     """
     summaries = []
-    with join_job() as process:
+    with join_job() as process, _locked(stages, process):
         of_stages = existing_by_stage(stages, existing)
         for config, of_stage in zip(stages, of_stages, strict=True):  # before the first of them starts
             process.agree(partial(check_run_dir, config, of_stage, process))
@@ -144,6 +146,19 @@ def train_stages(stages: Sequence[TrainConfig], existing: Existing = "refuse") -
             else:
                 summaries.append(train(config, of_stage))
     return summaries
+
+
+@contextmanager
+def _locked(stages: Sequence[TrainConfig], process: Process) -> Iterator[None]:
+    """Hold the locks on the run directories, on rank 0."""
+    with ExitStack() as locks:
+
+        def lock() -> None:
+            for config in stages if process.is_first else ():
+                locks.enter_context(locked(config.run_dir))
+
+        process.agree(lock)
+        yield
 
 
 def _check_data(config: TrainConfig, earlier: TrainConfig, trainer: Trainer) -> None:

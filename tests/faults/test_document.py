@@ -9,10 +9,14 @@ from tests.faults import (
     test_planner,
     test_ray,
     test_redis,
+    test_run_directory,
 )
 from tests.faults.document import read_rows
 
-MODULES = (test_elastic, test_elastic_training, test_network, test_planner, test_ray, test_redis)
+MODULES = (
+    *(test_elastic, test_elastic_training, test_network, test_planner, test_ray, test_redis),
+    test_run_directory,
+)
 
 
 def test_every_fault_that_is_tested_has_its_row_and_there_is_no_other(request):
