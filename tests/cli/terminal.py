@@ -20,14 +20,14 @@ class Screen:
     def __init__(self, terminal: int) -> None:
         self.terminal, self.text = terminal, ""
 
-    def wait_for(self, pattern: str, timeout: float = 60) -> None:
+    def wait_for(self, pattern: str, timeout: float = 240) -> None:
         deadline = time.monotonic() + timeout
         while not re.search(pattern, self.text):
             ready, _, _ = select.select([self.terminal], [], [], max(deadline - time.monotonic(), 0))
             assert ready, f"no {pattern!r} in {self.text}"
             self._read()
 
-    def exit_status(self, process: Forked, timeout: float = 60) -> int:
+    def exit_status(self, process: Forked, timeout: float = 240) -> int:
         """Return the exit status of the command, which ends only if somebody reads what it still writes."""
         deadline = time.monotonic() + timeout
         while process.poll() is None:

@@ -35,7 +35,7 @@ def sadp_dist_command(*arguments: object, cwd: Path | None = None) -> subprocess
 def started_anew(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command as it is typed at a shell, imports and all."""
     command = [sys.executable, "-m", "sadp_dist", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:

@@ -165,7 +165,7 @@ def test_a_run_with_a_rule_of_your_own_is_planned_and_read_with_imports(server, 
             assert "with --imports MODULE" in line and "sadp-dist rm" not in line
             stranger.terminate()
         with subprocess.Popen([*serve, "--imports", "own_rule"], cwd=tmp_path) as planner:
-            assert begun.communicate(timeout=60)[0] == b"5\n"
+            assert begun.communicate(timeout=240)[0] == b"5\n"
             planner.terminate()
     finally:
         begun.kill()

@@ -66,12 +66,12 @@ class Dashboard:
         transport = httpx.HTTPTransport(
             local_address=f"127.0.{1 + self._clients // 250}.{self._clients % 250}"
         )
-        return httpx.Client(base_url=self.address, timeout=60, headers=headers, transport=transport)
+        return httpx.Client(base_url=self.address, timeout=240, headers=headers, transport=transport)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal; returns the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(240)
 
     def __enter__(self) -> Dashboard:
         def address() -> str | None:

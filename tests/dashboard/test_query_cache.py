@@ -29,7 +29,7 @@ class Hanging:
 
     def __call__(self) -> str:
         self.calls += 1
-        assert self._released.wait(60)
+        assert self._released.wait(240)
         return "at last"
 
     def release(self) -> None:
@@ -132,7 +132,7 @@ def test_closing_ends_the_thread_after_what_it_does_last():
     asker = QueryCache("a place to leave")
     done = threading.Event()
     asker.close(done.set)
-    assert done.wait(60)
+    assert done.wait(240)
     until = time.monotonic() + 60
     while any(thread.name == "queries a place to leave" for thread in threading.enumerate()):
         assert time.monotonic() < until

@@ -58,7 +58,7 @@ def script(environment: dict[str, str]) -> Callable[..., subprocess.CompletedPro
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
 
     return run

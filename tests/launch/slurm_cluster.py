@@ -76,7 +76,7 @@ class SlurmCluster:
         for host in self._network.hosts:
             self._start(*host.command("slurmd", "-D", "-N", host.name))
         try:
-            until(lambda: self.ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 30, self.logs)
+            until(lambda: self.ask("sinfo", "-h", "-o", "%T").split() == ["idle"], otherwise=self.logs)
         except AssertionError:
             self._stop()
             raise
@@ -117,11 +117,11 @@ class SlurmCluster:
     def __exit__(self, *_: object) -> None:
         for job in self.ask("squeue", "-h", "-o", "%i").split():
             self.ask("scancel", job)
-        until(lambda: not self.ask("squeue", "-h").strip(), 20)
+        until(lambda: not self.ask("squeue", "-h").strip())
         self._stop()
 
     def _stop(self) -> None:
         for daemon in reversed(self._daemons):
             daemon.terminate()
-            daemon.wait(60)
+            daemon.wait(240)
         shutil.rmtree(self._spool, ignore_errors=True)

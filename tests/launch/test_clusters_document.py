@@ -36,7 +36,7 @@ def test_the_commands_for_one_machine_run(environment, recipe, tmp_path):
             env={**environment, "PATH": path},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         said += done.stdout

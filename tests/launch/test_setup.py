@@ -65,7 +65,7 @@ class Machine:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
 
     def calls(self, of: str) -> list[str]:

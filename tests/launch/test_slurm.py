@@ -25,9 +25,9 @@ def test_a_job_goes_on_after_its_time_was_up_and_ends(recipe, environment, tmp_p
             REDIS="1",
             REDIS_FOLDER=str(tmp_path / "redis"),
         )
-        until(lambda: any(checkpoints.glob("e0000-b*")), 100, slurm.logs)
+        until(lambda: any(checkpoints.glob("e0000-b*")), otherwise=slurm.logs)
         slurm.ask("scancel", "--batch", "--signal=USR1", job)  # as --signal=B:USR1@120 does
-        until(lambda: "JobState=PENDING" in slurm.ask("scontrol", "show", "job", job), 60, slurm.logs)
+        until(lambda: "JobState=PENDING" in slurm.ask("scontrol", "show", "job", job), otherwise=slurm.logs)
         slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # it would wait for two minutes
         assert slurm.wait(job) == "COMPLETED", log.read_text()
     check(log.read_text(), tmp_path / "runs" / "two")

@@ -44,7 +44,7 @@ def redis(
         yield redis
         for process in beside:
             process.terminate()
-            assert process.wait(60) == 0
+            assert process.wait(240) == 0
         assert f"planning for {redis.url}" in (folder / "serve.log").read_text()
 
 

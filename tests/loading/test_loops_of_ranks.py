@@ -10,7 +10,7 @@ JOB = Path(__file__).with_name("loop_rank.py")
 
 
 def lines_of(scenario: str) -> list[str]:
-    done = run_ranks([JOB, scenario], 2, timeout=120)
+    done = run_ranks([JOB, scenario], 2)
     assert done.returncode == 0, done.stderr
     return sorted(done.stdout.splitlines())
 

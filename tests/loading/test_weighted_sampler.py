@@ -135,7 +135,7 @@ def test_three_ranks_finish_the_epoch_that_two_have_begun():
 
 @pytest.mark.parametrize("differs", ["nothing", "weights", "num_samples", "batch_size", "seed"])
 def test_ranks_with_other_arguments_are_refused_on_every_rank(differs):
-    done = run_ranks([RANK, differs], 2, timeout=120)
+    done = run_ranks([RANK, differs], 2)
     assert done.returncode == 0, done.stderr
     if differs == "nothing":
         assert done.stdout.split() == ["20"]

@@ -153,7 +153,7 @@ def link(name: str, site: Path) -> None:
 def call(command: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "200", "HOME": str(command.parent)}
     return subprocess.run(
-        [command, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=120, cwd="/"
+        [command, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=240, cwd="/"
     )
 
 

@@ -14,7 +14,7 @@ RANK = Path(__file__).with_name("pruner_rank.py")
 
 @pytest.mark.parametrize("way", ["ddp", "accumulating", "fsdp2"])
 def test_two_ranks_give_the_scores_of_one(way, tmp_path):
-    done = run_ranks([RANK, way, tmp_path / "store.npz"], 2, timeout=120)
+    done = run_ranks([RANK, way, tmp_path / "store.npz"], 2)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr
     assert done.stdout.startswith("3 epochs: trained on 96 of 192 examples (50.0% left out)")

@@ -432,7 +432,7 @@ def test_without_torchvision_some_networks_say_what_is_missing_and_the_others_ar
         "    except UsageError as error: print(error)\n"
         "    else: print(name)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
     said = [
         f'network "{name}" needs torchvision; install it with: pip install torchvision'
         if name.startswith(("spiking_resnet", "sew_resnet", "vgg11", "vgg16")) and name != "vgg11_ws"

@@ -16,6 +16,15 @@ from tests.ports import free_port
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 MEMORY = 300 << 20
 FAST_DETECTION = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+PATIENCE = 240
+"""Seconds that a node or a worker may take to start: the machine may have other things to do."""
+
+
+class PatientCluster(Cluster):
+    """Ray's own, which would wait for a node for half a minute."""
+
+    def _wait_for_node(self, node, timeout=PATIENCE):
+        super()._wait_for_node(node, timeout)
 
 
 class RayCluster:
@@ -37,8 +46,9 @@ class RayCluster:
         dashboard_port: int | None = None,
         cpus: int = 1,
     ) -> None:
+        config = {**FAST_DETECTION, "worker_register_timeout_seconds": PATIENCE}
         port = {} if client_port is None else {"ray_client_server_port": client_port}
-        head = {"object_store_memory": MEMORY, "_system_config": FAST_DETECTION, "num_cpus": cpus, **port}
+        head = {"object_store_memory": MEMORY, "_system_config": config, "num_cpus": cpus, **port}
         head["include_dashboard"] = dashboard_port is not None
         # Ray's own port may be another cluster's; the agent would do without, and start no jobs.
         head["dashboard_agent_listen_port"] = free_port()
@@ -48,7 +58,7 @@ class RayCluster:
             # The nodes inherit it. Without it their processes ask the cluster that was started last on this
             # machine: Ray Train would take its own controller for dead, and end the run.
             self._environment.setenv("RAY_API_SERVER_ADDRESS", f"http://127.0.0.1:{dashboard_port}")
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._cluster = PatientCluster(initialize_head=True, head_node_args=head)
         self.address = self._cluster.address
         self.nodes = [self.add_node() for _ in range(nodes)]
 
@@ -81,7 +91,7 @@ class RayCluster:
 
     def _row(self, name: str) -> dict:
         """What the cluster knows of an actor, once it is alive."""
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + PATIENCE
         while True:
             rows = [row for row in ray._private.state.actors().values() if row["Name"] == name]
             latest = max(rows, key=lambda row: row["StartTime"])

@@ -109,9 +109,9 @@ class RedisServer:
             options = {"username": USER, "password": PASSWORD, **options}
         if self.tls:
             options = {"ssl": True, "ssl_ca_certs": str(self.ca_file), **options}
-        return redis.Redis(self.host, self.port, socket_timeout=60, **options)  # type: ignore[arg-type]
+        return redis.Redis(self.host, self.port, socket_timeout=240, **options)  # type: ignore[arg-type]
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 240) -> None:
         """Start it, with the files that are there, and wait until it answers."""
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self.folder)
@@ -193,7 +193,7 @@ class ServeProcess:
         assert self.process.stdout is not None
         self.lines.extend(line.rstrip("\n") for line in self.process.stdout)
 
-    def wait_for(self, text: str, timeout: float = 60) -> str:
+    def wait_for(self, text: str, timeout: float = 240) -> str:
         """The first line that contains a text, once it has been printed."""
         return until(
             lambda: next((line for line in self.lines if text in line), None),
@@ -209,7 +209,7 @@ class ServeProcess:
     def terminate(self) -> int:
         """SIGTERM; returns the exit status."""
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(240)
 
     def __enter__(self) -> ServeProcess:
         return self
@@ -220,7 +220,7 @@ class ServeProcess:
 
 def until(
     found: Callable[[], T | None],
-    timeout: float = 60,
+    timeout: float = 240,
     otherwise: Callable[[], str] = lambda: "it never came",
 ) -> T:
     """What a function returns once that is true."""

@@ -21,6 +21,7 @@ from sadp_dist.store.connection import Waiting
 from sadp_dist.store.engine.frames import Frame
 from sadp_dist.store.engine.run import Figures, Records, Run
 from tests.store.nearby import Backend, Nearby
+from tests.store.redis_server import until
 
 N = 500
 PRUNING = PruningConfig(ratio=0.4, max_ratio=0.6, epochs=6, min_probability=0.1, seed=2)
@@ -95,7 +96,7 @@ def in_a_thread(call, *arguments):
     thread.start()
 
     def result():
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()
         if failures:
             raise failures[0]
@@ -204,8 +205,7 @@ def test_a_restart_while_ranks_wait_for_each_other_loses_nobody(new_store, backe
     first, second = new_store(), new_store()
     push_all(first, 0)
     shard = in_a_thread(first.plan, 1, 0, 2)
-    time.sleep(0.3)
-    assert backend.service.waiting_ranks() == (1,)
+    until(lambda: backend.service.waiting_ranks() == (1,))
     backend.restart()
     second.push([0], [1e6], epoch=0)  # sends on a line that is of the life before
     other = second.plan(1, 1, 2)
@@ -251,14 +251,14 @@ class ThreadRanks:
 
     def agree(self, call, step):
         self._said[self.rank] = step()
-        self._barrier.wait(60)
+        self._barrier.wait(240)
 
     def on_rank_zero(self, step):
         if self.rank == 0:
             self._said["zero"] = step()
-        self._barrier.wait(60)
+        self._barrier.wait(240)
         said = self._said["zero"]
-        self._barrier.wait(60)
+        self._barrier.wait(240)
         return said
 
     def close(self):

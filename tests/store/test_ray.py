@@ -64,7 +64,7 @@ class Job:
         url: str = "ray:auto",
         pruning: PruningConfig = PRUNING,
     ) -> None:
-        options = {"snapshot": str(snapshot), "timeout": 60}
+        options = {"snapshot": str(snapshot), "timeout": 240}
         self.stores = [connect(url, run, N, pruning, LABELS, DATA, **options) for _ in range(world_size)]
         self.alone = connect("memory:", run, N, pruning, LABELS)
         self.threads = ThreadPoolExecutor(world_size)
@@ -93,7 +93,7 @@ class Job:
         size = len(self.stores)
         futures = [self.begin_plan(epoch, rank) for rank in reversed(range(size))]
         for future, rank in zip(futures, reversed(range(size)), strict=True):
-            self.assert_same_shard(future.result(90), epoch, rank)
+            self.assert_same_shard(future.result(240), epoch, rank)
         assert self.stores[0].history() == self.alone.history()
 
     def assert_same_shard(self, shard, epoch: int, rank: int) -> None:
@@ -172,8 +172,8 @@ def test_an_actor_that_is_killed_while_a_rank_waits_keeps_it_waiting_for_the_oth
         while watching.stats().waiting_ranks != [1]:
             time.sleep(0.01)
     cluster.kill_process(run)
-    job.assert_same_shard(job.begin_plan(1, rank=1).result(60), 1, rank=1)
-    job.assert_same_shard(first.result(60), 1, rank=0)
+    job.assert_same_shard(job.begin_plan(1, rank=1).result(240), 1, rank=1)
+    job.assert_same_shard(first.result(240), 1, rank=0)
 
 
 def test_a_plan_that_one_rank_has_is_the_other_ranks_plan_though_scores_came_and_the_actor_was_killed(
@@ -183,12 +183,12 @@ def test_a_plan_that_one_rank_has_is_the_other_ranks_plan_though_scores_came_and
     job.push(0)
     job.flush()
     job.stores[1]._connection.ask(1, 1, 2)
-    job.assert_same_shard(job.begin_plan(1, rank=0).result(60), 1, rank=0)
+    job.assert_same_shard(job.begin_plan(1, rank=0).result(240), 1, rank=0)
     for store in (job.stores[0], job.alone):
         store.push(np.arange(N), np.ones(N), epoch=1)
     job.stores[0].flush()
     cluster.kill_process(run)
-    job.assert_same_shard(job.begin_plan(1, rank=1).result(60), 1, rank=1)
+    job.assert_same_shard(job.begin_plan(1, rank=1).result(240), 1, rank=1)
     job.assert_same_plan(2)
 
 
@@ -361,7 +361,7 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again_until_it_can(run, tmp_
     time.sleep(1)
     assert not waiting.done()
     folder.unlink()
-    job.assert_same_shard(waiting.result(60), 1, rank=0)
+    job.assert_same_shard(waiting.result(240), 1, rank=0)
 
 
 def test_a_folder_for_snapshots_that_cannot_be_written_to_is_refused_at_once(run, tmp_path):

@@ -130,7 +130,7 @@ def test_every_command_that_docker_redis_conf_allows_is_one_that_the_store_uses(
 
 def test_a_server_with_the_placeholder_for_a_password_does_not_start(tmp_path):
     conf = ROOT / "docker" / "redis.conf"
-    done = subprocess.run(["redis-server", conf], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["redis-server", conf], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode != 0
     assert "PASSWORD_SHA256" in done.stdout + done.stderr
 
@@ -300,7 +300,7 @@ def test_a_url_of_an_unknown_kind_does_not_show_its_password():
 
 def test_serve_refuses_a_wrong_password_in_one_line_that_does_not_have_it(restricted):
     with ServeProcess(url_of(restricted, f"{USER}:{SECRET}@")) as server:
-        assert server.process.wait(60) == 2
+        assert server.process.wait(240) == 2
         server.wait_for("refuses this user and password")
         assert len(server.lines) == 1
         assert SECRET not in server.lines[0]
@@ -339,5 +339,5 @@ def test_without_redis_py_one_is_told_what_to_install():
         "from sadp_dist import PruningConfig, connect\n"
         "connect('redis://localhost', 'no', 4, PruningConfig())"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
     assert done.stderr.splitlines()[-1].endswith("install it with: pip install 'sadp_dist[redis]'")

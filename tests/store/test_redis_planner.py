@@ -50,7 +50,7 @@ def redis(tmp_path) -> Iterator[RedisServer]:
 
 
 def rank_of(redis: RedisServer, run: str, planner: str = "server", **options: object) -> Store:
-    return connect(redis.url, run, N, PRUNING, planner=planner, timeout=60, **options)
+    return connect(redis.url, run, N, PRUNING, planner=planner, timeout=240, **options)
 
 
 def meta_of(redis: RedisServer, run: str) -> Meta | None:
@@ -374,7 +374,7 @@ def test_serve_told_to_stop_ends_with_0_and_frees_its_runs(shared, number):
     with job(shared, name) as run, ServeProcess(shared.url, "--run", name) as server:
         run.epoch(0)
         server.process.send_signal(number)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(240) == 0
         assert planner_of(shared, name) is None
         assert not any("Traceback" in line for line in server.lines)
 
@@ -423,7 +423,7 @@ def test_serve_lets_go_of_a_run_that_nobody_writes_to_and_takes_it_again_when_so
             remove_run(shared.url, name)
         finally:
             stopped.set()
-        serving_.result(60)
+        serving_.result(240)
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_serve_lets_go_of_a_run_that_nobody_writes_to_and_takes_it_again_when_so
 )
 def test_serve_refuses_a_wrong_url_in_one_line(url, message):
     with ServeProcess(url) as server:
-        assert server.process.wait(60) == 2
+        assert server.process.wait(240) == 2
         server.wait_for(message)
         assert len(server.lines) == 1
         assert "secret" not in server.lines[0]
@@ -444,7 +444,7 @@ def test_serve_refuses_a_wrong_url_in_one_line(url, message):
 
 def test_the_planner_needs_no_torch():
     program = "import sys; sys.modules['torch'] = None; import sadp_dist.store.backends.redis.serving"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=240)
 
 
 def test_a_planner_that_comes_goes_on_from_the_snapshot_and_the_log_behind_it(shared):

@@ -120,7 +120,7 @@ def test_a_script_that_runs_again_is_told_and_begins_anew_as_if_there_had_been_n
             first.plan(epoch)
             first.push(np.arange(N), 1 / scores_of(epoch), epoch=epoch)
         first.flush()
-    with rank_of(redis, name, planner="rank0", timeout=60) as second:
+    with rank_of(redis, name, planner="rank0", timeout=240) as second:
         with pytest.raises(UsageError, match=f"epoch=0 .* the run is at epoch={epochs - 1}. store.reset"):
             second.plan(0)
         assert second.stats().bad_frames == {}  # what is refused is not written to the log

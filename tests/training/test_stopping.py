@@ -26,7 +26,7 @@ def test_a_run_that_a_signal_ends_goes_on_bit_for_bit(recipe, few_digits, argume
 
     words = [STOPPED, name, ranks - 1, 1, 1, *arguments(ended)[2:]]
     call = run_forked if ranks == 1 else (lambda *a, **k: run_ranks(*a, ranks, **k))
-    stopped = call(words, env=environment(), timeout=120)
+    stopped = call(words, env=environment())
     assert stopped.returncode == 128 + signal.Signals[name], stopped.stderr
     run_dir = parse_config(ended).run_dir
     batch = 1 + ranks  # the ranks know of it one step later

@@ -158,23 +158,23 @@ def test_a_tracker_that_fails_costs_one_line_and_gets_what_it_missed_later():
 
 
 def test_a_tracker_that_cannot_begin_and_one_that_never_ends_do_not_hold_the_run_up(monkeypatch):
-    monkeypatch.setattr(following, "PATIENCE", 0.2)
     hung = threading.Event()
 
     def refuse(run):
         raise ConnectionError("no such host")
 
     def hang(run):
-        hung.wait(30)
+        hung.wait(240)
         return Failing(run)
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        followers = [Follower("mlflow", refuse, RUN), Follower("wandb", hang, RUN)]
-        for follower in followers:
+        refused, hangs = Follower("mlflow", refuse, RUN), Follower("wandb", hang, RUN)
+        for follower in (refused, hangs):
             follower.log(0, {"loss": 1.0})
-        for follower in followers:
-            follower.close(failed=False)
+        refused.close(failed=False)
+        monkeypatch.setattr(following, "PATIENCE", 0.2)
+        hangs.close(failed=False)
     hung.set()
     assert sorted(str(line.message) for line in said) == [
         "mlflow cannot log the run's metrics (no such host); training continues",
