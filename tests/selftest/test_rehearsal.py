@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from sadp_dist.selftest.part import PARTS
+from tests.forked import run_forked
 
-COMMAND = [sys.executable, "-m", "sadp_dist", "selftest"]
+COMMAND = ["-m", "sadp_dist", "selftest"]
 ONLY_ON_CUDA = ("memopt level 2", "memopt level 3", "memopt level 4", "kernels", "a compiled run")
 
 
@@ -17,7 +18,7 @@ ONLY_ON_CUDA = ("memopt level 2", "memopt level 3", "memopt level 4", "kernels",
 def rehearsal(tmp_path_factory):
     """The finished command, and its record. It may take as long as a busy machine needs."""
     out = tmp_path_factory.mktemp("rehearsal")
-    command = [*COMMAND, "--gpu", "--rehearse", "--minutes", "60", "--out", out]
+    command = [sys.executable, *COMMAND, "--gpu", "--rehearse", "--minutes", "60", "--out", out]
     # torch's own threads would wait for those of other tests
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     return done, json.loads((out / "rehearsal.json").read_text(encoding="utf-8"))
@@ -58,6 +59,6 @@ def test_the_command_says_what_is_missing(rehearsal):
 )
 def test_a_wrong_option_is_one_line(arguments, message):
     environment = {key: value for key, value in os.environ.items() if key != "SADP_DIST_DATA"}
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=environment)
+    done = run_forked([*COMMAND, *arguments], env=environment)
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1

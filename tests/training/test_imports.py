@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import yaml
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
 from sadp_dist.training import load_config, parse_config, read_metrics
+from tests.forked import run_ranks
 
 SECTIONS = {
     "name": "run",
@@ -39,10 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sadp_dist(*words: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable]
-    if processes > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return subprocess.run([*start, "-m", "sadp_dist", *words], capture_output=True, text=True, timeout=240)
+    return run_ranks(["-m", "sadp_dist", *words], processes, distributed=processes > 1)
 
 
 def test_one_of_each_from_a_file_outside_the_package_is_trained_with_resumed_and_exported(folder):
