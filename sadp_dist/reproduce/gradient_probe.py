@@ -23,7 +23,7 @@ from sadp_dist.scoring import Outputs, SpikeAwareScorer, output_scores
 from sadp_dist.selection.plan import Shard
 from sadp_dist.store import open_snapshot
 from sadp_dist.store.backends.saved import checkpoint_place
-from sadp_dist.training.checkpoint import Checkpoints
+from sadp_dist.training.checkpoint import Checkpoints, read_state
 from sadp_dist.training.processes import Process, device_of
 from sadp_dist.training.trainer import Trainer
 
@@ -58,8 +58,7 @@ class Probe:
     def at(self, checkpoint: Path) -> None:
         """Load the weights of a checkpoint."""
         self._checkpoint = checkpoint
-        state = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
-        self._network.load_state_dict(state["network"])
+        self._network.load_state_dict(read_state(checkpoint)["network"])
         self._network.eval()
 
     def ends_of_epochs(self) -> Iterator[tuple[int, Path]]:

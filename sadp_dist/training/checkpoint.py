@@ -3,14 +3,18 @@
 ``checkpoints/e0003-b000120/`` means: 3 epochs are done, and 120 batches per rank of the fourth. It contains
 ``state.pt`` (network, optimizer, AMP scale, sums of the epoch so far, random state of every rank) and
 ``store.npz`` (the scores and the epoch's plan). A checkpoint is written under a temporary name and renamed,
-so a crash at any moment keeps the one before.
+so a crash at any moment keeps the one before. Both files are zip archives with a checksum of every part.
+They are checked before they are loaded, which `torch.load` does not do.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -29,6 +33,7 @@ from sadp_dist.store.backends.saved import CHECKPOINTS, FILE_NAME, checkpoint_na
 from sadp_dist.training.extension import extended_store
 from sadp_dist.training.processes import Process
 
+STATE = "state.pt"
 LONGEST_DIFFERENCE = 200
 """Maximum number of characters of torch's error in a message."""
 
@@ -64,10 +69,8 @@ class Checkpoints:
             temporary.mkdir(parents=True)
         store.save(temporary / FILE_NAME)  # on every rank: includes pushes in flight
         if process.is_first:
-            torch.save(
-                {"epoch": epoch, "batch": batch, "random": randomness, **state}, temporary / "state.pt"
-            )
-            fsync(temporary / "state.pt")
+            torch.save({"epoch": epoch, "batch": batch, "random": randomness, **state}, temporary / STATE)
+            fsync(temporary / STATE)
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)
             fsync(self.folder)
@@ -86,12 +89,16 @@ class Checkpoints:
 
         Returns:
             Its state, and the earlier number of epochs, None if it is the same; None without a checkpoint.
+
+        Raises:
+            AgreedError: it is damaged.
         """
         found = self.all()
         if not found:
             return None
         path = found[-1]
-        state = _read_state(path)
+        process.agree(lambda: self._check_whole(found) if process.is_first else None)
+        state = process.agree(lambda: read_state(path))
         file, before = process.agree(lambda: extended_store(path / FILE_NAME, pruning, process.is_first))
         store.load(file)
         if before is not None and process.is_first:
@@ -99,6 +106,22 @@ class Checkpoints:
         if len(state["random"]) == process.world_size:
             restore_random_state(state["random"][process.rank], process.device)
         return state, before
+
+    def _check_whole(self, found: Sequence[Path]) -> None:
+        """Refuse a damaged newest checkpoint, and name the newest one that is whole."""
+        damage = damage_of(found[-1])
+        if damage is None:
+            return
+        newer = [found[-1]]
+        for before in reversed(found[:-1]):
+            if damage_of(before) is None:
+                remove = " ".join(shlex.quote(str(path)) for path in newer)
+                advice = f"to resume from {before.name}, which is whole: rm -r {remove}"
+                break
+            newer.append(before)
+        else:
+            advice = "no other one is whole; restore one from a backup, or start again with --overwrite"
+        raise UsageError(f"the checkpoint {found[-1]} is damaged: {damage}; {advice}")
 
 
 def load_weights(network: nn.Module, source: Path) -> None:
@@ -125,7 +148,7 @@ def load_weights(network: nn.Module, source: Path) -> None:
         weights = {
             # If the weights are quantised, load the underlying float32 weights.
             name.replace(PARAMETRIZED, ".weight"): weight
-            for name, weight in _read_state(found[-1])["network"].items()
+            for name, weight in read_state(found[-1])["network"].items()
         }
     try:
         network.load_state_dict(weights)
@@ -138,6 +161,9 @@ def load_weights(network: nn.Module, source: Path) -> None:
 
 def _read_published(file: Path, shown: str) -> dict[str, torch.Tensor]:
     """Return the weights in a file, by the names of the network."""
+    damage = _damage_of_archive(file) if zipfile.is_zipfile(file) else None  # it may be older
+    if damage is not None:
+        raise UsageError(f"{shown} is damaged: {damage}; get the file again, or save it anew with torch.save")
     try:
         # Many published checkpoints also contain the arguments of their training.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -159,16 +185,36 @@ def _read_published(file: Path, shown: str) -> dict[str, torch.Tensor]:
         raise UsageError(f"{shown} belongs to an unknown network: it has {error.args[0]!r}") from None
 
 
-def _read_state(checkpoint: Path) -> dict[str, Any]:
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Return what `state.pt` of a checkpoint holds, on the CPU.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    damage = _damage_of_archive(checkpoint / STATE)
+    if damage is None:
+        try:
+            # Each part moves to its device when it is loaded; AdamW's step counts stay on the CPU.
+            state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+            return state
+        except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+            damage = f"{STATE} cannot be read ({' '.join(str(error).split())})"
+    raise UsageError(f"the checkpoint {checkpoint} is damaged: {damage}; remove it to use the one before")
+
+
+def damage_of(checkpoint: Path) -> str | None:
+    """Return what is wrong with the files of a checkpoint; None if their checksums are right."""
+    return _damage_of_archive(checkpoint / STATE) or _damage_of_archive(checkpoint / FILE_NAME)
+
+
+def _damage_of_archive(file: Path) -> str | None:
     try:
-        # To the CPU: each part moves to its device when it is loaded; AdamW's step counts stay on the CPU.
-        state: dict[str, Any] = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(
-            f"the checkpoint {checkpoint} cannot be read ({reason}); remove it to resume from the one before"
-        ) from None
-    return state
+        with zipfile.ZipFile(file) as archive:
+            part = archive.testzip()
+    except Exception as error:  # a damaged archive may raise anything
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        return f"{file.name} cannot be read ({reason or type(error).__name__})"
+    return None if part is None else f"{part} in {file.name} does not have its checksum"
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

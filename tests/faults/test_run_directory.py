@@ -16,7 +16,7 @@ from sadp_dist.training import load_config
 from tests.faults.case import GOES_ON, MIDDLE, Case, Outcome
 from tests.faults.test_elastic_training import ENVIRONMENT, check_same, recipe
 from tests.forked import Forked, rank_environments, run_forked, run_ranks
-from tests.training.test_resume import wait_for_checkpoint_in_epoch
+from tests.training.test_resume import HELD, flip_a_bit, kill_9, wait_for_checkpoint_in_epoch
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -49,16 +49,42 @@ def second_job(folder: Path, undisturbed: Path, option: str) -> str:
     return f"{GOES_ON}; the second job is refused: {said(second.stderr)}"
 
 
+def flipped_bit(folder: Path, undisturbed: Path, file: str) -> str:
+    """Flip a bit in the newest checkpoint of a killed job, and do what `--resume` then says."""
+    path = recipe(folder, "disturbed", "memory:")
+    words = ["train", path]
+    ranks = [
+        Forked([HELD, 1, *words], env={**ENVIRONMENT, **rank}, stdout=subprocess.DEVNULL)
+        for rank in rank_environments(RANKS)
+    ]
+    newest = wait_for_checkpoint_in_epoch(load_config(path).run_dir / "checkpoints", 1, ranks[0])
+    for rank in ranks:
+        kill_9(rank)
+    flip_a_bit(newest / file)
+    resume = ["-m", "sadp_dist", *words, "--resume"]
+    refused = run_ranks(resume, RANKS, env=ENVIRONMENT)
+    assert refused.returncode == 2, refused.stderr
+    subprocess.run(refused.stderr.partition("whole: ")[2], shell=True, check=True)
+    assert not newest.exists()
+    resumed = run_ranks(resume, RANKS, env=ENVIRONMENT)
+    assert resumed.returncode == 0, resumed.stderr
+    check_same(load_config(undisturbed).run_dir, load_config(path).run_dir)
+    return f"stops: {said(refused.stderr)}; {GOES_ON} once that is done"
+
+
 def said(stderr: str) -> str:
     """Return the one line of a command, without what differs from time to time."""
     (line,) = stderr.splitlines()
     line = re.sub(r"process \d+ on \S+, since [-0-9: ]+ UTC", "process PID on HOST, since TIME", line)
+    line = re.sub(r"\S+ in (state.pt|store.npz) does", r"PART in \1 does", line)
     return f"“{re.sub(r'/[^ ,;]*/disturbed', 'RUN_DIR', line.removeprefix('sadp-dist: '))}”"
 
 
 FAULTS: dict[str, tuple[Callable[..., str], Any]] = {
     "`sadp-dist train --resume` on the run directory of a running job": (second_job, "--resume"),
     "`sadp-dist train --overwrite` on the run directory of a running job": (second_job, "--overwrite"),
+    "a bit flipped in the weights of the newest checkpoint, `--resume`": (flipped_bit, "state.pt"),
+    "a bit flipped in the scores of the newest checkpoint, `--resume`": (flipped_bit, "store.npz"),
 }
 CASES = [Case(fault, MIDDLE, "memory") for fault in FAULTS]
 

@@ -1,7 +1,10 @@
 """kill -9 in the middle of an epoch, then --resume: the same weights, bit for bit."""
 
+import os
+import shutil
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import psutil
@@ -106,17 +109,53 @@ def test_resuming_a_finished_run_leaves_it_as_it_is(recipe):
     assert [record["event"] for record in read_metrics(config.run_dir)] == ["epoch", "end"]
 
 
-def test_a_damaged_checkpoint_is_refused_in_one_line(recipe):
+def flip_a_bit(file: Path) -> None:
+    """In the middle of the largest part of a zip archive."""
+    with zipfile.ZipFile(file) as archive:
+        largest = max(archive.infolist(), key=lambda part: part.file_size)
+    content = bytearray(file.read_bytes())
+    content[largest.header_offset + 200 + largest.file_size // 2] ^= 0x40
+    file.write_bytes(content)
+
+
+DAMAGE = {
+    "a bit of the weights": ("state.pt", flip_a_bit, r"data/\d+ in state.pt does not have its checksum"),
+    "a bit of the scores": ("store.npz", flip_a_bit, r"\w+.npy in store.npz does not have its checksum"),
+    "cut short": ("state.pt", lambda file: os.truncate(file, 1000), r"state.pt cannot be read \(File is not"),
+    "not there": ("store.npz", Path.unlink, r"store.npz cannot be read \(No such file or directory\)"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_checkpoint_is_refused_and_the_whole_one_before_it_offered(recipe, few_digits, what):
     from sadp_dist.errors import UsageError
     from sadp_dist.training import train
 
-    config = parse_config(recipe(training={"epochs": 1}))
+    name, damage, reason = DAMAGE[what]
+    training = {"epochs": 3, "batch_size": 16, "keep_checkpoints": 3}
+    config = parse_config(recipe(data=few_digits, training=training))
     train(config)
-    path = next((config.run_dir / "checkpoints").iterdir()) / "state.pt"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UsageError, match="cannot be read .* resume from the one before") as raised:
+    expected = newest_state(config.run_dir)["network"]
+    first, second, last = sorted((config.run_dir / "checkpoints").iterdir())
+    damage(last / name)
+    with pytest.raises(UsageError, match=f"{last} is damaged: .*{reason}") as raised:
         train(config, "resume")
-    assert "\n" not in str(raised.value)
+    assert str(raised.value).endswith(f"; to resume from {second.name}, which is whole: rm -r {last}")
+
+    flip_a_bit(second / "state.pt")
+    with pytest.raises(UsageError, match=f"; to resume from {first.name}, which .*: rm -r {last} {second}$"):
+        train(config, "resume")
+    before = (first / "state.pt").read_bytes()
+    flip_a_bit(first / "state.pt")
+    with pytest.raises(UsageError, match="no other one is whole; .* or start again with --overwrite"):
+        train(config, "resume")
+
+    (first / "state.pt").write_bytes(before)
+    for path in (second, last):
+        shutil.rmtree(path)
+    train(config, "resume")
+    got = newest_state(config.run_dir)["network"]
+    assert all(torch.equal(expected[key], got[key]) for key in expected)
 
 
 @pytest.mark.parametrize("text", [None, "", "name: ["])

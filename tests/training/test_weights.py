@@ -16,6 +16,7 @@ from sadp_dist.snn.layers import weight_parameter
 from sadp_dist.training import load_config, parse_config, train
 from sadp_dist.training.checkpoint import load_weights
 from tests.training.conftest import newest_state
+from tests.training.test_resume import flip_a_bit
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -41,6 +42,29 @@ def test_weights_that_are_not_there_or_of_another_network_are_refused(recipe, tm
     network = {"name": "vgg11", "weights": str(tmp_path / "first")}
     with pytest.raises(UsageError, match="belongs to another network"):
         train(parse_config(recipe(name="second", data={"image_size": 32}, network=network)))
+
+
+def test_weights_with_a_flipped_bit_are_refused(tmp_path):
+    network = build_network("small_cnn", 4, image_size=8, channels=1)
+    checkpoint = tmp_path / "first" / "checkpoints" / "e0001-b000000"
+    checkpoint.mkdir(parents=True)
+    torch.save({"network": network.state_dict()}, checkpoint / "state.pt")
+    torch.save(network.state_dict(), tmp_path / "published.pt")
+    load_weights(network, tmp_path / "first")
+    load_weights(network, tmp_path / "published.pt")
+    for file in (checkpoint / "state.pt", tmp_path / "published.pt"):
+        flip_a_bit(file)
+    with pytest.raises(UsageError, match=r"e0001-b000000 is damaged: .* does not have its checksum; remove"):
+        load_weights(network, tmp_path / "first")
+    with pytest.raises(UsageError, match=r"published.pt' is damaged: .* checksum; get the file again"):
+        load_weights(network, tmp_path / "published.pt")
+
+
+def test_weights_of_a_torch_without_checksums_still_load(tmp_path):
+    network, same = (build_network("small_cnn", 4, image_size=8, channels=1) for _ in range(2))
+    torch.save(network.state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    load_weights(same, tmp_path / "old.pt")
+    assert all(torch.equal(value, same.state_dict()[key]) for key, value in network.state_dict().items())
 
 
 def test_a_run_starts_from_the_weights_behind_quantised_ones(tmp_path):
