@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from multiprocessing import reduction
+from multiprocessing import connection, reduction
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +42,9 @@ PRELOADED = [
 ]
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(PRELOADED)
+POLLING = threading.RLock()
+"""To be held where a child is started, which asks all others whether they have ended, or is asked itself. Of
+two threads that ask at the same time, one would read the status, the other the pipe's end, which is 255."""
 
 
 class Forked:
@@ -87,7 +90,8 @@ class Forked:
             ),
             daemon=True,
         )
-        self._process.start()
+        with POLLING:
+            self._process.start()
         for number in ours:
             os.close(number)
         assert self._process.pid is not None
@@ -96,16 +100,23 @@ class Forked:
     @property
     def returncode(self) -> int | None:
         """The exit status, below 0 for a signal; None while it runs."""
-        return self._process.exitcode
+        with POLLING:
+            return self._process.exitcode
+
+    @property
+    def sentinel(self) -> int:
+        """What `multiprocessing.connection.wait` sees the end of the process by."""
+        return self._process.sentinel
 
     def poll(self) -> int | None:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        self._process.join(timeout)
-        if self.returncode is None:
+        connection.wait([self.sentinel], timeout)
+        status = self.returncode
+        if status is None:
             raise subprocess.TimeoutExpired("python", timeout or 0)
-        return self.returncode
+        return status
 
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
@@ -183,7 +194,7 @@ def _end(processes: Sequence[Forked], arguments: list[str], timeout: float) -> i
             if left < 0:
                 raise subprocess.TimeoutExpired(arguments, timeout)
             waiting = [process for process in processes if process.poll() is None]
-            multiprocessing.connection.wait([p._process.sentinel for p in waiting], min(left, 1))
+            connection.wait([process.sentinel for process in waiting], min(left, 1))
     finally:
         for process in processes:
             process.kill()

@@ -1,14 +1,13 @@
 """The commands of docs/stores.md do what the page says."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forked_commands import ForkedCommands
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -29,11 +28,11 @@ def test_the_commands_for_redis_train_answer_and_clean_up(tmp_path):
     done
     trap 'kill %1; wait; redis-cli -p {port} shutdown nosave' EXIT
     {commands}"""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     # SIGTERM, so that a script that takes too long still stops its servers
-    bash = ["timeout", "--kill-after=20", "270", "bash", "-c", script]
-    done = subprocess.run(bash, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    bash = ["timeout", "--kill-after=20", "540", "bash", "-c", script]
+    with ForkedCommands() as commands:
+        environment = {**commands.environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(bash, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     epochs, runs, stats, top, removed = (
         done.stdout.find(text)

@@ -6,12 +6,10 @@ tests/FILE.py -->`. A `text` block right after a shell block is a part of its ou
 valid bash, and the options and configurations of every `sadp-dist` line in it exist.
 """
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from sadp_dist.cli.main import app
 from sadp_dist.errors import UsageError
 from sadp_dist.training import parse_config
 from sadp_dist.training.stages import load_stages
+from tests.forked_commands import ForkedCommands
 from tests.ports import free_port
 from tests.store.redis_server import RedisServer
 
@@ -100,6 +99,12 @@ def test_the_python_blocks_run(document, redis_url, tmp_path, monkeypatch):
         example.evaluate()
 
 
+@pytest.fixture(scope="module")
+def commands() -> Iterator[ForkedCommands]:
+    with ForkedCommands() as commands:
+        yield commands
+
+
 WITH_SHELL = [
     document
     for document in DOCUMENTS
@@ -109,13 +114,12 @@ WITH_SHELL = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", WITH_SHELL, ids=names(WITH_SHELL))
-def test_the_shell_blocks_run_and_print_what_the_document_says(document, tmp_path):
+def test_the_shell_blocks_run_and_print_what_the_document_says(document, commands, tmp_path):
     for name in ("configs", "docs", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name)
     recipe = tmp_path / "configs" / "digits.yaml"
     recipe.write_text(recipe.read_text(encoding="utf-8").replace("epochs: 30", "epochs: 2"), encoding="utf-8")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**commands.environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     for block in shell_blocks(document):
         if block.runs_here:
             code = block.code.replace("torchrun", "torchrun --rdzv-backend c10d --rdzv-endpoint localhost:0")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sadp_dist import connect
 from sadp_dist.selection.plan import shard
 from sadp_dist.store import attach
 from tests.faults.rank import EPOCHS, PRUNING, N, answers, figures_of, run, scores_of
-from tests.forked import PRELOADED
+from tests.forked import POLLING, PRELOADED
 
 PATIENCE = 200.0  # seconds after which a test no longer waits for anything
 # Ranks are forks of a process that has imported everything: that would take longer than all they do.
@@ -99,13 +100,14 @@ class Job:
     def __enter__(self) -> Job:
         for rank, process in enumerate(self._ranks):
             (self.folder / f"{rank}.err").touch()
-            process.start()
+            with POLLING:
+                process.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for process in self._ranks:
             process.kill()
-            process.join()
+            connection.wait([process.sentinel])
 
     def hold(self, rank: int, point: str) -> None:
         """Have a rank wait once it comes to a point."""
@@ -130,8 +132,12 @@ class Job:
 
     def end(self) -> list[Ended]:
         """Wait until all ranks have ended; what became of each."""
-        self._wait(lambda: not any(process.is_alive() for process in self._ranks), "the end", running=False)
-        return [self._ended(rank, process.exitcode) for rank, process in enumerate(self._ranks)]
+        self._wait(lambda: None not in self._statuses(), "the end", running=False)
+        return [self._ended(rank, status) for rank, status in enumerate(self._statuses())]
+
+    def _statuses(self) -> list[int | None]:
+        with POLLING:
+            return [process.exitcode for process in self._ranks]
 
     def _ended(self, rank: int, status: int | None) -> Ended:
         report = self.folder / f"{rank}.json"
@@ -146,7 +152,7 @@ class Job:
         while not come():
             errors = "\n".join(self._errors(rank) for rank in range(self.world_size))
             assert time.monotonic() < deadline, f"{what} did not come in {PATIENCE:g} s\n{errors}"
-            gone = running and not all(process.is_alive() for process in self._ranks)
+            gone = running and self._statuses() != [None] * self.world_size
             assert not gone or come(), f"a rank ended before {what}\n{errors}"
             time.sleep(0.02)
 

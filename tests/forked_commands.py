@@ -1,0 +1,97 @@
+"""`python`, `sadp-dist` and `torchrun` for scripts of tests: what these start are forks of `tests.forked`."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import socket
+import sys
+import tempfile
+import threading
+from multiprocessing import connection
+from pathlib import Path
+
+from tests.forked import Forked
+
+# It imports no more than it needs: a script starts dozens of them.
+COMMAND = """#!{python} -IS
+import marshal, os, signal, socket, sys
+
+python, (name, *arguments) = {python!r}, sys.argv
+modules = {{"sadp-dist": "sadp_dist", "torchrun": "torch.distributed.run"}}
+if (module := modules.get(os.path.basename(name))) is not None:
+    arguments = ["-m", module, *arguments]
+environment = dict(os.environ)
+if arguments[:1] == ["-u"]:
+    environment["PYTHONUNBUFFERED"] = arguments.pop(0)
+if not (arguments and (arguments[0] in ("-m", "-c") or arguments[0].endswith(".py"))):
+    os.execv(python, [python, *sys.argv[1:]])
+
+with socket.socket(socket.AF_UNIX) as line, line.makefile("r") as answers:
+    line.connect({address!r})
+    socket.send_fds(line, [b" "], [0, 1, 2])
+    line.sendall(marshal.dumps((arguments, os.getcwd(), environment)))
+    process = int(answers.readline())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(process, number))
+    status = int(answers.readline())
+sys.exit(status if status >= 0 else 128 - status)
+"""
+
+
+class ForkedCommands:
+    """Within `with`, the commands of a folder work.
+
+    Attributes:
+        environment: this process's, where they are found first: by the PATH, as VENV and by torchrun.
+    """
+
+    def __enter__(self) -> ForkedCommands:
+        self._folder = tempfile.TemporaryDirectory(prefix="forks-")  # a socket's path has to be short
+        folder = Path(self._folder.name)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / "socket"))
+        self._listener.listen()
+        (folder / "bin").mkdir()
+        for name in ("python", "sadp-dist", "torchrun"):
+            path = folder / "bin" / name
+            path.write_text(COMMAND.format(python=sys.executable, address=str(folder / "socket")))
+            path.chmod(0o755)
+        threading.Thread(target=self._serve, daemon=True).start()
+        # The others of the virtual environment, such as ray, are as they were.
+        path = f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        found = {"PATH": path, "VENV": str(folder), "PYTHON_EXEC": f"{folder}/bin/python"}
+        self.environment = {**os.environ, **found}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._folder.cleanup()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                line, _ = self._listener.accept()
+            except OSError:  # it is closed
+                return
+            threading.Thread(target=_run, args=(line,), daemon=True).start()
+
+
+def _run(line: socket.socket) -> None:
+    """Start what a command asks for, and tell it the process and, at the end, the status."""
+    with line:
+        _, streams, *_ = socket.recv_fds(line, 1, 3)
+        with line.makefile("rb") as asked:
+            arguments, cwd, environment = marshal.load(asked)
+        stdin, stdout, stderr = streams
+        with Forked(
+            arguments, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr
+        ) as process:
+            for stream in streams:
+                os.close(stream)
+            line.sendall(b"%d\n" % process.pid)
+            connection.wait([process.sentinel, line])  # the line, if the command itself was killed
+            status = process.poll()
+        if status is not None:
+            line.sendall(b"%d\n" % status)
