@@ -31,6 +31,10 @@ class TrainingDiverged(RuntimeError):
     """The loss or its gradient is not finite."""
 
 
+class CannotWrite(RuntimeError):
+    """A file of a run cannot be written, such as on a full disk. The message is one line that names it."""
+
+
 class Stopped(RuntimeError):
     """A signal ended the run after a step. Every rank raises it; the message says where the run is saved.
 

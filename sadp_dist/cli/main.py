@@ -5,6 +5,7 @@ Each command imports its dependencies when it runs, so ``--help`` and usage erro
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -30,7 +31,14 @@ from sadp_dist.cli import (
     serve,
     train,
 )
-from sadp_dist.errors import AgreedError, Stopped, StoreUnavailable, TrainingDiverged, UsageError
+from sadp_dist.errors import (
+    AgreedError,
+    CannotWrite,
+    Stopped,
+    StoreUnavailable,
+    TrainingDiverged,
+    UsageError,
+)
 
 app = typer.Typer(
     name="sadp-dist",
@@ -99,6 +107,10 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":
             _complain(str(stopped))
         sys.exit(128 + stopped.signal)
+    except CannotWrite as error:
+        if _is_first_here():
+            _complain(str(error))
+        sys.exit(1)
     except (StoreUnavailable, TrainingDiverged) as error:
         _complain(str(error))
         sys.exit(1)
@@ -109,6 +121,12 @@ def main() -> None:
         sys.exit(1)
     except typer.Abort:  # Ctrl-C at a prompt
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        _complain(f"{error.strerror}{where}; free some space, and run the command again")
+        sys.exit(1)
     except Exception as error:
         # An unknown option or a missing argument. typer does not export the class of these errors.
         if not hasattr(error, "format_message"):

@@ -10,11 +10,14 @@ They are checked before they are loaded, which `torch.load` does not do.
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import shlex
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -23,14 +26,15 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from sadp_dist.atomic_write import fsync, temporary_beside
-from sadp_dist.errors import UsageError
+from sadp_dist.atomic_write import TEMPORARY, fsync, temporary_beside
+from sadp_dist.errors import CannotWrite, UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.snn.layers import PARAMETRIZED
 from sadp_dist.snn.models.published import our_names
 from sadp_dist.store import Store
 from sadp_dist.store.backends.saved import CHECKPOINTS, FILE_NAME, checkpoint_name, checkpoint_place
 from sadp_dist.training.extension import extended_store
+from sadp_dist.training.metrics import METRICS_FILE
 from sadp_dist.training.processes import Process
 
 STATE = "state.pt"
@@ -56,7 +60,11 @@ class Checkpoints:
         return [path for _, path in sorted(found)]
 
     def save(self, process: Process, store: Store, epoch: int, batch: int, state: dict[str, Any]) -> None:
-        """Write a checkpoint on rank 0. Every rank must call it."""
+        """Write a checkpoint on rank 0. Every rank must call it.
+
+        Raises:
+            CannotWrite: such as on a full disk. Nothing of the checkpoint is left.
+        """
         final = self.folder / checkpoint_name(epoch, batch)
         temporary = temporary_beside(final)
         randomness = [random_state(process.device)]
@@ -64,18 +72,54 @@ class Checkpoints:
             gathered: list[Any] = [None] * process.world_size
             dist.all_gather_object(gathered, randomness[0])
             randomness = gathered
-        if process.is_first:
+        state = {"epoch": epoch, "batch": batch, "random": randomness, **state}
+
+        write = partial(self._write, temporary, final, state)
+        process.agree(lambda: write(lambda: self._begin(temporary)) if process.is_first else None)
+        try:
+            store.save(temporary / FILE_NAME)  # on every rank: includes pushes in flight
+        except UsageError as error:  # alike on every rank
+            if process.is_first:
+                write(partial(_raise, error))
+            raise CannotWrite(str(error)) from error
+        process.agree(lambda: write(lambda: self._end(temporary, final, state)) if process.is_first else None)
+
+    def _begin(self, temporary: Path) -> None:
+        for unfinished in self.folder.glob(f"{TEMPORARY}*"):  # of a process that was killed
+            shutil.rmtree(unfinished, ignore_errors=True)
+        temporary.mkdir(parents=True)
+
+    def _end(self, temporary: Path, final: Path, state: dict[str, Any]) -> None:
+        with (temporary / STATE).open("wb") as file:  # with a name, torch would hide the error of the disk
+            torch.save(state, file)
+        fsync(temporary / STATE)
+        if (metrics := self.folder.parent / METRICS_FILE).exists():
+            fsync(metrics)  # on disk before the checkpoint after them
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temporary, final)
+        fsync(self.folder)
+        for old in self.all()[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _write(self, temporary: Path, final: Path, state: dict[str, Any], step: Callable[[], None]) -> None:
+        """Take a step of writing a checkpoint. If the disk fails, remove what was written, and say so."""
+        try:
+            step()
+        except (OSError, RuntimeError, UsageError) as error:
+            stores = [folder / FILE_NAME for folder in (temporary, *self.all()[-1:])]
+            needed = _size_of(state) + next((file.stat().st_size for file in stores if file.exists()), 0)
             shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-        store.save(temporary / FILE_NAME)  # on every rank: includes pushes in flight
-        if process.is_first:
-            torch.save({"epoch": epoch, "batch": batch, "random": randomness, **state}, temporary / STATE)
-            fsync(temporary / STATE)
-            shutil.rmtree(final, ignore_errors=True)
-            os.rename(temporary, final)
-            fsync(self.folder)
-            for old in self.all()[: -self.keep]:
-                shutil.rmtree(old, ignore_errors=True)
+            of_disk = _error_of_disk(error)
+            if of_disk is None:
+                raise
+            lacking = ""
+            if of_disk.errno in (errno.ENOSPC, errno.EDQUOT):
+                free = shutil.disk_usage(self.folder.parent).free
+                lacking = f": it needs about {_mebibytes(needed)}, and {_mebibytes(free)} are free"
+            raise CannotWrite(
+                f"the checkpoint {final} cannot be written ({of_disk.strerror}){lacking}; mend that, and "
+                "continue with --resume"
+            ) from error
 
     def load_latest(
         self, process: Process, store: Store, pruning: PruningConfig
@@ -157,6 +201,41 @@ def load_weights(network: nn.Module, source: Path) -> None:
         if len(difference) > LONGEST_DIFFERENCE:  # it may list every tensor of a network
             difference = difference[:LONGEST_DIFFERENCE] + "..."
         raise UsageError(f"{shown} belongs to another network ({difference})") from None
+
+
+def _error_of_disk(error: BaseException | None) -> OSError | None:
+    """Return the error of the disk that an error comes from; None if there is none."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _size_of(state: dict[str, Any]) -> int:
+    """Return the number of bytes of a state's file."""
+    counter = _Counter()
+    torch.save(state, counter)  # type: ignore[arg-type]
+    return counter.size
+
+
+class _Counter(io.RawIOBase):
+    """A file that only counts its bytes."""
+
+    size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.size += len(data)
+        return len(data)
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
 
 
 def _read_published(file: Path, shown: str) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from sadp_dist.atomic_write import atomic_write
+from sadp_dist.errors import CannotWrite
 from sadp_dist.training.trackers.following import Follower
 
 METRICS_FILE = "metrics.jsonl"
@@ -24,7 +25,8 @@ class MetricsLog:
     """
 
     def __init__(self, run_dir: Path, followers: Sequence[Follower] = ()) -> None:
-        self._file = (run_dir / METRICS_FILE).open("a", encoding="utf-8")
+        self._path = run_dir / METRICS_FILE
+        self._file = self._path.open("ab", buffering=0)
         self._followers = followers
 
     def __enter__(self) -> MetricsLog:
@@ -38,10 +40,21 @@ class MetricsLog:
             follower.close(failed=kind is not None)
 
     def write(self, record: dict[str, Any]) -> None:
+        """Append a record.
+
+        Raises:
+            CannotWrite: such as on a full disk.
+        """
         # JSON has no NaN and infinity.
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        self._file.write(json.dumps(plain, allow_nan=False) + "\n")
-        self._file.flush()
+        line = (json.dumps(plain, allow_nan=False) + "\n").encode()
+        try:
+            while line:  # a disk that is almost full takes a part
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            raise CannotWrite(
+                f"{self._path} cannot be written ({error.strerror}); mend that, and continue with --resume"
+            ) from error
         if record["event"] == "epoch":
             for follower in self._followers:
                 follower.log(record["epoch"] + 1, figures_in(record))

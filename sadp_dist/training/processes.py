@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from sadp_dist.errors import AgreedError, Stopped, UsageError
+from sadp_dist.errors import AgreedError, CannotWrite, Stopped, UsageError
 
 T = TypeVar("T")
 
@@ -67,27 +67,31 @@ class Process:
             gradient.copy_(mean.view(gradient.shape))
 
     def agree(self, step: Callable[[], T]) -> T:
-        """Run a step on every rank. A usage error on one rank is raised on all, so that no rank hangs.
+        """Run a step on every rank. If one rank cannot go on, all raise its error, so that no rank hangs.
 
         Args:
             step: must not communicate with other ranks.
 
         Raises:
             AgreedError: the UsageError of the first rank that had one.
+            CannotWrite: as on the first rank that raised it.
         """
         result: T
-        problem: str | None = None
+        problem: tuple[type[RuntimeError | UsageError], str] | None = None
         try:
             result = step()
         except UsageError as error:
-            problem = str(error)
+            problem = AgreedError, str(error)
+        except CannotWrite as error:
+            problem = CannotWrite, str(error)
         problems: list[Any] = [problem]
         if self.communicates:
             problems = [None] * self.world_size
             dist.all_gather_object(problems, problem)
         for rank, said in enumerate(problems):
             if said is not None:
-                raise AgreedError(said if rank == 0 else f"rank {rank}: {said}")
+                kind, message = said
+                raise kind(message if rank == 0 else f"rank {rank}: {message}")
         return result
 
     def from_first(self, step: Callable[[], T]) -> T:
@@ -124,7 +128,7 @@ def join_job() -> Iterator[Process]:
         yield Process(rank, world_size, device)
     except BaseException as error:
         # The other ranks may be in a collective, and shutting down NCCL would wait for them.
-        together = isinstance(error, (AgreedError, Stopped))
+        together = isinstance(error, (AgreedError, CannotWrite, Stopped))
         raise
     finally:
         # Before the interpreter exits: gloo's threads need it for a moment after a collective.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -150,7 +151,8 @@ class Trainer:
             if log is not None:
                 epoch = record["epoch"]
                 self.store.record(epoch, figures_in(record))
-                log.write(record | self._planned(epoch))
+                record |= self._planned(epoch)
+            self.process.agree(partial(log.write, record) if log is not None else lambda: None)
             self.save(checkpoints)
             if stopped_by := self.stop.after_step():
                 raise self._stopped(stopped_by)
