@@ -43,7 +43,8 @@ class ForkedCommands:
     """Within `with`, the commands of a folder work.
 
     Attributes:
-        environment: this process's, where they are found first: by the PATH, as VENV and by torchrun.
+        found: variables by which they are found first: by a shell, by launch/torchrun.sh, by torchrun.
+        environment: this process's, with these.
     """
 
     def __enter__(self) -> ForkedCommands:
@@ -60,8 +61,8 @@ class ForkedCommands:
         threading.Thread(target=self._serve, daemon=True).start()
         # The others of the virtual environment, such as ray, are as they were.
         path = f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        found = {"PATH": path, "VENV": str(folder), "PYTHON_EXEC": f"{folder}/bin/python"}
-        self.environment = {**os.environ, **found}
+        self.found = {"PATH": path, "VENV": str(folder), "PYTHON_EXEC": f"{folder}/bin/python"}
+        self.environment = {**os.environ, **self.found}
         return self
 
     def __exit__(self, *_: object) -> None:
