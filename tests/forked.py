@@ -9,6 +9,7 @@ So this is not for tests of what a command imports, or of variables that Python 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import multiprocessing
 import os
 import runpy
@@ -56,6 +57,7 @@ class Forked:
         env: its whole environment; None is this process's.
         stdin, stdout, stderr: file descriptors or files; None is this process's; for stdout and stderr also
             `subprocess.PIPE`, and for stderr `subprocess.STDOUT`.
+        where: a process on a host of `tests.network`, on which it is to be; None is this process's.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Forked:
         stdin: int | IO[Any] | None = None,
         stdout: int | IO[Any] | None = None,
         stderr: int | IO[Any] | None = None,
+        where: int | None = None,
     ) -> None:
         self.stdout: IO[str] | None = None
         self.stderr: IO[str] | None = None
@@ -87,6 +90,7 @@ class Forked:
                 str(cwd or os.getcwd()),
                 dict(os.environ if env is None else env),
                 [_Descriptor(stream) for stream in streams],
+                where,
             ),
             daemon=True,
         )
@@ -223,8 +227,10 @@ def _number(stream: int | IO[Any] | None, default: int) -> int:
     return stream if isinstance(stream, int) else stream.fileno()
 
 
-def _main(arguments: list[str], cwd: str, env: dict[str, str], streams: list[int]) -> None:
+def _main(arguments: list[str], cwd: str, env: dict[str, str], streams: list[int], where: int | None) -> None:
     """What the new process does."""
+    if where is not None:
+        _go_to(where)
     # As in a shell's foreground, also where these tests run in a background that ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, stream in enumerate(streams):
@@ -246,6 +252,17 @@ def _main(arguments: list[str], cwd: str, env: dict[str, str], streams: list[int
     for stream_ in (sys.stdout, sys.stderr):
         stream_.flush()
     os._exit(status)
+
+
+def _go_to(process: int) -> None:
+    """Go to the host of a process: its network, its name and its files."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for kind in ("net", "uts", "mnt"):
+        there = f"/proc/{process}/ns/{kind}"
+        if os.readlink(there) != os.readlink(f"/proc/self/ns/{kind}"):
+            with open(there) as opened:
+                if libc.setns(opened.fileno(), 0) != 0:
+                    raise OSError(ctypes.get_errno(), f"setns to {there}")
 
 
 def _writer(number: int, buffered: bool) -> Any:

@@ -1,4 +1,7 @@
-"""`python`, `sadp-dist` and `torchrun` for scripts of tests: what these start are forks of `tests.forked`."""
+"""`python`, `sadp-dist` and `torchrun` for scripts of tests: what these start are forks of `tests.forked`.
+
+They are on the host of `tests.network` that the script is on.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ if not (arguments and (arguments[0] in ("-m", "-c") or arguments[0].endswith(".p
 with socket.socket(socket.AF_UNIX) as line, line.makefile("r") as answers:
     line.connect({address!r})
     socket.send_fds(line, [b" "], [0, 1, 2])
-    line.sendall(marshal.dumps((arguments, os.getcwd(), environment)))
+    line.sendall(marshal.dumps((arguments, os.getcwd(), environment, os.getpid())))
     process = int(answers.readline())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os.kill(process, number))
@@ -84,10 +87,10 @@ def _run(line: socket.socket) -> None:
     with line:
         _, streams, *_ = socket.recv_fds(line, 1, 3)
         with line.makefile("rb") as asked:
-            arguments, cwd, environment = marshal.load(asked)
+            arguments, cwd, environment, command = marshal.load(asked)
         stdin, stdout, stderr = streams
         with Forked(
-            arguments, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr
+            arguments, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, where=command
         ) as process:
             for stream in streams:
                 os.close(stream)

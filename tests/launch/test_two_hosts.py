@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sadp_dist.training import read_metrics
+from tests.forked import run_forked
+from tests.forked_commands import ForkedCommands
 from tests.launch.conftest import EPOCHS, ROOT, SUBSETS
 from tests.network import Host, Network
 from tests.store.redis_server import PASSWORD, USER, RedisServer
@@ -19,7 +20,6 @@ from tests.torchrun_log import without_exit_barrier
 pytestmark = pytest.mark.slow
 
 SCRIPT = ROOT / "launch" / "torchrun.sh"
-BIN = Path(sys.prefix) / "bin"
 LOGIN = {"SADP_DIST_REDIS_USERNAME": USER, "SADP_DIST_REDIS_PASSWORD": PASSWORD}
 
 
@@ -27,6 +27,13 @@ LOGIN = {"SADP_DIST_REDIS_USERNAME": USER, "SADP_DIST_REDIS_PASSWORD": PASSWORD}
 def network() -> Iterator[Network]:
     with Network("node0", "node1", "scores") as network:
         yield network
+
+
+@pytest.fixture(scope="module")
+def environment(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A user's shell whose python, sadp-dist and torchrun are forks on the host that they are started on."""
+    with ForkedCommands() as commands:
+        yield environment | commands.found
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,7 @@ def redis(
     folder = tmp_path_factory.mktemp("redis")
     with RedisServer(folder, conf=ROOT / "docker" / "redis.conf", on=scores) as redis:
         beside = [
-            start(scores, folder / f"{name}.log", [BIN / "sadp-dist", name, *arguments], environment | LOGIN)
+            start(scores, folder / f"{name}.log", ["sadp-dist", name, *arguments], environment | LOGIN)
             for name, arguments in (("serve", ["--store", redis.url]), ("rendezvous", ["--port", "29400"]))
         ]
         yield redis
@@ -115,8 +122,6 @@ def check_what_the_nodes_said(said: list[str]) -> None:
 
 
 def ask(redis: RedisServer, environment: dict[str, str], *arguments: str) -> dict[str, object]:
-    done = subprocess.run(
-        [BIN / "sadp-dist", *arguments], env=environment | LOGIN, capture_output=True, text=True
-    )
+    done = run_forked(["-m", "sadp_dist", *arguments], env=environment | LOGIN)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
