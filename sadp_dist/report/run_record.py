@@ -20,7 +20,7 @@ from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.config import own_modules
 from sadp_dist.training.config_file import CONFIG_FILE
-from sadp_dist.training.metrics import METRICS_FILE, read_metrics
+from sadp_dist.training.metrics import METRICS_FILE, parse_metrics, skipped_in_words
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,12 @@ def read_run(run_dir: Path) -> RunRecord:
             "train wrote"
         )
     import_modules(own_modules(config))
-    records = read_metrics(run_dir)
+    records, skipped = parse_metrics(run_dir)
     epochs = [record for record in records if record["event"] == "epoch"]
     end = records[-1] if records and records[-1]["event"] == "end" else {}
     notes = [] if epochs else ["No epoch is finished yet."]
+    if skipped:
+        notes.append(f"In {METRICS_FILE}, {skipped_in_words(skipped)}.")
     store = None
     try:
         store = open_snapshot(run_dir / CHECKPOINTS)

@@ -57,9 +57,10 @@ def record_data(run_dir: Path, fingerprints: dict[str, dict[str, str]]) -> None:
 
 
 def recorded_data(run_dir: Path) -> dict[str, dict[str, str]] | None:
-    """Return what `record_data` wrote; None for a run of an older version."""
+    """Return what `record_data` wrote; None for a run of an older version, or if the file is damaged."""
     try:
-        found: dict[str, dict[str, str]] = json.loads((run_dir / DATA_FILE).read_text(encoding="utf-8"))
+        found = json.loads((run_dir / DATA_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found
+    whole = isinstance(found, dict) and all(isinstance(found.get(role), dict) for role in ("train", "test"))
+    return found if whole else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -70,14 +71,40 @@ def figures_in(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Return the records of a run, without an incomplete last line."""
-    records = []
-    for line in (run_dir / METRICS_FILE).read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+    """Return the records of a run. Other lines are skipped, with a warning that counts them."""
+    records, skipped = parse_metrics(run_dir)
+    if skipped:
+        warnings.warn(f"{run_dir / METRICS_FILE}: {skipped_in_words(skipped)}", stacklevel=2)
     return records
+
+
+def parse_metrics(run_dir: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the records of a run, and the number of lines that are none, without an incomplete last one."""
+    *lines, last = (run_dir / METRICS_FILE).read_bytes().split(b"\n")
+    records, skipped = [], 0
+    for line in lines:
+        record = _record(line)
+        if record is not None:
+            records.append(record)
+        elif line.strip():
+            skipped += 1
+    if (record := _record(last)) is not None:
+        records.append(record)
+    return records, skipped
+
+
+def skipped_in_words(count: int) -> str:
+    return f"{count} {'line is no record' if count == 1 else 'lines are no records'}, skipped"
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # also bytes that are no text
+        return None
+    if not isinstance(record, dict) or record.get("event") not in ("epoch", "end"):
+        return None
+    return record if isinstance(record.get("epoch"), int) else None
 
 
 def rewind_metrics(run_dir: Path, before_epoch: int) -> None:

@@ -101,7 +101,7 @@ def train(
         with MetricsLog(config.run_dir, followers) as log:
             with progress:
                 trainer.run(checkpoints, log, progress)
-            last = read_metrics(config.run_dir)[-1]
+            last = (read_metrics(config.run_dir) or [{"epoch": trainer.epoch - 1}])[-1]
             summary = {
                 **last,
                 "event": "end",
