@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from sadp_dist.cli.dataset_options import dataset_options
 from sadp_dist.cli.imports import Imports
@@ -15,6 +14,7 @@ from sadp_dist.cli.source_table import SHOWN, say_left_out, show_source
 from sadp_dist.cli.writing_progress import writing_progress
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
+from sadp_dist.terminal import Console
 
 if TYPE_CHECKING:
     from sadp_dist.data import DamagedImage, Examples, ImageSource

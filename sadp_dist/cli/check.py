@@ -10,6 +10,7 @@ import typer
 from sadp_dist.cli.imports import Imports
 from sadp_dist.cli.train import Config, Extend, Overrides, Overwrite, Resume, existing_run
 from sadp_dist.errors import UsageError
+from sadp_dist.terminal import visible
 
 
 def check(
@@ -45,7 +46,8 @@ def check(
 
     for run, of_run in zip(stages, existing_by_stage(stages, existing), strict=True):
         check_run(run, of_run, nodes, nproc_per_node)
-    print(f"{config}: run {', then '.join(repr(run.name) for run in stages)} can start")
+    names = ", then ".join(repr(run.name) for run in stages)
+    print(visible(f"{config}: run {names} can start"))
 
 
 def _range(nnodes: str) -> range:

@@ -10,6 +10,7 @@ import typer
 from sadp_dist.cli.imports import Imports
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
+from sadp_dist.terminal import visible
 
 TOKEN, TOKEN_FILE = "SADP_DIST_DASHBOARD_TOKEN", "SADP_DIST_DASHBOARD_TOKEN_FILE"
 SHORTEST_TOKEN = 16
@@ -81,7 +82,7 @@ def dashboard(
         )
     runs = Runs(open_source(store))
     pictures = None if images is None else Thumbnails(images, split)
-    serve(create_app(runs, pictures, secret), runs, host, port, lambda line: print(line, flush=True))
+    serve(create_app(runs, pictures, secret), runs, host, port, lambda line: print(visible(line), flush=True))
 
 
 def _token(token: str | None, token_file: Path | None) -> str | None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from sadp_dist import __version__
 from sadp_dist.errors import UsageError
+from sadp_dist.terminal import Console
 
 if TYPE_CHECKING:
     from sadp_dist.doctor import Finding

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from sadp_dist.terminal import Console, escape
 from sadp_dist.training.config import TrainConfig
 from sadp_dist.training.dry_run import DryRun, dry_run
 

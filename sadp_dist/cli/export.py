@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from sadp_dist.terminal import Console
 
 if TYPE_CHECKING:
     from sadp_dist.training.export import Exported

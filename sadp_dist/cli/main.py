@@ -39,6 +39,7 @@ from sadp_dist.errors import (
     TrainingDiverged,
     UsageError,
 )
+from sadp_dist.terminal import visible
 
 app = typer.Typer(
     name="sadp-dist",
@@ -141,7 +142,7 @@ def main() -> None:
 
 def _complain(message: str) -> None:
     rank = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
-    print(f"sadp-dist: {rank}{' '.join(message.split())}", file=sys.stderr)
+    print(f"sadp-dist: {rank}{visible(' '.join(message.split()))}", file=sys.stderr)
 
 
 def _warn(

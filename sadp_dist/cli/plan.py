@@ -60,7 +60,7 @@ def plan(
     costs, batches, is_first = measured_costs(of_run, seconds)
     if not is_first:
         return
-    from rich.console import Console
+    from sadp_dist.terminal import Console, visible
 
     console = Console(highlight=False)
     console.print(_cost_table(costs))
@@ -81,7 +81,7 @@ def plan(
     head = f"# sadp-dist plan {config} --target-time {target_time:g}: {proposal.share:.2f} expected\n"
     with atomic_write(out) as temporary:
         temporary.write_text(head + yaml.safe_dump(planned, sort_keys=False), encoding="utf-8")
-    print(f"wrote {out}; train it with: sadp-dist train {out}")
+    print(visible(f"wrote {out}; train it with: sadp-dist train {out}"))
 
 
 def _cost_table(costs: Sequence[StepCost]) -> Table:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
@@ -20,6 +20,7 @@ from sadp_dist.cli.runs import runs_there
 from sadp_dist.cli.stats_table import figures_table
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
+from sadp_dist.terminal import Console
 
 if TYPE_CHECKING:
     from sadp_dist.store import RunView

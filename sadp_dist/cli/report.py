@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from sadp_dist.terminal import Console, escape
 
 CAPTION = (
     "trained on: examples of all epochs. wall time: planning and training, without start-up, evaluation and "

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sadp_dist.errors import UsageError
+from sadp_dist.terminal import Console
 
 
 class Scale(StrEnum):

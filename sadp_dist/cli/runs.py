@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sadp_dist.cli.stats_table import ago, epoch_of, show
 from sadp_dist.errors import UsageError
+from sadp_dist.terminal import Console, escape, visible
 
 StoreUrl = Annotated[
     str, typer.Option("--store", help="ray:auto, ray://HOST:PORT or redis://HOST:PORT/DB.", metavar="URL")
@@ -93,7 +92,7 @@ def remove(
             )
         facts = known[run]
         progress = f"N = {show(facts['dataset_size'])}, epoch {epoch_of(facts['epoch'], facts.get('epochs'))}"
-        if not typer.confirm(f"Remove the run {run} ({progress}) and all its scores?"):
+        if not typer.confirm(f"Remove the run {visible(run)} ({progress}) and all its scores?"):
             raise typer.Exit(1)
     remove_run(store, run)
     Console(highlight=False).print(f"removed {run}", markup=False)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from sadp_dist.errors import UsageError
+from sadp_dist.terminal import Console, escape
 
 if TYPE_CHECKING:
     from sadp_dist.selftest.worker import Outcome

@@ -12,6 +12,7 @@ from sadp_dist.cli.imports import Imports
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
+from sadp_dist.terminal import visible
 
 
 def serve(
@@ -50,4 +51,4 @@ def serve(
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    serve(store, run, lambda line: print(line, flush=True), stopped)
+    serve(store, run, lambda line: print(visible(line), flush=True), stopped)

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sadp_dist.data import DamagedImage, Examples, ImageSource
+from sadp_dist.terminal import Console, escape
 
 SHOWN = 3
 """Names that are listed for each reason, and sizes."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from sadp_dist.terminal import escape, visible
 
 if TYPE_CHECKING:
     from sadp_dist.store import EpochRecord
@@ -32,7 +33,7 @@ def figures_table(figures: dict[str, Any], recorded: EpochRecord | None = None) 
     run = {**_examples(figures), **_plan(figures)}
     groups.add_row(_pairs(run), _pairs({**_store(figures), **_training(figures, recorded)}))
     said = in_words(figures["noise_ratio"])
-    title = Text(f"run {figures['run']}" + ("" if said is None else f": {said}"), style="italic")
+    title = Text(f"run {visible(figures['run'])}" + ("" if said is None else f": {said}"), style="italic")
     return Group(title, groups, "", _quantiles(figures), "", _histogram(figures["score_histogram"]))
 
 

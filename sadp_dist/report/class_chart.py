@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from sadp_dist.report.chart import Chart, ChartTable, colour, legend_below, look, marker
 from sadp_dist.report.number_format import percent
 from sadp_dist.report.run_groups import Group, Spread
+from sadp_dist.terminal import visible
 
 NAMED = 30  # maximum number of class names that fit on an axis
 
@@ -31,7 +32,9 @@ def class_chart(groups: Sequence[Group], names: Sequence[str] | None) -> Chart |
         return None
     classes = max(len(spread.mean) for _, spread in rates)
     known = names is not None and len(names) >= classes
-    title = list(names[:classes]) if names is not None and known else [f"class {k}" for k in range(classes)]
+    title = [f"class {k}" for k in range(classes)]
+    if names is not None and known:
+        title = [visible(name) for name in names[:classes]]
 
     def draw(axes: Axes) -> None:
         for place, (group, spread) in enumerate(rates):

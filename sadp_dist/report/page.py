@@ -18,6 +18,7 @@ from sadp_dist.report.hardest_examples import Hardest
 from sadp_dist.report.number_format import percent, thousands, time_unit
 from sadp_dist.report.run_groups import Group, Spread
 from sadp_dist.report.run_record import RunRecord
+from sadp_dist.terminal import visible
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def render(groups: Sequence[Group], sections: Sequence[PageSection], hardest: Se
     )
     environment.filters["data_uri"] = _data_uri
     runs = [run for group in groups for run in group.runs]
-    return environment.get_template("page.html").render(
+    page = environment.get_template("page.html").render(
         title=_title(groups),
         facts=_facts(runs),
         findings=_findings(groups),
@@ -53,6 +54,7 @@ def render(groups: Sequence[Group], sections: Sequence[PageSection], hardest: Se
         version=__version__,
         written=time.strftime("%-d %B %Y, %H:%M %Z"),
     )
+    return visible(page, lines=True)
 
 
 def _data_uri(svg: str) -> str:

@@ -17,6 +17,7 @@ from sadp_dist.store import RunView, open_snapshot
 from sadp_dist.store.backends.saved import CHECKPOINTS
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
+from sadp_dist.terminal import visible
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.config import own_modules
 from sadp_dist.training.config_file import CONFIG_FILE
@@ -47,7 +48,7 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        return str(self.config["name"])
+        return visible(str(self.config["name"]))
 
     @property
     def method(self) -> str:

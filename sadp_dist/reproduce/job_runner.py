@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from multiprocessing.queues import Queue
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sadp_dist.errors import TrainingDiverged
 from sadp_dist.reproduce.job import Job
+from sadp_dist.terminal import Console
 from sadp_dist.training.resume import is_done
 from sadp_dist.training.run import train
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import matplotlib
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from sadp_dist.report.chart import STYLE, Chart
 from sadp_dist.reproduce.experiment_setting import ExperimentSetting
 from sadp_dist.reproduce.job import Job
 from sadp_dist.reproduce.result import Result, ResultTable
+from sadp_dist.terminal import Console
 
 
 def show(result: Result, console: Console) -> None:

@@ -6,11 +6,11 @@ import time
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from sadp_dist.selection import Shard
+from sadp_dist.terminal import Console
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.device_sums import DeviceSums
 from sadp_dist.training.phases import Phases
