@@ -14,6 +14,8 @@ import threading
 from multiprocessing import connection
 from pathlib import Path
 
+import psutil
+
 from tests.forked import Forked
 
 # It imports no more than it needs: a script starts dozens of them.
@@ -97,5 +99,8 @@ def _run(line: socket.socket) -> None:
             line.sendall(b"%d\n" % process.pid)
             connection.wait([process.sentinel, line])  # the line, if the command itself was killed
             status = process.poll()
+            if status is None:  # so is what it has started, which one would find below the command
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
         if status is not None:
             line.sendall(b"%d\n" % status)
