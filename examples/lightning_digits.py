@@ -49,7 +49,7 @@ class Digits(lightning.LightningModule):
         return self.network(x.expand(4, *x.shape)).mean(0)  # the image at each of 4 time steps
 
     def train_dataloader(self):
-        return DataLoader(train_set, batch_size=50 // processes, sampler=pruning.sampler(50 // processes))
+        return DataLoader(train_set, batch_sampler=pruning.batch_sampler(50 // processes))
 
     def training_step(self, batch, _):
         x, y, index = batch

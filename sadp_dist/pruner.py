@@ -110,7 +110,8 @@ class Pruner:
         loader as it is. Read a batch only after the step of the one before.
 
         Args:
-            batch_size: examples per batch on this rank, the same on all ranks.
+            batch_size: the most examples of a batch on this rank, the same on all ranks. The batches of an
+                epoch have nearly equal sizes: see `PruningSampler.batch_sizes`.
             options: any other argument of `torch.utils.data.DataLoader`, except those that choose examples or
                 their order: `sampler`, `batch_sampler`, `shuffle`, `drop_last` and `in_order`.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading import PruningSampler
+from sadp_dist.loading.batch_sizes import BatchIndices
 from sadp_dist.loading.epoch_position import EpochPosition
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.selection import PruningConfig, Shard
@@ -29,7 +30,7 @@ class SpikeAwarePruning(Callback):
 
         class Network(LightningModule):
             def train_dataloader(self):
-                return DataLoader(train_set, batch_size=50, sampler=pruning.sampler(50))
+                return DataLoader(train_set, batch_sampler=pruning.batch_sampler(50))
 
             def training_step(self, batch):
                 x, y, index = batch
@@ -86,16 +87,16 @@ class SpikeAwarePruning(Callback):
         self._resumed: dict[str, Any] | None = None  # of the checkpoint, until the first batch
         self._older_checkpoint = False
 
-    def sampler(self, batch_size: int) -> PruningSampler:
-        """Return the sampler of the next epoch on this rank; call it in `train_dataloader`.
+    def batch_sampler(self, batch_size: int) -> BatchIndices:
+        """Return the batches of the next epoch on this rank; call it in `train_dataloader`.
 
         Args:
-            batch_size: examples per batch on this rank.
+            batch_size: the most examples of a batch on this rank; all batches have nearly the same size.
 
         Raises:
             UsageError: `fit` has not begun.
         """
-        trainer = self._running("sampler", "train_dataloader")
+        trainer = self._running("batch_sampler", "train_dataloader")
         if self._sampler is None or self._sampler.batch_size != batch_size:
             self._sampler = _CountedSampler(self.store, batch_size)
         # Lightning passes this number to its samplers. `current_epoch` is one too low after a resume.
@@ -110,7 +111,7 @@ class SpikeAwarePruning(Callback):
             warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
         self._sampler.set_epoch(epoch)
         self._sampler.batches_before = batches
-        return self._sampler
+        return _CountedBatches(self._sampler)
 
     def _position_by_lightning(self, epoch: int, batch_size: int) -> dict[str, Any]:
         """Return the position in a checkpoint that has none, for the same number of ranks and batch size."""
@@ -145,13 +146,13 @@ class SpikeAwarePruning(Callback):
     def shard(self) -> Shard:
         """This rank's shard of the current epoch; its `drawn` is the number of examples over all ranks."""
         if self._sampler is None:
-            raise UsageError("the training loader needs sampler=pruning.sampler(batch_size)")
+            raise UsageError("the training loader needs batch_sampler=pruning.batch_sampler(batch_size)")
         return self._sampler.shard
 
     def weights(self, index: Tensor) -> Tensor:
         """Return the weights of a batch's examples for the training loss, float32 (B,) on their device."""
         if self._sampler is None:
-            raise UsageError("the training loader needs sampler=pruning.sampler(batch_size)")
+            raise UsageError("the training loader needs batch_sampler=pruning.batch_sampler(batch_size)")
         self._batch = index, self._sampler.weights(index)
         return self._batch[1]
 
@@ -186,11 +187,12 @@ class SpikeAwarePruning(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loader: Any = trainer.train_dataloader
-        samplers = getattr(loader, "sampler", None), getattr(loader.batch_sampler, "sampler", None)
-        if self._sampler is None or self._sampler not in samplers:
+        batches = getattr(loader, "batch_sampler", None)
+        if self._sampler is None or not isinstance(batches, BatchIndices):
             raise UsageError(
-                "the training loader does not use pruning.sampler(batch_size): pass it as sampler=, and pass "
-                "use_distributed_sampler=False to the Trainer, which otherwise splits each rank's shard again"
+                "the training loader does not use pruning.batch_sampler(batch_size): pass it as "
+                "batch_sampler=, and pass use_distributed_sampler=False to the Trainer, which otherwise "
+                "splits each rank's shard again"
             )
         steps = self.total_steps(self._sampler.batch_size)
         for config in trainer.lr_scheduler_configs:
@@ -248,7 +250,7 @@ class SpikeAwarePruning(Callback):
 
 
 class _CountedSampler(PruningSampler):
-    """A sampler whose length includes the batches before a resume, which Lightning counts.
+    """A sampler in an epoch that Lightning may have begun before.
 
     Attributes:
         batches_before: the batches of this epoch that Lightning counts as done.
@@ -261,14 +263,19 @@ class _CountedSampler(PruningSampler):
         if self._loaded is not None or self._shard is None or epoch != self._shard.epoch:
             super().set_epoch(epoch, start_batch)
 
-    def __len__(self) -> int:
-        return self.batches_before * self.batch_size + super().__len__()
-
     def after(self, batches: int) -> dict[str, Any]:
         """Return the state after so many batches of this epoch, and that number.
 
         A batch that has begun when a run is interrupted is not done.
         """
-        done = self.start + max(batches - self.batches_before, 0) * self.batch_size
-        position = self.progress.position(min(done, len(self.shard.indices)))
-        return {**position.state_dict(), "batches": batches}
+        done = self.start + int(self.batch_sizes[: max(batches - self.batches_before, 0)].sum())
+        return {**self.progress.position(done).state_dict(), "batches": batches}
+
+
+class _CountedBatches(BatchIndices):
+    """Batches whose number includes those before a resume, which Lightning counts."""
+
+    sampler: _CountedSampler
+
+    def __len__(self) -> int:
+        return self.sampler.batches_before + super().__len__()

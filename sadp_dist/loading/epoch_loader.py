@@ -25,19 +25,16 @@ class EpochLoader(ABC):
     Attributes:
         sampler: the sampler.
         dataset_size: N, the examples of the dataset.
-        drop_last: whether a last partial batch is left out.
     """
 
-    def __init__(self, sampler: ShardSampler, dataset_size: int, drop_last: bool) -> None:
+    def __init__(self, sampler: ShardSampler, dataset_size: int) -> None:
         self.sampler = sampler
         self.dataset_size = dataset_size
-        self.drop_last = drop_last
         self._begun: _Begun | None = None
 
     def __len__(self) -> int:
         """Return the number of batches left in the sampler's current epoch."""
-        size = self.sampler.batch_size
-        return len(self.sampler) // size if self.drop_last else self.sampler.batches
+        return self.sampler.batches
 
     def begin(self) -> None:
         """Start to read the sampler's current epoch; the next iteration yields its batches.

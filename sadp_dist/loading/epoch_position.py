@@ -109,6 +109,11 @@ class ShardProgress:
     def _checksum(self) -> int:
         return checksum(self.shard)
 
+    @property
+    def taken_before(self) -> int:
+        """Examples that the earlier jobs have taken in this epoch, on all their ranks."""
+        return sum(ranks * count for ranks, count in self.taken)
+
     def position(self, done: int) -> EpochPosition:
         """Return the position after so many examples of the shard."""
         taken = (*self.taken, (self.world_size, done))

@@ -16,6 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sadp_dist.errors import MissingExtra
@@ -71,18 +72,21 @@ class EpochReader(EpochIterator):
     Args:
         loader: FFCV's loader, compiled.
         order: uint64 (n,), the positions of the examples in the file.
+        sizes: integers (batches,), of the batches; none above the loader's batch size.
         buffers: the loader's buffers; no other epoch may be writing to them.
     """
 
     memory_context: Any = nullcontext()  # for `close`, if FFCV fails before it sets its own
 
-    def __init__(self, loader: Loader, order: np.ndarray[Any, Any], buffers: Buffers) -> None:
+    def __init__(
+        self, loader: Loader, order: NDArray[np.uint64], sizes: NDArray[np.int64], buffers: Buffers
+    ) -> None:
         self.error: BaseException | None = None
         self.stopped = False
         self._buffers = buffers
         self._running = Event()
         with thread_counts_kept():
-            super().__init__(loader, order)
+            super().__init__(loader, _InBatches(order, sizes, loader.batch_size))
             self._running.wait()  # the thread has set its counts by now
 
     def run(self) -> None:
@@ -134,6 +138,21 @@ class EpochReader(EpochIterator):
         for stream in self.cuda_streams:
             if stream is not None:
                 stream.synchronize()
+
+
+class _InBatches:
+    """An order that FFCV, which slices it at multiples of the batch size, takes in batches of other sizes."""
+
+    def __init__(self, order: NDArray[np.uint64], sizes: NDArray[np.int64], batch_size: int) -> None:
+        self._batches: list[NDArray[np.uint64]] = np.split(order, np.cumsum(sizes)[:-1])
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return len(self._batches) * self._batch_size
+
+    def __getitem__(self, place: slice) -> NDArray[np.uint64]:
+        batch: int = place.start // self._batch_size
+        return self._batches[batch]
 
 
 def _one_at_a_time() -> AbstractContextManager[Any]:

@@ -62,7 +62,6 @@ class FFCVLoader(EpochLoader):
             evaluation the central crop (224/256 of the shorter side). Required if the sizes of the images
             differ.
         device: the device of the batches, by default the CPU.
-        drop_last: leave out a last partial batch.
         batches_ahead: batches to prepare in advance.
         random_crop: whether `image_size` means a random crop. By default, it does unless the sampler is a
             `SequentialShard`.
@@ -84,7 +83,6 @@ class FFCVLoader(EpochLoader):
         num_workers: int = 1,
         image_size: int | None = None,
         device: torch.device | str | None = None,
-        drop_last: bool = False,
         batches_ahead: int = 3,
         random_crop: bool | None = None,
         seed: int = 0,
@@ -99,7 +97,7 @@ class FFCVLoader(EpochLoader):
             raise UsageError(f"batches_ahead={batches_ahead}: must be at least 1")
         self._device = torch.device(device if device is not None else "cpu")
         reader = open_beton(beton)
-        super().__init__(sampler, int(reader.num_samples), drop_last)
+        super().__init__(sampler, int(reader.num_samples))
         self._positions = positions(reader).astype(np.uint64)
         if random_crop is None:
             random_crop = not isinstance(sampler, SequentialShard)
@@ -167,18 +165,17 @@ class FFCVLoader(EpochLoader):
 
     def _start(self) -> Iterator[Batch]:
         self.close()
-        count = min(len(self.sampler), len(self) * self.sampler.batch_size)
         loader, buffers, steps = self._compiled
         for step in steps:
             if hasattr(step, "set_epoch"):
                 step.set_epoch(self.sampler.epoch)
-        indices = self.sampler.indices[:count].copy()
+        indices = self.sampler.indices.copy()
         order = self._positions[indices]
-        if count == 0:
+        if len(order) == 0:
             return iter(())
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-            self._reading = EpochReader(loader, order, buffers)
-        weights = self._to_device(self.sampler.position_weights[:count])
+            self._reading = EpochReader(loader, order, self.sampler.batch_sizes, buffers)
+        weights = self._to_device(self.sampler.position_weights)
         labels = None if self._labels is None else self._to_device(self._labels[order])
         return self._batches(self._reading, torch.from_numpy(indices), weights, labels)
 

@@ -38,8 +38,8 @@ def refuse_other_datasets(dataset: Any) -> None:
 def indexed_loader(dataset: Any, sampler: ShardSampler, options: dict[str, Any]) -> DataLoader[Any]:
     """Return a loader of (index, batch).
 
-    `index` is int64 (B,) on the CPU. `batch` is what `DataLoader(dataset, batch_size, **options)` would make
-    of these examples: through `__getitems__` if the dataset has it, and through `collate_fn` if one is given.
+    `index` is int64 (B,) on the CPU. `batch` is what `DataLoader(dataset, **options)` would make of these
+    examples: through `__getitems__` if the dataset has it, and through `collate_fn` if one is given.
 
     Args:
         dataset: map-style.
@@ -54,14 +54,14 @@ def indexed_loader(dataset: Any, sampler: ShardSampler, options: dict[str, Any])
             raise UsageError(f"{name}={options[name]!r}: {reason}; leave {name} out")
     if options.pop("drop_last", False):
         raise UsageError(
-            "drop_last=True: it leaves out examples that the weights count on; leave it out, the last batch "
-            "of an epoch may be smaller"
+            "drop_last=True: it leaves out examples that the weights count on; leave it out, the batches of "
+            "an epoch have nearly equal sizes"
         )
     if not options.get("in_order", True):
         raise UsageError("in_order=False: the weights follow the order of the plan; leave in_order out")
     collate = _IndexedCollate(options.pop("collate_fn", None) or default_collate)
     return DataLoader(
-        _IndexedDataset(dataset), sampler.batch_size, sampler=sampler, collate_fn=collate, **options
+        _IndexedDataset(dataset), batch_sampler=sampler.batch_sampler, collate_fn=collate, **options
     )
 
 
@@ -107,7 +107,7 @@ class BatchLoader:
 
     Attributes:
         dataset: the dataset, as it was given.
-        batch_size: examples per batch on this rank.
+        batch_size: the most examples of a batch on this rank.
         index: int64 (B,), the examples of the batch that was handed out last; None outside of a pass.
         unused: batches handed out since `unused` was set to 0.
         finished: whether the latest pass has handed out its last batch and was asked for another.
@@ -116,7 +116,7 @@ class BatchLoader:
     def __init__(self, loader: DataLoader[Any], before: Callable[[], None]) -> None:
         self._loader, self._before = loader, before
         self.dataset = loader.dataset.dataset  # type: ignore[attr-defined]
-        self.batch_size = loader.batch_size
+        self.batch_size = loader.batch_sampler.batch_size  # type: ignore[union-attr]
         self.begin_epoch()
 
     def begin_epoch(self) -> None:

@@ -45,18 +45,19 @@ class Schedule(NamedTuple):
     slots: int
 
 
-def schedule(pages: NDArray[np.int64], batch_size: int, ahead: int) -> Schedule:
+def schedule(pages: Sequence[NDArray[np.int64]], ahead: int) -> Schedule:
     """Return when to read each page: once, and kept until the last batch that needs it is done.
 
     Args:
-        pages: (n,), the page of each example, in the order of training.
-        batch_size: examples per batch.
+        pages: of each batch, the page of each example.
         ahead: batches between the start of reading a page and the first batch that needs it.
     """
-    batches = -(-len(pages) // batch_size)
-    needed, first = np.unique(pages, return_index=True)
-    last = len(pages) - 1 - np.unique(pages[::-1], return_index=True)[1]
-    begin, first, last = (np.maximum(first // batch_size - ahead, 0), first // batch_size, last // batch_size)
+    batches = len(pages)
+    batch_of = np.repeat(np.arange(batches), [len(some) for some in pages])
+    in_order = np.concatenate([*pages, np.empty(0, np.int64)])
+    needed, first = np.unique(in_order, return_index=True)
+    last = len(in_order) - 1 - np.unique(in_order[::-1], return_index=True)[1]
+    begin, first, last = np.maximum(batch_of[first] - ahead, 0), batch_of[first], batch_of[last]
     plan = Schedule(
         [[] for _ in range(batches)],
         [[] for _ in range(batches)],
@@ -106,9 +107,7 @@ class PageCache:
 
     def schedule_epoch(self, batches: Sequence[NDArray[np.uint64]]) -> EpochPages:
         """Return the pages of an epoch; FFCV calls this when it begins, and no other epoch may be running."""
-        order = np.concatenate(batches) if len(batches) else np.empty(0, np.uint64)
-        size = len(batches[0]) if len(batches) else 1
-        return EpochPages(self, schedule(self.pages[order], size, PREFETCH))
+        return EpochPages(self, schedule([self.pages[batch] for batch in batches], PREFETCH))
 
     def memory(self, slots: int) -> NDArray[np.uint8]:
         """Return memory for this many pages; it is reused by every epoch that needs no more.

@@ -29,10 +29,13 @@ class PruningSampler(TrainingSampler):
 
     Args:
         store: the store, from `sadp_dist.connect`.
-        batch_size: examples per batch on this rank.
+        batch_size: the most examples of a batch on this rank. The batches of an epoch have nearly equal sizes
+            (see `batch_sizes`) with a loader of this package, or with
+            `DataLoader(dataset, batch_sampler=sampler.batch_sampler)`.
         rank: the rank, by default that of torch.distributed.
         world_size: the number of ranks, by default that of torch.distributed.
         page_order: for data larger than memory, an order that replaces the plan's order on this rank.
+        accumulate: batches in an optimizer step; the steps have nearly equal sizes, too.
 
     Raises:
         UsageError: from `set_epoch`, if the page order and the store have different numbers of examples, the
@@ -49,8 +52,9 @@ class PruningSampler(TrainingSampler):
         rank: int | None = None,
         world_size: int | None = None,
         page_order: PageOrder | None = None,
+        accumulate: int = 1,
     ) -> None:
-        super().__init__(batch_size, rank, world_size)
+        super().__init__(batch_size, rank, world_size, accumulate)
         self._store = store
         self._page_order = page_order
         self._same_batch_size = False
@@ -76,7 +80,7 @@ class PruningSampler(TrainingSampler):
         if accumulate < 1:
             raise UsageError(f"accumulate={accumulate}: must be at least 1")
         sizes = self._store.planned_sizes(epochs)
-        batches = (ceil(ceil(size / self.world_size) / self.batch_size) for size in sizes)
+        batches = (len(self._sizes_of(ceil(size / self.world_size))) for size in sizes)
         return sum(ceil(count / accumulate) for count in batches)
 
     def _unpushed(self, past: EpochWatch) -> str | None:

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from sadp_dist.errors import UsageError
+from sadp_dist.loading.batch_sizes import BatchIndices, even_sizes, full_sizes
 from sadp_dist.loading.epoch_position import EpochPosition, ShardProgress, Taken, shards_after
 from sadp_dist.loading.epoch_watch import EpochWatch, called_by, refuse_second_split
 from sadp_dist.loading.shard_iterator import ShardIterator, iterate
@@ -27,7 +28,7 @@ class ShardSampler(Sampler[int], ABC):
     """One rank's shard of the current epoch, from a position on.
 
     Args:
-        batch_size: examples per batch on this rank.
+        batch_size: the most examples of a batch on this rank.
         rank: the rank, by default that of torch.distributed (0 without a process group).
         world_size: the number of ranks, by default that of torch.distributed (1 without a process group).
     """
@@ -56,7 +57,7 @@ class ShardSampler(Sampler[int], ABC):
 
         Args:
             epoch: counted from 0.
-            start_batch: skip the first batches, to resume within the epoch without a state.
+            start_batch: skip the first `batch_sizes`, to resume within the epoch without a state.
         """
         if epoch < 0:
             raise UsageError(f"epoch={epoch}: must be at least 0")
@@ -71,14 +72,14 @@ class ShardSampler(Sampler[int], ABC):
         if self._resumed and epoch == self.epoch and start_batch == 0:
             return  # some loaders call this again
         shard = self._plan(epoch)
-        batches = -(-len(shard.indices) // self.batch_size)
-        if not 0 <= start_batch <= batches:
+        sizes = self._sizes_of(len(shard.indices))
+        if not 0 <= start_batch <= len(sizes):
             raise UsageError(
-                f"start_batch={start_batch}: must be from 0 to {batches}, the batches of this rank in "
+                f"start_batch={start_batch}: must be from 0 to {len(sizes)}, the batches of this rank in "
                 f"epoch={epoch}"
             )
         self._loaded = None
-        self._enter(shard, min(start_batch * self.batch_size, len(shard.indices)))
+        self._enter(shard, int(sizes[:start_batch].sum()))
 
     def _enter(self, shard: Shard, start: int, taken: Taken = ()) -> None:
         """Go to a position of a shard, which is what earlier jobs left of its epoch."""
@@ -88,6 +89,10 @@ class ShardSampler(Sampler[int], ABC):
         self._passed = self._resumed = False
         self._weights = shard.weights.astype(np.float32)
         self._order: npt.NDArray[np.intp] | None = None
+
+    def _sizes_of(self, examples: int) -> npt.NDArray[np.int64]:
+        """Return the sizes of the batches of so many examples."""
+        return full_sizes(examples, self.batch_size)
 
     @abstractmethod
     def _plan(self, epoch: int) -> Shard:
@@ -201,9 +206,19 @@ class ShardSampler(Sampler[int], ABC):
         return self._weights[self.start :].copy()
 
     @property
+    def batch_sizes(self) -> npt.NDArray[np.int64]:
+        """Examples of each batch left in this epoch, as the loaders of this package hand them out."""
+        return self._sizes_of(len(self.indices))
+
+    @property
     def batches(self) -> int:
-        """Batches left in this epoch, including a last partial one."""
-        return -(-len(self.indices) // self.batch_size)
+        """Batches left in this epoch."""
+        return len(self.batch_sizes)
+
+    @property
+    def batch_sampler(self) -> BatchIndices:
+        """These batches, for `DataLoader(dataset, batch_sampler=sampler.batch_sampler)`."""
+        return BatchIndices(self)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -289,11 +304,40 @@ class ShardSampler(Sampler[int], ABC):
 
 
 class TrainingSampler(ShardSampler):
-    """A sampler to train with, which watches that every epoch is trained on to its end."""
+    """A sampler to train with: batches of nearly equal size, in epochs that are trained on to their ends.
 
-    def __init__(self, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
+    Args:
+        batch_size: the most examples of a batch on this rank.
+        rank: the rank, by default that of torch.distributed.
+        world_size: the number of ranks, by default that of torch.distributed.
+        accumulate: batches in an optimizer step.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        rank: int | None = None,
+        world_size: int | None = None,
+        accumulate: int = 1,
+    ) -> None:
         super().__init__(batch_size, rank, world_size)
+        if accumulate < 1:
+            raise UsageError(f"accumulate={accumulate}: must be at least 1")
+        self.accumulate = accumulate
         self._told: set[str] = set()
+
+    def _sizes_of(self, examples: int) -> npt.NDArray[np.int64]:
+        return even_sizes(examples, self.batch_size, self.accumulate)
+
+    @property
+    def step_sizes(self) -> npt.NDArray[np.int64]:
+        """Examples of each optimizer step left, over all ranks and without padding; int64 (steps,)."""
+        sizes = self.batch_sizes
+        of_rank = np.add.reduceat(sizes, np.arange(0, len(sizes), self.accumulate)) if len(sizes) else sizes
+        before = self.progress.taken_before + self.world_size * self.start
+        ends = before + self.world_size * np.cumsum(of_rank)
+        left: npt.NDArray[np.int64] = np.diff(np.minimum(np.append(before, ends), self.shard.drawn))
+        return left
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         skipped, past = self._loaded, self._watch

@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,7 +48,6 @@ class TorchLoader(EpochLoader):
             epoch, index) before each example is read, so an image is augmented in the same way on every rank,
             in every batch and after a resume. `crop_to` changes a `RandomCrop`.
         device: the device of the batches, by default the CPU.
-        drop_last: leave out a last partial batch.
         seed: seed of the transform's random numbers.
     """
 
@@ -58,12 +58,11 @@ class TorchLoader(EpochLoader):
         num_workers: int = 0,
         transform: Callable[[Any], Any] | None = None,
         device: torch.device | str | None = None,
-        drop_last: bool = False,
         seed: int = 0,
     ) -> None:
         if num_workers < 0:
             raise UsageError(f"num_workers={num_workers}: must be at least 0")
-        super().__init__(sampler, len(dataset), drop_last)
+        super().__init__(sampler, len(dataset))
         self._crops = hasattr(transform, "smallest")
         self._crop: Callable[[Any], Any] | None = None  # in place of the transform
         self._device = torch.device(device if device is not None else "cpu")
@@ -124,9 +123,9 @@ class _BatchKeys:
 
     def __iter__(self) -> Iterator[list[Key]]:
         sampler, crop = self._loader.sampler, self._loader._crop
-        epoch, size, indices = sampler.epoch, sampler.batch_size, sampler.indices.tolist()
-        for batch in range(len(self._loader)):
-            yield [(epoch, index, crop) for index in indices[batch * size : (batch + 1) * size]]
+        epoch, indices = sampler.epoch, iter(sampler.indices.tolist())
+        for size in sampler.batch_sizes.tolist():
+            yield [(epoch, index, crop) for index in islice(indices, size)]
 
 
 class _KeyedDataset(Dataset[tuple[Any, int, int]]):

@@ -22,7 +22,7 @@ class DistributedWeightedSampler(TrainingSampler):
     """Draws S of N examples in each epoch, with p in proportion to weights, and splits them over ranks.
 
         sampler = DistributedWeightedSampler(weights, num_samples=50_000, batch_size=128)
-        loader = DataLoader(train_set, batch_size=128, sampler=sampler)
+        loader = DataLoader(train_set, batch_sampler=sampler.batch_sampler)
         for epoch in range(90):
             sampler.set_epoch(epoch)
             for x, y in loader: ...
@@ -46,7 +46,7 @@ class DistributedWeightedSampler(TrainingSampler):
     Args:
         weights: (N,) w, numbers >= 0, finite; of any dtype. They are copied.
         num_samples: S, over all ranks; at most the number of examples with w > 0.
-        batch_size: examples per batch on this rank.
+        batch_size: the most examples of a batch on this rank.
         rank: the rank, by default that of torch.distributed (0 without a process group).
         world_size: the number of ranks, by default that of torch.distributed (1 without a process group).
         seed: of the draws.

@@ -79,11 +79,10 @@ class RandomBatches:
         """They are not cropped."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        device, size = self.labels.device, self.sampler.batch_size
+        device, sizes = self.labels.device, self.sampler.batch_sizes.tolist()
         highest = 256 if len(self.shape) == 3 else 2  # most cells of frames hold no event, or one
-        indices = torch.from_numpy(self.sampler.indices)
-        weights = torch.from_numpy(self.sampler.position_weights).to(device)
-        for start in range(0, len(indices), size):
-            some = indices[start : start + size]
+        indices = torch.from_numpy(self.sampler.indices).split(sizes)
+        weights = torch.from_numpy(self.sampler.position_weights).to(device).split(sizes)
+        for some, of_some in zip(indices, weights, strict=True):
             noise = torch.randint(highest, (len(some), *self.shape), dtype=torch.uint8, device=device)
-            yield noise, self.labels[some.to(device)], some, weights[start : start + size]
+            yield noise, self.labels[some.to(device)], some, of_some

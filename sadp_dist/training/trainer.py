@@ -99,6 +99,7 @@ class Trainer:
             rank=process.rank,
             world_size=process.world_size,
             page_order=self.data.page_order,
+            accumulate=training.accumulate,
         )
         self.loader = self.data.train_loader(self.sampler)
 
@@ -190,6 +191,7 @@ class Trainer:
         if self.phases.begins_anew(self.epoch) and self.batch == 0:
             self._begin_weights()
         shard, batches = self.sampler.shard, self.batch + self.sampler.batches
+        begun, step_sizes = self.batch, self.sampler.step_sizes.tolist()
         progress.epoch_started(self.epoch, shard, self.sums, done=self.batch, batches=batches)
         self.learner.set_time_steps(self.phase.time_steps)
         self.learner.trained.train()
@@ -197,18 +199,17 @@ class Trainer:
         for images, labels, indices, weights in self.loader:
             if self._cold:
                 not_training, self._cold = time.perf_counter() - waiting, False
-            step, micro = divmod(self.batch, training.accumulate)
+            step, micro = divmod(self.batch - begun, training.accumulate)
             if micro == 0:
                 done = self.epoch + self.batch / batches
                 set_rate(self.learner.optimizer, cosine_rate(training, *self.phases.on_schedule(done)))
             last = micro == training.accumulate - 1 or self.batch == batches - 1
-            # The examples of this step on all ranks and micro-batches, without padding.
-            examples = min(shard.drawn - step * training.batch_size, training.batch_size)
-            self.train_batch(images, labels, indices, weights, examples, last)
+            self.train_batch(images, labels, indices, weights, step_sizes[step], last)
             self.batch += 1
             progress.batch_done(self.sums)
             stopped_by = self.stop.after_step() if last else 0
-            due = training.checkpoint_every and (step + 1) % training.checkpoint_every == 0
+            steps = self.batch // training.accumulate
+            due = training.checkpoint_every and steps % training.checkpoint_every == 0
             if last and (due or stopped_by):
                 pause = time.perf_counter()
                 self.seconds += pause - started - not_training
@@ -267,12 +268,11 @@ class Trainer:
             The mean loss; None without examples.
         """
         self.begin_epoch(self.phases.all[-1])
-        shard, accumulate = self.sampler.shard, self.config.training.accumulate
-        examples = min(shard.drawn, self.config.training.batch_size)
         self.learner.trained.train()
+        batches = min(self.config.training.accumulate, self.sampler.batches)
         for micro, batch in enumerate(self.loader, 1):
-            last = micro == min(accumulate, self.sampler.batches)
-            self.train_batch(*batch, examples, last)
+            last = micro == batches
+            self.train_batch(*batch, int(self.sampler.step_sizes[0]), last)
             if last:
                 break
         loss, _, trained_on = self.process.sum(self.sums.total).tolist()
@@ -283,7 +283,8 @@ class Trainer:
     ) -> None:
         """Train a micro-batch and push its scores; take a step if it is the ``last`` of one.
 
-        It does not synchronise with the device.
+        The step has so many `examples`, without padding, on all ranks together. Does not synchronise with the
+        device.
         """
         inputs = self._inputs(images, indices)
         labels = labels.to(self.device, non_blocking=True)

@@ -39,7 +39,11 @@ class Network(lightning.LightningModule):
         self.pruning, self.follow = pruning, follow
 
     def train_dataloader(self):
-        return DataLoader(EXAMPLES, 10, sampler=self.pruning.sampler(10) if self.follow else None)
+        return (
+            DataLoader(EXAMPLES, batch_sampler=self.pruning.batch_sampler(10))
+            if self.follow
+            else DataLoader(EXAMPLES, 10)
+        )
 
     def training_step(self, batch, _):
         x, y, index = batch
@@ -163,7 +167,7 @@ def test_an_optimizer_that_runs_a_batch_several_times_leaves_a_score_of_each_exa
     ("options", "said"),
     [
         ({"max_epochs": 9}, "pruning.epochs=4, but Trainer(max_epochs=9)"),
-        ({"follow": False}, "the training loader does not use pruning.sampler(batch_size)"),
+        ({"follow": False}, "the training loader does not use pruning.batch_sampler(batch_size)"),
     ],
 )
 def test_what_is_put_together_wrongly_is_said_before_a_step_is_made(options, said, tmp_path):
@@ -180,9 +184,9 @@ def test_a_rule_that_trains_anew_after_tracking_is_refused():
 
 def test_outside_of_fit_it_says_where_it_belongs():
     pruning = SpikeAwarePruning(PruningConfig(), N)
-    with pytest.raises(UsageError, match=r"call sampler\(\) in train_dataloader"):
-        pruning.sampler(10)
-    with pytest.raises(UsageError, match="sampler=pruning.sampler"):
+    with pytest.raises(UsageError, match=r"call batch_sampler\(\) in train_dataloader"):
+        pruning.batch_sampler(10)
+    with pytest.raises(UsageError, match="sampler=pruning.batch_sampler"):
         pruning.weights(torch.arange(3))
 
 

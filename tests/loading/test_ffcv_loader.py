@@ -122,14 +122,6 @@ def test_a_resume_within_an_epoch_reads_the_rest_of_it(digits_beton, sampler):
             assert all(torch.equal(a, b) for a, b in zip(resumed, first, strict=True))
 
 
-def test_drop_last_leaves_out_the_partial_batch_only(digits_beton):
-    sampler = AnySubset([33, 64, 31])
-    loader = FFCVLoader(digits_beton, sampler, drop_last=True)
-    for epoch, batches in enumerate([1, 2, 0]):
-        sampler.set_epoch(epoch)
-        assert len(loader) == len(list(loader)) == batches
-
-
 def test_leaving_epochs_early_neither_hangs_nor_keeps_threads(digits_beton, pixels):
     sampler = AnySubset([500] * 20)
     loader = FFCVLoader(digits_beton, sampler)

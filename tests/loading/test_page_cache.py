@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -106,11 +107,11 @@ def test_an_order_that_needs_more_pages_than_there_is_memory_for_is_refused(nois
 
 
 @settings(max_examples=200)
-@given(st.lists(st.integers(0, 25), max_size=200), st.integers(1, 40), st.integers(0, 5))
-def test_a_page_is_in_its_place_from_before_its_first_batch_until_after_its_last(pages, batch_size, ahead):
-    plan = schedule(np.array(pages, np.int64), batch_size, ahead)
+@given(st.lists(st.lists(st.integers(0, 25), min_size=1, max_size=40), max_size=12), st.integers(0, 5))
+def test_a_page_is_in_its_place_from_before_its_first_batch_until_after_its_last(batches, ahead):
+    plan = schedule([np.array(batch, np.int64) for batch in batches], ahead)
     there: dict[int, int] = {}  # what is in each place
-    batches = [pages[i : i + batch_size] for i in range(0, len(pages), batch_size)]
+    pages = list(chain(*batches))
     assert len(batches) == len(plan.read) == len(plan.needed)
     for number, batch in enumerate(batches):
         for page in plan.read[number]:

@@ -91,15 +91,6 @@ def test_workers_live_on_from_epoch_to_epoch_also_after_a_break(sampler):
     assert len(processes[0]) == 2
 
 
-def test_drop_last_leaves_out_the_partial_batch_only(sampler):
-    loader = TorchLoader(Noise(), sampler, drop_last=True)
-    sampler.set_epoch(0)
-    assert len(loader) == 7
-    _, _, index, weight = read(loader)
-    assert index.tolist() == list(sampler)[:224]
-    assert torch.equal(weight, sampler.weights(index))
-
-
 def test_an_evaluation_reads_every_example_once_over_the_ranks(digits):
     images = open_images(digits)
     ranks = [read(TorchLoader(images, SequentialShard(len(images), 64, rank, 3))) for rank in range(3)]

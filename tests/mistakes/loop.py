@@ -172,7 +172,7 @@ def _(folder: Path) -> None:
             self.layer = torch.nn.Linear(1, 2)
 
         def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
-            return DataLoader(DATASET, 5, sampler=pruning.sampler(5))
+            return DataLoader(DATASET, batch_sampler=pruning.batch_sampler(5))
 
         def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
             losses = self.layer(batch[0][:, None].float()).sum(1)

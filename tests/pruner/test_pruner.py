@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def by_hand(rate: float = 0.1) -> tuple[nn.Module, sadp_dist.store.Store]:
     optimizer = torch.optim.SGD(model.parameters(), rate)
     store = sadp_dist.connect("memory:", run="by hand", dataset_size=N, pruning=pruning)
     sampler = sadp_dist.loading.PruningSampler(store, BATCH)
-    loader = DataLoader(TensorDataset(X, Y, torch.arange(N)), BATCH, sampler=sampler)
+    loader = DataLoader(TensorDataset(X, Y, torch.arange(N)), batch_sampler=sampler.batch_sampler)
     scorer = sadp_dist.scoring.SpikeAwareScorer(model)
     for epoch in range(EPOCHS):
         sampler.set_epoch(epoch)
@@ -132,7 +133,8 @@ def test_the_loader_hands_out_what_a_data_loader_would(name):
     assert loader.dataset is dataset
     for _ in pruner.epochs():
         indices = pruner.sampler.indices.tolist()
-        chunks = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
+        chunks = list(pruner.sampler.batch_sampler)
+        assert list(chain(*chunks)) == indices and min(map(len, chunks)) >= 7
         plain = list(DataLoader(dataset, batch_sampler=chunks, collate_fn=options.get("collate_fn")))
         ours = list(loader)
         assert len(ours) == len(loader) == len(plain) > 1
@@ -292,8 +294,8 @@ def test_an_error_in_a_step_passes_through_and_the_batch_is_still_to_be_trained_
         assert run.pruner.state_dict()["position"]["taken"] == [[1, 0]]
     with run.pruner.step():
         run.pruner.mean(losses_of(run.model, x, y)).backward()
-    assert run.pruner.store.stats().pushed_scores == BATCH
-    assert run.pruner.state_dict()["position"]["taken"] == [[1, BATCH]]
+    assert run.pruner.store.stats().pushed_scores == len(x)
+    assert run.pruner.state_dict()["position"]["taken"] == [[1, len(x)]]
 
 
 def in_a_step(body: Callable[[Run, Tensor, Tensor], object]) -> Callable[[Run], None]:
@@ -363,7 +365,7 @@ def test_a_batch_can_be_skipped_and_the_next_epoch_says_so():
     run = Run()
     next(run.batches)
     run.pruner.skip()
-    with pytest.warns(UserWarning, match="epoch=0: this rank trained on 22 of its 32 examples"):
+    with pytest.warns(UserWarning, match="epoch=0: this rank trained on 24 of its 32 examples"):
         run.train()
 
 
