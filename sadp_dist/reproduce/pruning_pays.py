@@ -27,6 +27,7 @@ WITHOUT: Mapping[str, Mapping[str, Any]] = {
 }
 """sadp-plus with one of its parts changed, and the overrides that do so."""
 ALL = (*METHODS, *WITHOUT)
+BASIC = (FEWER, RS2, PUBLISHED, PLUS)
 HARD_DATA = (FEWER, RS2, PLUS, UNBIASED, EQUAL)
 
 
@@ -64,7 +65,7 @@ MNIST = Task(
     "MNIST, 20,000 images of 14x14",
     "pays-mnist.yaml",
     MNIST_PART,
-    {0.7: (FEWER, RS2, "random pruning", PUBLISHED, PLUS, UNBIASED, EQUAL), 0.9: ALL},
+    {0.5: BASIC, 0.7: (FEWER, RS2, "random pruning", PUBLISHED, PLUS, UNBIASED, EQUAL), 0.9: ALL},
     0.4,
     _RATES,
     full=True,
@@ -73,17 +74,19 @@ CIFAR10 = Task(
     "CIFAR-10, 10,000 images of 16x16",
     "pays-cifar10.yaml",
     CIFAR10_POOLED,
-    {0.7: (FEWER, RS2, PLUS), 0.9: (FEWER, RS2, PUBLISHED, PLUS, EQUAL)},
+    {0.5: BASIC, 0.7: BASIC, 0.9: (*BASIC, EQUAL)},
     0.2,
     {PUBLISHED: 0.1},
+    full=True,
 )
 SPOKEN = Task(
     "spoken digits, 2,400 recordings",
     "pays-spoken-digits.yaml",
     SPOKEN_DIGITS,
-    {0.9: (FEWER, RS2, PUBLISHED, PLUS, EQUAL)},
+    {0.7: BASIC, 0.9: (*BASIC, EQUAL)},
     0.00125,
     {RS2: 0.0025},
+    full=True,
 )
 TASKS = (
     MNIST,
