@@ -38,12 +38,12 @@ def test_differences_are_of_the_same_seed_to_the_better_baseline(imagined, write
     assert len(result.tables) == sum(2 + task.full for task in TASKS)
     accuracies, differences, shares = result.tables[:3]
     assert set(differences.rows) == set(ALL)
-    assert [cell.mean for cell in differences.rows[RS2]] == [0, 0]
+    assert [cell.mean for cell in differences.rows[RS2]] == [0, 0, 0]
     assert differences.rows[FEWER][0].mean == pytest.approx(-1)
     assert differences.rows[PLUS][0].measured == pytest.approx([0.5, 0.5, 1.0])
     assert str(differences.rows[PLUS][0]) == "0.67 ± 0.17"  # the error of the mean: 0.289 / sqrt(3)
     assert accuracies.rows["full data"][0].mean == pytest.approx(60)
-    assert [cell.mean for cell in shares.rows[PLUS]] == pytest.approx([0.3, 0.1])
+    assert [cell.mean for cell in shares.rows[PLUS]] == pytest.approx([0.5, 0.3, 0.1])
     assert differences.rows["InfoBatch"][0] is None  # not compared at this ratio
 
 
