@@ -69,7 +69,8 @@ def start(
     [
         # Each node's own name is 127.0.1.1 to itself, as Debian has it.
         {"NNODES": "2", "NODE_RANK": "{rank}", "MASTER_ADDR": "node0"},
-        {"NNODES": "1:2", "MASTER_ADDR": "scores", "RDZV_CONF": "last_call_timeout=3"},
+        # The first node waits for a second that comes late; once both are there, nobody waits any longer.
+        {"NNODES": "1:2", "MASTER_ADDR": "scores", "RDZV_CONF": "last_call_timeout=240"},
     ],
     ids=["static", "elastic"],
 )
