@@ -100,7 +100,7 @@ class RunView:
         return cast(NDArray[np.float32], self.query("scores", {"indices": checked}))
 
     def close(self) -> None:
-        """Release connections and memory. Pushes that were not flushed are lost."""
+        """Release connections and memory."""
         self._release()
 
     if not TYPE_CHECKING:  # a type checker reports such a call by itself
@@ -278,7 +278,11 @@ class Store(RunView, ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release connections and memory. Pushes that were not flushed are lost."""
+        """Release connections and memory.
+
+        Pushes that are on their way get up to 10 s to arrive, also when the program ends without `close`. A
+        warning counts those that did not. After an error in a `with` block nothing is waited for.
+        """
 
 
 def _refuse(call: str, *arguments: Any, **options: Any) -> NoReturn:

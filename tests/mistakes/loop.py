@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import torch
@@ -186,3 +187,21 @@ def _(folder: Path) -> None:
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = lightning.Trainer(max_epochs=2, callbacks=[pruning], enable_model_summary=False, **quiet)
     trainer.fit(Network())
+
+
+@LOOP.row("`store.push` in a worker of the loader", "a worker has a copy of the store, which is lost with it")
+def _(folder: Path) -> None:
+    store, _ = run_of()
+    with multiprocessing.get_context("fork").Pool(1, _keep, [store]) as workers:
+        workers.apply(_push_in_worker)
+
+
+_kept: list[Store] = []
+
+
+def _keep(store: Store) -> None:
+    _kept.append(store)
+
+
+def _push_in_worker() -> None:
+    _kept[0].push(torch.tensor([0]), torch.tensor([1.0]), epoch=0)

@@ -14,7 +14,7 @@ from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection import PruningConfig
 from sadp_dist.store import BACKENDS, Store, StoreOptions, attach, connect, open_snapshot
 from sadp_dist.store.client import journal as journal_module
-from sadp_dist.store.client import sender
+from sadp_dist.store.client import remote, sender
 from sadp_dist.store.client.journal import Journal
 from sadp_dist.store.client.remote import RemoteStore
 from sadp_dist.store.connection import Waiting
@@ -477,12 +477,16 @@ def test_the_embedded_store_is_reset_likewise(url):
     assert_same(store.plan(1), expected_shards(2)[1])
 
 
-def test_closing_ends_the_thread_at_once_also_while_the_backend_is_away(new_store):
+def test_closing_ends_the_thread_also_while_the_backend_is_away(new_store, monkeypatch):
+    monkeypatch.setattr(remote, "CLOSING", 0.1)
     store = new_store(timeout=3600)
     line_of(store).up.clear()
     push_all(store, 0)
     time.sleep(0.3)
-    store.close()
+    with pytest.warns(
+        UserWarning, match=r"close\(\): 500 pushed scores did not reach the store and are lost"
+    ):
+        store.close()
     store.close()
     assert not store._sender._thread.is_alive()
     for call in (lambda: store.push([1], [1.0], epoch=0), lambda: store.record(0, {"loss": 1.0})):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -41,13 +42,16 @@ class PushBuffer:
         self.rows: dict[int, int] = {}
         self._waiting: deque[_Push] = deque()
         self.rejected = 0
+        self._process = os.getpid()
 
     def push(self, indices: Any, scores: Any, epoch: int, valid: Any = None) -> None:
         """Take one push; see `Store.push`.
 
         Raises:
-            UsageError: this push is wrong; or an earlier one was, and this one has been accepted.
+            UsageError: this push is wrong; or an earlier one was, and this one has been accepted; or this
+                process is a fork.
         """
+        self.check_process()
         try:
             push = _stage(indices, scores, self._check_epoch(epoch), valid)
             if push.events:
@@ -64,8 +68,10 @@ class PushBuffer:
         """Pass on what has arrived from the device; with `wait`, everything.
 
         Raises:
-            UsageError: a push is wrong. It is dropped; the pushes after it stay for the next call.
+            UsageError: a push is wrong. It is dropped; the pushes after it stay for the next call. Or this
+                process is a fork.
         """
+        self.check_process()
         while self._waiting and (wait or self._waiting[0].arrived()):
             push = self._waiting.popleft()
             push.wait()
@@ -74,6 +80,23 @@ class PushBuffer:
             except UsageError as error:
                 self.rejected += 1
                 raise UsageError(f"a push before this call was refused: {error}") from None
+
+    def check_process(self) -> None:
+        """Refuse to work in a fork: it has no thread that sends, and a copy of the store that nobody reads.
+
+        Raises:
+            UsageError: another process has connected.
+        """
+        if self.forked:
+            raise UsageError(
+                "this process is a fork of the one that connected the store, such as a DataLoader worker: "
+                "its scores would be lost; push them in the training loop, or connect() in this process"
+            )
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that has connected."""
+        return os.getpid() != self._process
 
     def take_rejected(self) -> int:
         """Return the number of pushes refused since the last call, for a report."""

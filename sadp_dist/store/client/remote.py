@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from os import PathLike
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadp_dist.errors import StoreUnavailable
+from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.selection.plan import Shard, check_rank
 from sadp_dist.store.client.buffer import PushBuffer
 from sadp_dist.store.client.collective import Collective
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds after which a backend answers that a shard is not ready yet."""
+CLOSING = 10.0
+"""Seconds that `close` waits for scores that are on their way."""
 GRACE = 300.0
 """Seconds by which ranks wait longer for each other than for the store, so that the error names the store."""
 
@@ -65,6 +70,7 @@ class RemoteStore(Store):
         combines = run.pruning.rule.combine is not None
         self._sender = Sender(connection, run.dataset_size, options.timeout, combines)
         self._buffer = PushBuffer(run.dataset_size, self._sender.add, run.check_epoch)
+        atexit.register(self._at_exit)
 
     def push(self, indices: Array, scores: Array, epoch: int, valid: Array | None = None) -> None:
         self._sender.check()
@@ -96,6 +102,7 @@ class RemoteStore(Store):
         self._with_everything("flush", self._sender.flush)
 
     def record(self, epoch: int, figures: Mapping[str, float]) -> None:
+        self._buffer.check_process()
         self._sender.record(Figures(self._run.check_epoch(epoch), check_figures(figures)))
 
     def query(self, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -127,10 +134,42 @@ class RemoteStore(Store):
         self._replace("reset", lambda: Engine(self._run).snapshot())
 
     def close(self) -> None:
-        self._buffer.clear()
-        self._sender.close()
-        self._connection.close()
-        self._ranks.close()
+        lost = self._close(min(CLOSING, self._timeout))
+        if lost:
+            warnings.warn(
+                f"close(): {lost:,} pushed scores did not reach the store and are lost; call flush() before, "
+                "which waits longer, up to store.timeout",
+                stacklevel=2,
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:  # the error says what happened, and the store may be it
+            self._close(0.0)
+
+    def _close(self, patience: float) -> int:
+        """Close everything; return how many scores are lost."""
+        if self._buffer.forked:  # the lines belong to the process that has connected
+            return 0
+        atexit.unregister(self._at_exit)
+        try:
+            if patience > 0:
+                self._buffer.drain()
+        except UsageError as error:
+            warnings.warn(f"close(): {error}", stacklevel=3)
+        finally:
+            self._buffer.clear()
+            lost = self._sender.close(patience)
+            self._connection.close()
+            self._ranks.close()
+        return lost
+
+    def _at_exit(self) -> None:
+        if self._sender.answered:  # else an error has said so
+            self.close()
 
     def _deliver(self) -> None:
         """Return once the backend has everything that this rank has pushed."""

@@ -149,12 +149,30 @@ class Sender:
         if self._failure is not None:
             raise self._failure
 
-    def close(self) -> None:
-        """End the thread; what has not arrived is lost."""
+    def close(self, patience: float = 0.0) -> int:
+        """End the thread, after up to `patience` seconds for what has not arrived.
+
+        Returns:
+            How many scores have not arrived and are lost.
+        """
         with self._changed:
+            if self._closed:
+                return 0
+            if patience > 0 and (self._unsent or self._figures):
+                self._flushes += 1
+                wanted = self._flushes
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._flushed >= wanted or self._failure is not None, patience)
             self._closed = True
             self._changed.notify_all()
+            lost = self._unsent
         self._thread.join(JOIN)
+        return lost
+
+    @property
+    def answered(self) -> bool:
+        """Whether the store has answered the latest try."""
+        return self._failure is None and self._problem is None
 
     # Under the lock
 
