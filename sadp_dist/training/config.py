@@ -53,7 +53,9 @@ class OptimizationConfig(Section):
         compile: whether torch.compile compiles the network; while scores are read, its graph ends at each
             scored layer.
         evaluate_every: epochs between two evaluations on the test examples; the last epoch always has one.
-        checkpoint_every: optimizer steps between two checkpoints. None: one at the end of each epoch.
+        checkpoint_minutes: minutes after which a checkpoint is written in the middle of an epoch, in addition
+            to the one at its end. None: never; nor with the score "window-loss".
+        checkpoint_every: optimizer steps between two checkpoints, in addition to these.
         keep_checkpoints: number of checkpoints to keep, the newest ones.
         curriculum: the phases of the run; the epochs of tracking come before them. Without phases, all epochs
             are alike.
@@ -75,6 +77,7 @@ class OptimizationConfig(Section):
     channels_last: bool = False
     compile: bool = False
     evaluate_every: Positive = 1
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 10.0
     checkpoint_every: Positive | None = None
     keep_checkpoints: Positive = 2
     curriculum: list[CurriculumPhase] = Field(default_factory=list)

@@ -21,7 +21,7 @@ Existing = Literal["refuse", "resume", "extend", "overwrite"]
 
 ROLES: tuple[Literal["train", "test"], ...] = ("train", "test")
 MAY_CHANGE = {
-    "training": ("evaluate_every", "checkpoint_every", "keep_checkpoints"),
+    "training": ("evaluate_every", "checkpoint_minutes", "checkpoint_every", "keep_checkpoints"),
     "data": ("train", "test", "train_split", "test_split", "workers"),
 }
 """Keys that a resumed run may change. The examples of `train` and `test` may not change, only their paths."""

@@ -1,4 +1,4 @@
-"""Ends a run after the current step if a signal asks for it, on all ranks together."""
+"""Ends or saves a run after the current step if any rank asks for it, on all ranks together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """SIGTERM: Kubernetes, Slurm and torchrun. SIGINT: Ctrl-C. SIGUSR1: Slurm's warning, `--signal=USR1@120`."""
 SAME = 2.0
 """Seconds in which another signal is the same request: after Ctrl-C torchrun sends its ranks one more."""
+
+
+class Asked(NamedTuple):
+    """What all ranks do after a step.
+
+    Attributes:
+        stop: the number of the signal after which to save and stop; 0 to go on.
+        save: whether to save a checkpoint.
+    """
+
+    stop: int
+    save: bool
 
 
 class StopRequest:
@@ -34,7 +46,7 @@ class StopRequest:
         self._signal, self._noted = 0, 0.0
         self._before: dict[int, Any] = {}
         self._agreeing: Any = None
-        self._agreed = torch.zeros(1, dtype=torch.int64)
+        self._agreed = torch.zeros(2, dtype=torch.int64)  # signal, and whether to save
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -61,18 +73,20 @@ class StopRequest:
             signal.signal(number, self._before[number])
             signal.raise_signal(number)
 
-    def after_step(self) -> int:
-        """Return the number of the signal after which to stop; 0 to go on. All ranks get the same.
+    def after_step(self, save: bool = False) -> Asked:
+        """Return what to do now, the same on all ranks: to stop, or to save as a rank asked by `save`.
 
         Every rank calls it after each step. Nobody waits: the ranks tell each other in the background, and
         know it one step later.
         """
         if not self._process.communicates:
-            return self._signal
+            return Asked(self._signal, save)
+        asked = Asked(0, False)
         if self._agreeing is not None:
             self._agreeing.wait()
-            if number := int(self._agreed):
-                return number
-        self._agreed.fill_(self._signal)
+            asked = Asked(int(self._agreed[0]), bool(self._agreed[1]))
+            if asked.stop:
+                return asked
+        self._agreed[0], self._agreed[1] = self._signal, save and not asked.save
         self._agreeing = dist.all_reduce(self._agreed, dist.ReduceOp.MAX, async_op=True)
-        return 0
+        return asked

@@ -119,6 +119,7 @@ class Trainer:
         self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done; tracking also separately
         self.extended_from: int | None = None  # the epochs of the run before --extend
         self._plan_seconds: float | None = None  # of the next epoch, after begin_epoch
+        self._saved = time.monotonic()  # the last checkpoint, or the start
         self._cold = True  # the first batch of a process waits until the loader has compiled
 
     def _begin_weights(self) -> None:
@@ -155,7 +156,7 @@ class Trainer:
                 record |= self._planned(epoch)
             self.process.agree(partial(log.write, record) if log is not None else lambda: None)
             self.save(checkpoints)
-            if stopped_by := self.stop.after_step():
+            if stopped_by := self.stop.after_step().stop:
                 raise self._stopped(stopped_by)
 
     def _planned(self, epoch: int) -> dict[str, Any]:
@@ -207,16 +208,18 @@ class Trainer:
             self.train_batch(images, labels, indices, weights, step_sizes[step], last)
             self.batch += 1
             progress.batch_done(self.sums)
-            stopped_by = self.stop.after_step() if last else 0
+            if not last:
+                continue
+            asked = self.stop.after_step(save=self._is_late())
             steps = self.batch // training.accumulate
             due = training.checkpoint_every and steps % training.checkpoint_every == 0
-            if last and (due or stopped_by):
+            if due or asked.save or asked.stop:
                 pause = time.perf_counter()
                 self.seconds += pause - started - not_training
                 self.save(checkpoints)
                 started, not_training = time.perf_counter(), 0.0
-            if stopped_by:
-                raise self._stopped(stopped_by)
+            if asked.stop:
+                raise self._stopped(asked.stop)
         compressed = self.learner.end_epoch(*self.phases.place(self.epoch))
         if self.device.type == "cuda":
             torch.cuda.synchronize()
@@ -370,6 +373,12 @@ class Trainer:
             "config": self.config.to_dict(),
         }
         checkpoints.save(self.process, self.store, self.epoch, self.batch, state)
+        self._saved = time.monotonic()
+
+    def _is_late(self) -> bool:
+        """Return whether the last checkpoint is too old; never with a window, which saving empties."""
+        minutes = self.config.training.checkpoint_minutes
+        return minutes is not None and self.window is None and time.monotonic() > self._saved + 60 * minutes
 
     def resume(self, checkpoints: Checkpoints) -> bool:
         """Load the newest checkpoint; return False if there is none."""

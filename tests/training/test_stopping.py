@@ -55,13 +55,33 @@ def handlers():
 
 def test_a_second_signal_acts_at_once_unless_it_is_the_same_request(monkeypatch, handlers):
     with StopRequest(Process(0, 1, torch.device("cpu"))) as stop:
-        assert stop.after_step() == 0
+        assert stop.after_step() == (0, False)
         signal.raise_signal(signal.SIGINT)
-        assert stop.after_step() == signal.SIGINT
+        assert stop.after_step().stop == signal.SIGINT
         signal.raise_signal(signal.SIGTERM)  # as torchrun does after Ctrl-C
-        assert stop.after_step() == signal.SIGINT
+        assert stop.after_step(save=True) == (signal.SIGINT, True)
         monkeypatch.setattr(stopping, "SAME", -1)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):  # as before
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_checkpoint_that_is_too_old_is_followed_by_one_on_all_ranks(recipe, few_digits, launch, ranks):
+    """Saving in the middle of epochs changes nothing else."""
+    training = {"epochs": 2, "batch_size": 16, "keep_checkpoints": 100}
+    plain, timed = (recipe(name=run, data=few_digits, training=training) for run in ("plain", "timed"))
+    timed["training"]["checkpoint_minutes"] = 1e-9
+    assert launch(plain, processes=ranks).returncode == 0
+    done = launch(timed, processes=ranks)
+    assert done.returncode == 0, done.stderr
+    runs = [parse_config(raw).run_dir for raw in (plain, timed)]
+    at_ends, often = ([saved.name for saved in Checkpoints(run_dir).all()] for run_dir in runs)
+    assert at_ends == ["e0001-b000000", "e0002-b000000"]
+    within = [name for name in often if name not in at_ends]
+    # Two ranks agree one step later, and begin to ask again after the checkpoint.
+    first, second = ("e0000-b000001", "e0000-b000002") if ranks == 1 else ("e0000-b000002", "e0000-b000004")
+    assert within[:2] == [first, second]
+    expected, got = (newest_state(run_dir)["network"] for run_dir in runs)
+    assert all(torch.equal(tensor, got[key]) for key, tensor in expected.items())
