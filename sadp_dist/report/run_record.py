@@ -22,6 +22,7 @@ from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.config import own_modules
 from sadp_dist.training.config_file import CONFIG_FILE
 from sadp_dist.training.metrics import METRICS_FILE, parse_metrics, skipped_in_words
+from sadp_dist.training.safe_yaml import safe_yaml
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def read_run(run_dir: Path) -> RunRecord:
             f"{run_dir} holds no run: {METRICS_FILE} is missing; give a directory that sadp-dist train wrote"
         )
     try:
-        config = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = safe_yaml((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(

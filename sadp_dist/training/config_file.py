@@ -15,6 +15,7 @@ from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
 from sadp_dist.sections import Section, section_in
 from sadp_dist.training.config import TrainConfig, follow, own_modules, parse_config
+from sadp_dist.training.safe_yaml import safe_yaml
 
 CONFIG_FILE = "config.yaml"
 """Where a run writes its configuration, in its directory."""
@@ -120,11 +121,11 @@ def first_difference(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = safe_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path} is not YAML that can be read: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{path} must hold sections such as data: and training:, got {type(raw).__name__}")
     return raw
@@ -152,7 +153,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> tuple[str, ...]:
         if not isinstance(section, dict):
             raise UsageError(f"override {shown!r}: {key} is a value, not a section")
     try:
-        section[keys[-1]] = yaml.safe_load(text)
+        section[keys[-1]] = safe_yaml(text)
     except yaml.YAMLError:
         raise UsageError(f"override {shown!r}: the text after = is not a YAML value") from None
     return tuple(keys)
