@@ -196,6 +196,8 @@ def _remove(server: Server, run: str) -> None:
         raw = pipe.get(keys.meta)
         if raw is None or raw == REMOVED:
             raise _no_such_run(server, run)
+        # First without the mark: a Redis without memory never refuses UNLINK, but it refuses SET.
+        pipe.unlink(*keys.named_in(raw), keys.status)
         pipe.multi()
         pipe.set(keys.meta, REMOVED, ex=REMOVED_FOR)
         pipe.unlink(*keys.named_in(raw), keys.status)
