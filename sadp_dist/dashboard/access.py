@@ -19,7 +19,7 @@ LOGGED_IN_FOR = 30 * 86400
 """Seconds until a login expires. A new token of the dashboard ends it at once."""
 LONGEST_FORM = 4096  # bytes
 MOST_WRONG = 10
-"""Wrong tokens that an address may send within `WINDOW`; after that, all its tokens are refused."""
+"""Wrong tokens that an address may send within `WINDOW`; after that it is told to wait."""
 WINDOW = 60.0  # seconds
 
 HEADERS = {
@@ -94,14 +94,14 @@ class Access:
 
     def _judge(self, request: Request, sent: str) -> Response | None:
         """Return the refusal of a wrong token, or of too many; None for the right token."""
+        assert self._token is not None
+        if hmac.compare_digest(sent.encode(errors="surrogateescape"), self._token.encode()):
+            return None  # also after wrong ones, which somebody else behind the same proxy may have sent
         sender = request.client.host if request.client is not None else ""
         if self._wrong.too_many(sender):
             wait = {"retry-after": f"{WINDOW:.0f}"}
             detail = f"too many wrong tokens; try again in {WINDOW:.0f} s"
             return JSONResponse({"detail": detail}, 429, headers=wait)
-        assert self._token is not None
-        if hmac.compare_digest(sent.encode(errors="surrogateescape"), self._token.encode()):
-            return None
         self._wrong.count(sender)
         return _refusal("the token is wrong")
 
