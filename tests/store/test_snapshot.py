@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +202,33 @@ def test_what_is_not_a_store_is_refused(tmp_path, write):
     path = tmp_path / "other.npz"
     write(path)
     assert_refused(path, "other.npz' is not a saved store")
+
+
+def test_a_small_file_of_huge_arrays_is_refused_before_it_takes_memory(saved, tmp_path):
+    """One is compressed a thousandfold; the other says it has 10^15 values, which are not there."""
+    bomb = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(saved) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    compressed, false = dict(members), dict(members)
+    compressed["scores.npy"] += bytes(100_000_000)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)})
+    false["scores.npy"] = header.getvalue() + bytes(4 * N)
+    for content, how, reason in (
+        (compressed, zipfile.ZIP_DEFLATED, r"\w+.npy is compressed"),
+        (false, zipfile.ZIP_STORED, "scores.npy is of another size than it says"),
+    ):
+        with zipfile.ZipFile(bomb, "w", how) as archive:
+            for name, data in content.items():
+                archive.writestr(name, data)
+        assert bomb.stat().st_size < 1_000_000
+        tracemalloc.start()
+        for read in (Snapshot.read, Snapshot.read_header):
+            with pytest.raises(UsageError, match=reason):
+                read(bomb)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 10_000_000
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 
 from sadp_dist.atomic_write import atomic_write
@@ -127,6 +129,7 @@ class Snapshot:
             UsageError: as `read`, except that damage to the arrays is not noticed.
         """
         with _opened(path) as file, _damage_said(_named(path)):
+            _check_sizes(file)
             return _header_of(np.load(file, allow_pickle=False))
 
     @classmethod
@@ -147,7 +150,8 @@ class Snapshot:
             NotKnownHere: its run uses a pruning rule that is not registered in this process.
         """
         with _damage_said(name):
-            damaged = zipfile.ZipFile(file).testzip()  # before any array is allocated
+            _check_sizes(file)
+            damaged = zipfile.ZipFile(file).testzip()
             if damaged is not None:
                 raise ValueError(f"{damaged} is damaged")
             file.seek(0)
@@ -225,6 +229,27 @@ def _damage_said(name: str) -> Iterator[None]:
         raise UsageError(
             f"{name} is not a saved store, or was cut short ({reason}); use an older one"
         ) from error
+
+
+def _check_sizes(file: IO[bytes]) -> None:
+    """Refuse an archive whose arrays would take more memory than the file has bytes, before any is read.
+
+    Args:
+        file: seekable and binary; it is at its start afterwards.
+
+    Raises:
+        ValueError: an array is compressed, or says that it is of another size.
+    """
+    archive = zipfile.ZipFile(file)
+    for member in archive.infolist():
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{member.filename} is compressed")
+        with archive.open(member) as array:
+            read = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}[read_magic(array)]
+            shape, _, dtype = read(array)
+            if array.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+                raise ValueError(f"{member.filename} is of another size than it says")
+    file.seek(0)
 
 
 def _header_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
