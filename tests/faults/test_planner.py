@@ -112,7 +112,7 @@ FAULTS: dict[str, tuple[Fault, Mapping[str, Any]]] = {
     "kill -9 of `sadp-dist serve`, `planner: auto`": (nobody_starts_another, {"planner": "auto"}),
     "kill -9 of `sadp-dist serve`, `planner: server`, no other started": (
         nobody_starts_another,
-        {"planner": "server", "timeout": 8},
+        {"planner": "server", "timeout": 20},
     ),
     "two planners at once": (two_at_once, {"planner": "server"}),
     "planner stopped (SIGSTOP) past its lease, another takes over, then it goes on": (
@@ -129,11 +129,11 @@ FAULTS: dict[str, tuple[Fault, Mapping[str, Any]]] = {
     ),
     "redis-server restarted empty, and its planner killed and started again": (
         redis_restarted_empty_without_planner,
-        {"planner": "server", "timeout": 8},
+        {"planner": "server", "timeout": 20},
     ),
     "power cut of redis-server and of its planner, the latest plan not yet on the disk": (
         power_cut(LATEST_ASK),
-        {"planner": "server", "timeout": 8},
+        {"planner": "server", "timeout": 20},
     ),
     "power cut of redis-server and of its planner, the latest plan on the disk, not what came after": (
         power_cut(b"XADD", behind=LATEST_SHARD),
