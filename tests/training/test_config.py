@@ -191,6 +191,7 @@ def test_what_version_0_1_wrote_is_read_without_the_options_of_other_kinds(path,
         "data.label_column": None,
         "scoring.bias": False,
         "training.curriculum": [],
+        "training.checkpoint_minutes": 10.0,
     }
     known = {"imports": [], **new, **dict(leaves(saved))}
     if not as_published:
