@@ -45,7 +45,10 @@ def measure(options: Options) -> Result:
         ordering = PageOrder(pages, window)
         orders = [indices[ordering.order(indices, 0)] for indices in shards[deal]]
         read = sum(len(np.unique(pages[order])) for order in orders)
-        held = max(schedule(pages[order], BATCH, PREFETCH).slots for order in orders)
+        held = max(
+            schedule(np.split(pages[order], range(BATCH, len(order), BATCH)), PREFETCH).slots
+            for order in orders
+        )
         shown = "all" if window == NEVER else window
         extra[deal] = read / least  # whatever the window is
         reading.append([deal, shown, read / least, held * PAGE_MIB])
