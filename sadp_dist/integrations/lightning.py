@@ -188,7 +188,8 @@ class SpikeAwarePruning(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loader: Any = trainer.train_dataloader
         batches = getattr(loader, "batch_sampler", None)
-        if self._sampler is None or not isinstance(batches, BatchIndices):
+        own = isinstance(batches, BatchIndices) and batches.sampler is self._sampler
+        if self._sampler is None or not own:
             raise UsageError(
                 "the training loader does not use pruning.batch_sampler(batch_size): pass it as "
                 "batch_sampler=, and pass use_distributed_sampler=False to the Trainer, which otherwise "

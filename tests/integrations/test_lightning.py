@@ -19,6 +19,7 @@ import sadp_dist
 from sadp_dist import PruningConfig
 from sadp_dist.errors import UsageError
 from sadp_dist.integrations.lightning import SpikeAwarePruning
+from sadp_dist.loading import SequentialShard
 
 N, EPOCHS = 60, 4
 GENERATOR = torch.Generator().manual_seed(0)
@@ -39,11 +40,12 @@ class Network(lightning.LightningModule):
         self.pruning, self.follow = pruning, follow
 
     def train_dataloader(self):
-        return (
-            DataLoader(EXAMPLES, batch_sampler=self.pruning.batch_sampler(10))
-            if self.follow
-            else DataLoader(EXAMPLES, 10)
-        )
+        if not self.follow:
+            return DataLoader(EXAMPLES, 10)
+        batches = self.pruning.batch_sampler(10)
+        if self.follow == "another sampler":
+            batches = SequentialShard(N, 10, 0, 1).batch_sampler
+        return DataLoader(EXAMPLES, batch_sampler=batches)
 
     def training_step(self, batch, _):
         x, y, index = batch
@@ -168,6 +170,7 @@ def test_an_optimizer_that_runs_a_batch_several_times_leaves_a_score_of_each_exa
     [
         ({"max_epochs": 9}, "pruning.epochs=4, but Trainer(max_epochs=9)"),
         ({"follow": False}, "the training loader does not use pruning.batch_sampler(batch_size)"),
+        ({"follow": "another sampler"}, "the training loader does not use pruning.batch_sampler(batch_size)"),
     ],
 )
 def test_what_is_put_together_wrongly_is_said_before_a_step_is_made(options, said, tmp_path):
