@@ -41,6 +41,8 @@ PRELOADED = [
     "torchvision",
     "tests.frozen",
 ]
+# torch reads it when it is imported; launch/torchrun.sh sets it for the agents and ranks that it starts.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(PRELOADED)
 POLLING = threading.RLock()

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -52,12 +54,15 @@ class RayCluster:
         head["include_dashboard"] = dashboard_port is not None
         # Ray's own port may be another cluster's; the agent would do without, and start no jobs.
         head["dashboard_agent_listen_port"] = free_port()
-        self._environment = pytest.MonkeyPatch()
         if dashboard_port is not None:
             head["dashboard_port"] = dashboard_port
-            # The nodes inherit it. Without it their processes ask the cluster that was started last on this
-            # machine: Ray Train would take its own controller for dead, and end the run.
-            self._environment.setenv("RAY_API_SERVER_ADDRESS", f"http://127.0.0.1:{dashboard_port}")
+        self._environment = pytest.MonkeyPatch()
+        # The nodes inherit it. Ray's folder names the cluster that was started last on this machine, and some
+        # processes take that for their own: a job would start its workers in another cluster, and Ray Train
+        # would think its own controller dead. The logs stay there; a socket's path has to be short.
+        folders = Path(tempfile.gettempdir()) / "ray-tests"
+        folders.mkdir(exist_ok=True)
+        self._environment.setenv("RAY_TMPDIR", tempfile.mkdtemp(dir=folders))
         self._cluster = PatientCluster(initialize_head=True, head_node_args=head)
         self.address = self._cluster.address
         self.nodes = [self.add_node() for _ in range(nodes)]
