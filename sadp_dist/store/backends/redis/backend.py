@@ -9,19 +9,20 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, TypeVar
 
+from redis.exceptions import ResponseError
+
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.backends.redis.address import Address
 from sadp_dist.store.backends.redis.connection import RedisConnection
 from sadp_dist.store.backends.redis.log import Reader
 from sadp_dist.store.backends.redis.planner import Planner
-from sadp_dist.store.backends.redis.server import Directory, NoAnswer, Server
+from sadp_dist.store.backends.redis.server import Directory, NoAnswer, Server, Unreadable
 from sadp_dist.store.backends.redis.state import (
     REMOVED,
     REMOVED_FOR,
     Changed,
     Keys,
     Meta,
-    Unreadable,
     begin,
     holder,
 )
@@ -35,6 +36,9 @@ from sadp_dist.store.run_state import epochs_of_facts, run_state
 PATIENCE = 10.0
 """Seconds to wait for a Redis that is just starting."""
 FACTS = ("state", "since", "dataset_size", "method", "epoch", "epochs", "created", "last_snapshot", "planner")
+NOTHING: dict[str, Any] = dict.fromkeys(FACTS)
+NO_NAME = "not the name of a run: another client has written it to sadp_dist:runs; sadp-dist rm removes it"
+NO_LEASE = "its lease is damaged: another client has overwritten it; the next planner writes it again"
 LOOK = 0.05
 """Seconds between checks whether another rank has begun the run."""
 BEGINNING_FOR = 30.0
@@ -76,11 +80,10 @@ def list_runs(url: str) -> list[dict[str, Any]]:
     """Return the runs of a Redis, by name, as plain JSON; a run that cannot be read has a "problem"."""
     address = Address.parse(url)
     with closing(Directory(address)) as directory:
-        names = _patiently(directory.names)
-    server = Server(address)
-    found = [_described(server, name) for name in names]
-    server.close()
-    return [run for run in found if run is not None]
+        names, damaged = _patiently(directory.names), _patiently(directory.damaged)
+    with closing(Server(address)) as server:
+        found = [_described(server, name) for name in names]
+    return [*filter(None, found), *({"run": name, **NOTHING, "problem": NO_NAME} for name in damaged)]
 
 
 def remove_run(url: str, run: str) -> None:
@@ -89,11 +92,11 @@ def remove_run(url: str, run: str) -> None:
     Raises:
         UsageError: there is no such run.
     """
-    server = Server(Address.parse(url))
-    _patiently(lambda: _remove(server, run))
-    with closing(Directory(server.address)) as directory:
+    address = Address.parse(url)
+    with closing(Directory(address)) as directory, closing(Server(address)) as server:
+        if run not in _patiently(directory.damaged):
+            _patiently(lambda: _remove(server, run))
         _patiently(lambda: directory.remove(run))
-    server.close()
 
 
 def _patiently(call: Callable[[], T]) -> T:
@@ -145,9 +148,10 @@ def _find_or_begin(server: Server, run: Run) -> Meta | None:
 
 def _described(server: Server, run: str) -> dict[str, Any] | None:
     """The entry of a run in a list; None if the run is gone."""
-    described: dict[str, Any] = {"run": run, **dict.fromkeys(FACTS)}
+    described: dict[str, Any] = {"run": run, **NOTHING}
     try:
         meta, planner = _patiently(lambda: _look_at(server, run))
+        damaged = planner is None and _patiently(lambda: _has_damaged_lease(server, run))
     except Unreadable as problem:
         return {**described, "problem": str(problem)}
     if meta is None:
@@ -160,7 +164,9 @@ def _described(server: Server, run: str) -> dict[str, Any] | None:
 
     try:
         state = run_state(meta.epoch, epochs, planner is not None, history)
-    except UsageError as problem:  # removed or damaged meanwhile
+    except (UsageError, StoreUnavailable) as problem:  # removed meanwhile, or damaged
+        if isinstance(problem.__cause__, NoAnswer):
+            raise
         return {**described, "problem": str(problem)}
     return {
         **described,
@@ -173,6 +179,7 @@ def _described(server: Server, run: str) -> dict[str, Any] | None:
         "created": meta.created,
         "last_snapshot": meta.saved,
         "planner": planner,
+        **({"problem": NO_LEASE} if damaged else {}),
     }
 
 
@@ -181,6 +188,18 @@ def _look_at(server: Server, run: str) -> tuple[Meta | None, str | None]:
     keys = Keys(run)
     with server.faults():
         return Meta.unpack(server.redis.get(keys.meta)), holder(server.redis.get(keys.lease))
+
+
+def _has_damaged_lease(server: Server, run: str) -> bool:
+    """Whether there is a lease that names no planner."""
+    with server.faults():
+        try:
+            lease = server.redis.get(Keys(run).lease)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return True
+    return lease is not None and holder(lease) is None
 
 
 def _no_such_run(server: Server, run: str) -> UsageError:
@@ -193,7 +212,12 @@ def _remove(server: Server, run: str) -> None:
     keys = Keys(run)
     with server.faults(), server.redis.pipeline() as pipe:
         pipe.watch(keys.meta)
-        raw = pipe.get(keys.meta)
+        try:
+            raw = pipe.get(keys.meta)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            raw = b""  # SET replaces it
         if raw is None or raw == REMOVED:
             raise _no_such_run(server, run)
         # First without the mark: a Redis without memory never refuses UNLINK, but it refuses SET.
@@ -203,6 +227,9 @@ def _remove(server: Server, run: str) -> None:
         pipe.unlink(*keys.named_in(raw), keys.status)
         pipe.expire(keys.planner, REMOVED_FOR)
         pipe.execute()
+    if _has_damaged_lease(server, run):
+        with server.faults():
+            server.redis.unlink(keys.lease)
 
 
 def _rank() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,15 @@ from sadp_dist.selection.plan import Shard
 from sadp_dist.store.backends.redis.log import ASK, FRAME, Reader, missing_run, pack_ask
 from sadp_dist.store.backends.redis.planner import Planner
 from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.backends.redis.state import Changed, Keys, Meta, begin, holder, shard_field
+from sadp_dist.store.backends.redis.state import (
+    Changed,
+    Keys,
+    Meta,
+    begin,
+    holder,
+    missing_ranks,
+    shard_field,
+)
 from sadp_dist.store.connection import Connection, Restarted, Unreachable, Waiting
 from sadp_dist.store.engine.engine import Engine
 from sadp_dist.store.engine.frames import Frame, decode_shard, encode, shard_bytes
@@ -86,8 +93,8 @@ class RedisConnection(Connection):
                 self._planner.check()
             now = time.monotonic()
             if now >= deadline:
-                missing = json.loads(status or b"{}").get(f"{epoch}:{world_size}", ())
-                return Waiting(tuple(missing), holder(lease) or (outside or b"").decode() or None)
+                planner = holder(lease) or (outside or b"").decode(errors="replace") or None
+                return Waiting(missing_ranks(status, epoch, world_size), planner)
             pause = min(max(FIRST_LOOK, (now - self._asked) / 10), LONGEST_LOOK)
             time.sleep(min(pause, deadline - now))
 

@@ -26,6 +26,7 @@ from sadp_dist.selection.plan import Shard
 from sadp_dist.store.backends.redis.log import Replica
 from sadp_dist.store.backends.redis.server import Server
 from sadp_dist.store.backends.redis.state import (
+    DAMAGED,
     PIECE,
     Changed,
     Keys,
@@ -112,6 +113,9 @@ class Lease:
 def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
     """Take the lease of a run; None if another planner has it.
 
+    A planner writes the same value under both keys. A lease that differs from the `planner` key is not one: a
+    client has overwritten it, or the key was evicted.
+
     Args:
         server: where the run is.
         keys: of the run.
@@ -119,10 +123,10 @@ def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
     """
     with server.redis.pipeline() as pipe:
         pipe.watch(keys.lease, keys.planner)
-        if pipe.get(keys.lease) is not None:
+        lease, former = pipe.get(keys.lease), pipe.get(keys.planner)
+        token = _token(former) + 1
+        if token > 1 and lease == former:
             return None
-        former = pipe.get(keys.planner)
-        token = 1 if former is None else json.loads(former)["token"] + 1
         value = json.dumps({"token": token, "nonce": secrets.token_hex(8), "planner": planner}).encode()
         pipe.multi()
         pipe.set(keys.planner, value)
@@ -132,6 +136,14 @@ def acquire(server: Server, keys: Keys, planner: str) -> Lease | None:
         except WatchError:
             return None  # another planner was faster
     return Lease(server, keys, token, value)
+
+
+def _token(value: bytes | None) -> int:
+    """Return the token in the value of the `planner` key; 0 if there is none, or it is damaged."""
+    try:
+        return 0 if value is None else int(json.loads(value)["token"])
+    except DAMAGED:
+        return 0
 
 
 class Publisher:

@@ -7,8 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store.backends.redis.server import Server
-from sadp_dist.store.backends.redis.state import REMOVED, START, Keys, Meta, download, entry_number, holder
+from sadp_dist.store.backends.redis.server import Server, Unreadable
+from sadp_dist.store.backends.redis.state import (
+    DAMAGED,
+    REMOVED,
+    START,
+    Keys,
+    Meta,
+    download,
+    entry_number,
+    holder,
+)
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine.service import Service
 from sadp_dist.store.engine.snapshot import Snapshot
@@ -104,7 +113,13 @@ class Replica:
         snapshot = download(self._server, self.keys, self.meta)
         if snapshot is None:
             return False
-        self.service = Service.from_snapshot(snapshot)
+        try:
+            self.service = Service.from_snapshot(snapshot)
+        except DAMAGED as error:
+            raise Unreadable(
+                f"the snapshot of run {self._run!r} at {self._server.address} is damaged ({error!r}): remove "
+                "the run with sadp-dist rm and go on from its last checkpoint with --resume"
+            ) from None
         self.position, self.read = self.meta.position, 0
         self.ready.clear()
         return True

@@ -25,6 +25,10 @@ class NoAnswer(Unreachable):
     """No server answers at the address."""
 
 
+class Unreadable(StoreUnavailable):
+    """What Redis has of a run is damaged, or of another release."""
+
+
 class Server:
     """A client of one server, for any number of threads.
 
@@ -104,9 +108,12 @@ class Directory:
         self._server = Server(address)
 
     def names(self) -> list[str]:
-        """Return all names in alphabetical order."""
-        with self._server.faults():
-            return sorted(name.decode() for name in self._server.redis.smembers(RUNS))
+        """Return all names of runs in alphabetical order."""
+        return sorted(name.decode() for name in self._members() if _is_name(name))
+
+    def damaged(self) -> list[str]:
+        """Return what another client has added that is no name, as it is shown, in alphabetical order."""
+        return sorted(shown_name(name) for name in self._members() if not _is_name(name))
 
     def add(self, run: str) -> None:
         """Add a name; adding it twice is harmless."""
@@ -114,11 +121,30 @@ class Directory:
             self._server.redis.sadd(RUNS, run)
 
     def remove(self, run: str) -> None:
+        """Remove a name, or what `damaged` shows."""
+        found = [name for name in self._members() if shown_name(name) == run]
         with self._server.faults():
-            self._server.redis.srem(RUNS, run)
+            self._server.redis.srem(RUNS, run, *found)
 
     def close(self) -> None:
         self._server.close()
+
+    def _members(self) -> set[bytes]:
+        with self._server.faults():
+            found: set[bytes] = self._server.redis.smembers(RUNS)
+        return found
+
+
+def shown_name(name: bytes) -> str:
+    """Return a member of `RUNS` as text; bytes that are not UTF-8 are escaped."""
+    return name.decode(errors="backslashreplace")
+
+
+def _is_name(name: bytes) -> bool:
+    try:
+        return bool(name.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _meaning(error: exceptions.RedisError, address: Address) -> Exception:
@@ -133,6 +159,11 @@ def _meaning(error: exceptions.RedisError, address: Address) -> Exception:
         return UsageError(
             f"the Redis user at {address} may not do what the store needs ({text}); "
             "see docker/redis.conf for the required rights"
+        )
+    if text.startswith("WRONGTYPE"):
+        return Unreadable(
+            f"a key of sadp_dist at {address} holds another kind of value, as another client has overwritten "
+            "it: remove the run with sadp-dist rm"
         )
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthenticationWrongNumberOfArgsError):
         return UsageError(

@@ -6,6 +6,8 @@ A snapshot is uploaded in pieces, and made current in one transaction.
 from __future__ import annotations
 
 import json
+import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +18,8 @@ from urllib.parse import quote
 from redis.client import Pipeline
 from redis.exceptions import WatchError
 
-from sadp_dist.errors import StoreUnavailable, UsageError
-from sadp_dist.store.backends.redis.server import Server
+from sadp_dist.errors import UsageError
+from sadp_dist.store.backends.redis.server import Server, Unreadable
 from sadp_dist.store.engine.service import Service
 from sadp_dist.store.engine.snapshot import NotKnownHere, Snapshot
 
@@ -30,6 +32,8 @@ PIECE = 4 << 20
 UNUSED_FOR = 3600
 """Seconds after which Redis deletes a snapshot that was uploaded but never made current."""
 START = "0-0"
+DAMAGED = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+"""What reading JSON raises that another client has written."""
 
 
 class Keys:
@@ -67,7 +71,7 @@ class Keys:
         try:
             fields = json.loads(raw)
             log, snapshot = fields.get("log", fields.get("generation")), fields["snapshot"]
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except DAMAGED:
             return []
         return [self.log(log), self.shards(log), self.snapshot(snapshot)]
 
@@ -75,10 +79,6 @@ class Keys:
 def shard_field(epoch: int, rank: int, world_size: int, piece: int) -> str:
     """The field of the hash of shards that has one piece of a shard."""
     return f"{epoch}:{world_size}:{rank}:{piece}"
-
-
-class Unreadable(StoreUnavailable):
-    """A run in Redis that this release cannot read."""
 
 
 def new_name() -> str:
@@ -130,13 +130,26 @@ class Meta:
         try:
             fields = json.loads(data)
             version = fields.pop("version")
-            if version == VERSION:
-                return cls(**fields)
-        except (ValueError, AttributeError, KeyError, TypeError):
+            if version == VERSION and (meta := cls(**fields))._possible:
+                return meta
+        except DAMAGED:
             pass
         raise Unreadable(
             f"a run in this Redis is damaged or of another release of sadp_dist (version {version!r}, here "
             f"{VERSION}): use that release, or remove the run with sadp-dist rm"
+        )
+
+    @property
+    def _possible(self) -> bool:
+        """Whether every field has a value that a planner may write."""
+        size, method = self.facts.get("dataset_size"), self.facts.get("pruning.method")
+        return (
+            all(isinstance(text, str) for text in (self.run, self.log, self.snapshot, self.position))
+            and all(type(number) is int for number in (self.token, self.pieces, size, self.epoch or 0))
+            and isinstance(method, str | None)
+            and math.isfinite(self.created)
+            and math.isfinite(self.saved)
+            and re.fullmatch(r"\d{1,20}-\d{1,20}", self.position) is not None
         )
 
     @property
@@ -152,8 +165,19 @@ def entry_number(entry: str) -> tuple[int, int]:
 
 
 def holder(value: bytes | None) -> str | None:
-    """Return the name of the planner in the value of a lease; None if there is no lease."""
-    return None if value is None else str(json.loads(value)["planner"])
+    """Return the name of the planner in the value of a lease; None without a lease, or if it is damaged."""
+    try:
+        return None if value is None else str(json.loads(value)["planner"])
+    except DAMAGED:
+        return None
+
+
+def missing_ranks(status: bytes | None, epoch: int, world_size: int) -> tuple[int, ...]:
+    """Return the ranks that a planner waits for, from the value of `Keys.status`."""
+    try:
+        return tuple(map(int, json.loads(status or b"{}").get(f"{epoch}:{world_size}", ())))
+    except DAMAGED:
+        return ()
 
 
 class Changed(Exception):
@@ -182,7 +206,7 @@ def download(server: Server, keys: Keys, meta: Meta) -> Snapshot | None:
     """Return the snapshot that `meta` names; None if it has just been replaced.
 
     Raises:
-        StoreUnavailable: it is damaged.
+        Unreadable: it is damaged.
     """
     found: list[bytes] = []
     for number in range(meta.pieces):
@@ -193,9 +217,9 @@ def download(server: Server, keys: Keys, meta: Meta) -> Snapshot | None:
     try:
         return Snapshot.from_bytes(b"".join(found), f"the snapshot of run {meta.run!r} at {server.address}")
     except NotKnownHere as error:
-        raise StoreUnavailable(str(error)) from None
+        raise Unreadable(str(error)) from None
     except UsageError as error:
-        raise StoreUnavailable(
+        raise Unreadable(
             f"{error}: remove the run with sadp-dist rm and go on from its last checkpoint with --resume"
         ) from None
 
