@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sadp_dist.store.backends.redis.state import Keys, Meta
 from tests.faults.case import BOUNDARY, MIDDLE, Case, Outcome, break_in
 from tests.faults.job import Job
 from tests.store.redis_server import RedisServer
@@ -53,6 +54,14 @@ def lead_again(redis: RedisServer) -> None:
         client.replicaof("NO", "ONE")
 
 
+def delete(redis: RedisServer, name: str) -> None:
+    keys = Keys("job")
+    with redis.client() as client:
+        meta = Meta.unpack(client.get(keys.meta))
+        assert meta is not None
+        assert client.delete(keys.meta if name == "meta" else keys.snapshot(meta.snapshot))
+
+
 @contextmanager
 def power_cut(redis: RedisServer) -> Iterator[None]:
     """The machine goes off before the last second of the AOF is on the disk."""
@@ -81,6 +90,8 @@ FAULTS: dict[str, Fault] = {
         lambda redis: redis.configure(min_replicas_to_write=1),
         lambda redis: redis.configure(min_replicas_to_write=0),
     ),
+    "a client deletes the run's `meta`": lasting(0, lambda redis: delete(redis, "meta"), passes),
+    "a client deletes the run's snapshot": lasting(0, lambda redis: delete(redis, "snapshot"), passes),
 }
 
 

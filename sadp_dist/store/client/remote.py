@@ -194,6 +194,7 @@ class RemoteStore(Store):
                 if time.monotonic() >= deadline:
                     raise StoreUnavailable(self._missing(epoch, world_size, answer))
                 waits = pauses()
+                asked = bool(answer.ranks) or answer.planner is None  # else the shard may have been lost
             except Unreachable as problem:
                 asked = False
                 pause = next(waits)

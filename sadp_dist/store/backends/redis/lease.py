@@ -20,7 +20,7 @@ from typing import Any
 
 from redis import exceptions
 from redis.client import Pipeline
-from redis.exceptions import WatchError
+from redis.exceptions import OutOfMemoryError, WatchError
 
 from sadp_dist.selection.plan import Shard
 from sadp_dist.store.backends.redis.log import Replica
@@ -61,8 +61,8 @@ class Lease:
     """
 
     def __init__(self, server: Server, keys: Keys, token: int, value: bytes) -> None:
-        self.token = token
-        self._server, self._keys, self._value = server, keys, value
+        self.token, self.value = token, value
+        self._server, self._keys = server, keys
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="sadp_dist lease", daemon=True)
         self._thread.start()
@@ -105,7 +105,7 @@ class Lease:
 
     def _compare(self, pipe: Pipeline, key: str) -> None:
         pipe.watch(key)
-        if pipe.get(key) != self._value:
+        if pipe.get(key) != self.value:
             self._over.set()
             raise LeaseLost
 
@@ -184,6 +184,51 @@ class Publisher:
         if planned or replica.read > max(LOG_LIMIT, snapshot):
             self._save()
 
+    def look(self) -> None:
+        """Compare the run's keys with memory, and write again what is missing.
+
+        Raises:
+            Changed: the meta is missing, too, or another process changed the run.
+        """
+        replica = self._replica
+        assert replica.meta is not None
+        with self._server.redis.pipeline() as pipe:
+            pipe.get(replica.keys.meta)
+            pipe.hkeys(replica.keys.snapshot(replica.meta.snapshot))
+            pipe.get(replica.keys.status)
+            raw, pieces, status = pipe.execute()
+        if raw != replica.raw:
+            raise Changed
+        if status is None and self._waits:
+            self._waits = None
+            self._publish()
+        if len(pieces) < replica.meta.pieces:
+            self._save()
+            self._say(f"{self._server.address} had lost the snapshot; wrote it again")
+
+    def make_room(self) -> None:
+        """Free what the state in memory makes superfluous: a Redis without memory refuses a new snapshot.
+
+        The log goes up to the last entry that was applied, and with it the latest snapshot: without one,
+        nobody takes the rest of the log for the whole. Until the next snapshot, this planner's memory has the
+        only state of the run. Redis refuses none of these commands for memory.
+        """
+        replica = self._replica
+        assert replica.meta is not None
+        meta, log = replica.meta, replica.keys.log(replica.meta.log)
+        applied = entry_number(replica.position) > meta.entry
+        old = self._shards_of_old_plans()
+
+        def commands(pipe: Pipeline) -> None:
+            if applied:
+                pipe.unlink(replica.keys.snapshot(meta.snapshot))
+                pipe.xtrim(log, minid=_after(replica.position), approximate=False)
+            if old:
+                pipe.hdel(replica.keys.shards(meta.log), *old)
+
+        if applied or old:
+            self.write(commands)
+
     def write(self, commands: Callable[[Pipeline], object]) -> None:
         """Write in one transaction."""
         try:
@@ -226,7 +271,11 @@ class Publisher:
         service, meta = replica.service, replica.meta
         assert service is not None and meta is not None
         log, published = replica.keys.log(meta.log), replica.keys.shards(meta.log)
-        name, number = upload(self._server, replica.keys, service)
+        try:
+            name, number = upload(self._server, replica.keys, service)
+        except OutOfMemoryError:
+            self.make_room()
+            name, number = upload(self._server, replica.keys, service)
         meta = replace(
             meta,
             snapshot=name,
@@ -235,17 +284,25 @@ class Publisher:
             saved=time.time(),
             epoch=service.engine.latest_epoch,
         )
-        old = [
-            field
-            for field in self._server.redis.hkeys(published)
-            if not service.engine.has_plan(int(field.split(b":")[0]))
-        ]
+        old = self._shards_of_old_plans()
 
         def also(pipe: Pipeline) -> None:
-            milliseconds, count = entry_number(replica.position)
-            pipe.xtrim(log, minid=f"{milliseconds}-{count + 1}", approximate=False)
+            pipe.xtrim(log, minid=_after(replica.position), approximate=False)
             if old:
                 pipe.hdel(published, *old)
 
         replica.raw = make_current(self._server, replica.keys, meta, replica.raw, also, self._lease.guard)
         replica.meta, replica.read = meta, 0
+
+    def _shards_of_old_plans(self) -> list[bytes]:
+        """The fields of the hash of shards that no rank asks for any more."""
+        replica = self._replica
+        assert replica.service is not None and replica.meta is not None
+        fields: list[bytes] = self._server.redis.hkeys(replica.keys.shards(replica.meta.log))
+        return [f for f in fields if not replica.service.engine.has_plan(int(f.split(b":")[0]))]
+
+
+def _after(entry: str) -> str:
+    """Return the smallest id of an entry after one."""
+    milliseconds, count = entry_number(entry)
+    return f"{milliseconds}-{count + 1}"

@@ -45,6 +45,7 @@ class Replica:
     Args:
         server: where the log is.
         run: name of the run.
+        leads: the planner's own. Without a snapshot in Redis, its memory has the only whole state.
 
     Attributes:
         keys: of the run.
@@ -57,8 +58,8 @@ class Replica:
             publishes them clears the list.
     """
 
-    def __init__(self, server: Server, run: str) -> None:
-        self._server, self._run, self.keys = server, run, Keys(run)
+    def __init__(self, server: Server, run: str, leads: bool = False) -> None:
+        self._server, self._run, self.keys, self._leads = server, run, Keys(run), leads
         self.forget()
 
     def forget(self) -> None:
@@ -89,7 +90,7 @@ class Replica:
                 if last:
                     return
             self.service = None
-        raise Unreachable(f"run {self._run!r} at {self._server.address} is replaced again and again")
+        raise no_snapshot(self._run, self._server)
 
     def fold(self, entries: Entries) -> None:
         """Apply the entries that follow `position`."""
@@ -130,7 +131,8 @@ class Replica:
         with self._server.redis.pipeline() as pipe:  # one transaction: what is read was not trimmed before
             pipe.get(self.keys.meta)
             pipe.xrange(self.keys.log(self.meta.log), f"({self.position}", count=self.count)
-            self.raw, entries = pipe.execute()
+            pipe.hkeys(self.keys.snapshot(self.meta.snapshot))
+            self.raw, entries, pieces = pipe.execute()
         meta = Meta.unpack(self.raw)
         if meta is None:
             raise missing_run(self.raw, self._run, self._server)
@@ -138,6 +140,8 @@ class Replica:
             return None
         if meta.snapshot != self.meta.snapshot:
             self.meta, self.read = meta, 0
+        elif len(pieces) < meta.pieces and not self._leads:
+            raise no_snapshot(self._run, self._server)  # the planner may have trimmed beyond `position`
         found: Entries = entries
         return found
 
@@ -187,6 +191,14 @@ def missing_run(raw: bytes | None, run: str, server: Server) -> Exception:
         return StoreUnavailable(f"run {run!r} has been removed from {server.address}")
     return Unreachable(
         f"{server.address} has no run {run!r}; if it was restarted empty, the run's planner brings it back"
+    )
+
+
+def no_snapshot(run: str, server: Server) -> Unreachable:
+    """Return the error for a run whose snapshot is not in Redis."""
+    return Unreachable(
+        f"the snapshot of run {run!r} is missing at {server.address}; the planner that has the run in memory "
+        "writes it again"
     )
 
 

@@ -11,19 +11,19 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from redis.client import Pipeline
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store.backends.redis.lease import TTL, Lease, LeaseLost, Publisher, acquire
-from sadp_dist.store.backends.redis.log import Entries, Replica
+from sadp_dist.store.backends.redis.log import Entries, Replica, no_snapshot
 from sadp_dist.store.backends.redis.server import Directory, Server
-from sadp_dist.store.backends.redis.state import REMOVED, Changed, Meta, begin, new_name
+from sadp_dist.store.backends.redis.state import REMOVED, Changed, Meta, begin, has_snapshot, new_name
 from sadp_dist.store.connection import Unreachable, pauses
 
 POLL = 0.25
 """Seconds between checks for the lease and for a request to stop."""
 LOOK = 1.0
-"""Seconds between checks for a planner outside the job, if that one has priority."""
+"""Seconds between checks for a planner outside the job, if that one has priority, and for the run's keys."""
 
 
 class IdleRun:
@@ -60,6 +60,7 @@ class Planner:
     Attributes:
         failure: why the planner has ended, if something went wrong.
         idle: the run as the planner left it, if the planner ended because the run was idle.
+        trouble: why the planner has come no further since its last success, if Redis is why.
     """
 
     def __init__(
@@ -74,16 +75,19 @@ class Planner:
     ) -> None:
         self._server, self._run, self._outside, self._yields = server, run, outside, yields
         self._idle_after, self._say = idle_after, lambda line: say(f"run {run}: {line}")
-        self._replica, self._directory = Replica(server, run), Directory(server.address)
+        self._replica, self._directory = Replica(server, run, leads=True), Directory(server.address)
         self._keys = self._replica.keys
         self._name = f"{title} at {socket.gethostname()}:{os.getpid()}"
         self._lease: Lease | None = None
+        self._last: Lease | None = None  # the latest that this planner had
+        self._waits = pauses()
         self._process: str | None = None  # of Redis, when the log was last known to be complete
         self._looked, self._yielding = -LOOK, False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._plan_on, name="sadp_dist planner", daemon=True)
         self.failure: Exception | None = None
         self.idle: IdleRun | None = None
+        self.trouble: Unreachable | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -125,15 +129,12 @@ class Planner:
                 self._server.close()
 
     def _take_turns(self) -> None:
-        waits, trouble = pauses(), False
         while not self._stopped.is_set() and self.idle is None:
             try:
                 with self._server.faults():
                     lease = self._lease or self._take_lease()
-                    if trouble:
-                        self._say(f"{self._server.address} is back")
-                    waits, trouble = pauses(), False
                     if lease is None:
+                        self._recover()
                         self._stopped.wait(POLL)
                         continue
                     self._lead(lease)
@@ -143,24 +144,64 @@ class Planner:
             except Changed:
                 continue
             except Unreachable as problem:
-                if not trouble:
+                if self.trouble is None:
                     self._say(f"{problem}; still trying")
-                trouble = True
-                self._stopped.wait(next(waits))
+                self.trouble = problem
+                self._stopped.wait(next(self._waits))
+
+    def _recover(self) -> None:
+        if self.trouble is not None:
+            self._say(f"{self._server.address} is back")
+            self.trouble, self._waits = None, pauses()
 
     def _take_lease(self) -> Lease | None:
         """Take the lease, if no other planner has it or has priority."""
+        try:
+            return self._try_lease()
+        except OutOfMemoryError:
+            self._make_room()
+            return self._try_lease()
+
+    def _try_lease(self) -> Lease | None:
         if self._should_yield():
             return None
-        there = self._server.redis.get(self._keys.meta) is not None
+        there = self._is_there()
         if not there and self._replica.service is None:
             return None  # Redis lost the run; a planner that has it in memory needs the lease
         self._lease = acquire(self._server, self._keys, self._name)
+        self._last = self._lease or self._last
         if self._lease is None and there:
             self._replica.forget()  # another planner continues, and the state in memory grows old
         if self._lease is not None:
             self._say("took over")
         return self._lease
+
+    def _is_there(self) -> bool:
+        """Whether Redis has the run, to continue from.
+
+        Raises:
+            Unreachable: it has the run without its snapshot, and another planner had it last.
+        """
+        while True:
+            raw = self._server.redis.get(self._keys.meta)
+            meta = Meta.unpack(raw)
+            if meta is None or has_snapshot(self._server, self._keys, meta):
+                return raw is not None
+            if raw == self._server.redis.get(self._keys.meta):  # else the snapshot has just been replaced
+                break
+        if self._replica.service is None or not self._had_it_last():
+            self._replica.forget()
+            raise no_snapshot(self._run, self._server)
+        return False
+
+    def _had_it_last(self) -> bool:
+        return self._last is not None and self._server.redis.get(self._keys.planner) == self._last.value
+
+    def _make_room(self) -> None:
+        """Make room for a lease that Redis refuses for memory, if nobody has had the run since."""
+        if self._last is not None and self._replica.service is not None and self._had_it_last():
+            self._replica.follow()
+            Publisher(self._server, self._replica, self._last, self._say).make_room()
 
     def _let_go(self) -> None:
         lease, self._lease = self._lease, None
@@ -172,12 +213,24 @@ class Planner:
         """Plan until it is time to stop, another planner has priority, or the run is idle."""
         self._catch_up(lease)
         publisher = Publisher(self._server, self._replica, lease, self._say)
+        try:
+            self._plan(lease, publisher)
+        except OutOfMemoryError:
+            publisher.make_room()
+            raise
+
+    def _plan(self, lease: Lease, publisher: Publisher) -> None:
         group = self._join(lease, publisher)
         publisher.settle(time.perf_counter())
-        heard = time.monotonic()
+        publisher.look()
+        heard = looked = time.monotonic()
         while not self._stopped.is_set() and not self._should_yield():
             lease.check()
             entries = self._read(group)
+            self._recover()
+            if time.monotonic() > looked + LOOK:
+                publisher.look()
+                looked = time.monotonic()
             start = time.perf_counter()
             if entries:
                 heard = time.monotonic()
@@ -222,9 +275,11 @@ class Planner:
         """Write the run to Redis again, with a new log, so that the ranks notice."""
         replica = self._replica
         assert replica.service is not None
-        process = self._server.process
+        process, old = self._server.process, replica.raw
         self._directory.add(self._run)
         replica.meta, replica.raw = begin(self._server, self._keys, replica.service, over, lease.guard)
+        if over is None and old is not None:  # the meta alone was lost
+            self._server.redis.unlink(*self._keys.named_in(old))
         replica.position, replica.read = replica.meta.position, 0
         self._process = process
         self._say(f"{self._server.address} may have lost part of the run; wrote it again")

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from redis.client import Pipeline
-from redis.exceptions import WatchError
+from redis.exceptions import OutOfMemoryError, WatchError
 
 from sadp_dist.errors import UsageError
 from sadp_dist.store.backends.redis.server import Server, Unreadable
@@ -194,12 +194,21 @@ def pieces(data: bytes) -> Iterator[memoryview]:
 def upload(server: Server, keys: Keys, service: Service) -> tuple[str, int]:
     """Upload a snapshot under a new name, for `make_current`; return the name and the number of pieces."""
     name, number = new_name(), 0
-    for number, piece in enumerate(pieces(service.snapshot().to_bytes()), start=1):
-        with server.redis.pipeline() as pipe:
-            pipe.hset(keys.snapshot(name), str(number - 1), piece)
-            pipe.expire(keys.snapshot(name), UNUSED_FOR)
-            pipe.execute()
+    try:
+        for number, piece in enumerate(pieces(service.snapshot().to_bytes()), start=1):
+            with server.redis.pipeline() as pipe:
+                pipe.hset(keys.snapshot(name), str(number - 1), piece)
+                pipe.expire(keys.snapshot(name), UNUSED_FOR)
+                pipe.execute()
+    except OutOfMemoryError:  # what is there takes the memory that the next try needs
+        server.redis.unlink(keys.snapshot(name))
+        raise
     return name, number
+
+
+def has_snapshot(server: Server, keys: Keys, meta: Meta) -> bool:
+    """Whether every piece of the snapshot that `meta` names is in Redis."""
+    return len(server.redis.hkeys(keys.snapshot(meta.snapshot))) >= meta.pieces
 
 
 def download(server: Server, keys: Keys, meta: Meta) -> Snapshot | None:
