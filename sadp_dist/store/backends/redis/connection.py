@@ -93,6 +93,8 @@ class RedisConnection(Connection):
                 self._planner.check()
             now = time.monotonic()
             if now >= deadline:
+                if self._planner is not None and self._planner.trouble is not None:
+                    raise Unreachable(str(self._planner.trouble))
                 planner = holder(lease) or (outside or b"").decode(errors="replace") or None
                 return Waiting(missing_ranks(status, epoch, world_size), planner)
             pause = min(max(FIRST_LOOK, (now - self._asked) / 10), LONGEST_LOOK)

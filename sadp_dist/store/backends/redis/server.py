@@ -178,6 +178,11 @@ def _meaning(error: exceptions.RedisError, address: Address) -> Exception:
     for word, reason in _PASSING_WORDS.items():
         if word in text:
             return Unreachable(f"{address} {reason}")
+    if isinstance(error, exceptions.ConnectionError) and "closed by server" in text:
+        return NoAnswer(
+            f"{address} closed the connection before its answer was complete: it has gone down, or its "
+            "client-output-buffer-limit for normal clients is too small for a run (0 0 0 is the default)"
+        )
     if isinstance(error, exceptions.ConnectionError):
         return NoAnswer(f"{address} cannot be reached ({text})")
     return StoreUnavailable(f"{address} refused what the store needs, Redis 6.2 or later ({text})")
