@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import statistics
 import time
+import warnings
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 OLDEST = (6, 2)
 BYTES_OF_AN_EXAMPLE = 200
 """The most that a run needs in Redis per example; docker/redis.conf has the same number."""
+LEAST = 2**30
+"""Bytes of maxmemory that are advised for small runs."""
 SLOW = 0.1
 """Seconds of a round trip above which the start of an epoch is noticeably slower."""
 SKEW = 5.0
@@ -109,7 +112,8 @@ def eviction(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, 
 
 @check(
     "Redis memory",
-    "A run needs up to 200 bytes per example. If the memory is full, training waits until there is space.",
+    "A run needs up to 200 bytes per example. If the memory is full, training waits until there is space. "
+    "Without `maxmemory`, Redis takes memory until its machine has none.",
     "`redis-cli -h HOST -p PORT config set maxmemory 4gb`, and the same in its redis.conf; or remove runs "
     "with `sadp-dist rm`.",
     applies=_is_redis,
@@ -127,7 +131,14 @@ def memory(options: DoctorOptions) -> tuple[Status, str] | tuple[Status, str, st
     of = "maxmemory" if info["maxmemory"] else "the machine's memory"
     found = f"{runs} need {size(needed)} of {size(limit)} ({of}); {size(used)} are in use"
     if max(needed, used) <= limit or not limit:
-        return Status.OK, found
+        if info["maxmemory"]:
+            return Status.OK, found
+        found += "; there is no maxmemory: while no planner runs, pushed scores can take all of it"
+        return (
+            Status.WARNING,
+            found,
+            _cli(options, f"config set maxmemory {max(2 * needed, LEAST) // 2**20}mb"),
+        )
     if not info["maxmemory"]:
         return Status.BROKEN, found, "Use a machine with more memory, or remove runs with `sadp-dist rm`."
     return (
@@ -184,7 +195,10 @@ def _test_run(url: str, run: str) -> None:
     from sadp_dist.store import connect
 
     pruning = PruningConfig(ratio=0.5, epochs=2)
-    with connect(url, run, 16, pruning, planner="rank0", timeout=TIMEOUT) as store:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other checks say more of them
+        store = connect(url, run, 16, pruning, planner="rank0", timeout=TIMEOUT)
+    with store:
         shard = store.plan(0, 0, 1)
         store.push(shard.indices, shard.weights, epoch=0)
         store.flush()

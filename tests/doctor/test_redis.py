@@ -57,7 +57,7 @@ def test_over_tls(tmp_path):
 
 
 def test_without_persistence_and_with_eviction(plain):
-    plain.configure(appendonly="no", maxmemory_policy="allkeys-lru")
+    plain.configure(appendonly="no", maxmemory_policy="allkeys-lru", maxmemory=0)
     answer = look_at(plain.url)
     assert answer.status == 0
     assert answer.states["Redis persistence"] == answer.states["Redis eviction"] == "warning"
@@ -81,6 +81,16 @@ def test_what_doctor_tells_to_type_mends_it(plain):
             client.execute_command(*mend.split("`")[1].split()[5:])
     well = look_at(plain.url, "--dataset-size", "1000000")
     assert well.states == dict.fromkeys(QUICK, "ok"), well.found
+
+
+def test_without_a_limit_of_its_memory(plain):
+    plain.configure(maxmemory=0)
+    answer = look_at(plain.url, only=("Redis memory",))
+    assert (answer.status, answer.states) == (0, {"Redis memory": "warning"})
+    assert "there is no maxmemory" in answer.found["Redis memory"]
+    with plain.client() as client:
+        client.execute_command(*answer.mend["Redis memory"].split("`")[1].split()[5:])
+    assert look_at(plain.url, only=("Redis memory",)).states == {"Redis memory": "ok"}
 
 
 def test_memory_for_the_runs_that_are_there(plain):

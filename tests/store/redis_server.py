@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 
+ENOUGH = 8 << 30
 USER, PASSWORD = "sadp_dist", "correct-horse/battery@staple:"
 
 
@@ -37,7 +38,7 @@ class RedisServer:
         aof: keep every write in a file, so that `kill` and `start` lose nothing acknowledged.
         conf: a file to start with, such as docker/redis.conf; the password's place in it is filled.
         tls: serve TLS alone, with a certificate for `host` of an own authority (`ca_file`).
-        maxmemory: bytes after which writes are refused; 0 is no limit.
+        maxmemory: bytes after which writes are refused; 0 is no limit. None: as `conf` says, or enough.
         replica_of: another server, of which this one is a read-only copy.
         cluster: be a node of one, which `form_cluster` makes.
         host: the address it listens at.
@@ -52,7 +53,7 @@ class RedisServer:
         aof: bool = False,
         conf: Path | None = None,
         tls: bool = False,
-        maxmemory: int = 0,
+        maxmemory: int | None = None,
         replica_of: RedisServer | None = None,
         cluster: bool = False,
         host: str = "127.0.0.1",
@@ -70,7 +71,9 @@ class RedisServer:
             password_hash = hashlib.sha256(PASSWORD.encode()).hexdigest()
             (folder / "redis.conf").write_text(conf.read_text().replace("PASSWORD_SHA256", password_hash))
             self._command.append(str(folder / "redis.conf"))
-        self._set(bind=host, dir=folder, maxmemory=maxmemory, **{"maxmemory-policy": "noeviction"})
+        self._set(bind=host, dir=folder, **{"maxmemory-policy": "noeviction"})
+        if maxmemory is not None or conf is None:
+            self._set(maxmemory=ENOUGH if maxmemory is None else maxmemory)
         self._set(**{"protected-mode": "no"})  # else a host that is not the loopback refuses everybody
         self._set(**({"tls-port": self.port, "port": 0} if tls else {"port": self.port}))
         if conf is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -17,7 +18,7 @@ from sadp_dist.store.backends.redis.state import Keys, Meta
 from sadp_dist.store.connection import Unreachable
 from sadp_dist.store.engine.frames import Frame
 from sadp_dist.store.engine.run import Records, Run
-from tests.store.redis_server import RedisServer, ServeProcess, until
+from tests.store.redis_server import ENOUGH, RedisServer, ServeProcess, until
 
 N = 4000
 PRUNING = PruningConfig(ratio=0.5, epochs=4, seed=3)
@@ -173,3 +174,21 @@ def test_a_connection_that_redis_cuts_for_its_output_buffer_is_named(tmp_path):
         with pytest.raises(StoreUnavailable, match="client-output-buffer-limit") as stopped:
             store.plan(1, 0, 1)
         assert "\n" not in str(stopped.value)
+
+
+def test_connect_warns_of_settings_that_can_cost_scores_or_memory(redis):
+    def warned() -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            connect(redis.url, "settings", N, PRUNING, planner="server").close()
+        return [str(warning.message) for warning in caught]
+
+    assert warned() == []
+    try:
+        redis.configure(maxmemory_policy="volatile-lru")
+        assert "maxmemory-policy volatile-lru" in " ".join(warned())
+        redis.configure(maxmemory_policy="noeviction", maxmemory=0)
+        (line,) = warned()
+        assert "no maxmemory" in line and "\n" not in line
+    finally:
+        redis.configure(maxmemory_policy="noeviction", maxmemory=ENOUGH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any, TypeVar
@@ -39,6 +40,7 @@ FACTS = ("state", "since", "dataset_size", "method", "epoch", "epochs", "created
 NOTHING: dict[str, Any] = dict.fromkeys(FACTS)
 NO_NAME = "not the name of a run: another client has written it to sadp_dist:runs; sadp-dist rm removes it"
 NO_LEASE = "its lease is damaged: another client has overwritten it; the next planner writes it again"
+NO_EVICTION = "noeviction"
 LOOK = 0.05
 """Seconds between checks whether another rank has begun the run."""
 BEGINNING_FOR = 30.0
@@ -57,8 +59,10 @@ def connect(url: str, run: Run, options: StoreOptions) -> RedisConnection:
     meta = _join(server, run)
     with closing(Directory(server.address)) as directory:
         _patiently(lambda: directory.add(run.name))
-    planner = None
-    if options.planner != "server" and _rank() == 0:
+    planner, rank = None, _rank()
+    if rank == 0:
+        _warn_of_settings(server)
+    if options.planner != "server" and rank == 0:
         planner = Planner(server, run.name, "rank 0", yields=options.planner == "auto")
         planner.start()
     return RedisConnection(server, meta, planner)
@@ -112,6 +116,30 @@ def _patiently(call: Callable[[], T]) -> T:
         if isinstance(problem, Unreachable):
             raise StoreUnavailable(str(problem)) from problem
         raise
+
+
+def _warn_of_settings(server: Server) -> None:
+    """Warn of settings of the server that can cost scores, or its machine's memory."""
+
+    def settings() -> dict[str, Any]:
+        with server.faults():
+            found: dict[str, Any] = server.redis.info("memory")
+        return found
+
+    found = _patiently(settings)
+    policy = found.get("maxmemory_policy", NO_EVICTION)
+    if policy != NO_EVICTION:
+        warnings.warn(
+            f"{server.address} has maxmemory-policy {policy}: once its memory is full, it deletes scores and "
+            f"plans; set {NO_EVICTION}, as docker/redis.conf does",
+            stacklevel=3,
+        )
+    if found.get("maxmemory") == 0:
+        warnings.warn(
+            f"{server.address} has no maxmemory: while no planner runs, pushed scores can take all of its "
+            "machine's memory; set one, as docker/redis.conf does",
+            stacklevel=3,
+        )
 
 
 def _join(server: Server, run: Run) -> Meta:
