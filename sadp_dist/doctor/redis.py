@@ -65,7 +65,7 @@ def reached(options: DoctorOptions) -> tuple[Status, str]:
 @check(
     "Redis version",
     "The store requires Redis 6.2 or later, or Valkey.",
-    "`sudo apt-get install redis-server`, or use the image `redis:7`.",
+    "`sudo apt-get install redis-server`, or use the image `redis:7.4`.",
     applies=_is_redis,
     needs=("Redis reached",),
 )

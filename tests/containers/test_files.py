@@ -82,6 +82,19 @@ def test_only_the_pages_and_what_a_cluster_needs_are_published_and_by_default_to
         assert port.startswith(("127.0.0.1:", "${BIND:-127.0.0.1}:"))
 
 
+def test_every_service_is_without_privileges_and_its_log_has_an_end():
+    services = compose("compose.yaml")["services"] | compose("trainer.yaml")["services"]
+    added = {name: service["cap_add"] for name, service in services.items() if "cap_add" in service}
+    assert added == {"redis": ["CHOWN", "SETUID", "SETGID"]}
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert "mem_limit" in service or name in ("data", "trainer"), name
+        assert service.get("read_only") or service["image"].startswith("${IMAGE"), name
+        assert re.search(r"(:v?\d+\.\d+[.\d]*|sadp_dist\})$", service["image"]), name
+
+
 def test_the_dashboard_shows_images_where_there_are_some_and_starts_without(tmp_path):
     dashboard = compose("compose.yaml")["services"]["dashboard"]
     shell = [part.replace("$$", "$") for part in dashboard["entrypoint"]]

@@ -17,7 +17,7 @@ from tests.launch.conftest import ROOT
 
 Part = dict[str, Any]
 PARTS: list[Part] = list(yaml.safe_load_all((ROOT / "launch" / "kubernetes.yaml").read_text()))
-IMAGES = {"sadp_dist", "redis:7"}
+IMAGES = {"sadp_dist", "redis:7.4"}
 
 
 def one(kind: str, name: str) -> Part:
