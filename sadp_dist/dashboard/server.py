@@ -15,6 +15,7 @@ from collections.abc import Callable
 import uvicorn
 from starlette.types import ASGIApp
 
+from sadp_dist.dashboard.connections import BACKLOG, LimitedConnection, SaysOnce
 from sadp_dist.dashboard.open_runs import Runs
 from sadp_dist.errors import StoreUnavailable, UsageError
 
@@ -49,6 +50,10 @@ async def _serve(app: ASGIApp, runs: Runs, listener: socket.socket, say: Callabl
         app,
         log_level="error",
         access_log=False,
+        http=LimitedConnection,
+        ws="none",
+        timeout_keep_alive=5,
+        backlog=BACKLOG,
         server_header=False,
         lifespan="off",
         timeout_graceful_shutdown=1,
@@ -57,6 +62,7 @@ async def _serve(app: ASGIApp, runs: Runs, listener: socket.socket, say: Callabl
         await runs.list()
     except StoreUnavailable as error:
         warnings.warn(f"{error}; the page shows the runs when the store can be reached", stacklevel=1)
+    asyncio.get_running_loop().set_exception_handler(SaysOnce(lambda line: warnings.warn(line, stacklevel=1)))
     host, port = listener.getsockname()[:2]
     say(f"dashboard of {runs.name}: http://{f'[{host}]' if ':' in host else host}:{port}")
     _on_signals(lambda: None)  # uvicorn has its own handlers, and repeats the signal at its end
@@ -78,7 +84,7 @@ def _on_signals(call: Callable[[], None]) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     family, address = _addresses(host)[0]
     try:
-        listener = socket.create_server((address, port), family=family, backlog=128)
+        listener = socket.create_server((address, port), family=family, backlog=BACKLOG)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise UsageError(
