@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import pickletools
 import re
 import signal
 import socket
 import threading
+from base64 import b64decode
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,8 +26,7 @@ ROUND = re.compile(r"torch\.rendezvous\..*\.\d+/")
 """Keys with the messages of a rendezvous round, below a job's key."""
 
 FORGET_AFTER = 30.0
-"""Seconds without a renewal after which a job is deleted. Agents renew its key every 5 s (torchrun's
-``keep_alive_interval``)."""
+"""Seconds after which a job that has ended is deleted; until then its slower nodes still look at its key."""
 
 
 def rendezvous(
@@ -87,16 +89,28 @@ def _open_store(host: str, port: int) -> TCPStore:
 
 
 def _forget_ended_jobs(store: TCPStore, seen: dict[str, bytes]) -> dict[str, bytes]:
-    """Delete the jobs that have not changed since they were `seen`, and return the other jobs.
+    """Delete the jobs that have ended and not changed since they were `seen`, and return the other jobs.
 
     When a job ends, torchrun closes its rendezvous for good. Deleting it lets a job of that name start again.
+    A job that does not change may be at work: an agent that was late with its keep-alives drops itself, and
+    its ranks train on. Without the key, it would wait for it and then end them.
     """
     keys = store.list_keys()
     present = {job: store.get(job) for job in keys if job.startswith(JOB) and not ROUND.match(job)}
-    for job in [job for job, state in present.items() if seen.get(job) == state]:
+    for job in [job for job, state in present.items() if seen.get(job) == state and _is_closed(state)]:
         of_its_rounds = re.compile(rf"{re.escape(job)}\.\d+/")
         for key in filter(of_its_rounds.match, keys):
             store.delete_key(key)
         store.delete_key(job)
         del present[job]
     return present
+
+
+def _is_closed(state: bytes) -> bool:
+    """Return whether torchrun has closed a rendezvous. Its state is a pickle, which is read but never run."""
+    try:
+        read = [(opcode.name, argument) for opcode, argument, _ in pickletools.genops(b64decode(state))]
+    except ValueError:
+        return False
+    attributes = [step for step in read if step[0] != "MEMOIZE"]
+    return any(name == "closed" and value == "NEWTRUE" for (_, name), (value, _) in pairwise(attributes))
