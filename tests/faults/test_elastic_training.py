@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -14,7 +12,8 @@ import yaml
 from sadp_dist.training import load_config, read_metrics
 from tests.faults.case import GOES_ON, MIDDLE, Case, Outcome
 from tests.faults.torchrun import ENVIRONMENT
-from tests.forked import run_forked, run_ranks
+from tests.forked import Forked, run_forked, run_ranks
+from tests.forked_commands import ForkedCommands
 from tests.store.redis_server import RedisServer
 from tests.training.conftest import newest_state
 from tests.training.test_resume import HELD, TIMES, kill_9, wait_for_checkpoint_in_epoch
@@ -48,21 +47,22 @@ def recipe(folder: Path, name: str, url: str) -> Path:
     return path
 
 
-def start(recipe: Path) -> subprocess.Popen[bytes]:
+def start(recipe: Path, forks: ForkedCommands) -> Forked:
     """Two ranks, which torchrun starts again up to two times; at first, they wait in the second epoch."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"),
-            *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
-            *(str(HELD), "1", "train", str(recipe), "--resume"),
-        ],
-        env=PLAIN,
-        stdout=recipe.with_suffix(".log").open("wb"),
-        stderr=subprocess.STDOUT,
-    )
+    with recipe.with_suffix(".log").open("wb") as log:
+        return Forked(
+            [
+                *("-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"),
+                *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
+                *(str(HELD), "1", "train", str(recipe), "--resume"),
+            ],
+            env={**PLAIN, **forks.found},
+            stdout=log,
+            stderr=log,
+        )
 
 
-def kill_rank(job: subprocess.Popen[bytes], rank: int) -> None:
+def kill_rank(job: Forked, rank: int) -> None:
     """kill -9."""
     children = psutil.Process(job.pid).children(recursive=True)
     (process,) = (child for child in children if child.environ().get("RANK") == str(rank))
@@ -71,9 +71,9 @@ def kill_rank(job: subprocess.Popen[bytes], rank: int) -> None:
 
 def observe(case: Case, folder: Path) -> Outcome:
     assert run_forked([ROOT / "examples" / "digits_images.py", folder / "images"]).returncode == 0
-    with RedisServer(folder / "redis", aof=True) as redis:
+    with RedisServer(folder / "redis", aof=True) as redis, ForkedCommands() as forks:
         recipes = [recipe(folder, name, redis.url) for name in ("undisturbed", "disturbed")]
-        job = start(recipes[1])
+        job = start(recipes[1], forks)
         try:
             checkpoints = load_config(recipes[1]).run_dir / "checkpoints"
             wait_for_checkpoint_in_epoch(checkpoints, 1, job)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,11 +17,14 @@ from sadp_dist import connect
 from sadp_dist.store import attach
 from tests.faults.elastic_rank import EPOCHS, PRUNING, N, scores_of
 from tests.faults.job import PATIENCE
+from tests.forked import Forked
+from tests.forked_commands import ForkedCommands
 from tests.ports import free_port
 
 PROGRAM = Path(__file__).with_name("elastic_rank.py")
-# torchrun waits half a minute for more nodes by default, and a quarter of one until it misses a node.
-RENDEZVOUS = "last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=3"
+# torchrun waits half a minute for more nodes by default, and a quarter of one until it misses a node. An
+# agent that is late with all these keep-alives, on a busy machine, drops itself for good.
+RENDEZVOUS = "last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=10"
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
@@ -61,9 +62,10 @@ class ElasticJob:
         self._url = url
         self._port = free_port()
         self.folder = folder
-        self._agents: list[subprocess.Popen[bytes]] = []
+        self._agents: list[Forked] = []
+        self._forks = ForkedCommands()
         self._command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--nnodes", nodes),
+            *("-m", "torch.distributed.run", "--nnodes", nodes),
             *("--nproc-per-node", str(ranks)),
             # Ranks may fail again and again until the rendezvous gives up a dead node.
             *("--max-restarts", "20", "--rdzv-backend", "c10d"),
@@ -74,9 +76,8 @@ class ElasticJob:
     def join(self) -> None:
         """Another node. The first is the rendezvous of all, which torchrun cannot do without."""
         with (self.folder / f"agent-{len(self._agents)}.log").open("w") as log:
-            self._agents.append(
-                subprocess.Popen(self._command, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
-            )
+            environment = {**ENVIRONMENT, **self._forks.found}
+            self._agents.append(Forked(self._command, env=environment, stdout=log, stderr=log))
         self.wait(self._rendezvous_is_up)
 
     def _rendezvous_is_up(self) -> bool:
@@ -121,6 +122,7 @@ class ElasticJob:
             assert agent.wait(PATIENCE) == 0, self._logs()
 
     def __enter__(self) -> ElasticJob:
+        self._forks.__enter__()
         self.join()
         return self
 
@@ -130,6 +132,7 @@ class ElasticJob:
                 self.kill_node()
             else:
                 self._agents.pop()
+        self._forks.__exit__()
 
     def attempts(self) -> list[Attempt]:
         """The starts of the group, in their order."""
