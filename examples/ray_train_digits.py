@@ -59,9 +59,11 @@ def train(config):
             print(f"epoch {epoch + 1:>2}: trained on {trained_on}, test accuracy {hits.mean():.2%}")
     pruner.store.save(config["scores"])  # includes the pushes of every worker
     pruner.store.close()
+    return f"{hits.mean():.2%}"
 
 
 if __name__ == "__main__":
     scaling = ScalingConfig(num_workers=2, use_gpu=torch.cuda.device_count() > 1)
     scores = {"scores": os.path.abspath("ray_train_digits.npz")}
-    TorchTrainer(train, train_loop_config=scores, scaling_config=scaling).fit()
+    result = TorchTrainer(train, train_loop_config=scores, scaling_config=scaling).fit()
+    print(f"test accuracy after the last epoch: {result.return_value}")

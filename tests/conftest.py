@@ -40,7 +40,6 @@ SLOWEST = [
     "launch/test_two_hosts.py",
     "launch/test_ray.py",
     "scoring/test_training.py",
-    "examples/test_ray.py",
     "doctor/test_machine.py",
     "store/test_redis_planner.py",
     "docs/test_site.py",

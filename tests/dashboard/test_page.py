@@ -104,6 +104,15 @@ def known(job: list[Forked], watched: Dashboard, runs: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def page(watched: Dashboard, known: dict[str, Any], browser: Browser) -> Iterator[Page]:
+    """The page of the run once it is over, for tests that only look at it. To open it takes seconds."""
+    visitor = Visitor(browser)
+    yield visitor.open(watched.address, RUN, expected="status of 503")  # one test kills the store
+    visitor.leave()
+    assert visitor.problems == []
+
+
 def test_the_page_follows_a_run_while_it_trains(watched, server, visitor, runs, request):
     page = visitor.open(watched.address)
     expect(page.locator("#lead")).to_have_text("This store has no runs.")
@@ -139,9 +148,8 @@ def held_after(least: int, ranks: list[Forked], run_dir: Path) -> Iterator[int]:
         rank.send_signal(signal.SIGCONT)
 
 
-def test_the_state_is_said_in_words_and_in_figures(watched, known, visitor):
+def test_the_state_is_said_in_words_and_in_figures(known, page):
     stats, history = known["stats"], known["history"]
-    page = visitor.open(watched.address, RUN)
     expect(page.locator("#lead")).to_have_text(f"All {EPOCHS} epochs are done.")
     left_out = 1 - sum(record["drawn"] for record in history) / (EPOCHS * N)
     best = max(record["training"]["test_accuracy"] for record in history)
@@ -161,9 +169,8 @@ def test_the_state_is_said_in_words_and_in_figures(watched, known, visitor):
         expect(headline(page, name)).to_have_text(value)
 
 
-def test_the_curves_are_those_of_the_history(watched, known, visitor):
+def test_the_curves_are_those_of_the_history(known, page):
     history = known["history"]
-    page = visitor.open(watched.address, RUN)
     expect(page.locator("#sample-size-chart .main-svg").first).to_be_visible()
 
     def training(name: str) -> list[float]:
@@ -189,9 +196,8 @@ def test_the_curves_are_those_of_the_history(watched, known, visitor):
     expect(rows.first.locator("td").first).to_have_text(f"{EPOCHS}")
 
 
-def test_scores_and_staleness_are_those_of_each_epoch_and_of_now(watched, known, visitor):
+def test_scores_and_staleness_are_those_of_each_epoch_and_of_now(known, page):
     stats, history = known["stats"], known["history"]
-    page = visitor.open(watched.address, RUN)
     expect(page.locator("#staleness-chart .main-svg").first).to_be_visible()
     heatmap, medians = traces(page, "scores-chart")
     assert heatmap["x"] == list(range(1, EPOCHS + 1))
@@ -210,8 +216,7 @@ def test_scores_and_staleness_are_those_of_each_epoch_and_of_now(watched, known,
     expect(page.locator("#staleness-quantiles div", has_text="oldest")).to_contain_text(f"{oldest:g} epoch")
 
 
-def test_classes_and_health_are_those_of_the_run(watched, known, server, visitor):
-    page = visitor.open(watched.address, RUN)
+def test_classes_and_health_are_those_of_the_run(known, server, page):
     classes = sorted(known["classes"]["classes"], key=lambda row: -row["keep_rate"])
     rows = page.locator("#classes tbody tr")
     expect(rows).to_have_count(10)
@@ -226,8 +231,7 @@ def test_classes_and_health_are_those_of_the_run(watched, known, server, visitor
     expect(health.get_by_role("img", name="warning")).to_have_count(0)
 
 
-def test_the_gallery_has_the_examples_with_their_images(watched, known, images, visitor):
-    page = visitor.open(watched.address, RUN)
+def test_the_gallery_has_the_examples_with_their_images(watched, images, page):
     for shelf, query in {"highest": {}, "lowest": {"lowest": True}, "changed": {"by": "change"}}.items():
         pictures = page.locator(f"#{shelf} img")
         expect(pictures).to_have_count(12)
@@ -450,9 +454,8 @@ def test_what_is_off_is_said_with_what_to_do(watched, server, visitor):
         expect(page.locator("#warnings li")).to_have_text(re.compile("The floor β is above S/N.* Lower "))
 
 
-def test_every_warning_comes_with_its_figures(watched, known, visitor):
+def test_every_warning_comes_with_its_figures(known, page):
     """Of figures that a short run does not have: those of the trained one, with others in their place."""
-    page = visitor.open(watched.address, RUN)
     warnings = "async (seen) => (await import('/static/summary.js')).warnings(seen)"
     for change, said in (
         ({}, None),

@@ -1,8 +1,9 @@
-"""`launch/ray_job.sh` submits to a real Ray cluster, whose workers train."""
+"""`launch/ray_job.sh` submits to a real Ray cluster, whose workers train; the Ray Train example does, too."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 from ray.job_submission import JobSubmissionClient
 
-from sadp_dist.store import attach
+from sadp_dist.store import attach, list_runs
 from sadp_dist.training import read_metrics
+from tests.examples.test_examples import ENVIRONMENT, EXAMPLES, trained_on_what_was_planned
+from tests.forked import run_forked
 from tests.launch.conftest import EPOCHS, ROOT, SUBSETS
 from tests.ports import free_port
 from tests.store.ray_cluster import RayCluster
@@ -63,3 +66,15 @@ def test_what_is_wrong_is_said_by_the_driver_in_one_line(recipe, dashboard):
     missing = "data.train='nowhere' does not exist; write .beton files with sadp-dist beton"
     assert said == f"ray_train.py: {missing}"
     assert "Traceback" not in done.stderr and done.stderr.count("ray_train.py: ") == 1
+
+
+def test_the_example_trains_in_the_cluster(dashboard, tmp_path):
+    environment = {**ENVIRONMENT, "RAY_ADDRESS": os.environ["RAY_ADDRESS"], "HOME": str(tmp_path)}
+    done = run_forked([EXAMPLES / "ray_train_digits.py"], cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Not the epochs' lines, of which Ray's driver may lose the last.
+    assert trained_on_what_was_planned(tmp_path / "ray_train_digits.npz", [(700, 0.0)] * 10)
+    (accuracy,) = re.findall(r"^test accuracy after the last epoch: ([\d.]+)%$", done.stdout, re.M)
+    assert float(accuracy) > 90
+    (kept,) = [run for run in list_runs("ray:auto") if run["run"] == "digits"]
+    assert kept["epoch"] == 9  # the actor can still be asked
