@@ -150,6 +150,13 @@ PACKAGES = (
         },
         extra="dashboard",
     ),
+    Package(
+        "huggingface",
+        "the Hugging Face trainer",
+        {"transformers": "transformers", "accelerate": "accelerate"},
+        extra="huggingface",
+        needs=("torch",),
+    ),
     Package("lightning", "the Lightning callback", extra="lightning", needs=("torch",)),
     Package("shd", "the dataset Spiking Heidelberg Digits", {"h5py": "h5py"}, extra="shd"),
     Package("parquet", "parquet datasets", {"pyarrow": "pyarrow.parquet"}, extra="parquet"),

@@ -91,6 +91,14 @@ def test_accelerate(launcher, run, tmp_path):
     assert epochs[-1][1] > 90
 
 
+def test_a_text_classifier_in_hugging_faces_trainer(run, tmp_path):
+    pytest.importorskip("transformers")
+    epochs = run(EXAMPLES / "huggingface_text.py", ranks=1)
+    assert len({count for count, _ in epochs}) == 1
+    assert trained_on_what_was_planned(tmp_path / "huggingface_text.npz", epochs)
+    assert epochs[-1][1] > 75
+
+
 def test_a_network_without_spikes(run):
     epochs = run(EXAMPLES / "resnet_digits.py", ranks=1)
     assert [count for count, _ in epochs] == [700] * 10
