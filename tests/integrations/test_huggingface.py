@@ -252,3 +252,20 @@ def test_what_does_not_go_together_with_pruning_is_refused(options, said, tmp_pa
 def test_a_search_of_hyperparameters_is_refused(tmp_path):
     with pytest.raises(UsageError, match="hyperparameter_search"):
         trainer_of(tmp_path).train(trial={})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_dataset_of_hugging_face_trains_as_its_rows(workers, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    columns = {"x": X.tolist(), "labels": Y.tolist(), "number": [*range(N)], "unused": ["text"] * N}
+    runs = [trainer_of(tmp_path)]
+    options = {"dataloader_num_workers": workers, "dataloader_persistent_workers": workers > 0}
+    for dataset in (
+        datasets.Dataset.from_dict(columns),
+        datasets.Dataset.from_dict(columns).with_format("torch"),
+    ):
+        runs.append(trainer_of(tmp_path, train_dataset=dataset, **options))
+    for trainer in runs:
+        trainer.train()
+        assert trainer.model.seen == runs[0].model.seen
+        same_weights(trainer.model, runs[0].model, rtol=1e-6, atol=1e-7)

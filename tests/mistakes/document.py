@@ -14,9 +14,17 @@ from tests.mistakes.loop import LOOP
 from tests.mistakes.pruner import PRUNER
 from tests.mistakes.resume import RESUME
 from tests.mistakes.scores import SCORES
+from tests.mistakes.trainer import TRAINER
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
-TABLES: dict[str, Table] = {"pruner": PRUNER, "loop": LOOP, "scores": SCORES, "data": DATA, "resume": RESUME}
+TABLES: dict[str, Table] = {
+    "pruner": PRUNER,
+    "trainer": TRAINER,
+    "loop": LOOP,
+    "scores": SCORES,
+    "data": DATA,
+    "resume": RESUME,
+}
 END = "<!-- end of the table -->\n"
 HEAD = ("mistake", "what happens", "why")
 

@@ -9,6 +9,7 @@ pytest.importorskip("accelerate")
 pytest.importorskip("ffcv")
 pytest.importorskip("lightning")
 pytest.importorskip("pyarrow")
+pytest.importorskip("transformers")
 
 from tests.mistakes.document import TABLES, read_table, row
 
