@@ -18,10 +18,12 @@ try:
     with importing_ffcv():
         from ffcv.fields import NDArrayField, RGBImageField
         from ffcv.reader import Reader
-        from ffcv.types import ALLOC_TABLE_TYPE, HeaderType
+        from ffcv.types import ALLOC_TABLE_TYPE, CURRENT_VERSION, HeaderType
 except ImportError as error:
     raise MissingExtra("ffcv", "ffcv") from error
 
+JPEG = 0
+"""Mode of an image that FFCV stored as JPEG (`ffcv.fields.rgb_image.IMAGE_MODES`)."""
 IMAGE, FRAMES, LABEL, INDEX = "image", "frames", "label", "index"
 
 
@@ -118,25 +120,85 @@ def open_beton(path: str | Path) -> Reader:
     """Return FFCV's reader of a file's metadata, after checking that the file is complete.
 
     Raises:
-        UsageError: the file does not exist, is not a .beton or is truncated.
+        UsageError: the file does not exist, is not a .beton, is truncated or points outside of itself.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise UsageError(f"beton {str(path)!r} does not exist; write it with: sadp-dist beton SOURCE {path}")
+    again = f"write it again with: sadp-dist beton SOURCE {path}"
+    file = path.stat()
+    try:
+        header = np.fromfile(path, HeaderType, 1)
+    except OSError as error:
+        raise UsageError(f"beton {str(path)!r} cannot be read ({error.strerror})") from None
+    if len(header) and header["version"][0] == CURRENT_VERSION and header["num_samples"][0] > file.st_size:
+        said = f"it says that it has {header['num_samples'][0]:,} examples, more than it has bytes"
+        raise UsageError(f"beton {str(path)!r} is damaged: {said}; {again}")
     try:
         reader = Reader(str(path))
-    except (AssertionError, IndexError, KeyError, TypeError, UnicodeError, ValueError) as error:
+    except (
+        AssertionError,
+        IndexError,
+        KeyError,
+        TypeError,
+        UnicodeError,
+        ValueError,
+        MemoryError,
+        OSError,
+    ) as error:
         raise UsageError(f"beton {str(path)!r} is not a .beton file of this version of FFCV") from error
     # FFCV writes the allocation table last, and then the header that points to it.
     allocations, rest = divmod(
-        path.stat().st_size - int(reader.header["alloc_table_ptr"]), ALLOC_TABLE_TYPE.itemsize
+        file.st_size - int(reader.header["alloc_table_ptr"]), ALLOC_TABLE_TYPE.itemsize
     )
     stored = sum(isinstance(field, RGBImageField | NDArrayField) for field in reader.handlers.values())
     if int(reader.header["alloc_table_ptr"]) == 0 or rest or allocations < stored * int(reader.num_samples):
-        raise UsageError(
-            f"beton {str(path)!r} is truncated; write it again with: sadp-dist beton SOURCE {path}"
-        )
+        raise UsageError(f"beton {str(path)!r} is truncated; {again}")
+    seen = (str(path.resolve()), file.st_mtime_ns, file.st_size)
+    if seen not in _whole:
+        if damage := _damage(reader):
+            raise UsageError(f"beton {str(path)!r} is damaged: {damage}; {again}")
+        _whole.add(seen)
     return reader
+
+
+_whole: set[tuple[str, int, int]] = set()
+"""Path, time and size of the files whose pointers have been checked: that need not be done for each use."""
+
+
+def _damage(reader: Reader) -> str | None:
+    """Return what a file points to outside of itself; None if it is whole."""
+    N = int(reader.num_samples)
+    if len(reader.metadata) != N:
+        return f"it has the metadata of {len(reader.metadata):,} of {N:,} examples"
+    start = HeaderType.itemsize + reader.field_descriptors.nbytes + reader.metadata.nbytes
+    end, table = int(reader.header["alloc_table_ptr"]), reader.alloc_table
+    if int(reader.page_size) < 1:
+        return "its pages have no bytes"
+    if (table["sample_id"] >= N).any():
+        return f"its table names an example beyond the {N:,}"
+    outside = (table["ptr"] < start) | (table["ptr"] > end) | (table["size"] > end)
+    if (outside | (table["ptr"] + table["size"] > end)).any():
+        return "its table points outside of the file"
+    order = np.argsort(table["ptr"], kind="stable")
+    starts, sizes = table["ptr"][order], table["size"][order]
+    for number, (name, field) in enumerate(reader.handlers.items()):
+        if not isinstance(field, RGBImageField | NDArrayField):
+            continue
+        stored = reader.metadata[f"f{number}"]
+        image = isinstance(field, RGBImageField)
+        pointers = stored["data_ptr"] if image else stored
+        found = np.minimum(np.searchsorted(starts, pointers), max(len(starts) - 1, 0))
+        wrong = starts[found] != pointers
+        if image:
+            pixels = 3 * stored["width"].astype(np.uint64) * stored["height"]
+            wrong |= (pixels == 0) | ((stored["mode"] != JPEG) & (sizes[found] != pixels))
+        else:
+            wrong |= sizes[found] != field.element_size
+        if wrong.any():
+            place = int(np.argmax(wrong))
+            return f"field {name!r} of example {place} of {N:,} is not where it says, or of another size"
+    return None
 
 
 def column(reader: Reader, field: str) -> npt.NDArray[Any]:

@@ -16,6 +16,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.loading.beton import (
     FRAMES,
     IMAGE,
+    JPEG,
     LABEL,
     beton_classes,
     beton_fingerprints,
@@ -24,9 +25,6 @@ from sadp_dist.loading.beton import (
     positions,
 )
 from sadp_dist.loading.beton_arrays import BetonArrays, beton_holds_planes
-
-JPEG = 0
-"""Mode of an image that FFCV stored as JPEG (`ffcv.fields.rgb_image.IMAGE_MODES`)."""
 
 
 class BetonImages:

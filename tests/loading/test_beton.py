@@ -13,6 +13,8 @@ from sadp_dist.errors import UsageError
 
 pytest.importorskip("ffcv")
 
+from ffcv.types import ALLOC_TABLE_TYPE, HeaderType
+
 from sadp_dist.loading import (
     FFCVLoader,
     SequentialShard,
@@ -193,6 +195,58 @@ def test_a_file_cut_short_anywhere_is_refused(digits_beton, tmp_path):
         cut.write_bytes(whole[:kept])
         with pytest.raises(UsageError, match=r"is truncated|is not a \.beton"):
             beton_size(cut)
+
+
+def header(name, value):
+    def damage(data, reader):
+        data[: HeaderType.itemsize].view(HeaderType)[name] = value
+
+    return damage
+
+
+def table(name, value, row=7):
+    def damage(data, reader):
+        start = int(reader.header["alloc_table_ptr"])
+        data[start:].view(ALLOC_TABLE_TYPE)[name][row] = value
+
+    return damage
+
+
+def image(name, value, row=7):
+    def damage(data, reader):
+        start = HeaderType.itemsize + reader.field_descriptors.nbytes
+        metadata = data[start : start + reader.metadata.nbytes].view(reader.metadata.dtype)
+        metadata[f"f{reader.field_names.index(IMAGE)}"][name][row] = value
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (image("data_ptr", 1 << 40), "field 'image' of example 7 of 500 is not where it says"),
+        (image("data_ptr", 0), "field 'image' of example 7 of 500 is not where it says"),
+        (image("width", 4000), "or of another size"),
+        (image("height", 0), "or of another size"),
+        (table("ptr", 1 << 40), "its table points outside of the file"),
+        (table("ptr", 2**64 - 8), "its table points outside of the file"),
+        (table("size", 1 << 40), "its table points outside of the file"),
+        (table("sample_id", 500), "its table names an example beyond the 500"),
+        (header("num_samples", 1 << 60), "more than it has bytes"),
+        (header("num_samples", 100_000), "is truncated"),
+        (header("alloc_table_ptr", 1 << 60), r"is truncated|is not a \.beton"),
+        (header("page_size", 0), "its pages have no bytes"),
+    ],
+)
+def test_a_file_that_points_outside_of_itself_is_refused_in_one_line(digits_beton, tmp_path, damage, message):
+    data = np.fromfile(digits_beton, np.uint8)
+    damage(data, open_beton(digits_beton))
+    bad = tmp_path / "bad.beton"
+    data.tofile(bad)
+    for use in (beton_size, beton_labels, lambda path: FFCVLoader(path, SequentialShard(500, 100, 0, 1))):
+        with pytest.raises(UsageError, match=message) as refused:
+            use(bad)
+        assert "\n" not in str(refused.value)
 
 
 def test_a_missing_file_and_one_of_another_kind_are_refused(digits, tmp_path):
