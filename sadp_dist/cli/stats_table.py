@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sadp_dist.terminal import escape, visible
+from sadp_dist.time_saved import time_saved_in_words
 
 if TYPE_CHECKING:
     from sadp_dist.store import EpochRecord
@@ -118,6 +119,8 @@ def _training(figures: dict[str, Any], recorded: EpochRecord | None) -> dict[str
         shown = [name for name in TRAINING if name in recorded.training] or list(recorded.training)
         for name in shown[:2]:
             rows[name.replace("_", " ")] = f"{recorded.training[name]:.4g} at epoch {recorded.epoch + 1}"
+        if (saved := time_saved_in_words(recorded.training)) is not None:
+            rows["time saved"] = saved
     return rows
 
 

@@ -20,6 +20,7 @@ from sadp_dist.dashboard.thumbnails import LARGEST, SMALLEST, NoSuchImage, Thumb
 from sadp_dist.errors import StoreUnavailable, UsageError
 from sadp_dist.store import RunView
 from sadp_dist.store.engine.history import EpochRecord
+from sadp_dist.time_saved import time_saved_in_words
 
 MOST_EXAMPLES = 1000
 
@@ -165,7 +166,14 @@ def _stats(store: RunView, images: Thumbnails | None) -> dict[str, Any]:
     figures = store.stats()
     answered_in = time.monotonic() - began
     problem = None if images is None else images.problem_with(figures.dataset_size, figures.data)
-    return Stats(**vars(figures), answered_in=answered_in, at=time.time(), images_problem=problem).to_dict()
+    measured = [record.training for record in store.history() if record.training]
+    return Stats(
+        **vars(figures),
+        answered_in=answered_in,
+        at=time.time(),
+        images_problem=problem,
+        time_saved=time_saved_in_words(measured[-1]) if measured else None,
+    ).to_dict()
 
 
 def _shows(images: Thumbnails | None, store: RunView) -> bool:

@@ -40,11 +40,13 @@ class Stats(StoreStats):
         at: Unix time of the answer, in seconds.
         images_problem: why the images of --images are not shown for this run; null if they are its images, or
             without --images.
+        time_saved: by pruning so far, against full data, as an estimate in words; null if unknown.
     """
 
     answered_in: float
     at: float
     images_problem: str | None
+    time_saved: str | None
 
 
 class ClassRow(BaseModel):

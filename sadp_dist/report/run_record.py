@@ -18,6 +18,7 @@ from sadp_dist.store.backends.saved import CHECKPOINTS
 from sadp_dist.store.engine.classes import ClassFigures
 from sadp_dist.store.engine.history import EpochRecord
 from sadp_dist.terminal import visible
+from sadp_dist.time_saved import time_saved_in_words
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.config import own_modules
 from sadp_dist.training.config_file import CONFIG_FILE
@@ -151,6 +152,8 @@ def read_run(run_dir: Path) -> RunRecord:
         notes.append(f"The method {run.method!r} does not use scores.")
     if run.achieved_ratio is not None and (end.get("ratio_reason") or differ_clearly(end)):
         notes.append(f"This run {ratios_in_words(end)}.")
+    if epochs and (saved := time_saved_in_words(epochs[-1])) is not None:
+        notes.append(f"Time saved: {saved}.")
     return run
 
 

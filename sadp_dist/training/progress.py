@@ -11,6 +11,7 @@ from rich.progress import Progress as Bars
 
 from sadp_dist.selection import Shard
 from sadp_dist.terminal import Console
+from sadp_dist.time_saved import time_saved_in_words
 from sadp_dist.training.achieved import differ_clearly, ratios_in_words
 from sadp_dist.training.device_sums import DeviceSums
 from sadp_dist.training.phases import Phases
@@ -97,13 +98,15 @@ class Progress:
         self.console.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def run_done(self, summary: dict[str, Any]) -> None:
-        """Print the achieved pruning ratio, as a warning if it differs clearly from the configured one."""
+        """Print the achieved pruning ratio, as a warning if it is clearly another one, and the time saved."""
         if not self.enabled:
             return
         said = ratios_in_words(summary)
         if differ_clearly(summary):
             said = f"warning: {said}"
         self.console.print(said, markup=False, soft_wrap=True)
+        if (saved := time_saved_in_words(summary)) is not None:
+            self.console.print(f"time saved: {saved}", markup=False, soft_wrap=True)
 
     def _place(self, epoch: int, width: int = 1) -> str:
         phase = self._phases.at(epoch).in_words if self._phases is not None else ""

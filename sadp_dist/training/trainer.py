@@ -19,6 +19,7 @@ from sadp_dist.loading.epoch_position import EpochPosition
 from sadp_dist.scoring import Outputs, output_scores
 from sadp_dist.scoring.window_loss import LossWindow, WindowLossConfig
 from sadp_dist.store import connect
+from sadp_dist.time_saved import SAVED, seconds_saved
 from sadp_dist.training.checkpoint import Checkpoints
 from sadp_dist.training.config import OptimizationConfig, TrainConfig
 from sadp_dist.training.datasets import TrainingData, open_data
@@ -116,6 +117,7 @@ class Trainer:
         self.batch = 0  # batches of this rank done in the current epoch
         self.sums = DeviceSums(3, self.device)  # of the current epoch on this rank: Σ w·loss, Σ hits, Σ 1
         self.seconds = 0.0  # training time in the current epoch
+        self.own_seconds = 0.0  # of them, for the plan and for scores, as the host sees it
         self.totals = {"examples": 0, "seconds": 0.0}  # of the epochs done; tracking also separately
         self.extended_from: int | None = None  # the epochs of the run before --extend
         self._plan_seconds: float | None = None  # of the next epoch, after begin_epoch
@@ -188,6 +190,7 @@ class Trainer:
         if self._plan_seconds is None:
             self.begin_epoch()
         plan_seconds, self._plan_seconds = self._plan_seconds or 0.0, None
+        self.own_seconds += plan_seconds
         started, not_training = time.perf_counter() - plan_seconds, 0.0
         if self.phases.begins_anew(self.epoch) and self.batch == 0:
             self._begin_weights()
@@ -228,6 +231,7 @@ class Trainer:
         loss, hits, examples = self.process.sum(self.sums.total).tolist()
         if not math.isfinite(loss):
             raise TrainingDiverged(f"{self._place}: the loss is {loss}; {ADVICE}")
+        saved = self._saved_so_far(int(examples), shard.dataset_size)
         self.totals["examples"] += int(examples)
         self.totals["seconds"] += self.seconds
         if self.phase.tracking:
@@ -247,11 +251,25 @@ class Trainer:
             "plan_seconds": plan_seconds,
             "total_examples": self.totals["examples"],
             "total_seconds": self.totals["seconds"],
+            **saved,
             **compressed,
         }
-        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+        self.epoch, self.batch, self.seconds, self.own_seconds = self.epoch + 1, 0, 0.0, 0.0
         self.sums = DeviceSums(3, self.device)
         return record
+
+    def _saved_so_far(self, examples: int, dataset_size: int) -> dict[str, float]:
+        """Return the time that pruning has saved with the epoch that is done; empty without pruning."""
+        if self.config.pruning.method == "full":
+            return {}
+        if self.phase.tracking:  # full data would not have this epoch
+            saved = -self.seconds
+        else:
+            before = self.totals
+            usual = before["seconds"] / before["examples"] if before["examples"] else 0.0
+            saved = seconds_saved(self.seconds, self.own_seconds, examples, dataset_size, usual)
+        self.totals["saved_seconds"] = self.totals.get("saved_seconds", 0.0) + saved
+        return {SAVED: self.totals["saved_seconds"]}
 
     def _stopped(self, number: int) -> Stopped:
         return Stopped(
@@ -300,6 +318,7 @@ class Trainer:
             inputs, labels, coefficients, key=(self.epoch, self.batch), scored=scored, last=last
         )
         if scored:
+            began = time.perf_counter()
             window = None if self.window is None else self.window.add(losses, coefficients)
             scores = self._scores(Outputs(logits, labels, losses, coefficients, window, self.config.scoring))
             # A step that overflows in fp16 has no scores. In any other precision, NaN is an error.
@@ -310,6 +329,7 @@ class Trainer:
             except UsageError as error:  # a score that is not finite means that training diverged
                 said = str(error).replace(f", epoch={self.epoch}", "")  # the same epoch, counted from 0
                 raise TrainingDiverged(f"{self._place}: {said}; {ADVICE}") from None
+            self.own_seconds += time.perf_counter() - began
         if last:
             self.learner.step()
         with torch.no_grad():
@@ -368,6 +388,7 @@ class Trainer:
             **self.learner.state_dict(),
             "sums": self.process.sum(self.sums.total.clone()).cpu(),
             "seconds": self.seconds,
+            "own_seconds": self.own_seconds,
             "totals": self.totals,
             "sampler": self.sampler.state_dict(),
             "config": self.config.to_dict(),
@@ -389,6 +410,7 @@ class Trainer:
         self.learner.load_state_dict(state)
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.seconds, self.totals = state["seconds"], state["totals"]
+        self.own_seconds = state.get("own_seconds", 0.0)  # older checkpoints have none
         if self.extended_from is not None:
             self.totals["extended_from"] = self.extended_from
         if self.batch > 0:

@@ -10,7 +10,8 @@ import pytest
 import sadp_dist
 from sadp_dist import PruningConfig, connect
 from sadp_dist.dashboard.api import _top
-from sadp_dist.store import RunView
+from sadp_dist.store import RunView, remove_run
+from sadp_dist.time_saved import time_saved_in_words
 from tests.dashboard.process import Dashboard, train, train_epoch
 from tests.store.redis_server import until
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 def test_figures_history_and_classes_are_those_of_the_store(dashboard, training, images):
     stats = dashboard.of("digits", "stats").json()
     assert 0 <= stats.pop("answered_in") < stats.pop("at")
-    assert stats.pop("images_problem") is None
+    assert stats.pop("images_problem") is stats.pop("time_saved") is None
     ours = training.stats().to_dict()
     for changing in ("last_snapshot", "planner"):
         assert stats.pop(changing) and ours.pop(changing)
@@ -39,6 +40,16 @@ def test_figures_history_and_classes_are_those_of_the_store(dashboard, training,
     for row in classes["classes"]:
         assert row["keep_rate"] == row["drawn"] / row["examples"]
     assert sum(row["drawn"] for row in classes["classes"]) == stats["drawn"]
+
+
+def test_the_time_saved_has_the_words_of_the_other_commands(dashboard, server):
+    figures = {"total_seconds": 60.0, "total_saved_seconds": 30.0}
+    with connect(server.url, "timed", 6, PruningConfig(ratio=0.5, epochs=2)) as store:
+        store.plan(0, 0, 1)
+        store.record(0, figures)
+        store.flush()
+    assert dashboard.of("timed", "stats").json()["time_saved"] == time_saved_in_words(figures)
+    remove_run(server.url, "timed")
 
 
 def test_the_runs_are_listed_with_how_far_they_are(dashboard, server):

@@ -17,7 +17,7 @@ from tests.training.conftest import environment, newest_state
 
 TIMES = {
     *("seconds", "plan_seconds", "evaluation_seconds", "total_seconds", "images_per_second"),
-    "tracking_seconds",
+    *("tracking_seconds", "total_saved_seconds", "resident_bytes"),
 }
 
 

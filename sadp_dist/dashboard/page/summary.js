@@ -56,6 +56,7 @@ export function summarize(seen) {
       `Pruning has skipped ${percent(saved)} of all examples${isOver(seen) ? "" : " so far"}.`,
     );
   }
+  if (stats.time_saved) sentences.push(`Time saved: ${stats.time_saved}.`);
   if (stats.subset_size && stats.subset_size < stats.dataset_size) {
     const weight = figure(stats.largest_weight, 2);
     sentences.push(
