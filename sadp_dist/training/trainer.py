@@ -26,6 +26,7 @@ from sadp_dist.training.datasets import TrainingData, open_data
 from sadp_dist.training.device_sums import DeviceSums
 from sadp_dist.training.learner import Learner
 from sadp_dist.training.losses import correct
+from sadp_dist.training.memory import memory_figures
 from sadp_dist.training.metrics import MetricsLog, figures_in
 from sadp_dist.training.optimizer import cosine_rate, set_rate
 from sadp_dist.training.phases import Phase, Phases
@@ -252,6 +253,7 @@ class Trainer:
             "total_examples": self.totals["examples"],
             "total_seconds": self.totals["seconds"],
             **saved,
+            **memory_figures(self.device),
             **compressed,
         }
         self.epoch, self.batch, self.seconds, self.own_seconds = self.epoch + 1, 0, 0.0, 0.0

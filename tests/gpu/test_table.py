@@ -70,6 +70,7 @@ TABLE = {
     "training/learner:Learner.autocast": PRECISIONS,
     "training/device_sums:DeviceSums.__init__": WAITS,
     "training/device_sums:DeviceSums.recent": "test_the_progress_bar_reads_sums_that_have_arrived",
+    "training/memory:memory_figures": PRECISIONS,
     "training/optimizer:build_optimizer": WAITS,
     "training/processes:device_of": RANK,
     "training/processes:join_job": "test_two_gpus_train_one_run_with_nccl",
