@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from sadp_dist.training.config import TrainConfig
     from sadp_dist.training.datasets import TrainingData
 
-STATE_BYTES = 48
-"""Bytes per example of a saved store: two scores, an epoch, two plans and a label."""
 DATA_PATIENCE = 600.0
 """Seconds to list the files of a large dataset and read its labels."""
 
@@ -110,18 +107,11 @@ def network(options: DoctorOptions) -> tuple[Status, str]:
     needs=("network",),
 )
 def checkpoints(options: DoctorOptions) -> tuple[Status, str]:
-    config = _config(options)
-    folder = next(
-        path for path in (config.run_dir.resolve(), *config.run_dir.resolve().parents) if path.exists()
-    )
+    from sadp_dist.training.disk_space import space_for_checkpoints
+
+    folder, needed, free = space_for_checkpoints(_config(options), _network(options), _data(options).size)
     if not os.access(folder, os.W_OK):
         return Status.BROKEN, f"{folder} is not writable"
-    weights = sum(value.nbytes for value in _network(options).state_dict().values())
-    moments = 2 if config.training.optimizer == "adamw" else 1
-    needed = (config.training.keep_checkpoints + 1) * (
-        (1 + moments) * weights + STATE_BYTES * _data(options).size
-    )
-    free = shutil.disk_usage(folder).free
     found = f"{size(free)} free at {folder}, {size(needed)} needed"
     return Status.OK if free >= needed else Status.BROKEN, found
 
@@ -183,18 +173,9 @@ def _data(options: DoctorOptions) -> TrainingData:
 
 @cache
 def _network(options: DoctorOptions) -> SpikingNetwork:
-    from sadp_dist.snn import build_network
+    from sadp_dist.training.disk_space import network_of
 
-    config = _config(options)
-    return build_network(
-        config.network.name,
-        num_classes=_data(options).classes,
-        image_size=_data(options).image_size,
-        channels=_data(options).channels,
-        time_steps=config.network.time_steps,
-        neuron=config.network.neuron,
-        **config.network.own_options(),
-    )
+    return network_of(_config(options), _data(options))
 
 
 def examples_of(options: DoctorOptions) -> int | None:

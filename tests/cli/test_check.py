@@ -9,6 +9,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.training import parse_config
 from sadp_dist.training.check import check
 from tests.cli.test_commands import refused, sadp_dist_command
+from tests.mounted import small_disk
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,18 @@ def test_what_can_start_is_said_and_nothing_is_written(raw, tmp_path):
     assert done.stdout == f"{tmp_path / 'run.yaml'}: run 'run' can start\n"
     assert not parse_config(raw).run_dir.exists()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_disk_too_small_for_the_checkpoints_is_a_warning(raw, tmp_path):
+    with small_disk(tmp_path / "disk", 1) as disk:
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump({**raw, "output": str(disk / "{name}")}))
+        done = sadp_dist_command("check", tmp_path / "run.yaml")
+        assert done.returncode == 0 and "can start" in done.stdout
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("sadp-dist: warning: output=") and "1 MiB are free" in line
+        assert "training.keep_checkpoints=2 needs about" in line
+    done = sadp_dist_command("check", tmp_path / "run.yaml", f"output={tmp_path}/run")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("nnodes", ["0", "2:1", "1:2:3", "two"])
