@@ -1,6 +1,7 @@
-"""`python`, `sadp-dist` and `torchrun` for scripts of tests: what these start are forks of `tests.forked`.
+"""`python` and `sadp-dist` for scripts of tests and for torchrun's ranks: what they start is a fork.
 
-They are on the host of `tests.network` that the script is on.
+It is one of `tests.forked`, on the host of `tests.network` that the script is on. torchrun is a Python of its
+own: its agents look through every module that is imported, again and again, and a fork has thousands.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import socket
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from multiprocessing import connection
 from pathlib import Path
 
@@ -23,9 +25,10 @@ COMMAND = """#!{python} -IS
 import marshal, os, signal, socket, sys
 
 python, (name, *arguments) = {python!r}, sys.argv
-modules = {{"sadp-dist": "sadp_dist", "torchrun": "torch.distributed.run"}}
-if (module := modules.get(os.path.basename(name))) is not None:
-    arguments = ["-m", module, *arguments]
+if os.path.basename(name) == "torchrun":
+    os.execv(python, [python, "-m", "torch.distributed.run", *arguments])
+if os.path.basename(name) == "sadp-dist":
+    arguments = ["-m", "sadp_dist", *arguments]
 environment = dict(os.environ)
 if arguments[:1] == ["-u"]:
     environment["PYTHONUNBUFFERED"] = arguments.pop(0)
@@ -96,7 +99,8 @@ def _run(line: socket.socket) -> None:
         ) as process:
             for stream in streams:
                 os.close(stream)
-            line.sendall(b"%d\n" % process.pid)
+            with suppress(OSError):  # the command itself was killed
+                line.sendall(b"%d\n" % process.pid)
             connection.wait([process.sentinel, line])  # the line, if the command itself was killed
             status = process.poll()
             if status is None:  # so is what it has started, which one would find below the command

@@ -6,6 +6,7 @@ import pickle
 import signal
 import socket
 import subprocess
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -70,9 +71,17 @@ class Node:
         self._world_size = folder / f"world-size-{name}"
         self._log = folder / f"{name}.log"
         with self._log.open("w") as log:
-            self.process = Forked(
+            self.process = subprocess.Popen(
                 [
-                    *("-m", "torch.distributed.run", "--nnodes", nodes, "--max-restarts", "3"),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "torch.distributed.run",
+                        "--nnodes",
+                        nodes,
+                        "--max-restarts",
+                        "3",
+                    ),
                     *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "job"),
                     "--rdzv-conf",
                     f"is_host=false,last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt={LATE}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -12,7 +14,7 @@ import yaml
 from sadp_dist.training import load_config, read_metrics
 from tests.faults.case import GOES_ON, MIDDLE, Case, Outcome
 from tests.faults.torchrun import ENVIRONMENT
-from tests.forked import Forked, run_forked, run_ranks
+from tests.forked import run_forked, run_ranks
 from tests.forked_commands import ForkedCommands
 from tests.store.redis_server import RedisServer
 from tests.training.conftest import newest_state
@@ -47,12 +49,13 @@ def recipe(folder: Path, name: str, url: str) -> Path:
     return path
 
 
-def start(recipe: Path, forks: ForkedCommands) -> Forked:
+def start(recipe: Path, forks: ForkedCommands) -> subprocess.Popen[bytes]:
     """Two ranks, which torchrun starts again up to two times; at first, they wait in the second epoch."""
     with recipe.with_suffix(".log").open("wb") as log:
-        return Forked(
+        return subprocess.Popen(
             [
-                *("-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"),
+                *(sys.executable, "-m", "torch.distributed.run"),
+                *("--nproc-per-node", "2", "--max-restarts", "2"),
                 *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
                 *(str(HELD), "1", "train", str(recipe), "--resume"),
             ],
@@ -62,7 +65,7 @@ def start(recipe: Path, forks: ForkedCommands) -> Forked:
         )
 
 
-def kill_rank(job: Forked, rank: int) -> None:
+def kill_rank(job: subprocess.Popen[bytes], rank: int) -> None:
     """kill -9."""
     children = psutil.Process(job.pid).children(recursive=True)
     (process,) = (child for child in children if child.environ().get("RANK") == str(rank))

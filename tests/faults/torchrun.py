@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +19,6 @@ from sadp_dist import connect
 from sadp_dist.store import attach
 from tests.faults.elastic_rank import EPOCHS, PRUNING, N, scores_of
 from tests.faults.job import PATIENCE
-from tests.forked import Forked
 from tests.forked_commands import ForkedCommands
 from tests.ports import free_port
 
@@ -62,10 +63,10 @@ class ElasticJob:
         self._url = url
         self._port = free_port()
         self.folder = folder
-        self._agents: list[Forked] = []
+        self._agents: list[subprocess.Popen[bytes]] = []
         self._forks = ForkedCommands()
         self._command = [
-            *("-m", "torch.distributed.run", "--nnodes", nodes),
+            *(sys.executable, "-m", "torch.distributed.run", "--nnodes", nodes),
             *("--nproc-per-node", str(ranks)),
             # Ranks may fail again and again until the rendezvous gives up a dead node.
             *("--max-restarts", "20", "--rdzv-backend", "c10d"),
@@ -77,7 +78,7 @@ class ElasticJob:
         """Another node. The first is the rendezvous of all, which torchrun cannot do without."""
         with (self.folder / f"agent-{len(self._agents)}.log").open("w") as log:
             environment = {**ENVIRONMENT, **self._forks.found}
-            self._agents.append(Forked(self._command, env=environment, stdout=log, stderr=log))
+            self._agents.append(subprocess.Popen(self._command, env=environment, stdout=log, stderr=log))
         self.wait(self._rendezvous_is_up)
 
     def _rendezvous_is_up(self) -> bool:
@@ -162,7 +163,7 @@ class ElasticJob:
         while not come():
             assert time.monotonic() < deadline, self._logs()
             assert any(agent.poll() is None for agent in self._agents), self._logs()
-            time.sleep(0.02)
+            time.sleep(0.2)  # to read all that the ranks have written takes a while
 
     def trained(self, epoch: int) -> list[int]:
         """The examples that were trained on in an epoch, as often as they were, over all ranks and attempts.
