@@ -15,6 +15,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from sadp_dist.integrations.huggingface import PrunedTrainer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
@@ -85,6 +86,7 @@ trainer = PrunedTrainer(
         save_strategy="no",
         logging_strategy="no",
         report_to="none",
+        use_cpu=not torch.cuda.is_available(),  # or torchrun's processes would not be one job
         disable_tqdm=True,
     ),
     train_dataset=train_set,

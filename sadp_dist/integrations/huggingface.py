@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -381,6 +382,12 @@ class PrunedTrainer(Trainer):
             args.n_gpu > 1,
             f"{args.n_gpu} GPUs in one process: DataParallel has no scores; start one process for each, with "
             f"torchrun --nproc-per-node {args.n_gpu}",
+        )
+        ranks = os.environ.get("WORLD_SIZE", "1")
+        yield (
+            ranks != "1" and args.world_size == 1,
+            f"WORLD_SIZE={ranks}, but Trainer makes each process a job of its own; without GPUs, pass "
+            "use_cpu=True",
         )
         other = [name for name in ("deepspeed", "fsdp", "parallelism_config") if getattr(args, name, None)]
         yield bool(other), f"{', '.join(other)}: PrunedTrainer runs in one process or with DDP; leave it out"

@@ -249,6 +249,13 @@ def test_what_does_not_go_together_with_pruning_is_refused(options, said, tmp_pa
         trainer_of(tmp_path, **options).train()
 
 
+def test_processes_that_are_no_ranks_of_a_job_are_refused(tmp_path, monkeypatch):
+    trainer = trainer_of(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="WORLD_SIZE=2, but Trainer makes each process a job of its own"):
+        trainer.train()
+
+
 def test_a_search_of_hyperparameters_is_refused(tmp_path):
     with pytest.raises(UsageError, match="hyperparameter_search"):
         trainer_of(tmp_path).train(trial={})
