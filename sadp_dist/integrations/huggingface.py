@@ -150,9 +150,14 @@ class PrunedTrainer(Trainer):
         """
         self._refuse_arguments(trial)
         checkpoint: Any = resume_from_checkpoint or None
-        if checkpoint is True:  # `Trainer` refuses a folder without checkpoints
-            checkpoint = get_last_checkpoint(self.args.output_dir) or True
-        state = None if checkpoint in (None, True) else _read_state(Path(checkpoint))
+        if checkpoint is True:
+            checkpoint = get_last_checkpoint(self.args.output_dir)
+            if checkpoint is None:
+                raise UsageError(
+                    f"resume_from_checkpoint=True: there is no checkpoint in {self.args.output_dir!r}; leave "
+                    "it out to begin anew"
+                )
+        state = None if checkpoint is None else _read_state(Path(checkpoint))
         if not hasattr(self, "store"):
             self.store = connect(
                 self._url, dataset_size=len(self.train_dataset), pruning=self.pruning, **self._connection

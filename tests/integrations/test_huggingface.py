@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -136,13 +135,42 @@ def test_a_run_continues_from_any_checkpoint_as_if_it_had_not_stopped(accumulate
     assert latest.state.global_step == steps
 
 
+class Preemption(transformers.TrainerCallback):
+    """Asks for a checkpoint in the middle of a step, as SIGTERM does."""
+
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 2:
+            self.trainer.jit.is_checkpoint_requested = True
+
+
+def test_a_checkpoint_before_the_optimizer_has_stepped_trains_on_that_step_again(tmp_path):
+    whole = trainer_of(tmp_path / "whole", gradient_accumulation_steps=2)
+    whole.train()
+    preemption = Preemption()
+    options = {"gradient_accumulation_steps": 2, "enable_jit_checkpoint": True}
+    stopped = trainer_of(tmp_path / "jit", callbacks=[preemption], **options)
+    preemption.trainer = stopped
+    (stopped.jit,) = (
+        callback.jit_manager
+        for callback in stopped.callback_handler.callbacks
+        if type(callback).__name__ == "JITCheckpointCallback"
+    )
+    stopped.train()
+    resumed = trainer_of(tmp_path / "jit", **options)
+    resumed.train(resume_from_checkpoint=True)
+    same_weights(resumed.model, whole.model, rtol=0, atol=0)
+    assert resumed.model.seen == whole.model.seen[-len(resumed.model.seen) :]
+    assert len(stopped.model.seen) + len(resumed.model.seen) > len(whole.model.seen)
+
+
 def test_a_checkpoint_without_scores_is_refused(tmp_path):
     trainer_of(tmp_path, save_strategy="epoch").train()
     (checkpoint, *_) = sorted(tmp_path.glob("checkpoint-*"))
     (checkpoint / STATE_FILE).unlink()
     with pytest.raises(UsageError, match=f"there is no {STATE_FILE} with the scores"):
         trainer_of(tmp_path).train(str(checkpoint))
-    shutil.rmtree(tmp_path)
+    with pytest.raises(UsageError, match="resume_from_checkpoint=True: there is no checkpoint in"):
+        trainer_of(tmp_path / "empty").train(resume_from_checkpoint=True)
 
 
 def test_a_step_of_fewer_examples_than_accumulated_batches_is_a_step_of_its_own(tmp_path):
@@ -179,6 +207,21 @@ def test_every_rule_trains_on_all_that_it_draws(pruning, tmp_path):
     assert trainer.state.max_steps == trainer.state.global_step
 
 
+@pytest.mark.parametrize("scale", [64.0, float("inf")])
+def test_scores_do_not_depend_on_the_scale_of_fp16_and_steps_that_overflow_have_none(scale, tmp_path):
+    plain, scaled = trainer_of(tmp_path), trainer_of(tmp_path)
+    scaled.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)  # fp16=True needs a GPU
+    for trainer in (plain, scaled):
+        trainer.train()
+    if scale < float("inf"):
+        same_weights(scaled.model, plain.model, rtol=1e-5, atol=1e-6)
+        of_plain, of_scaled = (torch.tensor(one.store.scores(range(N))) for one in (plain, scaled))
+        torch.testing.assert_close(of_scaled, of_plain, equal_nan=True)
+    else:
+        same_weights(scaled.model, Network(), rtol=0, atol=0)
+        assert scaled.store.stats().seen == 0
+
+
 def test_another_task_gives_its_losses(tmp_path):
     def squares(outputs, labels, num_items_in_batch=None):
         return (outputs["logits"][:, 0] - labels).square()
@@ -197,12 +240,26 @@ def test_label_smoothing_is_that_of_trainer(tmp_path):
     assert ours.evaluate()["eval_loss"] == pytest.approx(theirs.evaluate()["eval_loss"])
 
 
-def test_a_second_run_begins_anew(tmp_path):
-    trainer = trainer_of(tmp_path)
+def test_a_second_run_begins_anew_with_a_model_of_its_own(tmp_path):
+    pruning = {"ratio": 0.5, "method": "sadp", "stratify": "class-score"}
+    args = trainer_of(tmp_path).args
+    trainer = PrunedTrainer(
+        args=args,
+        model_init=Network,
+        train_dataset=ROWS,
+        pruning=pruning,
+        labels=Y,
+        scoring={"layers": "all"},
+    )
     trainer.train()
+    first, scores = trainer.model, trainer.store.scores(range(N))
     trainer.train()
-    assert len(trainer.store.history()) == EPOCHS
-    assert trainer.store.stats().pushed_scores == sum(record.drawn for record in trainer.store.history())
+    assert trainer.model is not first and trainer.model.seen == first.seen
+    same_weights(trainer.model, first, rtol=0, atol=0)
+    assert trainer.scorer.layers == ("layers.0", "layers.3")
+    torch.testing.assert_close(
+        torch.tensor(trainer.store.scores(range(N))), torch.tensor(scores), equal_nan=True
+    )
 
 
 def test_outside_of_a_run_the_training_loader_is_that_of_trainer(tmp_path):
