@@ -245,7 +245,7 @@ def test_a_second_run_begins_anew_with_a_model_of_its_own(tmp_path):
     args = trainer_of(tmp_path).args
     trainer = PrunedTrainer(
         args=args,
-        model_init=Network,
+        model_init=lambda: Network(),
         train_dataset=ROWS,
         pruning=pruning,
         labels=Y,
