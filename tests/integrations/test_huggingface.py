@@ -20,6 +20,7 @@ from sadp_dist.errors import UsageError
 from sadp_dist.integrations.huggingface import STATE_FILE, PrunedTrainer
 from sadp_dist.loading import PruningSampler
 from sadp_dist.scoring import SpikeAwareScorer
+from tests.forked import run_forked
 
 N, EPOCHS = 60, 4
 GENERATOR = torch.Generator().manual_seed(0)
@@ -333,3 +334,28 @@ def test_a_dataset_of_hugging_face_trains_as_its_rows(workers, tmp_path):
         trainer.train()
         assert trainer.model.seen == runs[0].model.seen
         same_weights(trainer.model, runs[0].model, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (
+            "sys.modules['transformers'] = None",
+            "MissingExtra: transformers is not installed; install it with: "
+            "pip install 'sadp_dist[huggingface]'",
+        ),
+        ("sys.path.insert(0, '.')", "UsageError: transformers.Trainer cannot be imported: for another torch"),
+    ],
+    ids=["missing", "broken"],
+)
+def test_what_keeps_the_trainer_from_being_imported_is_said_in_one_line(broken, said, tmp_path):
+    (tmp_path / "torchaudio.py").write_text("raise RuntimeError('for another torch\\nInstall it again')\n")
+    code = f"""
+import sys
+{broken}
+try:
+    import sadp_dist.integrations.huggingface
+except Exception as error:
+    print(f"{{type(error).__name__}}: {{error}}")
+"""
+    assert run_forked(["-c", code], cwd=tmp_path).stdout == f"{said}\n"
