@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from sadp_dist.cli import log_format
 from sadp_dist.cli.imports import Imports
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
-from sadp_dist.terminal import visible
+from sadp_dist.terminal import say
 
 TOKEN, TOKEN_FILE = "SADP_DIST_DASHBOARD_TOKEN", "SADP_DIST_DASHBOARD_TOKEN_FILE"
 SHORTEST_TOKEN = 16
@@ -50,6 +51,7 @@ def dashboard(
         typer.Option(help="File that holds the token.", envvar=TOKEN_FILE, metavar="FILE"),
     ] = None,
     imports: Imports = None,
+    log_format: log_format.Option = None,
 ) -> None:
     """Serve a web page that shows runs live, until Ctrl-C or SIGTERM.
 
@@ -82,7 +84,7 @@ def dashboard(
         )
     runs = Runs(open_source(store))
     pictures = None if images is None else Thumbnails(images, split)
-    serve(create_app(runs, pictures, secret), runs, host, port, lambda line: print(visible(line), flush=True))
+    serve(create_app(runs, pictures, secret), runs, host, port, say)
 
 
 def _token(token: str | None, token_file: Path | None) -> str | None:

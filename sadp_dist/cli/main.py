@@ -6,6 +6,7 @@ Each command imports its dependencies when it runs, so ``--help`` and usage erro
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import warnings
@@ -31,6 +32,7 @@ from sadp_dist.cli import (
     serve,
     train,
 )
+from sadp_dist.cli.log_format import log
 from sadp_dist.errors import (
     AgreedError,
     CannotWrite,
@@ -140,7 +142,11 @@ def main() -> None:
         sys.exit(130)
 
 
-def _complain(message: str) -> None:
+def _complain(message: str, level: int = logging.ERROR) -> None:
+    if log(level, " ".join(message.split())):
+        return
+    if level == logging.WARNING:
+        message = f"warning: {message}"
     rank = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
     print(f"sadp-dist: {rank}{visible(' '.join(message.split()))}", file=sys.stderr)
 
@@ -155,9 +161,11 @@ def _warn(
 ) -> None:
     """Print a warning of sadp_dist as one line on one rank; leave those of libraries as they are."""
     if "sadp_dist" not in filename:
+        if log(logging.WARNING, f"{filename}:{lineno}: {category.__name__}: {message}"):
+            return
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
     elif _is_first_here():
-        _complain(f"warning: {message}")
+        _complain(str(message), logging.WARNING)
 
 
 def _is_first_here() -> bool:

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from sadp_dist.cli import log_format
 from sadp_dist.cli.imports import Imports
 from sadp_dist.errors import UsageError
 from sadp_dist.imports import import_modules
 from sadp_dist.passwords import without_password
-from sadp_dist.terminal import visible
+from sadp_dist.terminal import say
 
 
 def serve(
@@ -26,6 +27,7 @@ def serve(
         str | None, typer.Option("--run", help="Plan only this run.", show_default="all runs")
     ] = None,
     imports: Imports = None,
+    log_format: log_format.Option = None,
 ) -> None:
     """Plan the epochs of the runs in a Redis server, until Ctrl-C or SIGTERM.
 
@@ -51,4 +53,4 @@ def serve(
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    serve(store, run, lambda line: print(visible(line), flush=True), stopped)
+    serve(store, run, say, stopped)

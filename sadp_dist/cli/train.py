@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sadp_dist.cli import log_format
 from sadp_dist.cli.imports import Imports
 from sadp_dist.errors import AgreedError, UsageError
 
@@ -41,6 +42,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build the run and take one step; write nothing.")
     ] = False,
+    log_format: log_format.Option = None,
 ) -> None:
     """Train a network, each epoch on the subset that the scores select.
 

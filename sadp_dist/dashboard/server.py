@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 
 from sadp_dist.dashboard.connections import BACKLOG, LimitedConnection, SaysOnce
 from sadp_dist.dashboard.open_runs import Runs
@@ -49,6 +50,7 @@ async def _serve(app: ASGIApp, runs: Runs, listener: socket.socket, say: Callabl
     config = uvicorn.Config(
         app,
         log_level="error",
+        log_config=None if logging.getLogger("sadp_dist").level else LOGGING_CONFIG,
         access_log=False,
         http=LimitedConnection,
         ws="none",
