@@ -64,8 +64,11 @@ class QueryCache:
             self._pending.put(answer)
         patience = PATIENCE if self._problem is None else NO_PATIENCE
         try:
+            wrapped = asyncio.wrap_future(answer.future)
+            # After a timeout nobody asks for the error, and asyncio would print its traceback.
+            wrapped.add_done_callback(lambda done: done.cancelled() or done.exception())
             # Shielded, because other requests may wait for the same future.
-            result: T = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answer.future)), patience)
+            result: T = await asyncio.wait_for(asyncio.shield(wrapped), patience)
         except TimeoutError:
             if self._problem is None:
                 self._problem = f"{self._source} did not answer within {PATIENCE:g} s"

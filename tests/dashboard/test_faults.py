@@ -43,7 +43,7 @@ def test_a_store_may_come_later_go_and_come_back(tmp_path):
             server.start()
             until(lambda: dashboard.of("digits", "stats").status_code == 200)
             assert dashboard.get("/api/health").json()["reachable"] is True
-        assert len(dashboard.lines) == 2  # the warning, and the address
+        assert len(dashboard.lines) == 2, "\n".join(dashboard.lines)  # the warning, and the address
 
 
 def test_a_store_that_hangs_holds_up_neither_the_page_nor_the_end(tmp_path):
