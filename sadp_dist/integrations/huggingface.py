@@ -27,7 +27,7 @@ from sadp_dist.selection import PruningConfig
 from sadp_dist.store import Store, connect
 
 try:
-    from transformers import Trainer, TrainerCallback
+    from transformers import PreTrainedModel, Trainer, TrainerCallback
     from transformers.trainer_utils import get_last_checkpoint
 except ImportError as error:
     if find_spec("transformers"):  # such as with a torchaudio for another torch
@@ -75,7 +75,8 @@ class PrunedTrainer(Trainer):
         store: URL of the store, as in `sadp_dist.connect`.
         run: name of the run, as in `sadp_dist.connect`. An existing run of this name is reset.
         labels: class of each training example, as in `sadp_dist.connect`.
-        scoring: options of `SpikeAwareScorer`, such as `layers`.
+        scoring: options of `SpikeAwareScorer`, such as `layers`. For a `PreTrainedModel`, `layout` is "batch"
+            if you leave it out.
         store_options: further options of `sadp_dist.connect`.
         compute_loss_func: as in `Trainer`, but it must return one loss per example, (B,), without dividing
             by `num_items_in_batch`, which is None.
@@ -300,7 +301,7 @@ class PrunedTrainer(Trainer):
 
     # The state
 
-    def mark_trained(self) -> None:
+    def _mark_trained(self) -> None:
         """Count the examples of the last optimizer step as trained on, if the step was made."""
         if self._untold and self.state.global_step > self._untold_step:
             assert self.sampler is not None
@@ -311,7 +312,7 @@ class PrunedTrainer(Trainer):
         """Save the model; in a checkpoint, also the scores and the position. See `Trainer.save_model`."""
         super().save_model(output_dir, _internal_call)
         if self._in_train and _internal_call and not self.args.save_only_model and self.sampler is not None:
-            self.mark_trained()
+            self._mark_trained()
             position = self.sampler.state_dict()
             done = bool(position) and EpochPosition.of(position).is_end
             state = {
@@ -416,7 +417,9 @@ class _Planning(TrainerCallback):
         state.num_train_epochs = trainer.pruning.run_epochs
         trainer.scorer = None
         if rule.needs_scores and rule.score == "gradient":
-            trainer.scorer = SpikeAwareScorer(trainer.model, **trainer._scoring)
+            # In these models the batch is outermost, also where a batch of 8 has 8 tokens.
+            layout = "batch" if isinstance(trainer.model, PreTrainedModel) else None
+            trainer.scorer = SpikeAwareScorer(trainer.model, **{"layout": layout, **trainer._scoring})
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         trainer, sampler = self._trainer, self._trainer.sampler
@@ -433,7 +436,7 @@ class _Planning(TrainerCallback):
         state.max_steps = state.global_step + self._steps + (later if self._steps else 0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._trainer.mark_trained()
+        self._trainer._mark_trained()
         self._done += 1
         left = 1 - self._done / self._steps
         state.epoch = self.next_epoch - left * (self.next_epoch - self._epoch)

@@ -223,6 +223,27 @@ def test_scores_do_not_depend_on_the_scale_of_fp16_and_steps_that_overflow_have_
         assert scaled.store.stats().seen == 0
 
 
+def test_as_many_tokens_as_examples_in_a_batch_are_no_time_steps(tmp_path):
+    """The scores of one epoch without a step do not depend on the batches."""
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.BertConfig(vocab_size=20, num_labels=3, hidden_dropout_prob=0.0, **sizes)
+    config.attention_probs_dropout_prob = 0.0
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification(config)
+    rows = [{"input_ids": torch.arange(i, i + 6) % 20, "labels": i % 3} for i in range(N)]
+    scores = []
+    for size in (6, 5):
+        options = {"learning_rate": 0.0, "num_train_epochs": 1, "per_device_train_batch_size": size}
+        scoring = {"layers": ["bert.encoder.layer.0.output.dense", "classifier"]}
+        trainer = trainer_of(
+            tmp_path, model, train_dataset=rows, scoring=scoring, pruning={"ratio": 0.5}, **options
+        )
+        trainer.train()
+        scores.append(torch.tensor(trainer.store.scores(range(N))))
+    assert scores[0].isfinite().sum() == N // 2
+    torch.testing.assert_close(scores[0], scores[1], equal_nan=True, rtol=1e-4, atol=1e-6)
+
+
 def test_another_task_gives_its_losses(tmp_path):
     def squares(outputs, labels, num_items_in_batch=None):
         return (outputs["logits"][:, 0] - labels).square()
