@@ -29,7 +29,7 @@ def redis(tmp_path_factory) -> Iterator[RedisServer]:
 
 
 def begin(redis: RedisServer, run: str, epochs: int = 1) -> None:
-    with connect(redis.url, run, N, PRUNING, planner="rank0", timeout=60) as store:
+    with connect(redis.url, run, N, PRUNING, planner="rank0", timeout=240) as store:
         for epoch in range(epochs):
             store.plan(epoch, 0, 1)
             store.push(np.arange(N), np.ones(N), epoch=epoch)
@@ -115,7 +115,7 @@ def test_serve_plans_the_good_run_beside_a_bad_one(redis):
     RUINS["meta that is no JSON"](redis.client())
     redis.client().sadd(RUNS, b"\xff\xfe")
     with ServeProcess(redis.url) as server:
-        with connect(redis.url, "served", N, PRUNING, planner="server", timeout=60) as store:
+        with connect(redis.url, "served", N, PRUNING, planner="server", timeout=240) as store:
             for epoch in range(2):
                 store.plan(epoch, 0, 1)
                 store.push(np.arange(N), np.ones(N), epoch=epoch)
@@ -127,7 +127,7 @@ def test_serve_plans_the_good_run_beside_a_bad_one(redis):
 
 @pytest.mark.parametrize("value", [b"\xff", b"[1]", b'{"planner": "nobody"}'])
 def test_a_planner_takes_a_lease_that_no_planner_has_written(redis, value):
-    with connect(redis.url, "lease", N, PRUNING, planner="rank0", timeout=60) as store:
+    with connect(redis.url, "lease", N, PRUNING, planner="rank0", timeout=240) as store:
         store.plan(0, 0, 1)
         store.push(np.arange(N), np.ones(N), epoch=0)
         redis.client().set(Keys("lease").lease, value)

@@ -15,7 +15,7 @@ from sadp_dist import PruningConfig, connect
 from sadp_dist.store import StoreOptions, StoreUnavailable, attach
 from sadp_dist.store.backends import redis as redis_backend
 from sadp_dist.store.backends.redis.state import Keys, Meta
-from sadp_dist.store.connection import Unreachable
+from sadp_dist.store.connection import Unreachable, until_reached
 from sadp_dist.store.engine.frames import Frame
 from sadp_dist.store.engine.run import Records, Run
 from tests.store.redis_server import ENOUGH, RedisServer, ServeProcess, until
@@ -51,7 +51,7 @@ def scores_of(epoch: int) -> np.ndarray:
 def test_a_key_that_is_deleted_comes_back_and_the_plans_stay_the_same(redis, lost):
     run = f"lost {lost}"
     with (
-        connect(redis.url, run, N, PRUNING, planner="rank0", timeout=60) as store,
+        connect(redis.url, run, N, PRUNING, planner="rank0", timeout=240) as store,
         connect("memory:", run, N, PRUNING) as expected,
     ):
         for epoch in range(4):
@@ -62,21 +62,22 @@ def test_a_key_that_is_deleted_comes_back_and_the_plans_stay_the_same(redis, los
                 each.push(np.arange(N), scores_of(epoch), epoch=epoch)
             store.flush()
             redis.client().delete(keys_of(redis, run)[lost])
-        assert store.scores(np.arange(N)).tolist() == scores_of(3).tolist()
+        # Without the log, the last scores are there once the rank has sent them again.
+        until(lambda: store.scores(np.arange(N)).tolist() == scores_of(3).tolist())
         assert len(redis.client().keys(Keys(run).meta.replace("meta", "*").replace("{", r"{"))) <= 9
 
 
 @pytest.mark.parametrize("lost", ["meta", "snapshot"])
 def test_the_planner_writes_a_lost_key_again_while_nobody_asks(redis, lost):
     run = f"quiet {lost}"
-    with connect(redis.url, run, N, PRUNING, planner="rank0", timeout=60) as store:
+    with connect(redis.url, run, N, PRUNING, planner="rank0", timeout=240) as store:
         store.plan(0, 0, 1)
         store.push(np.arange(N), scores_of(0), epoch=0)
         store.flush()
         redis.client().delete(keys_of(redis, run)[lost])
-        until(lambda: redis.client().exists(Keys(run).meta), 30)
-        until(lambda: redis.client().exists(keys_of(redis, run)["snapshot"]), 30)
-        with attach(redis.url, run, timeout=30) as view:
+        until(lambda: redis.client().exists(Keys(run).meta))
+        until(lambda: redis.client().exists(keys_of(redis, run)["snapshot"]))
+        with attach(redis.url, run, timeout=240) as view:
             assert view.scores(np.arange(N)).tolist() == scores_of(0).tolist()
 
 
@@ -94,11 +95,11 @@ def test_a_planner_that_was_suspended_until_redis_was_full_trims_before_it_makes
     pruning = PRUNING.replace(scheme="systematic")
     with RedisServer(tmp_path) as server, ServeProcess(server.url) as serve:
         job = Run(run, size, pruning)
-        connection = redis_backend.connect(server.url, job, StoreOptions(planner="server", timeout=60))
+        connection = redis_backend.connect(server.url, job, StoreOptions(planner="server", timeout=240))
         with closing(connection), connect("memory:", run, size, pruning) as expected:
             serve.wait_for(f"run {run}: took over")
             connection.ask(0, 0, 1)
-            until(lambda: not isinstance(connection.shard(0, 0, 1, 0.5), tuple), 60)
+            until(lambda: not isinstance(connection.shard(0, 0, 1, 0.5), tuple))
             used = server.client().info("memory")["used_memory"]
             server.configure(maxmemory=used + (8 << 20))
             os.kill(serve.process.pid, signal.SIGSTOP)
@@ -108,16 +109,17 @@ def test_a_planner_that_was_suspended_until_redis_was_full_trims_before_it_makes
                     connection.send([frame])
                     sent += 1
             assert sent > 3
-            until(lambda: not server.client().exists(Keys(run).lease), 60)
+            until(lambda: not server.client().exists(Keys(run).lease))
             os.kill(serve.process.pid, signal.SIGCONT)
-            until(lambda: _asked(connection), 60)
-            shard = until(lambda: _shard(connection), 60)
+            until(lambda: _asked(connection))
+            shard = until(lambda: _shard(connection))
             expected.plan(0, 0, 1)
             for frame in frames[:sent]:
                 expected.push(frame.content.indices, frame.content.scores, epoch=0)
             assert shard.indices.tolist() == expected.plan(1, 0, 1).indices.tolist()
-            until(lambda: server.client().exists(keys_of(server, run)["snapshot"]), 60)
-            assert connection.query("scores", {"indices": np.arange(3)}).tolist() == [sent] * 3
+            until(lambda: server.client().exists(keys_of(server, run)["snapshot"]))
+            scores = until_reached(lambda: connection.query("scores", {"indices": np.arange(3)}), 240)
+            assert scores.tolist() == [sent] * 3
 
 
 def _asked(connection) -> bool:
@@ -142,22 +144,22 @@ def test_a_run_whose_state_only_a_planner_has_is_given_to_nobody_else(redis):
     run = "only in memory"
     with ServeProcess(redis.url, "--run", run) as serve:
         job = Run(run, N, PRUNING)
-        connection = redis_backend.connect(redis.url, job, StoreOptions(planner="server", timeout=60))
+        connection = redis_backend.connect(redis.url, job, StoreOptions(planner="server", timeout=240))
         with closing(connection):
             serve.wait_for("took over")
             connection.send(frames_of(N, 1))
             os.kill(serve.process.pid, signal.SIGSTOP)
             redis.client().delete(keys_of(redis, run)["snapshot"])
-            until(lambda: not redis.client().exists(Keys(run).lease), 60)
+            until(lambda: not redis.client().exists(Keys(run).lease))
             with (
                 pytest.raises(StoreUnavailable, match="snapshot of run 'only in memory' is missing"),
-                attach(redis.url, run, timeout=1) as view,
+                attach(redis.url, run, timeout=8) as view,
             ):
                 view.stats()
             with ServeProcess(redis.url, "--run", run) as other:
-                other.wait_for("is missing", 60)
+                other.wait_for("is missing")
                 os.kill(serve.process.pid, signal.SIGCONT)
-                with attach(redis.url, run, timeout=60) as view:
+                with attach(redis.url, run, timeout=240) as view:
                     assert view.scores([0, 1]).tolist() == [1, 1]
 
 
@@ -166,7 +168,7 @@ def test_a_connection_that_redis_cuts_for_its_output_buffer_is_named(tmp_path):
     size = 400_000
     with (
         RedisServer(tmp_path) as server,
-        connect(server.url, "cut", size, PRUNING, planner="rank0", timeout=8) as store,
+        connect(server.url, "cut", size, PRUNING, planner="rank0", timeout=20) as store,
     ):
         store.plan(0, 0, 1)
         server.configure(client_output_buffer_limit="normal 262144 0 0")
