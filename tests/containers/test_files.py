@@ -92,7 +92,7 @@ def test_every_service_is_without_privileges_and_its_log_has_an_end():
         assert service["logging"]["options"]["max-size"], name
         assert "mem_limit" in service or name in ("data", "trainer"), name
         assert service.get("read_only") or service["image"].startswith("${IMAGE"), name
-        assert re.search(r"(:v?\d+\.\d+[.\d]*|sadp_dist\})$", service["image"]), name
+        assert re.search(r"(:v?\d+\.\d+[.\d]*}?|sadp_dist\})$", service["image"]), name
 
 
 def test_the_dashboard_shows_images_where_there_are_some_and_starts_without(tmp_path):
