@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -17,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from sadp_dist.errors import MissingExtra, UsageError
+from sadp_dist.integrations.planned_batches import KEY, Planned, PlannedLoader, Step
 from sadp_dist.loading import PruningSampler
-from sadp_dist.loading.batch_sizes import even_sizes
 from sadp_dist.loading.epoch_position import EpochPosition
 from sadp_dist.loading.indexed_loader import indexed_loader, refuse_other_datasets
 from sadp_dist.pruner import METHOD
@@ -39,9 +38,6 @@ except ImportError as error:
 
 STATE_FILE = "pruning.pt"
 """The scores and the position in the epoch, in the folder of a checkpoint."""
-
-_KEY = "sadp_dist"
-"""In the inputs of a training step: their `_Planned`."""
 
 
 class PrunedTrainer(Trainer):
@@ -132,7 +128,7 @@ class PrunedTrainer(Trainer):
         self.scorer: SpikeAwareScorer | None = None
         self._in_train = False
         self._resumed_step = 0
-        self._step: _Step | None = None
+        self._step: Step | None = None
         self._untold: list[Tensor] = []  # examples of the current optimizer step, which do not count yet
         self._untold_step = 0
 
@@ -226,14 +222,14 @@ class PrunedTrainer(Trainer):
         generator = torch.Generator()  # of the workers' seeds; a resumed epoch then draws as the whole one
         options |= {"collate_fn": theirs.collate_fn, "in_order": theirs.in_order, "generator": generator}
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return _PlannedLoader(indexed_loader(theirs.dataset, self.sampler, options), self.sampler, seed)
+        return PlannedLoader(indexed_loader(theirs.dataset, self.sampler, options), self.sampler, seed)
 
     # A step
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Train on a batch and push its scores. See `Trainer.training_step`."""
-        planned: _Planned = inputs.pop(_KEY)
-        self._step = step = _Step(planned)
+        planned: Planned = inputs.pop(KEY)
+        self._step = step = Step(planned)
         try:
             if self.scorer is None:
                 loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
@@ -282,7 +278,7 @@ class PrunedTrainer(Trainer):
         smoothing = self.args.label_smoothing_factor
         return cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
 
-    def _push(self, step: _Step) -> None:
+    def _push(self, step: Step) -> None:
         """Push the scores of a batch."""
         rule = self.pruning.rule
         if not rule.needs_scores:
@@ -443,91 +439,6 @@ class _Planning(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._trainer.store.flush()
-
-
-@dataclass
-class _Planned:
-    """What the plan says of a batch.
-
-    Attributes:
-        index: int64 (B,), its examples.
-        weights: float32 (B,).
-        step_size: examples of its optimizer step on this rank.
-        is_padding: it repeats the batch before, with weight 0, to fill up the step.
-    """
-
-    index: Tensor
-    weights: Tensor
-    step_size: int
-    is_padding: bool = False
-
-
-class _Step:
-    """A training step on a batch."""
-
-    def __init__(self, planned: _Planned) -> None:
-        self.planned = planned
-        self.losses: Tensor | None = None
-
-    def loss(self, losses: Tensor) -> Tensor:
-        """Return Σ w l, divided by the examples of the optimizer step.
-
-        Raises:
-            UsageError: there is not one loss per example.
-        """
-        weights = self.planned.weights
-        if losses.shape != weights.shape:
-            raise UsageError(
-                f"compute_loss_func: returned shape {list(losses.shape)} for a batch of {len(weights)}; must "
-                f'be one loss per example, shape [{len(weights)}], from a criterion with reduction="none"'
-            )
-        self.losses = losses.detach()
-        return (weights.to(losses.device, losses.dtype) * losses).sum() / self.planned.step_size
-
-
-class _PlannedLoader:
-    """The batches of the sampler's current epoch, each with its `_Planned`.
-
-    Every step has all of its batches, as `Trainer` makes no step of fewer in an epoch that is shorter than
-    others.
-
-    Attributes:
-        dataset: the dataset, without columns that the model does not take.
-        batch_size: the most examples of a batch on this rank.
-    """
-
-    def __init__(self, loader: DataLoader[Any], sampler: PruningSampler, seed: int) -> None:
-        self._loader, self._sampler, self._seed = loader, sampler, seed
-        self.dataset = loader.dataset.dataset  # type: ignore[attr-defined]
-        self.batch_size = sampler.batch_size
-
-    def __len__(self) -> int:
-        """Return the most batches that an epoch may have."""
-        sampler = self._sampler
-        whole = ceil(len(self.dataset) / sampler.world_size)
-        batches = len(even_sizes(whole, sampler.batch_size, sampler.accumulate))
-        return ceil(batches / sampler.accumulate) * sampler.accumulate
-
-    def __iter__(self) -> Iterator[MutableMapping[str, Any]]:
-        sampler, accumulate = self._sampler, self._sampler.accumulate
-        sizes = sampler.batch_sizes
-        self._loader.generator.manual_seed(self._seed + sampler.epoch)
-        number, last, planned = 0, {}, None
-        for number, (index, inputs) in enumerate(self._loader, 1):
-            if not isinstance(inputs, MutableMapping):
-                raise UsageError(
-                    f"data_collator: returned {type(inputs).__name__}; must be a dict of the model's inputs"
-                )
-            first = (number - 1) // accumulate * accumulate
-            weights = sampler.weights(index, trained=False)
-            planned = _Planned(index, weights, int(sizes[first : first + accumulate].sum()))
-            last = {**inputs}
-            inputs[_KEY] = planned
-            yield inputs
-        while planned is not None and number % accumulate:
-            number += 1
-            no_weights = torch.zeros_like(planned.weights)
-            yield {**last, _KEY: _Planned(planned.index, no_weights, planned.step_size, is_padding=True)}
 
 
 def _read_state(checkpoint: Path) -> dict[str, Any]:
