@@ -108,7 +108,7 @@ def test_a_run_goes_to_its_end_on_both_nodes(variables, network, redis, recipe, 
 
 
 def check_what_the_nodes_said(said: list[str]) -> None:
-    """A command, that it can start, that it waits; the first rank's epochs, what was left out; no warning."""
+    """A command, that it can start, that it waits; the first rank's epochs and what they saved; no more."""
     epochs = []
     for text in said:
         command, can_start, waits, *rest = without_exit_barrier(text).splitlines()
@@ -117,9 +117,9 @@ def check_what_the_nodes_said(said: list[str]) -> None:
         assert can_start.endswith("can start")
         assert waits.startswith("waiting for the nodes")
         epochs += [line for line in rest if line]
-    *epochs, left_out = epochs
+    *epochs, left_out, saved = epochs
     assert [line.split("  ")[0] for line in epochs] == ["epoch", "epoch"], said
-    assert left_out.startswith("left out "), said
+    assert left_out.startswith("left out ") and saved.startswith("time saved: "), said
 
 
 def ask(redis: RedisServer, environment: dict[str, str], *arguments: str) -> dict[str, object]:
