@@ -43,6 +43,7 @@ def redis_server() -> Iterator[Redis]:
     url = f"redis://127.0.0.1:{port}/0"
     with tempfile.TemporaryDirectory() as folder:
         command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", folder]
+        command += ["--maxmemory", "8gb"]  # else each run warns that there is no limit
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while socket.socket().connect_ex(("127.0.0.1", port)):
             time.sleep(0.05)
