@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -287,17 +287,33 @@ def _pruning(given: PruningConfig | None, options: dict[str, Any]) -> PruningCon
     if given is None and "epochs" not in options:
         raise UsageError("epochs: give the number of epochs of the run, as its plans depend on it")
     pruning = given or PruningConfig(**{"method": METHOD, **options})
+    refuse_other_rules(pruning, "Pruner")
+    return pruning
+
+
+def refuse_other_rules(
+    pruning: PruningConfig, who: str, scores: Sequence[str] = ("gradient", "loss")
+) -> None:
+    """Refuse a rule that is not one for a loop which only trains and pushes scores.
+
+    Args:
+        pruning: with the rule.
+        who: would have to do what the rule needs, for the message.
+        scores: the kinds that it computes.
+
+    Raises:
+        UsageError: the rule needs another score, or trains the network twice.
+    """
     rule = pruning.rule
-    if rule.needs_scores and rule.score not in ("gradient", "loss"):
+    if rule.needs_scores and rule.score not in scores:
         raise UsageError(
-            f'method="{pruning.method}" needs the score {rule.score!r}, which Pruner cannot compute; use '
+            f'method="{pruning.method}" needs the score {rule.score!r}, which {who} cannot compute; use '
             "another method, or sadp-dist train"
         )
     if pruning.tracked_epochs:
         raise UsageError(
-            f'method="{pruning.method}" trains the network twice, which Pruner cannot do; use sadp-dist train'
+            f'method="{pruning.method}" trains the network twice, which {who} cannot do; use sadp-dist train'
         )
-    return pruning
 
 
 class _Call:

@@ -173,7 +173,7 @@ def _data(options: DoctorOptions) -> TrainingData:
 
 @cache
 def _network(options: DoctorOptions) -> SpikingNetwork:
-    from sadp_dist.training.disk_space import network_of
+    from sadp_dist.training.architecture import network_of
 
     return network_of(_config(options), _data(options))
 

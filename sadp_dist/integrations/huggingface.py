@@ -20,7 +20,7 @@ from sadp_dist.integrations.planned_batches import KEY, Planned, PlannedLoader, 
 from sadp_dist.loading import PruningSampler
 from sadp_dist.loading.epoch_position import EpochPosition
 from sadp_dist.loading.indexed_loader import indexed_loader, refuse_other_datasets
-from sadp_dist.pruner import METHOD
+from sadp_dist.pruner import METHOD, refuse_other_rules
 from sadp_dist.scoring import SpikeAwareScorer, loss_scores
 from sadp_dist.selection import PruningConfig
 from sadp_dist.store import Store, connect
@@ -329,17 +329,7 @@ class PrunedTrainer(Trainer):
             UsageError: there is such an argument.
         """
         args, pruning = self.args, self.pruning
-        rule = pruning.rule
-        if rule.needs_scores and rule.score not in ("gradient", "loss"):
-            raise UsageError(
-                f'method="{pruning.method}" needs the score {rule.score!r}, which PrunedTrainer cannot '
-                "compute; use another method, or sadp-dist train"
-            )
-        if pruning.tracked_epochs:
-            raise UsageError(
-                f'method="{pruning.method}" trains the network twice, which PrunedTrainer cannot do; use '
-                "sadp-dist train"
-            )
+        refuse_other_rules(pruning, "PrunedTrainer")
         if args.max_steps > 0:
             raise UsageError(
                 f"max_steps={args.max_steps}: pruning plans whole epochs; give num_train_epochs instead"

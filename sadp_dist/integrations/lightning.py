@@ -13,6 +13,7 @@ from sadp_dist.errors import MissingExtra, UsageError
 from sadp_dist.loading import PruningSampler
 from sadp_dist.loading.batch_sizes import BatchIndices
 from sadp_dist.loading.epoch_position import EpochPosition
+from sadp_dist.pruner import refuse_other_rules
 from sadp_dist.scoring import SpikeAwareScorer
 from sadp_dist.selection import PruningConfig, Shard
 from sadp_dist.store import Store, connect
@@ -160,17 +161,7 @@ class SpikeAwarePruning(Callback):
         """Connect to the store. The process group exists by now."""
         if stage != "fit":
             return
-        rule = self._pruning.rule
-        if rule.needs_scores and rule.score != "gradient":
-            raise UsageError(
-                f'method="{self._pruning.method}" needs the score {rule.score!r}, which this callback does '
-                'not compute; use "sadp", or sadp-dist train'
-            )
-        if self._pruning.tracked_epochs:
-            raise UsageError(
-                f'method="{self._pruning.method}" trains the network twice, which this callback '
-                "cannot do; use sadp-dist train"
-            )
+        refuse_other_rules(self._pruning, "this callback", scores=["gradient"])
         if not 0 < (trainer.max_epochs or 0) <= self._pruning.run_epochs:
             raise UsageError(
                 f"pruning.{self._pruning.epochs_in_words()}, but "
@@ -182,7 +173,7 @@ class SpikeAwarePruning(Callback):
         trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
         self.store = connect(pruning=self._pruning, **self._run, **self._options)
         self.store.reset()
-        if rule.needs_scores:
+        if self._pruning.rule.needs_scores:
             self._scorer = SpikeAwareScorer(pl_module, *self._scoring)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

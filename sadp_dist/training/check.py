@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Iterable
 
 from sadp_dist.store import list_runs
+from sadp_dist.training.architecture import network_of
 from sadp_dist.training.config import TrainConfig
 from sadp_dist.training.datasets import open_data
-from sadp_dist.training.disk_space import DiskSpace, network_of, space_for_checkpoints
+from sadp_dist.training.disk_space import DiskSpace, space_for_checkpoints
 from sadp_dist.training.processes import Process, device_of
 from sadp_dist.training.resume import Existing, check_run_dir
 from sadp_dist.training.trackers import find_trackers

@@ -6,9 +6,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from sadp_dist.snn import SpikingNetwork, build_network
+from sadp_dist.snn import SpikingNetwork
 from sadp_dist.training.config import TrainConfig
-from sadp_dist.training.datasets import TrainingData
 
 STATE_BYTES = 48
 """Bytes per example of a saved store: two scores, an epoch, two plans and a label."""
@@ -43,16 +42,3 @@ def space_for_checkpoints(config: TrainConfig, network: SpikingNetwork, dataset_
     checkpoint = (1 + moments) * weights + STATE_BYTES * dataset_size
     needed = (config.training.keep_checkpoints + 1) * checkpoint
     return DiskSpace(folder, needed, shutil.disk_usage(folder).free)
-
-
-def network_of(config: TrainConfig, data: TrainingData) -> SpikingNetwork:
-    """Return the network that a run trains, with new weights."""
-    return build_network(
-        config.network.name,
-        num_classes=data.classes,
-        image_size=data.image_size,
-        channels=data.channels,
-        time_steps=config.network.time_steps,
-        neuron=config.network.neuron,
-        **config.network.own_options(),
-    )

@@ -20,6 +20,7 @@ from sadp_dist.snn.compression import build_compression
 from sadp_dist.snn.compression.operations import synaptic_operations
 from sadp_dist.snn.layers import weighted_layers
 from sadp_dist.snn.learning import LearningContext, Passes, build_learning_rule
+from sadp_dist.training.architecture import architecture_of
 from sadp_dist.training.check_phases import check_phases
 from sadp_dist.training.checkpoint import load_weights
 from sadp_dist.training.config import TrainConfig
@@ -75,15 +76,7 @@ class Learner:
     def _build(self, score: str | None, phases: Phases) -> None:
         config, data = self.config, self.data
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
-        self.architecture: dict[str, Any] = {
-            "name": config.network.name,
-            "num_classes": data.classes,
-            "image_size": data.image_size,
-            "channels": data.channels,
-            "time_steps": config.network.time_steps,
-            "neuron": config.network.neuron,
-            **config.network.own_options(),
-        }
+        self.architecture = architecture_of(config, data)
         network = build_network(**self.architecture)
         if config.network.weights is not None:
             load_weights(network, Path(config.network.weights))

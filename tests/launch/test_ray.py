@@ -72,7 +72,8 @@ def test_the_example_trains_in_the_cluster(dashboard, tmp_path):
     environment = {**ENVIRONMENT, "RAY_ADDRESS": os.environ["RAY_ADDRESS"], "HOME": str(tmp_path)}
     done = run_forked([EXAMPLES / "ray_train_digits.py"], cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    # Not the epochs' lines, of which Ray's driver may lose the last.
+    said = done.stdout + done.stderr  # Ray's driver may lose the last of the epochs' lines
+    assert set(re.findall(r"epoch +\d+: trained on (\d+), test accuracy", said)) == {"700"}
     assert trained_on_what_was_planned(tmp_path / "ray_train_digits.npz", [(700, 0.0)] * 10)
     (accuracy,) = re.findall(r"^test accuracy after the last epoch: ([\d.]+)%$", done.stdout, re.M)
     assert float(accuracy) > 90
